@@ -1,0 +1,5 @@
+"""Errors that are answers to the user: one sentence each, shown without a traceback."""
+
+
+class UserError(Exception):
+    """What is wrong, where, and what to do, in one sentence; the command line exits with 2."""

@@ -1,0 +1,1 @@
+"""One file per method; names are found, not listed."""
