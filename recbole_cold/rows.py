@@ -1,0 +1,106 @@
+"""Rows of a data set on the training device: a batch is an index, fields are gathered on demand.
+
+User and item features are kept once per user and item and gathered by code, never joined per row.
+"""
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from recbole.utils import FeatureType
+
+
+class Batch(dict):
+    """The rows of an index; asking for a field gathers it once.
+
+    RecBole's context models read an interaction only by ``interaction[field]``, so a field that a
+    backbone does not use costs nothing.
+    """
+
+    def __init__(self, rows: "Rows", index: Tensor) -> None:
+        super().__init__()
+        self.rows = rows
+        self.index = index
+
+    def __missing__(self, field: str) -> Tensor:
+        value = self[field] = self.rows.gather(field, self)
+        return value
+
+    def __len__(self) -> int:
+        return int(self.index.shape[0])
+
+
+class Rows:
+    """All rows of a data set as tensors on one device.
+
+    Args:
+        dataset: a ``ColdStartDataset``.
+        device: where the columns live and where batches are made.
+    """
+
+    def __init__(self, dataset, device: torch.device | str) -> None:
+        self.device = torch.device(device)
+        self.user_field, self.item_field = dataset.uid_field, dataset.iid_field
+        self.label_field = dataset.label_field
+        self.numerical = set(dataset.config["numerical_features"] or [])
+        self._float_fields = {
+            field for field, kind in dataset.field2type.items() if kind == FeatureType.FLOAT
+        }
+        # Row columns keep their small dtype; codes become int64 (what embeddings index with)
+        # one batch at a time.
+        self.columns = {
+            field: self._tensor(column)
+            for field, column in dataset.inter.items()
+            if field == self.label_field or field in self._inputs(dataset)
+        }
+        self.user_features = self._features(dataset.user_table, self.user_field)
+        self.item_features = self._features(dataset.item_table, self.item_field)
+
+    def _inputs(self, dataset) -> set[str]:
+        tokens = {
+            field for field, kind in dataset.field2type.items() if kind != FeatureType.FLOAT
+        }
+        return tokens | self.numerical
+
+    def _tensor(self, column: np.ndarray) -> Tensor:
+        if column.dtype == np.float64:
+            column = column.astype(np.float32)
+        if not column.flags.writeable or not column.flags.c_contiguous:
+            column = np.array(column)
+        return torch.from_numpy(column).to(self.device)
+
+    def _features(self, table: dict[str, np.ndarray], id_field: str) -> dict[str, Tensor]:
+        features = {}
+        for field, column in table.items():
+            if field == id_field:
+                continue
+            tensor = self._tensor(column)
+            features[field] = tensor if tensor.is_floating_point() else tensor.long()
+        return features
+
+    def batch(self, index: Tensor) -> Batch:
+        """The rows ``index`` ([b], int64) as a RecBole interaction."""
+        return Batch(self, index)
+
+    def gather(self, field: str, batch: Batch) -> Tensor:
+        """One field of a batch: codes as int64, numbers as RecBole feeds them to its models."""
+        if field in self.columns:
+            value = self.columns[field][batch.index]
+        elif field in self.item_features:
+            value = self.item_features[field][batch[self.item_field]]
+        elif field in self.user_features:
+            value = self.user_features[field][batch[self.user_field]]
+        else:
+            raise KeyError(field)
+        if value.is_floating_point():
+            return self.as_number(value) if field in self.numerical else value
+        return value.long()
+
+    @staticmethod
+    def as_number(value: Tensor) -> Tensor:
+        """RecBole's FLEmbedding reads a number as the pair (value, index of its only vector)."""
+        return torch.stack([value, torch.ones_like(value)], dim=-1)
+
+    def features_of(self, id_field: str) -> dict[str, Tensor]:
+        """Feature columns of all items, or of all users, by code."""
+        return self.item_features if id_field == self.item_field else self.user_features

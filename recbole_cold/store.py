@@ -1,0 +1,70 @@
+"""Files that are whole or absent: write-then-rename, with a checksum in front of the payload."""
+
+import hashlib
+import io
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from recbole_cold.errors import UserError
+
+_MAGIC = b"recbole_cold state 1\n"
+
+
+class DamagedFile(Exception):
+    """A state or cache file is truncated or altered; the reader decides what to do about it."""
+
+
+def write_bytes(path: Path, payload: bytes) -> None:
+    """Write ``payload`` to ``path`` so that no reader ever sees half of it.
+
+    Raises:
+        UserError: the folder is missing, read-only or full; nothing is left behind.
+    """
+    temporary = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(payload)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except OSError as error:
+        if temporary is not None:
+            Path(temporary).unlink(missing_ok=True)
+        raise UserError(
+            f"cannot write '{path}' ({error.strerror or error}); free some space there or choose "
+            "another folder with --saved_dir or --cache_dir"
+        ) from error
+
+
+def save_state(path: Path, state: dict[str, Any]) -> None:
+    """Write tensors and plain values with a checksum; ``load_state`` reads them back."""
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    payload = buffer.getvalue()
+    digest = hashlib.sha256(payload).hexdigest().encode()
+    write_bytes(path, _MAGIC + digest + b"\n" + payload)
+
+
+def load_state(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]:
+    """The state saved at ``path``, unpickled with ``weights_only=True``.
+
+    Raises:
+        DamagedFile: the file is not one of ours, is cut short, or its checksum differs.
+    """
+    try:
+        raw = path.read_bytes()
+    except OSError as error:
+        raise DamagedFile(f"'{path}' cannot be read ({error.strerror or error})") from error
+    header = len(_MAGIC) + 65
+    if not raw.startswith(_MAGIC) or len(raw) < header:
+        raise DamagedFile(f"'{path}' is cut short or is not a state file of recbole_cold")
+    payload = raw[header:]
+    if hashlib.sha256(payload).hexdigest().encode() != raw[len(_MAGIC) : header - 1]:
+        raise DamagedFile(f"'{path}' is damaged: its checksum differs")
+    return torch.load(io.BytesIO(payload), map_location=device, weights_only=True)
