@@ -151,7 +151,7 @@ def _table(scores: Scores, labels: Scores) -> tuple[Tensor, Tensor]:
     if not scores.is_floating_point():
         scores = scores.double()
     elif scores.dtype.itemsize < 4:
-        scores = scores.float()  # exact, and neither sort nor searchsorted is at home in bfloat16
+        scores = scores.float()  # exact; the clipping of bfloat16 would be far too coarse
     if missing := int(scores.isnan().sum()):
         raise UserError(
             f"{missing:,} of {len(scores):,} scores are not a number: the training has diverged; "

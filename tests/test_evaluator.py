@@ -140,6 +140,11 @@ class TestLogLoss:
         """log(1 - 1e-10) is 0 when taken as log of a rounded difference in float32."""
         assert log_loss(torch.tensor([3e-7]), [0]) == pytest.approx(3e-7, rel=1e-4)
 
+    def test_half_precision_is_clipped_like_single(self):
+        """The precision of bfloat16 itself is .008 and would cap every mistake at 4.8."""
+        wrong = log_loss(torch.tensor([1.0], dtype=torch.bfloat16), [0])
+        assert wrong == pytest.approx(-math.log(2**-23))
+
     def test_one_class_is_defined(self):
         assert log_loss([0.5, 0.5], [1, 1]) == pytest.approx(math.log(2))
 
@@ -240,6 +245,8 @@ class TestBadTables:
         """[n, 1] against [n] would broadcast to n x n labels."""
         with pytest.raises(ValueError, match="one score and one label per row"):
             metric(torch.zeros(3, 1), torch.zeros(3))
+        with pytest.raises(ValueError, match="one score and one label per row"):
+            metric(torch.zeros(3, 1), torch.zeros(3, 1))
 
 
 class TestWarnings:
