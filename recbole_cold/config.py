@@ -1,0 +1,470 @@
+"""RecBole's Config with our yaml in its layers, and a refusal of keys nobody knows.
+
+Low to high: RecBole's defaults (overall, backbone, data set, context-aware quick start), ours
+(``properties/overall.yaml``, data set, backbone, method), the ``released:`` sets of ours when
+``protocol: released``, configuration files, overrides. Nothing is read from ``sys.argv``, and
+``CUDA_VISIBLE_DEVICES`` is left alone.
+"""
+
+from __future__ import annotations
+
+import copy
+import logging
+import math
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from recbole.config import Config
+
+from recbole_cold import compat
+from recbole_cold.errors import UserError
+from recbole_cold.registry import find_backbone, find_method, nearest, properties_dir, yaml_of
+
+METRICS = ("AUC", "LogLoss", "F1", "RelaImpr")
+CHOICES: dict[str, tuple[str, ...]] = {
+    "protocol": ("strict", "released"),
+    "cold_side": ("item", "user"),
+    "eval_on": ("test", "next"),
+    "fit_on": ("full", "valid"),
+    "new_item_init": ("mean", "zero", "random"),
+    "id_first_order": ("mean", "zero", "off"),
+    "count_source": ("visible", "full"),
+    "batch_norm": ("frozen", "moving"),
+    "pooling": ("mean", "sum_with_pad"),
+    "embedding_init": ("model", "uniform"),
+}
+POSITIVE = ("warm_size", "warm_sets", "seeds", "train_batch_size", "eval_batch_size",
+            "embedding_size", "common_size")  # fmt: skip
+COUNTS = ("seed", "cold_threshold", "common_phases", "pretrain_epochs", "warm_epochs", "warm_steps")
+RATES = ("learning_rate", "warm_learning_rate")
+# Blocks of a method's yaml that are no configuration keys.
+BLOCKS = ("released", "sweep_space")
+# RecBole reads these without giving a default in any yaml.
+READ_WITHOUT_DEFAULT = ("model", "dataset", "config_files", "double_tower", "has_residual")
+# RecBole's keys that its trainer, splitter or loader would read and ours do not: what to use instead.
+WITHOUT_EFFECT = {
+    "eval_args": "cold_threshold, warm_size and eval_on",
+    "train_neg_sample_args": "rows with labels",
+    "repeatable": "", "topk": "metrics", "valid_metric_bigger": "valid_metric",
+    "eval_step": "pretrain_epochs", "stopping_step": "pretrain_epochs",
+    "checkpoint_dir": "saved_dir", "config_file": "config_files",
+    "save_dataset": "cache_dir", "dataset_save_path": "cache_dir",
+    "save_dataloaders": "cache_dir", "dataloaders_save_path": "cache_dir", "worker": "",
+    "log_wandb": "", "wandb_project": "", "metric_decimal_place": "", "loss_decimal_place": "",
+    "enable_amp": "", "enable_scaler": "", "transform": "",
+}  # fmt: skip
+# Set by RecBole or by us out of other keys: no part of a written configuration.
+DERIVED = ("MODEL_TYPE", "MODEL_INPUT_TYPE", "eval_type", "single_spec", "local_rank",
+           "train_neg_sample_args", "valid_neg_sample_args", "test_neg_sample_args",
+           "valid_metric_bigger", "eval_args")  # fmt: skip
+
+logger = logging.getLogger(__name__)
+
+
+class ColdConfig(Config):
+    """The values of one method on one backbone and one data set; build it with `make_config`.
+
+    ``sources[key]`` says which layer set a value, ``warnings`` what the user should be told.
+    """
+
+    method_class: type
+    backbone_class: type
+    backbone_name: str
+    sources: dict[str, str]
+    warnings: list[str]
+
+    def __init__(
+        self,
+        model: str | type | None = None,
+        dataset: str | None = None,
+        config_file_list: Iterable[str | Path] | None = None,
+        config_dict: Mapping[str, Any] | None = None,
+        *,
+        backbone: str | type | None = None,
+        also_known: Collection[str] = (),
+        check_data: bool = True,
+    ) -> None:
+        self._asked_backbone = backbone
+        self._also_known = frozenset(also_known)
+        self._check_data = check_data
+        self.sources, self.warnings = {}, []
+        self._external: dict[str, str] = {}  # key -> the file it stood in, or the command line
+        super().__init__(model, dataset, list(config_file_list or ()), dict(config_dict or {}))
+
+    # RecBole's constructor calls the following, in this order.
+
+    def compatibility_settings(self) -> None:
+        compat.restore_numpy_names()
+
+    def _init_parameters_category(self) -> None:
+        self.parameters = compat.argument_lists()
+
+    def _build_yaml_loader(self) -> type[yaml.SafeLoader]:
+        return compat.yaml_loader()
+
+    def _load_config_files(self, file_list: Sequence[str | Path]) -> dict[str, Any]:
+        values: dict[str, Any] = {}
+        for file in file_list:
+            layer = _epochs_alias(read_yaml(file))
+            values.update(layer)
+            self._external.update(dict.fromkeys(layer, str(file)))
+        return values
+
+    def _load_variable_config_dict(self, config_dict: Mapping[str, Any]) -> dict[str, Any]:
+        layer = _epochs_alias({key: parse_value(key, v) for key, v in config_dict.items()})
+        self._external.update(dict.fromkeys(layer, "the command line"))
+        return layer
+
+    def _load_cmd_line(self) -> dict[str, Any]:
+        return {}  # the command line is parsed once, in cli.py, and arrives as the overrides
+
+    def _get_model_and_dataset(
+        self, model: str | type | None, dataset: str | None
+    ) -> tuple[str, type, str]:
+        given = self.external_config_dict
+        model, dataset = model or given.get("model"), dataset or given.get("dataset")
+        if not model:
+            raise UserError(
+                "no model is given; add --model=<name> (`recbole-cold list` shows all)."
+            )
+        if not dataset:
+            raise UserError("no data set is given; add --dataset=<name>, for instance ml-100k.")
+        overall = read_yaml(properties_dir() / "overall.yaml")
+        backbone = self._asked_backbone or given.get("backbone") or overall["backbone"]
+        self.method_class = find_method(model)
+        self.backbone_class = find_backbone(backbone)
+        self.backbone_name = self.backbone_class.__name__
+        return self.method_class.__name__, self.backbone_class, str(dataset)
+
+    def _load_internal_config_dict(self, model: str, model_class: type, dataset: str) -> None:
+        self.internal_config_dict: dict[str, Any] = {}
+        for name, values in _recbole_layers(self.backbone_class, dataset):
+            self._add_layer(name, values)
+        data_keys = self.internal_config_dict.keys() - self.parameters["General"]
+        own = _own_layers(self.method_class, self.backbone_class, dataset)
+        for name, values in own:
+            self._add_layer(name, {k: v for k, v in values.items() if k not in BLOCKS})
+            if name.startswith("properties/dataset/"):
+                self.parameters["Dataset"] += sorted(values.keys() - data_keys)
+        self._refuse_unknown()
+        protocol = self.external_config_dict.get("protocol", self.internal_config_dict["protocol"])
+        if protocol == "released":
+            for name, values in own:
+                self._add_layer(f"released in {name}", values.get("released") or {})
+        self.internal_config_dict["MODEL_TYPE"] = self.backbone_class.type
+        self.sources.update(self._external)
+
+    def _add_layer(self, name: str, values: Mapping[str, Any]) -> None:
+        self.internal_config_dict.update(values)
+        self.sources.update(dict.fromkeys(values, name))
+
+    def _set_default_parameters(self) -> None:
+        final = self.final_config_dict
+        metrics, valid_metric = _metrics(final["metrics"]), _metrics(final["valid_metric"])[0]
+        folder = str(final["data_path"])
+        self._check_values()
+        # RecBole refuses metrics that are not in its register; ours are none of its business.
+        final["metrics"], final["valid_metric"] = ["AUC"], "AUC"
+        super()._set_default_parameters()
+        final["metrics"], final["valid_metric"] = metrics, valid_metric
+        final["valid_metric_bigger"] = valid_metric != "LogLoss"
+        final["backbone"] = self.backbone_name
+        final["epochs"] = final["pretrain_epochs"]
+        if final["common_size"] is None:
+            final["common_size"] = final["warm_size"]
+        final["data_path"] = str(find_data(folder, self.dataset, must_exist=self._check_data))
+
+    def _init_device(self) -> None:
+        final = self.final_config_dict
+        final["device"], warning = compat.choose_device(final, self._external)
+        final["single_spec"], final["local_rank"] = True, 0
+        if warning:
+            self.warnings.append(warning)
+        for warning in self.warnings:
+            logger.warning("%s", warning)
+
+    # What RecBole leaves open.
+
+    def _refuse_unknown(self) -> None:
+        known = {*self.internal_config_dict, *READ_WITHOUT_DEFAULT, *DERIVED}
+        known.update(*self.parameters.values())
+        known |= {k for _, layer in _own_layers(self.method_class, self.backbone_class, self.dataset)
+                  for k in layer.get("released") or {}}  # fmt: skip
+        for key in self._external.keys() & (self._also_known - known):
+            del self._external[key], self.external_config_dict[key]  # another entry's key
+        unknown = [key for key in self._external if key not in known]
+        if unknown:
+            raise UserError(_unknown_keys(unknown, self._external, known))
+        idle = sorted(self._external.keys() & WITHOUT_EFFECT.keys())
+        if idle:
+            self.warnings.append("no effect here: " + "; ".join(map(_without_effect, idle)))
+
+    def _check_values(self) -> None:
+        final = self.final_config_dict
+        for key, value in final.items():
+            where = self._external.get(key)
+            if where is not None:
+                _check_kind(key, value, self.internal_config_dict.get(key), where)
+        for key, choices in CHOICES.items():
+            if final[key] is False and "off" in choices:
+                final[key] = "off"  # YAML 1.1 reads a bare off as false
+            if final[key] not in choices:
+                guess = nearest(str(final[key]), choices)
+                raise UserError(
+                    f"{key} '{final[key]}' (in {self._where(key)}) is unknown; "
+                    + (f"did you mean '{guess}'? " if guess else "")
+                    + f"(one of {', '.join(choices)})"
+                )
+        optional = {key for key in ("warm_steps", "common_size") if final[key] is None}
+        for keys, least in ((POSITIVE, 1), (COUNTS, 0)):
+            for key in keys:
+                if key not in optional and not (_is_int(final[key]) and final[key] >= least):
+                    self._refuse(key, f"must be a whole number of at least {least}")
+        for key in RATES:
+            if not (_is_number(final[key]) and 0 < final[key] < math.inf):
+                self._refuse(key, "must be a number above 0")
+        for key in ("weight_decay", "checkpoint_seconds"):
+            if not (_is_number(final[key]) and 0 <= final[key] < math.inf):
+                self._refuse(key, "must be a number of at least 0")
+        if not (_is_number(final["valid_fraction"]) and 0 < final["valid_fraction"] < 1):
+            self._refuse("valid_fraction", "must be a number between 0 and 1")
+        if final["f1_threshold"] != "mean" and not _is_number(final["f1_threshold"]):
+            self._refuse("f1_threshold", "must be 'mean' or a number")
+
+    def _refuse(self, key: str, rule: str) -> None:
+        value = self.final_config_dict[key]
+        raise UserError(f"{key} {rule}, but it is '{value}' in {self._where(key)}.")
+
+    def _where(self, key: str) -> str:
+        return self._external.get(key) or self.sources.get(key, "the defaults")
+
+    def as_dict(self) -> dict[str, Any]:
+        """All final values as plain JSON types; as a configuration file they give equal values."""
+        left_out = {*DERIVED, *WITHOUT_EFFECT}
+        return {k: _plain(v) for k, v in self.final_config_dict.items() if k not in left_out}
+
+
+def make_config(
+    method: str | type | None = None,
+    dataset: str | None = None,
+    backbone: str | type | None = None,
+    config_files: Iterable[str | Path] = (),
+    overrides: Mapping[str, Any] | None = None,
+    *,
+    also_known: Collection[str] = (),
+    check_data: bool = True,
+) -> ColdConfig:
+    """The configuration of one method on one backbone and one data set.
+
+    What is None is looked up in the files and overrides (``model``, ``dataset``, ``backbone``).
+    Texts among the overrides are read as yaml. ``also_known`` names keys that belong to other
+    methods of the same command: they are dropped here instead of refused. ``check_data=False``
+    accepts a data set whose files are not there.
+
+    Raises:
+        UserError: unknown method, backbone, data set or keys (all of them at once), a value out of
+            its range, a missing or unreadable file, a GPU asked for and absent.
+    """
+    return ColdConfig(
+        method, dataset, config_files, overrides,
+        backbone=backbone, also_known=also_known, check_data=check_data,
+    )  # fmt: skip
+
+
+def keys_of(spec: str | type) -> set[str]:
+    """The keys a method's own yaml brings; the command line takes the union over its models."""
+    return {
+        key
+        for _, layer in _class_layers(find_method(spec))
+        for part in (layer, layer.get("released") or {})
+        for key in part
+    } - set(BLOCKS)
+
+
+def sweep_space(spec: str | type) -> dict[str, Any]:
+    """The ``sweep_space:`` block of a method's yaml, {} when it has none."""
+    space: dict[str, Any] = {}
+    for _, layer in _class_layers(find_method(spec)):
+        space.update(layer.get("sweep_space") or {})
+    return space
+
+
+def read_yaml(path: str | Path) -> dict[str, Any]:
+    """The mapping a yaml file holds; an empty file is an empty mapping."""
+    try:
+        text = Path(path).expanduser().read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise UserError(f"configuration file {path} does not exist; check the path.") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"configuration file {path} cannot be read ({error}).") from error
+    try:
+        values = yaml.load(text, Loader=compat.yaml_loader())
+    except yaml.YAMLError as error:
+        reason = " ".join(str(error).split())
+        raise UserError(f"configuration file {path} is not valid yaml ({reason}).") from error
+    if values is None:
+        return {}
+    if not isinstance(values, dict) or not all(isinstance(key, str) for key in values):
+        raise UserError(
+            f"configuration file {path} must be a mapping of keys to values, 'key: value'."
+        )
+    return values
+
+
+def parse_value(key: str, value: Any) -> Any:
+    """A command-line text as a value; what is no text stays as it is."""
+    # RecBole takes its intervals as texts, and '[5,10]' would read as a list.
+    if not isinstance(value, str) or key.endswith("num_interval"):
+        return value
+    return compat.parse_text(value)
+
+
+def find_data(data_path: str, dataset: str, must_exist: bool = True) -> Path:
+    """The folder of a data set's atomic files, absolute.
+
+    ``data_path/<dataset>`` from the working directory, then from the checkout; a ``data_path`` that
+    is that folder already; for ml-100k, when it is nowhere, the copy inside the RecBole wheel.
+    """
+    base = Path(data_path).expanduser()
+    roots = [base] if base.is_absolute() else [Path.cwd() / base, properties_dir().parent / base]
+    places = [root / dataset for root in roots]
+    places += [root for root in roots if root.name == dataset]
+    if dataset == "ml-100k":
+        places.append(compat.recbole_folder() / "dataset_example" / dataset)
+    for place in places:
+        if any(place.glob("*.inter")):
+            return place.resolve()
+    if not must_exist:
+        return places[0].resolve()
+    raise UserError(_no_data(dataset, roots))
+
+
+def _recbole_layers(backbone: type, dataset: str) -> list[tuple[str, dict[str, Any]]]:
+    """RecBole's defaults, in its order; a backbone that extends one of RecBole's keeps its yaml."""
+    files = ["overall.yaml"]
+    files += [f"model/{c.__name__}.yaml" for c in reversed(backbone.__mro__) if _is_recbole(c)]
+    files += ["dataset/sample.yaml", f"dataset/{dataset}.yaml"]
+    files += ["quick_start_config/context-aware.yaml"]
+    files += [f"quick_start_config/context-aware_{dataset}.yaml"]
+    folder = compat.recbole_folder() / "properties"
+    return [(f"recbole/{f}", read_yaml(folder / f)) for f in files if (folder / f).is_file()]
+
+
+def _own_layers(method: type, backbone: type, dataset: str) -> list[tuple[str, dict[str, Any]]]:
+    """Our defaults: overall, data set, backbone, method."""
+    folder = properties_dir()
+    files = [folder / "overall.yaml", folder / "dataset" / f"{dataset}.yaml"]
+    layers = [(_layer_name(path), read_yaml(path)) for path in files if path.is_file()]
+    return [*layers, *_class_layers(backbone), *_class_layers(method)]
+
+
+def _class_layers(cls: type) -> list[tuple[str, dict[str, Any]]]:
+    """The yaml of a class, after those of the classes it extends: a subclass keeps its defaults."""
+    paths = [yaml_of(c) for c in reversed(cls.__mro__) if c is not object]
+    return [(_layer_name(path), read_yaml(path)) for path in paths if path is not None]
+
+
+def _layer_name(path: Path) -> str:
+    folder = properties_dir()
+    inside = path.is_relative_to(folder)
+    return f"properties/{path.relative_to(folder).as_posix()}" if inside else str(path)
+
+
+def _is_recbole(cls: type) -> bool:
+    return cls.__module__.startswith("recbole.model.")
+
+
+def _epochs_alias(layer: dict[str, Any]) -> dict[str, Any]:
+    """RecBole's ``epochs``, given from outside, means pre-training epochs."""
+    if "epochs" in layer:
+        epochs = layer.pop("epochs")
+        layer.setdefault("pretrain_epochs", epochs)
+    return layer
+
+
+def _metrics(metrics: Any) -> list[str]:
+    """The metrics under our spelling, from a list or one name in any capitals."""
+    by_lower = {name.lower(): name for name in METRICS}
+    found = []
+    for name in [metrics] if isinstance(metrics, str) else metrics or [None]:
+        if not isinstance(name, str) or name.lower() not in by_lower:
+            guess = nearest(str(name), METRICS)
+            raise UserError(
+                f"metric '{name}' is unknown; "
+                + (f"did you mean '{guess}'? " if guess else "")
+                + f"(any of {', '.join(METRICS)})"
+            )
+        found.append(by_lower[name.lower()])
+    return list(dict.fromkeys(found))
+
+
+def _unknown_keys(unknown: list[str], where: Mapping[str, str], known: Collection[str]) -> str:
+    parts = []
+    for key in unknown:
+        guess = nearest(key, known)
+        parts.append(f"'{key}' in {where[key]}" + (f" (did you mean '{guess}'?)" if guess else ""))
+    return f"unknown {'key' if len(parts) == 1 else 'keys'}: {', '.join(parts)}."
+
+
+def _without_effect(key: str) -> str:
+    instead = WITHOUT_EFFECT[key]
+    return f"{key}, a key of RecBole's own runner" + (f" (see {instead})" if instead else "")
+
+
+def _check_kind(key: str, value: Any, default: Any, where: str) -> None:
+    """Refuse a value of another kind than its default; None on either side says nothing."""
+    kinds = (
+        ("true or false", bool),
+        ("a number", (int, float)),
+        ("a list", (list, tuple)),
+        ("a mapping", dict),
+    )
+    if value is None or default is None or key in ("metrics", "topk", "gpu_id"):
+        return
+    for name, kind in kinds:
+        if isinstance(default, kind):
+            # A truth value is an int to Python, not to a user.
+            if not isinstance(value, kind) or isinstance(value, bool) != isinstance(default, bool):
+                raise UserError(f"{key} must be {name}, but it is '{value}' in {where}.")
+            return
+
+
+def _is_int(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(k): _plain(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple, set)):
+        return [_plain(v) for v in value]
+    if isinstance(value, Enum):
+        return value.name
+    if isinstance(value, (torch.device, Path, torch.dtype)):
+        return str(value)
+    return copy.copy(value)
+
+
+def _no_data(dataset: str, roots: Sequence[Path]) -> str:
+    here = [root for root in roots if any(root.glob(f"{dataset}*.inter"))]
+    if here:
+        return (
+            f"data set '{dataset}': its files lie in {here[0]} itself; "
+            f"move them to {here[0] / dataset}."
+        )
+    present = {p.parent.name for root in roots if root.is_dir() for p in root.glob("*/*.inter")}
+    guess = nearest(dataset, present | {"ml-100k"})
+    looked = " and ".join(dict.fromkeys(str(root / dataset) for root in roots))
+    return (
+        f"data set '{dataset}' has no .inter file in {looked}; "
+        + (f"did you mean '{guess}'? " if guess and guess != dataset else "")
+        + "(put its atomic files there or give the folder above as --data_path)"
+    )
