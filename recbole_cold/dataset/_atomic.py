@@ -1,0 +1,310 @@
+"""Atomic files as typed columns: pyarrow reads them, token numbers follow RecBole's own loader.
+
+RecBole's loader numbers the tokens of a field by first appearance, 0 being padding. That order is
+kept through every step here, so ids are the same as RecBole's, only sooner.
+"""
+
+import csv
+import itertools
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv as pa_csv
+from recbole.utils import FeatureType
+
+from recbole_cold.errors import UserError
+
+TYPES = {kind.value: kind for kind in FeatureType}
+
+# What pandas, and with it RecBole's loader, reads as a missing value.
+MISSING = [
+    "", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN",
+    "<NA>", "N/A", "NA", "NULL", "NaN", "None", "n/a", "nan", "null",
+]  # fmt: skip
+
+
+class Format(NamedTuple):
+    """How the atomic files of one data set are written."""
+
+    field_separator: str = "\t"
+    seq_separator: str = " "
+    encoding: str = "utf-8"
+
+
+@dataclass
+class Column:
+    """One field of one file.
+
+    Args:
+        kind: RecBole's type of the field.
+        values: token codes (int32, -1 is missing) or numbers (float64, NaN is missing); of
+            sequences, all elements one after the other.
+        offsets: of sequences, where each row starts in ``values`` ([rows + 1]); else None.
+        vocab: of tokens, the token of each code.
+    """
+
+    kind: FeatureType
+    values: np.ndarray
+    offsets: np.ndarray | None = None
+    vocab: pa.Array | None = None
+
+    def __len__(self) -> int:
+        return len(self.values if self.offsets is None else self.offsets) - (
+            self.offsets is not None
+        )
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """Elements per row of a sequence."""
+        assert self.offsets is not None
+        return np.diff(self.offsets)
+
+    def take(self, rows: np.ndarray) -> "Column":
+        """The column restricted to ``rows``, in their order."""
+        if self.offsets is None:
+            return Column(self.kind, self.values[rows], None, self.vocab)
+        return self._cut(self.offsets[:-1][rows], self.lengths[rows])
+
+    def shorten(self, longest: int) -> "Column":
+        """The first ``longest`` elements of each row of a sequence."""
+        assert self.offsets is not None
+        return self._cut(self.offsets[:-1], np.minimum(self.lengths, longest))
+
+    def _cut(self, starts: np.ndarray, lengths: np.ndarray) -> "Column":
+        offsets = np.r_[0, np.cumsum(lengths)]
+        index = np.arange(offsets[-1]) + np.repeat(starts - offsets[:-1], lengths)
+        return Column(self.kind, self.values[index], offsets, self.vocab)
+
+    def padded(self, width: int, fill: float = 0) -> np.ndarray:
+        """Sequences as a matrix [rows, width], shorter ones filled up at the end."""
+        lengths = self.lengths
+        matrix = np.full((len(lengths), width), fill, dtype=self.values.dtype)
+        matrix[np.arange(width) < lengths[:, None]] = self.values
+        return matrix
+
+
+def read_header(path: Path, form: Format) -> dict[str, FeatureType]:
+    """Field -> type, as the first line of an atomic file declares them.
+
+    Raises:
+        UserError: the file is absent, empty, or its header is not ``field:type`` throughout.
+    """
+    try:
+        with path.open(encoding=form.encoding, newline="") as file:
+            line = file.readline().rstrip("\r\n")
+    except FileNotFoundError as error:
+        raise UserError(
+            f"the atomic file '{path}' does not exist; check --dataset and --data_path"
+        ) from error
+    except (OSError, UnicodeDecodeError, LookupError) as error:
+        raise UserError(f"cannot read '{path}' ({error}); check the file and 'encoding'") from error
+    fields: dict[str, FeatureType] = {}
+    for column in line.removeprefix("\ufeff").split(form.field_separator):
+        name, colon, kind = column.partition(":")
+        if not name or not colon or ":" in kind:
+            raise UserError(
+                f"the header of '{path}' has the column {column!r}, which is not of the form "
+                f"field:type; check the first line and field_separator ({form.field_separator!r})"
+            )
+        if kind not in TYPES:
+            raise UserError(
+                f"field {name!r} in the header of '{path}' has the unknown type {kind!r}; use one "
+                f"of {', '.join(TYPES)}"
+            )
+        if name in fields:
+            raise UserError(f"field {name!r} occurs twice in the header of '{path}'; rename one")
+        fields[name] = TYPES[kind]
+    return fields
+
+
+def read_atomic(
+    path: Path, form: Format, wanted: Callable[[str], bool], seq_len: dict[str, int]
+) -> dict[str, Column]:
+    """The wanted fields of an atomic file, in the order of its header.
+
+    Raises:
+        UserError: the file cannot be read as its header says; names the file and the line.
+    """
+    header = read_header(path, form)
+    kinds = {field: kind for field, kind in header.items() if wanted(field)}
+    if not kinds:
+        return {}
+    table = _read_csv(path, form, header, list(kinds))
+    if table.num_rows == 0:
+        raise UserError(f"'{path}' has a header but no rows; check how it was converted")
+    columns = {field: _column(table[field], kind, form, path) for field, kind in kinds.items()}
+    for field, column in columns.items():
+        if column.offsets is not None and field in seq_len:
+            columns[field] = column.shorten(int(seq_len[field]))
+    return columns
+
+
+def _read_csv(
+    path: Path, form: Format, header: dict[str, FeatureType], fields: list[str]
+) -> pa.Table:
+    arrow_types = {
+        FeatureType.TOKEN: pa.dictionary(pa.int32(), pa.string()),
+        FeatureType.FLOAT: pa.float64(),
+    }
+    try:
+        return pa_csv.read_csv(
+            path,
+            pa_csv.ReadOptions(
+                column_names=list(header), skip_rows=1, encoding=form.encoding, block_size=1 << 22
+            ),
+            pa_csv.ParseOptions(delimiter=form.field_separator),
+            pa_csv.ConvertOptions(
+                column_types={f: arrow_types.get(k, pa.string()) for f, k in header.items()},
+                include_columns=fields,
+                null_values=MISSING,
+                strings_can_be_null=True,
+            ),
+        )
+    except (pa.ArrowInvalid, UnicodeDecodeError) as error:
+        raise UserError(_why_unreadable(path, form, header, error)) from error
+    except (TypeError, ValueError, OSError, LookupError) as error:
+        raise UserError(
+            f"cannot read '{path}' ({error}); check field_separator (one character) and encoding"
+        ) from error
+
+
+def _why_unreadable(
+    path: Path, form: Format, header: dict[str, FeatureType], error: Exception
+) -> str:
+    """The sentence for a file that the fast reader refused; looks for the first bad line."""
+    fields = list(header)
+    numbers = [n for n, field in enumerate(fields) if header[field] == FeatureType.FLOAT]
+    try:
+        with path.open(encoding=form.encoding, newline="") as file:
+            reader = csv.reader(file, delimiter=form.field_separator)
+            next(reader)
+            for row in filter(None, reader):
+                if len(row) != len(fields):
+                    return (
+                        f"line {reader.line_num} of '{path}' has {len(row)} columns but the header "
+                        f"has {len(fields)}; correct the line or field_separator"
+                    )
+                for n in numbers:
+                    if row[n] not in MISSING and not _is_number(row[n]):
+                        return (
+                            f"line {reader.line_num} of '{path}' has {row[n]!r} in the float field "
+                            f"{fields[n]!r}; write a number or declare the field as token"
+                        )
+    except UnicodeDecodeError:
+        return f"'{path}' is not written in {form.encoding}; convert it or set 'encoding'"
+    except csv.Error:
+        pass
+    first = str(error).splitlines()[0] if str(error) else type(error).__name__
+    return f"cannot read '{path}' ({first}); check its lines and quotation marks"
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _column(data: pa.ChunkedArray, kind: FeatureType, form: Format, path: Path) -> Column:
+    if kind == FeatureType.FLOAT:
+        return Column(kind, data.to_numpy().astype(np.float64, copy=False))
+    if kind == FeatureType.TOKEN:
+        return _tokens(data, kind)
+    # The longest sequences may need more than 2 GB of text, so chunks stay apart until they are
+    # codes.
+    pieces, lengths = [], []
+    for chunk in data.chunks:
+        lists = pc.split_pattern(pc.fill_null(chunk, ""), form.seq_separator)
+        values, ends = lists.flatten(), np.asarray(lists.offsets)
+        filled = pc.greater(pc.binary_length(values), 0).to_numpy(zero_copy_only=False)
+        before = np.r_[0, np.cumsum(filled)]
+        lengths.append(np.diff(before[ends - ends[0]]))
+        pieces.append(values.filter(pa.array(filled)))
+    offsets = np.r_[0, np.cumsum(np.concatenate(lengths))]
+    flat = pa.chunked_array(pieces, type=pa.string())
+    if kind == FeatureType.TOKEN_SEQ:
+        column = _tokens(flat.dictionary_encode(), kind)
+        return Column(kind, column.values, offsets, column.vocab)
+    try:
+        numbers = flat.cast(pa.float64()).to_numpy()
+    except pa.ArrowInvalid as error:
+        raise UserError(
+            f"a float_seq field of '{path}' has an element that is not a number ({error}); correct "
+            "it or check seq_separator"
+        ) from error
+    return Column(kind, numbers, offsets)
+
+
+def _tokens(data: pa.ChunkedArray, kind: FeatureType) -> Column:
+    data = data.unify_dictionaries()
+    codes = [np.asarray(pc.fill_null(chunk.indices, -1)) for chunk in data.chunks]
+    vocab = data.chunk(0).dictionary if data.num_chunks else pa.array([], pa.string())
+    return Column(
+        kind, np.concatenate([np.zeros(0, np.int32), *codes]).astype(np.int32), None, vocab
+    )
+
+
+def share_codes(columns: list[Column]) -> None:
+    """Give token columns one vocabulary, in the order of first appearance over the list."""
+    tokens = [
+        pa.DictionaryArray.from_arrays(pa.array(np.arange(len(c.vocab)), pa.int32()), c.vocab)
+        for c in columns
+    ]
+    unified = pa.chunked_array(tokens, type=pa.dictionary(pa.int32(), pa.string()))
+    unified = unified.unify_dictionaries()
+    for column, chunk in zip(columns, unified.chunks, strict=True):
+        # The last entry is what code -1, a missing token, picks.
+        new_code = np.r_[np.asarray(chunk.indices), -1].astype(np.int32)
+        column.values, column.vocab = new_code[column.values], chunk.dictionary
+
+
+def stack(tables: list[dict[str, Column]]) -> dict[str, Column]:
+    """Tables of equal fields, one below the other."""
+    stacked = {}
+    for field in tables[0]:
+        columns = [table[field] for table in tables]
+        if columns[0].vocab is not None:
+            share_codes(columns)
+        offsets = None
+        if columns[0].offsets is not None:
+            offsets = np.r_[0, np.cumsum(np.concatenate([column.lengths for column in columns]))]
+        values = np.concatenate([column.values for column in columns])
+        stacked[field] = Column(columns[0].kind, values, offsets, columns[0].vocab)
+    return stacked
+
+
+def renumber(columns: list[Column]) -> np.ndarray:
+    """Tokens by id, ``[PAD]`` first, after numbering the columns as RecBole does.
+
+    The columns share a vocabulary (``share_codes``). Afterwards their values are ids: 0 for a
+    missing token, then 1, 2, ... by first appearance over the list.
+    """
+    codes = np.concatenate([column.values for column in columns])
+    vocab = columns[0].vocab
+    assert vocab is not None
+    first = np.full(len(vocab) + 1, len(codes), dtype=np.int64)
+    # Written backwards, so what stays is the first position; the last entry takes code -1.
+    first[codes[::-1]] = np.arange(len(codes) - 1, -1, -1)
+    first[-1] = len(codes)
+    order = np.argsort(first[:-1], kind="stable")
+    order = order[: int((first[:-1] < len(codes)).sum())]
+    new_id = np.zeros(len(vocab) + 1, dtype=np.int32)
+    new_id[order] = np.arange(1, len(order) + 1)
+    for column in columns:
+        column.values = new_id[column.values]
+    tokens = vocab.take(pa.array(order)).to_pylist()
+    return np.array(["[PAD]", *tokens])
+
+
+def line_numbers(path: Path) -> Iterator[int]:
+    """Line number in the file of each row, counting as editors do; for error messages."""
+    with path.open("rb") as file:
+        for number, line in zip(itertools.count(1), file, strict=False):
+            if number > 1 and line.strip(b"\r\n"):
+                yield number

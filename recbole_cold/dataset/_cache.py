@@ -1,0 +1,169 @@
+"""Parsed data sets on disk, found by content: memory-mapped columns with checksums.
+
+``<cache_dir>/data/<key>/`` holds one ``.npy`` file per column and ``meta.json``;
+``<cache_dir>/data/index/`` remembers the content hash of source files that did not change.
+A cache is only an optimisation: whatever is wrong with it is logged, and the files are read anew.
+"""
+
+import hashlib
+import json
+import logging
+import mmap
+import os
+import shutil
+import tempfile
+import time
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+logger = logging.getLogger(__name__)
+
+# A file written this recently may change again without a new time stamp; it is hashed each time.
+SETTLED_NS = 2_000_000_000
+
+_told: set[str] = set()
+
+
+class Damaged(Exception):
+    """A stored data set is not what was written."""
+
+
+def cache_root(configured: str | None) -> Path:
+    """Folder of all caches: ``cache_dir``, else $RECBOLE_COLD_CACHE, else ~/.cache/recbole_cold."""
+    chosen = configured or os.environ.get("RECBOLE_COLD_CACHE") or "~/.cache/recbole_cold"
+    return Path(chosen).expanduser()
+
+
+def content_hash(path: Path, root: Path) -> str:
+    """SHA-256 of a file's content; not read again while size, times and inode stay the same."""
+    state = path.stat()
+    stamp = [str(path.resolve()), state.st_size, state.st_mtime_ns, state.st_ctime_ns, state.st_ino]
+    entry = root / "data" / "index" / f"{hashlib.sha256(stamp[0].encode()).hexdigest()[:24]}.json"
+    try:
+        known = _unseal(entry.read_bytes())
+        if known["stamp"] == stamp:
+            return str(known["sha256"])
+    except (OSError, Damaged, KeyError, TypeError):
+        pass
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    if time.time_ns() - max(state.st_mtime_ns, state.st_ctime_ns) > SETTLED_NS:
+        try:
+            entry.parent.mkdir(parents=True, exist_ok=True)
+            _write_whole(entry, _seal({"stamp": stamp, "sha256": digest.hexdigest()}))
+        except OSError as error:
+            tell_once(root, error)
+    return digest.hexdigest()
+
+
+def store(
+    folder: Path, columns: dict[str, np.ndarray], meta: dict[str, Any], root: Path
+) -> str | None:
+    """None after writing ``folder``; where that is not possible, why not (and it is logged)."""
+    temporary = None
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+        listed = []
+        for number, (name, column) in enumerate(columns.items()):
+            with (temporary / f"{number:03d}.npy").open("wb") as file:
+                checked = _Checked(file)
+                np.lib.format.write_array(checked, np.ascontiguousarray(column), allow_pickle=False)
+            listed.append([name, f"{number:03d}.npy", checked.size, checked.crc])
+        (temporary / "meta.json").write_bytes(_seal({**meta, "columns": listed}))
+        temporary.chmod(0o755)
+        _swap_in(temporary, folder)
+    except OSError as error:
+        return tell_once(root, error)
+    finally:
+        if temporary is not None:
+            shutil.rmtree(temporary, ignore_errors=True)
+    return None
+
+
+def load(folder: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """Columns (memory-mapped, read-only) and meta of a stored data set.
+
+    Raises:
+        Damaged: a file is missing, cut short or altered.
+    """
+    try:
+        meta = _unseal((folder / "meta.json").read_bytes())
+        columns = {name: _map(folder / file, *sums) for name, file, *sums in meta["columns"]}
+    except (OSError, KeyError, TypeError, ValueError) as error:
+        raise Damaged(str(error)) from error
+    return columns, meta
+
+
+def tell_once(root: Path, error: OSError) -> str:
+    """Why nothing is cached; logged the first time for a folder."""
+    reason = f"nothing is cached under '{root}' ({error.strerror or error})"
+    if str(root) not in _told:
+        _told.add(str(root))
+        logger.warning("%s; loading goes on without a cache, set cache_dir to mend it", reason)
+    return reason
+
+
+def _map(path: Path, size: int, crc: int) -> np.ndarray:
+    if path.stat().st_size != size:
+        raise Damaged(f"{path.name} has {path.stat().st_size} bytes instead of {size}")
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        if zlib.crc32(content) != crc:
+            raise Damaged(f"the checksum of {path.name} differs")
+    # A plain array over the mapping: indexing np.memmap itself costs more each time.
+    return np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))
+
+
+def _swap_in(temporary: Path, folder: Path) -> None:
+    """Put ``temporary`` in the place of ``folder``; readers that have it open keep it."""
+    if folder.exists():
+        aside = Path(tempfile.mkdtemp(prefix=f".{folder.name}.old.", dir=folder.parent))
+        try:
+            os.replace(folder, aside / "old")
+        finally:
+            shutil.rmtree(aside, ignore_errors=True)
+    try:
+        os.replace(temporary, folder)
+    except OSError:
+        if not folder.exists():  # else another process was first, with the same content
+            raise
+
+
+def _seal(value: dict[str, Any]) -> bytes:
+    payload = json.dumps(value).encode()
+    return hashlib.sha256(payload).hexdigest().encode() + b"\n" + payload + b"\n"
+
+
+def _unseal(raw: bytes) -> dict[str, Any]:
+    digest, _, payload = raw.removesuffix(b"\n").partition(b"\n")
+    if hashlib.sha256(payload).hexdigest().encode() != digest:
+        raise Damaged("the checksum of its description differs")
+    return json.loads(payload)
+
+
+def _write_whole(path: Path, payload: bytes) -> None:
+    descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(payload)
+        os.replace(temporary, path)
+    except OSError:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+class _Checked:
+    """A file that sums up what is written to it."""
+
+    def __init__(self, file: Any) -> None:
+        self.file, self.size, self.crc = file, 0, 0
+
+    def write(self, payload: bytes) -> int:
+        self.size += len(payload)
+        self.crc = zlib.crc32(payload, self.crc)
+        return self.file.write(payload)

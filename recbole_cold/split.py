@@ -1,0 +1,445 @@
+"""Which rows are learnt from, which warm up the new items, and which are scored: a frozen value.
+
+Pure functions of columns (code of the cold side, time). The cold side is the item, or the user
+with ``cold_side='user'``: the same code with the columns swapped. Shape letters do not occur; an
+``ids`` column holds one code per row.
+"""
+
+import hashlib
+import io
+import json
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+
+from recbole_cold.errors import UserError
+
+Array = np.ndarray
+
+WARM = "abcdefghijklmnopqrstuvwxyz"
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """Named row numbers of one data set, with the rule and the counts they came from.
+
+    Args:
+        parts: part name -> row numbers (int64). ``train`` is in file order. In every other part the
+            rows of one new id stand together, ids ascending, oldest row first; a warm-up part of
+            the frequency rule can therefore be read as ``split['warm_a'].reshape(-1, K)``.
+        old_ids: codes of the old items (or users), ascending.
+        new_ids: codes of the new items (or users), ascending.
+        manifest: rule, N, K, cold_side, order ('time' or 'seeded permutation'), rows per part
+            (``counts``), data_hash and the hash of all of it; plain values, ready for JSON.
+    """
+
+    parts: Mapping[str, Array]
+    old_ids: Array
+    new_ids: Array
+    manifest: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        parts = {name: _frozen(rows) for name, rows in self.parts.items()}
+        object.__setattr__(self, "parts", MappingProxyType(parts))
+        object.__setattr__(self, "old_ids", _frozen(self.old_ids))
+        object.__setattr__(self, "new_ids", _frozen(self.new_ids))
+        manifest = {key: value for key, value in self.manifest.items() if key != "hash"}
+        manifest["counts"] = {name: len(rows) for name, rows in parts.items()}
+        manifest["old"], manifest["new"] = len(self.old_ids), len(self.new_ids)
+        manifest["hash"] = self._digest(manifest)
+        object.__setattr__(self, "manifest", MappingProxyType(manifest))
+
+    def _digest(self, manifest: Mapping[str, Any]) -> str:
+        digest = hashlib.sha256(json.dumps(manifest, sort_keys=True).encode())
+        for array in (*self.parts.values(), self.old_ids, self.new_ids):
+            digest.update(len(array).to_bytes(8, "little"))
+            digest.update(array.astype("<i8", copy=False).tobytes())
+        return digest.hexdigest()
+
+    @property
+    def hash(self) -> str:
+        """Hexadecimal SHA-256 over rule, data hash and all row numbers."""
+        return str(self.manifest["hash"])
+
+    @property
+    def warm_parts(self) -> list[str]:
+        """Names of the warm-up parts in their order, common ones last."""
+        return [name for name in self.parts if name.startswith(("warm_", "common_"))]
+
+    def __getitem__(self, name: str) -> Array:
+        return self.parts[name]
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Split) and self.hash == other.hash
+
+    def __hash__(self) -> int:
+        return hash(self.hash)
+
+    # A mappingproxy cannot be pickled; sweeps ship splits between processes.
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Split, (dict(self.parts), self.old_ids, self.new_ids, dict(self.manifest))
+
+    def __str__(self) -> str:
+        total = sum(map(len, self.parts.values())) + int(self.manifest.get("dropped_rows", 0))
+        lines = [f"{'part':<10}{'rows':>12}{'share':>9}"]
+        for name, rows in self.parts.items():
+            lines.append(f"{name:<10}{len(rows):>12,}{len(rows) / max(total, 1):>9.1%}")
+        side = self.manifest.get("cold_side", "item")
+        told = f"{len(self.old_ids):,} old and {len(self.new_ids):,} new {side}s"
+        if self.manifest.get("dropped"):
+            told += (
+                f", {self.manifest['dropped']:,} dropped "
+                f"with {self.manifest['dropped_rows']:,} rows"
+            )
+        lines.append(f"{told}; order: {self.manifest.get('order', 'time')}")
+        return "\n".join(lines)
+
+    def save(self, path: str | Path) -> None:
+        """Write ``<path>.json`` (manifest) and ``<path>.npz`` (row numbers), each whole or not.
+
+        Raises:
+            UserError: the folder cannot be written.
+        """
+        from recbole_cold.store import write_bytes
+
+        buffer = io.BytesIO()
+        parts = {f"part.{name}": rows for name, rows in self.parts.items()}
+        np.savez(buffer, allow_pickle=False, old_ids=self.old_ids, new_ids=self.new_ids, **parts)
+        manifest = json.dumps(dict(self.manifest), indent=1)
+        write_bytes(_beside(path, ".npz"), buffer.getvalue())
+        write_bytes(_beside(path, ".json"), manifest.encode())
+
+    @staticmethod
+    def load(path: str | Path) -> "Split":
+        """The split that ``save`` wrote at ``path``.
+
+        Raises:
+            UserError: a file is missing, cut short or altered.
+        """
+        try:
+            manifest = json.loads(_beside(path, ".json").read_text())
+            with np.load(_beside(path, ".npz"), allow_pickle=False) as stored:
+                arrays = {name: stored[name] for name in stored.files}
+            order = manifest["counts"]
+            split = Split(
+                {name: arrays[f"part.{name}"] for name in order},
+                arrays["old_ids"],
+                arrays["new_ids"],
+                manifest,
+            )
+        except FileNotFoundError as error:
+            raise UserError(
+                f"no split is stored at '{error.filename}'; give the path that it was saved to"
+            ) from error
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, EOFError) as error:
+            raise _damaged(path) from error
+        except (zipfile.BadZipFile, NotImplementedError, RuntimeError) as error:
+            raise _damaged(path) from error
+        if split.hash != manifest.get("hash"):
+            raise _damaged(path)
+        return split
+
+
+def frequency_split(
+    ids: Array,
+    time: Array | None,
+    *,
+    threshold: int,
+    size: int,
+    n_warm: int = 3,
+    seed: int = 0,
+    data_hash: str = "",
+    cold_side: str = "item",
+) -> Split:
+    """Old ids (more than ``threshold`` rows) train; new ids give warm-up parts and ``test``.
+
+    Args:
+        ids: codes of the cold side, one per row.
+        time: one number per row, or None: the order is then a permutation drawn from ``seed``.
+        threshold: N; an id with n > N rows is old, one with n_warm * K <= n <= N is new, and the
+            rest is dropped.
+        size: K, the rows per new id in each warm-up part.
+        n_warm: number of warm-up parts.
+
+    Raises:
+        UserError: no old id, no new id, or no row to test on; the sentence names counts that work.
+    """
+    ids = np.asarray(ids)
+    for key, value in (("cold_threshold", threshold), ("warm_size", size), ("warm_sets", n_warm)):
+        if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
+            raise UserError(f"{key} is {value!r}; it must be a whole number of 1 or more")
+    if n_warm > len(WARM):
+        raise UserError(f"warm_sets is {n_warm}; at most {len(WARM)} warm-up sets can be named")
+    counts = np.bincount(ids) if len(ids) else np.zeros(1, dtype=np.int64)
+    is_old = counts > threshold
+    is_new = (counts >= n_warm * size) & (counts <= threshold) & (counts > 0)
+    if not is_old.any() or not (counts[is_new] > n_warm * size).any():
+        raise UserError(_empty(counts, int(threshold), int(size), int(n_warm), cold_side))
+    row_is_new = np.flatnonzero(is_new[ids])
+    dropped = (counts > 0) & ~is_old & ~is_new
+    manifest = {
+        "rule": "frequency",
+        "N": int(threshold),
+        "K": int(size),
+        "warm_sets": int(n_warm),
+        "cold_side": cold_side,
+        "order": "time" if time is not None else "seeded permutation",
+        "seed": None if time is not None else int(seed),
+        "data_hash": data_hash,
+        "dropped": int(dropped.sum()),
+        "dropped_rows": int(counts[dropped].sum()),
+    }
+    return Split(
+        {
+            "train": np.flatnonzero(is_old[ids]),
+            **_phases(row_is_new, ids, _times(time, len(ids), seed), int(size), int(n_warm)),
+        },
+        np.flatnonzero(is_old),
+        np.flatnonzero(is_new),
+        manifest,
+    )
+
+
+def pseudo_new(
+    split: Split, ids: Array, time: Array | None, *, fraction: float, size: int, seed: int
+) -> Split:
+    """``split`` for tuning: a drawn ``fraction`` of the old ids plays the new ones.
+
+    Their rows become the warm-up parts and ``test`` (the validation target), the other old ids
+    keep ``train``. Rows of the genuinely new ids appear nowhere.
+
+    Raises:
+        UserError: the fraction is not between 0 and 1, or too few old ids have enough rows.
+    """
+    if not 0 < fraction < 1:
+        raise UserError(f"valid_fraction is {fraction}; it must lie between 0 and 1")
+    ids = np.asarray(ids)
+    train = split["train"]
+    n_warm = sum(name.startswith("warm_") for name in split.parts)
+    counts = np.bincount(ids[train], minlength=int(split.old_ids.max(initial=0)) + 1)
+    enough = split.old_ids[counts[split.old_ids] > n_warm * size]
+    wanted = max(1, round(fraction * len(split.old_ids)))
+    side = split.manifest.get("cold_side", "item")
+    if len(enough) < wanted or len(split.old_ids) < 2:
+        raise UserError(
+            f"validation needs {wanted} of the {len(split.old_ids)} old {side}s with more than "
+            f"{n_warm * size} rows each, and {len(enough)} have them; lower warm_size or "
+            "valid_fraction, or lower cold_threshold to have more old ones"
+        )
+    drawn = np.sort(np.random.default_rng(seed).choice(enough, size=wanted, replace=False))
+    is_drawn = np.zeros(len(counts), dtype=bool)
+    is_drawn[drawn] = True
+    of_drawn = is_drawn[ids[train]]
+    order_seed = split.manifest.get("seed")
+    times = _times(time, len(ids), seed if order_seed is None else int(order_seed))
+    manifest = {
+        "rule": "pseudo-new",
+        "N": split.manifest.get("N"),
+        "K": int(size),
+        "warm_sets": n_warm,
+        "cold_side": side,
+        "order": split.manifest.get("order", "time"),
+        "seed": int(seed),
+        "fraction": float(fraction),
+        "of": split.hash,
+        "data_hash": split.manifest.get("data_hash", ""),
+    }
+    return Split(
+        {"train": train[~of_drawn], **_phases(train[of_drawn], ids, times, int(size), n_warm)},
+        np.setdiff1d(split.old_ids, drawn),
+        drawn,
+        manifest,
+    )
+
+
+def common_phases(split: Split, ids: Array, n: int, size: int) -> Split:
+    """``split`` with the oldest ``size`` test rows of each new id in ``common_1``, the next in
+    ``common_2``, up to ``common_<n>``; what is left stays ``test``.
+
+    Raises:
+        UserError: no test row would be left.
+    """
+    if n == 0:
+        return split
+    for key, value in (("common_phases", n), ("common_size", size)):
+        if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
+            raise UserError(f"{key} is {value!r}; it must be a whole number of 1 or more")
+    test = split["test"]
+    rank = _rank(np.asarray(ids)[test])
+    if not (rank >= n * size).any():
+        longest = int(rank.max(initial=-1)) + 1
+        raise UserError(
+            f"{n} common phases of {size} rows leave no test row: the longest test history has "
+            f"{longest} rows; keep common_phases times common_size below {longest}"
+        )
+    phase = np.minimum(rank // size, n)
+    parts = {name: rows for name, rows in split.parts.items() if name != "test"}
+    parts |= {f"common_{k + 1}": test[phase == k] for k in range(n)}
+    parts["test"] = test[phase == n]
+    manifest = {**split.manifest, "common_phases": int(n), "common_size": int(size)}
+    return Split(parts, split.old_ids, split.new_ids, manifest)
+
+
+def split_from_parts(
+    parts: Mapping[str, Array], ids: Array, *, data_hash: str = "", cold_side: str = "item"
+) -> Split:
+    """The split that ready files (RecBole's ``benchmark_filename``) already are.
+
+    Args:
+        parts: part name -> row numbers, with ``train``, ``test`` and at least one ``warm_*``.
+
+    Raises:
+        UserError: a part is missing or empty, or an id of ``train`` is in another part too.
+    """
+    missing = [name for name in ("train", "test") if not len(parts.get(name, ()))]
+    if missing or not any(name.startswith("warm_") for name in parts):
+        raise UserError(
+            f"benchmark_filename gives the parts {', '.join(parts)}; a split needs rows in 'train' "
+            "and 'test' and the warm-up parts 'warm_a', 'warm_b', ..."
+        )
+    ids = np.asarray(ids)
+    old = np.unique(ids[parts["train"]])
+    others = [ids[rows] for name, rows in parts.items() if name != "train"]
+    new = np.unique(np.concatenate(others))
+    both = np.intersect1d(old, new)
+    if len(both):
+        raise UserError(
+            f"{len(both)} {cold_side}s are in the training file and in another part; a new "
+            f"{cold_side} must not be in 'train'"
+        )
+    sizes = {
+        int(np.bincount(ids[rows]).max(initial=0))
+        for name, rows in parts.items()
+        if name.startswith("warm_")
+    }
+    manifest = {
+        "rule": "files",
+        "N": None,
+        "K": sizes.pop() if len(sizes) == 1 else None,
+        "warm_sets": sum(name.startswith("warm_") for name in parts),
+        "cold_side": cold_side,
+        "order": "file",
+        "seed": None,
+        "data_hash": data_hash,
+    }
+    return Split(parts, old, new, manifest)
+
+
+def write_atomic_parts(split: Split, dataset: Any, folder: str | Path) -> list[str]:
+    """Part names, after writing ``<name>.<part>.inter`` files that RecBole reads with
+    ``benchmark_filename: [those names]``.
+
+    The lines are copied from the atomic files, so nothing is lost to formatting; ``.user`` and
+    ``.item`` files are copied beside them.
+
+    Args:
+        dataset: the ``ColdStartDataset`` that ``split`` was made from.
+
+    Raises:
+        UserError: the folder cannot be written.
+    """
+    from recbole_cold.store import write_bytes
+
+    folder = Path(folder)
+    header, lines = dataset.source_lines()
+    for name, rows in split.parts.items():
+        body = b"".join(map(lines.__getitem__, dataset.source_rows(rows).tolist()))
+        write_bytes(folder / f"{dataset.dataset_name}.{name}.inter", header + body)
+    for source in dataset.feature_files():
+        write_bytes(folder / source.name, source.read_bytes())
+    return list(split.parts)
+
+
+def suggest(counts: Array, threshold: int, size: int, n_warm: int = 3) -> tuple[int, int] | None:
+    """(threshold, size) near the given ones that leave old ids, new ids and test rows, or None.
+
+    Args:
+        counts: rows per id.
+    """
+    counts = np.unique(counts[counts > 0])
+    below = counts[counts <= threshold]
+    if len(below) and len(below) < len(counts):  # there are old ids: keep N, lower K
+        fitting = min(size, (int(below[-1]) - 1) // n_warm)
+        if fitting >= 1:
+            return threshold, fitting
+    candidates = counts[counts > n_warm * size]
+    if len(candidates) >= 2:  # keep K, choose N
+        return int(candidates[(len(candidates) - 1) // 2]), size
+    if len(counts) >= 2 and counts[-2] > n_warm:
+        return int(counts[-2]), (int(counts[-2]) - 1) // n_warm
+    return None
+
+
+def _empty(counts: Array, threshold: int, size: int, n_warm: int, cold_side: str) -> str:
+    present = counts[counts > 0]
+    if not len(present):
+        return f"there is no interaction to split into old and new {cold_side}s; check the filters"
+    found = f"{cold_side}s have {int(present.min()):,} to {int(present.max()):,} rows"
+    if not (counts > threshold).any():
+        problem = f"no {cold_side} has more than cold_threshold={threshold} rows, so none is old"
+    elif not ((counts >= n_warm * size) & (counts <= threshold)).any():
+        problem = (
+            f"no {cold_side} has {n_warm * size} to {threshold} rows (warm_sets times warm_size "
+            "to cold_threshold), so none is new"
+        )
+    else:
+        problem = f"every new {cold_side} has exactly {n_warm * size} rows, so none is left to test"
+    working = suggest(counts, threshold, size, n_warm)
+    if working is None:
+        return (
+            f"{problem} ({found}); no setting can split this data with warm_sets={n_warm}, use "
+            "more data"
+        )
+    new = int(((present >= n_warm * working[1]) & (present <= working[0])).sum())
+    old = int((present > working[0]).sum())
+    return (
+        f"{problem} ({found}); cold_threshold={working[0]} and warm_size={working[1]} would give "
+        f"{old:,} old and {new:,} new {cold_side}s"
+    )
+
+
+def _times(time: Array | None, n_rows: int, seed: int) -> Array:
+    if time is None:
+        return np.random.default_rng(seed).permutation(n_rows)
+    time = np.asarray(time)
+    if np.isnan(time).any():
+        raise UserError("the time column has missing values; fill them or leave the column out")
+    return time
+
+
+def _rank(sorted_ids: Array) -> Array:
+    """Position of each row within its run of equal ids."""
+    positions = np.arange(len(sorted_ids))
+    starts = np.flatnonzero(np.r_[True, sorted_ids[1:] != sorted_ids[:-1]])
+    return positions - np.repeat(starts, np.diff(np.r_[starts, len(sorted_ids)]))
+
+
+def _phases(rows: Array, ids: Array, time: Array, size: int, n_warm: int) -> dict[str, Array]:
+    # lexsort is stable: rows of equal time keep the order of the file.
+    rows = rows[np.lexsort((time[rows], ids[rows]))]
+    phase = np.minimum(_rank(ids[rows]) // size, n_warm)
+    names = [f"warm_{letter}" for letter in WARM[:n_warm]] + ["test"]
+    return {name: rows[phase == number] for number, name in enumerate(names)}
+
+
+def _frozen(rows: Array) -> Array:
+    array = np.array(rows, dtype=np.int64)
+    array.flags.writeable = False
+    return array
+
+
+def _beside(path: str | Path, suffix: str) -> Path:
+    path = Path(path)
+    return path.with_suffix(suffix) if path.suffix in {".json", ".npz"} else Path(f"{path}{suffix}")
+
+
+def _damaged(path: str | Path) -> UserError:
+    return UserError(
+        f"the split stored at '{_beside(path, '.json')}' is damaged or incomplete; delete it and "
+        "make the split again"
+    )
