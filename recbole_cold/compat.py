@@ -95,8 +95,8 @@ def argument_lists() -> dict[str, list[str]]:
 def context_model_modules() -> Iterator[ModuleType]:
     """RecBole's context-aware model modules, one by one.
 
-    RecBole 1.2.0 and 1.2.1: ``recbole.utils.get_model`` looks through ``general_recommender`` first,
-    which imports ``kmeans_pytorch``, a package RecBole does not declare.
+    RecBole 1.2.0 and 1.2.1: ``recbole.utils.get_model`` looks through ``general_recommender``
+    first, which imports ``kmeans_pytorch``, a package RecBole does not declare.
     """
     package = importlib.import_module(CONTEXT_MODELS)
     for info in pkgutil.iter_modules(package.__path__):
@@ -140,8 +140,8 @@ def choose_device(
         return torch.device("cpu"), ""
     if index >= torch.cuda.device_count():
         raise UserError(
-            f"GPU {index} was asked for, but torch sees {torch.cuda.device_count()} CUDA device(s), "
-            "numbered from 0; choose another gpu_id."
+            f"GPU {index} was asked for, but torch sees {torch.cuda.device_count()} CUDA device(s) "
+            "(numbered from 0); choose another gpu_id."
         )
     return torch.device("cuda", index), ""
 

@@ -24,6 +24,7 @@ from recbole_cold import compat
 from recbole_cold.errors import UserError
 from recbole_cold.registry import find_backbone, find_method, nearest, properties_dir, yaml_of
 
+COMMAND_LINE = "the command line"
 METRICS = ("AUC", "LogLoss", "F1", "RelaImpr")
 CHOICES: dict[str, tuple[str, ...]] = {
     "protocol": ("strict", "released"),
@@ -36,16 +37,18 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "batch_norm": ("frozen", "moving"),
     "pooling": ("mean", "sum_with_pad"),
     "embedding_init": ("model", "uniform"),
+    "table_update": ("auto", "dense", "lazy"),
 }
 POSITIVE = ("warm_size", "warm_sets", "seeds", "train_batch_size", "eval_batch_size",
             "embedding_size", "common_size")  # fmt: skip
-COUNTS = ("seed", "cold_threshold", "common_phases", "pretrain_epochs", "warm_epochs", "warm_steps")
+COUNTS = ("seed", "cold_threshold", "common_phases", "pretrain_epochs", "warm_epochs", "warm_steps",
+          "pretrain_seed")  # fmt: skip
 RATES = ("learning_rate", "warm_learning_rate")
 # Blocks of a method's yaml that are no configuration keys.
 BLOCKS = ("released", "sweep_space")
 # RecBole reads these without giving a default in any yaml.
 READ_WITHOUT_DEFAULT = ("model", "dataset", "config_files", "double_tower", "has_residual")
-# RecBole's keys that its trainer, splitter or loader would read and ours do not: what to use instead.
+# Keys that RecBole's trainer, splitter or loader reads and ours do not: what to use instead.
 WITHOUT_EFFECT = {
     "eval_args": "cold_threshold, warm_size and eval_on",
     "train_neg_sample_args": "rows with labels",
@@ -116,7 +119,7 @@ class ColdConfig(Config):
 
     def _load_variable_config_dict(self, config_dict: Mapping[str, Any]) -> dict[str, Any]:
         layer = _epochs_alias({key: parse_value(key, v) for key, v in config_dict.items()})
-        self._external.update(dict.fromkeys(layer, "the command line"))
+        self._external.update(dict.fromkeys(layer, COMMAND_LINE))
         return layer
 
     def _load_cmd_line(self) -> dict[str, Any]:
@@ -150,7 +153,7 @@ class ColdConfig(Config):
             self._add_layer(name, {k: v for k, v in values.items() if k not in BLOCKS})
             if name.startswith("properties/dataset/"):
                 self.parameters["Dataset"] += sorted(values.keys() - data_keys)
-        self._refuse_unknown()
+        self._refuse_unknown(key for _, values in own for key in values.get("released") or {})
         protocol = self.external_config_dict.get("protocol", self.internal_config_dict["protocol"])
         if protocol == "released":
             for name, values in own:
@@ -164,7 +167,8 @@ class ColdConfig(Config):
 
     def _set_default_parameters(self) -> None:
         final = self.final_config_dict
-        metrics, valid_metric = _metrics(final["metrics"]), _metrics(final["valid_metric"])[0]
+        metrics = _metrics(final["metrics"], self._where("metrics"))
+        valid_metric = _metrics(final["valid_metric"], self._where("valid_metric"))[0]
         folder = str(final["data_path"])
         self._check_values()
         # RecBole refuses metrics that are not in its register; ours are none of its business.
@@ -189,11 +193,9 @@ class ColdConfig(Config):
 
     # What RecBole leaves open.
 
-    def _refuse_unknown(self) -> None:
-        known = {*self.internal_config_dict, *READ_WITHOUT_DEFAULT, *DERIVED}
+    def _refuse_unknown(self, switches: Iterable[str]) -> None:
+        known = {*self.internal_config_dict, *switches, *READ_WITHOUT_DEFAULT, *DERIVED}
         known.update(*self.parameters.values())
-        known |= {k for _, layer in _own_layers(self.method_class, self.backbone_class, self.dataset)
-                  for k in layer.get("released") or {}}  # fmt: skip
         for key in self._external.keys() & (self._also_known - known):
             del self._external[key], self.external_config_dict[key]  # another entry's key
         unknown = [key for key in self._external if key not in known]
@@ -213,13 +215,13 @@ class ColdConfig(Config):
             if final[key] is False and "off" in choices:
                 final[key] = "off"  # YAML 1.1 reads a bare off as false
             if final[key] not in choices:
-                guess = nearest(str(final[key]), choices)
                 raise UserError(
-                    f"{key} '{final[key]}' (in {self._where(key)}) is unknown; "
-                    + (f"did you mean '{guess}'? " if guess else "")
-                    + f"(one of {', '.join(choices)})"
+                    f"{key} '{final[key]}' ({self._where(key)}) is none of {', '.join(choices)}"
+                    + _did_you_mean(str(final[key]), choices)
                 )
-        optional = {key for key in ("warm_steps", "common_size") if final[key] is None}
+        optional = {
+            key for key in ("warm_steps", "common_size", "pretrain_seed") if final[key] is None
+        }
         for keys, least in ((POSITIVE, 1), (COUNTS, 0)):
             for key in keys:
                 if key not in optional and not (_is_int(final[key]) and final[key] >= least):
@@ -237,10 +239,10 @@ class ColdConfig(Config):
 
     def _refuse(self, key: str, rule: str) -> None:
         value = self.final_config_dict[key]
-        raise UserError(f"{key} {rule}, but it is '{value}' in {self._where(key)}.")
+        raise UserError(f"{key} {rule}, but it is '{value}' {self._where(key)}.")
 
     def _where(self, key: str) -> str:
-        return self._external.get(key) or self.sources.get(key, "the defaults")
+        return _at(self._external.get(key) or self.sources.get(key, "the defaults"))
 
     def as_dict(self) -> dict[str, Any]:
         """All final values as plain JSON types; as a configuration file they give equal values."""
@@ -386,27 +388,26 @@ def _epochs_alias(layer: dict[str, Any]) -> dict[str, Any]:
     return layer
 
 
-def _metrics(metrics: Any) -> list[str]:
+def _metrics(metrics: Any, where: str) -> list[str]:
     """The metrics under our spelling, from a list or one name in any capitals."""
     by_lower = {name.lower(): name for name in METRICS}
-    found = []
-    for name in [metrics] if isinstance(metrics, str) else metrics or [None]:
+    names = list(metrics) if isinstance(metrics, (list, tuple)) else [metrics]
+    for name in names or [None]:
         if not isinstance(name, str) or name.lower() not in by_lower:
-            guess = nearest(str(name), METRICS)
             raise UserError(
-                f"metric '{name}' is unknown; "
-                + (f"did you mean '{guess}'? " if guess else "")
-                + f"(any of {', '.join(METRICS)})"
+                f"metric '{name}' ({where}) is none of {', '.join(METRICS)}"
+                + _did_you_mean(str(name), METRICS)
             )
-        found.append(by_lower[name.lower()])
-    return list(dict.fromkeys(found))
+    return list(dict.fromkeys(by_lower[name.lower()] for name in names))
 
 
 def _unknown_keys(unknown: list[str], where: Mapping[str, str], known: Collection[str]) -> str:
     parts = []
     for key in unknown:
         guess = nearest(key, known)
-        parts.append(f"'{key}' in {where[key]}" + (f" (did you mean '{guess}'?)" if guess else ""))
+        parts.append(
+            f"'{key}' {_at(where[key])}" + (f" (did you mean '{guess}'?)" if guess else "")
+        )
     return f"unknown {'key' if len(parts) == 1 else 'keys'}: {', '.join(parts)}."
 
 
@@ -429,8 +430,17 @@ def _check_kind(key: str, value: Any, default: Any, where: str) -> None:
         if isinstance(default, kind):
             # A truth value is an int to Python, not to a user.
             if not isinstance(value, kind) or isinstance(value, bool) != isinstance(default, bool):
-                raise UserError(f"{key} must be {name}, but it is '{value}' in {where}.")
+                raise UserError(f"{key} must be {name}, but it is '{value}' {_at(where)}.")
             return
+
+
+def _did_you_mean(name: str, known: Iterable[str]) -> str:
+    guess = nearest(name, known)
+    return f"; did you mean '{guess}'?" if guess else "."
+
+
+def _at(where: str) -> str:
+    return f"{'on' if where == COMMAND_LINE else 'in'} {where}"
 
 
 def _is_int(value: Any) -> bool:

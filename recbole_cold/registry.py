@@ -130,9 +130,12 @@ def _find(kind: _Kind, spec: str | type) -> type:
     guess = nearest(spec, [*_built_in(kind), *_entry_points(kind)])
     raise UserError(
         f"{kind.word} '{spec}' is unknown; "
-        + (f"did you mean '{guess}'? " if guess else "")
-        + f"(`recbole-cold list` shows all; your own is {kind.flag}=package.module:Class "
-        f"or {kind.flag}=path/file.py)"
+        + (
+            f"did you mean '{guess}'? (`recbole-cold list` shows all)"
+            if guess
+            else f"`recbole-cold list` shows all, and {kind.flag}=package.module:Class or "
+            f"{kind.flag}=path/file.py names your own."
+        )
     )
 
 

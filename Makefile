@@ -1,0 +1,34 @@
+# Each target does all its set-up from a bare Python (3.10 or newer).
+#   make demo PYTHON=python3.12           another Python
+#   make demo PIP_OPTIONS="-c constraints.txt"    the versions that were tested (Python 3.11)
+PYTHON ?= python3
+VENV ?= .venv
+PIP_OPTIONS ?=
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+TEST_ENV := OMP_NUM_THREADS=1
+
+.DELETE_ON_ERROR:
+.PHONY: demo test test-all install clean
+
+demo: $(INSTALLED)
+	$(BIN)/recbole-cold --model=Base,DropoutNet,MetaE,MWUF,CVAR --backbone=DeepFM --dataset=ml-100k
+
+test: $(INSTALLED)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(TEST_ENV) $(BIN)/python -m pytest
+
+test-all: test
+	$(TEST_ENV) $(BIN)/python -m pytest -m slow
+
+install: $(INSTALLED)
+
+$(INSTALLED): setup.cfg pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install $(PIP_OPTIONS) -e ".[test]"
+	touch $@
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache
