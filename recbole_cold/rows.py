@@ -3,11 +3,12 @@
 User and item features are kept once per user and item and gathered by code, never joined per row.
 """
 
+from typing import Any
+
 import numpy as np
 import torch
-from torch import Tensor
-
 from recbole.utils import FeatureType
+from torch import Tensor
 
 
 class Batch(dict):
@@ -57,9 +58,7 @@ class Rows:
         self.item_features = self._features(dataset.item_table, self.item_field)
 
     def _inputs(self, dataset) -> set[str]:
-        tokens = {
-            field for field, kind in dataset.field2type.items() if kind != FeatureType.FLOAT
-        }
+        tokens = {field for field, kind in dataset.field2type.items() if kind != FeatureType.FLOAT}
         return tokens | self.numerical
 
     def _tensor(self, column: np.ndarray) -> Tensor:
@@ -77,6 +76,12 @@ class Rows:
             tensor = self._tensor(column)
             features[field] = tensor if tensor.is_floating_point() else tensor.long()
         return features
+
+    def index(self, numbers: Any) -> Tensor:
+        """Row numbers or codes of any kind as an int64 tensor on the device."""
+        if isinstance(numbers, np.ndarray):
+            numbers = torch.from_numpy(np.array(numbers, dtype=np.int64))  # frozen arrays: a copy
+        return torch.as_tensor(numbers, dtype=torch.long).to(self.device)
 
     def batch(self, index: Tensor) -> Batch:
         """The rows ``index`` ([b], int64) as a RecBole interaction."""

@@ -11,15 +11,20 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 import torch
-from torch import Tensor, nn
-
 from recbole.model.abstract_recommender import ContextRecommender
 from recbole.model.layers import FMFirstOrderLinear
 from recbole.utils import FeatureSource, FeatureType
+from torch import Tensor, nn
 
 from recbole_cold.errors import UserError
 from recbole_cold.rows import Rows
 
+# Known without trying; the checks at construction find the same, and others, by trying.
+UNWRAPPABLE = {
+    "FFM": "it has embedding tables of its own, so it ignores the vector",
+    "KD_DAGFM": "it trains a teacher first, and distils",
+    "LR": "it has first-order weights only, no embeddings",
+}
 _CHUNK = 65536  # items pooled at a time: bounds the [items, sequence length, d] intermediate
 
 
@@ -49,6 +54,20 @@ def _view(module: nn.Module, **children: nn.Module) -> nn.Module:
     twin = copy.copy(module)
     twin.__dict__["_modules"] = {**module._modules, **children}
     return twin
+
+
+class _Collapsed(dict):
+    """An interaction whose collapsed fields are the code of their user or item, one position."""
+
+    def __init__(self, interaction: Mapping[str, Tensor], id_of_field: Mapping[str, str]) -> None:
+        super().__init__()
+        self._interaction, self._id_of_field = interaction, id_of_field
+
+    def __missing__(self, field: str) -> Tensor:
+        id_field = self._id_of_field.get(field)
+        whole = self._interaction
+        value = self[field] = whole[field] if id_field is None else whole[id_field][:, None]
+        return value
 
 
 class Backbone(nn.Module):
@@ -163,7 +182,7 @@ class Backbone(nn.Module):
         module = self._plain
         if self._collapsed is not None:
             module = self._frozen
-            interaction = self._collapse(interaction)
+            interaction = _Collapsed(interaction, self._collapsed)
         module.training = self.model.training
         if item_vector is None:
             return module(interaction).reshape(-1)
@@ -244,9 +263,6 @@ class Backbone(nn.Module):
             [one.embed_token_seq_fields([part])[:, 0] for part in column.split(_CHUNK)]
         )
 
-    def _collapsible(self, names: list[str]) -> list[str]:
-        return [name for name in names if name in self._id_of_field]
-
     @contextmanager
     def frozen_tables(self) -> Iterator[None]:
         """While open, sequences of user and item features are pooled once, not once per row.
@@ -259,7 +275,7 @@ class Backbone(nn.Module):
         if self._collapsed is not None:
             yield
             return
-        fields = self._collapsible(self.model.token_seq_field_names)
+        fields = [name for name in self.model.token_seq_field_names if name in self._id_of_field]
         if not fields:
             yield
             return
@@ -287,12 +303,6 @@ class Backbone(nn.Module):
             token_seq_embedding_table=pooled_tables(self.model),
             first_order_linear=_view(linear, token_seq_embedding_table=pooled_tables(linear)),
         )
-
-    def _collapse(self, interaction: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
-        for field, id_field in self._collapsed.items():
-            if field not in interaction or interaction[field].shape[1:] != (1,):
-                interaction[field] = interaction[id_field][:, None]
-        return interaction
 
     # ---------------------------------------------------------------- side information
     @torch.no_grad()

@@ -1,0 +1,293 @@
+"""The door: arguments in, exit codes out; the only place that catches our errors.
+
+Exit codes: 0 done; 1 some runs failed; 2 bad input, one sentence on stderr; 130 interrupted.
+"""
+
+import contextlib
+import logging
+import shlex
+import signal
+import sys
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from recbole_cold import __version__
+from recbole_cold.errors import UserError
+
+HELP = """\
+recbole-cold: cold-start click-through-rate prediction on RecBole
+
+usage: recbole-cold [run] --model=A,B,C [--backbone=DeepFM] [--dataset=ml-100k] [--key=value ...]
+       recbole-cold check --dataset=NAME [--key=value ...]
+       recbole-cold list
+
+  run     train and score methods in the phases cold, warm_a, warm_b, warm_c (the default verb)
+  check   split counts, fields and problems of a data set, without training
+  list    methods and backbones by name
+
+flags (any configuration key works as --key=value; RecBole's names and precedence)
+  --model=A,B[key=value;key=value]   methods, by name, package.module:Class or path/file.py;
+                                     brackets hold what only that row of the table changes
+  --backbone=NAME                    any RecBole context model: FM, DeepFM, DCN, PNN, ...
+  --dataset=NAME --data_path=DIR     atomic files in DIR/NAME; ml-100k comes with RecBole
+  --config_files="a.yaml b.yaml"     later files win; the command line wins over files
+  --seeds=5 --seed=2020              repeat everything with seeds 2020 ... 2024
+  --protocol=strict|released         as the papers say, or as their released code does
+  --warm_steps=N                     the same optimizer steps per warm phase for every method
+  --resume[=DIR]                     continue an interrupted run (the newest one without DIR)
+  --debug                            show the traceback of an error; --version; --help
+
+examples
+  recbole-cold --model=Base,DropoutNet,MetaE,MWUF,CVAR --dataset=ml-100k
+  recbole-cold --model="MWUF,MWUF[mwuf_parts=[scale]]" --backbone=DCN --seeds=5
+  recbole-cold check --dataset=my-data --data_path=. --threshold="{rating: 4}"
+"""
+
+VERBS = ("run", "check", "list")
+DEFAULT_MODELS = "Base,DropoutNet,MetaE,MWUF,CVAR"
+
+logger = logging.getLogger("recbole_cold")
+
+
+class Arguments(NamedTuple):
+    """A parsed command line: the verb, our own flags, and configuration keys."""
+
+    verb: str
+    flags: dict[str, Any]
+    keys: dict[str, str]
+
+
+def parse(argv: Sequence[str]) -> Arguments:
+    """Verb and ``--key=value`` pairs; values stay texts.
+
+    Raises:
+        UserError: an unknown verb, a word that is not ``--key=value``, a key given twice.
+    """
+    words = list(argv)
+    verb = words.pop(0) if words and not words[0].startswith("-") else "run"
+    if verb not in VERBS:
+        from recbole_cold.registry import nearest
+
+        guess = nearest(verb, VERBS)
+        raise UserError(
+            f"'{verb}' is not a verb; "
+            + (f"did you mean '{guess}'? " if guess else "")
+            + f"use one of {', '.join(VERBS)}"
+        )
+    flags: dict[str, Any] = {}
+    keys: dict[str, str] = {}
+    for word in words:
+        if word in ("--help", "-h", "--version", "--debug", "--resume"):
+            flags[word.lstrip("-")] = True
+            continue
+        name, equals, value = word.partition("=")
+        if not name.startswith("--") or not equals or not name[2:]:
+            raise UserError(f"'{word}' is not understood; write flags as --key=value")
+        name = name[2:]
+        if name in keys or name in flags:
+            raise UserError(f"--{name} is given twice; give it once")
+        if name in ("resume",):
+            flags[name] = value
+        else:
+            keys[name] = value
+    return Arguments(verb, flags, keys)
+
+
+# ------------------------------------------------------------------------------- interruption
+class Stop:
+    """Remembers that the user asked to stop; a second request stops at once."""
+
+    def __init__(self) -> None:
+        self.asked = False
+
+    def __call__(self) -> bool:
+        return self.asked
+
+    def _ask(self, signum: int, _frame: Any) -> None:
+        if self.asked:
+            raise KeyboardInterrupt
+        self.asked = True
+        print("\nstopping at the next batch; once more to stop at once", file=sys.stderr)
+
+    @contextlib.contextmanager
+    def listening(self) -> Iterator["Stop"]:
+        """SIGINT and SIGTERM ask to stop while open."""
+        before = {
+            number: signal.signal(number, self._ask) for number in (signal.SIGINT, signal.SIGTERM)
+        }
+        try:
+            yield self
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+
+# ------------------------------------------------------------------------------- verbs
+def _request(arguments: Arguments):
+    from recbole_cold.experiment import Request
+
+    keys = dict(arguments.keys)
+    files = shlex.split(keys.pop("config_files", ""))
+    models = keys.pop("model", None)
+    if models is None:
+        models = next((value for value in _from_files(files, "model") if value), DEFAULT_MODELS)
+    dataset = keys.pop("dataset", None)
+    if dataset is None and not any(_from_files(files, "dataset")):
+        dataset = "ml-100k"
+    command = shlex.join(["recbole-cold", *_words(arguments)])
+    return Request(
+        models=models,
+        dataset=dataset,
+        backbone=keys.pop("backbone", None),
+        config_files=[str(Path(file).expanduser().resolve()) for file in files],
+        overrides=keys,
+        command=command,
+    )
+
+
+def _words(arguments: Arguments) -> list[str]:
+    verb = [] if arguments.verb == "run" else [arguments.verb]
+    return [*verb, *(f"--{key}={value}" for key, value in arguments.keys.items())]
+
+
+def _from_files(files: Sequence[str], key: str) -> list[Any]:
+    """What the files say of a key, the last file first."""
+    from recbole_cold.config import read_yaml
+
+    return [read_yaml(file).get(key) for file in reversed(files)]
+
+
+def run(arguments: Arguments) -> int:
+    """Train and score; print the table and say where everything is."""
+    from recbole_cold.experiment import Experiment, latest_folder, new_folder, read_request
+    from recbole_cold.trainer import Interrupted
+
+    resume = arguments.flags.get("resume")
+    if resume:
+        folder = (
+            latest_folder(arguments.keys.get("saved_dir", "saved"))
+            if resume is True
+            else Path(resume).expanduser().resolve()
+        )
+        request = read_request(folder)
+        extra = set(arguments.keys) - {"saved_dir"}
+        if resume is not True and extra:
+            raise UserError(
+                f"--resume continues a run as it was asked for; leave out --{min(extra)}, or start "
+                "a new run"
+            )
+    else:
+        request, folder = _request(arguments), None
+    with Stop().listening() as stop:
+        experiment = Experiment(request, folder, stop)
+        experiment.prepare()
+        if folder is None:
+            folder = experiment.open_folder(new_folder)
+        with _log_to(folder / "log.txt"):
+            logger.info("%s", request.command)
+            logger.info("folder %s", folder)
+            try:
+                document = experiment.run()
+            except (Interrupted, KeyboardInterrupt):
+                print(
+                    f"interrupted; to continue: recbole-cold --resume={shlex.quote(str(folder))}",
+                    file=sys.stderr,
+                )
+                return 130
+            _report(document, folder)
+    return 0
+
+
+def _report(document: dict[str, Any], folder: Path) -> None:
+    """Everything shown is made from the results document."""
+    from recbole_cold import report
+    from recbole_cold.store import write_bytes
+
+    table = report.table(document)
+    picture = folder / "figures" / "curves.png"
+    picture.parent.mkdir(exist_ok=True)
+    report.plot_curves(document, picture)
+    text = f"{table}\n\n{report.costs(document)}\n"
+    write_bytes(folder / "results.md", report.markdown(document).encode())
+    print(text)
+    print(
+        f"results  {folder / 'results.json'}\nmarkdown {folder / 'results.md'}\ncurves   {picture}"
+    )
+    write_bytes(folder / "table.txt", text.encode())  # the last file: the run is finished
+
+
+def check(arguments: Arguments) -> int:
+    """Say what a run would find in a data set."""
+    from recbole_cold.experiment import Experiment
+
+    request = _request(arguments)
+    request = type(request)(**{**vars(request), "models": arguments.keys.get("model", "Base")})
+    print(Experiment(request).describe())
+    return 0
+
+
+def list_all(arguments: Arguments) -> int:
+    """Print methods and backbones."""
+    from recbole_cold import registry
+    from recbole_cold.model._backbone import UNWRAPPABLE
+
+    print("methods (--model)")
+    for name, method in sorted(registry.methods().items()):
+        print(f"  {name:<12} {getattr(method, 'paper', '')}")
+    print("\nbackbones (--backbone)")
+    for name in sorted(registry.backbones()):
+        reason = UNWRAPPABLE.get(name)
+        print(f"  {name:<12}" + (f" cannot be wrapped: {reason}" if reason else ""))
+    return 0
+
+
+# ------------------------------------------------------------------------------- main
+@contextlib.contextmanager
+def _log_to(path: Path) -> Iterator[None]:
+    handler = logging.FileHandler(path, encoding="utf-8")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        handler.close()
+
+
+def _log_to_screen() -> None:
+    if logger.handlers:
+        return
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("%(message)s"))
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    logger.propagate = False
+
+
+ACTIONS: dict[str, Callable[[Arguments], int]] = {"run": run, "check": check, "list": list_all}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command line; the exit code."""
+    words = sys.argv[1:] if argv is None else list(argv)
+    debug = "--debug" in words
+    try:
+        arguments = parse(words)
+        if arguments.flags.get("help") or arguments.flags.get("h"):
+            print(HELP, end="")
+            return 0
+        if arguments.flags.get("version"):
+            print(f"recbole_cold {__version__}")
+            return 0
+        _log_to_screen()
+        return ACTIONS[arguments.verb](arguments)
+    except UserError as error:
+        if debug:
+            traceback.print_exc()
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130

@@ -1,0 +1,590 @@
+"""One command's runs, from data set to results: every method on every seed, into one document.
+
+A run's folder holds ``request.json`` (what was asked), ``results.json`` (what came out, rewritten
+whole after every method and seed), a folder per method with its configuration and resume points,
+and the figures and tables made from the results.
+"""
+
+import hashlib
+import json
+import logging
+import platform
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from datetime import datetime
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import yaml
+
+from recbole_cold import __version__, report
+from recbole_cold.config import ColdConfig, keys_of, make_config, parse_value
+from recbole_cold.dataset import ColdStartDataset
+from recbole_cold.dataset._cache import cache_root
+from recbole_cold.errors import UserError
+from recbole_cold.model._base import ColdStartRecommender
+from recbole_cold.phases import protocol, run_phases
+from recbole_cold.rows import Rows
+from recbole_cold.split import Split, common_phases, frequency_split, pseudo_new, split_from_parts
+from recbole_cold.store import write_bytes
+from recbole_cold.trainer import BackboneCache, Trainer
+
+logger = logging.getLogger(__name__)
+
+# Keys that cannot change a pre-trained backbone; every other one is part of its cache key.
+WITHOUT_PART_IN_PRETRAINING = frozenset(
+    [
+        "model",
+        "backbone",
+        "seed",
+        "seeds",
+        "pretrain_seed",
+        "share_pretrained",
+        "device",
+        "gpu_id",
+        "use_gpu",
+        "data_path",
+        "saved_dir",
+        "cache_dir",
+        "checkpoint_seconds",
+        "checkpoint_dir",
+        "eval_on",
+        "common_phases",
+        "common_size",
+        "matched_steps",
+        "metrics",
+        "valid_metric",
+        "f1_threshold",
+        "base_model",
+        "eval_batch_size",
+        "warm_epochs",
+        "warm_steps",
+        "warm_learning_rate",
+        "new_item_init",
+        "side_includes_id",
+        "batch_norm",
+        "show_progress",
+        "state",
+        "protocol",
+        "fit_on",
+        "valid_fraction",
+        "cold_threshold",
+        "warm_size",
+        "warm_sets",
+        "count_source",
+        "nproc",
+        "world_size",
+        "offset",
+        "ip",
+        "port",
+        "config_files",
+        "reproducibility",
+        "epochs",
+    ]
+)
+# Keys that make another data set or another split of it.
+_DATA_KEYS = [
+    "use_count",
+    "use_timestamp",
+    "COUNT_FIELD",
+    "cold_side",
+    "cold_threshold",
+    "warm_size",
+    "warm_sets",
+    "common_phases",
+    "common_size",
+    "valid_fraction",
+    "fit_on",
+    "numerical_features",
+]
+_CODE_OF_PRETRAINING = "trainer.py rows.py seeding.py model/_base.py model/_backbone.py"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One row of a table: a method, and the keys in which it differs from the others."""
+
+    spec: str
+    variant: Mapping[str, Any] = field(default_factory=dict)
+    matched_steps: int | None = None
+
+    @property
+    def label(self) -> str:
+        name = self.spec.rsplit(":", 1)[-1].rsplit("/", 1)[-1].removesuffix(".py")
+        if self.matched_steps is not None:
+            return f"{name} ({self.matched_steps} steps)"
+        if not self.variant:
+            return name
+        inside = ";".join(f"{key}={_short(value)}" for key, value in self.variant.items())
+        return f"{name}[{inside}]"
+
+
+def _short(value: Any) -> str:
+    return json.dumps(value).replace('"', "").replace(" ", "")
+
+
+def parse_entries(text: str | Sequence[str]) -> list[Entry]:
+    """``A,B[key=value;key=value]`` as entries; brackets hold what only that row changes.
+
+    Raises:
+        UserError: an empty name, a bracket that is not closed, a part without ``=``, a row twice.
+    """
+    whole = text if isinstance(text, str) else ",".join(text)
+    parts = [part.strip() for part in _split_outside(whole, ",")]
+    entries = []
+    for part in parts:
+        match = re.fullmatch(r"([^\[\]]+?)(?:\[(.*)\])?", part, re.DOTALL)
+        if match is None:
+            raise UserError(
+                f"--model has '{part}', which is not a name or name[key=value;key=value]"
+            )
+        variant = {}
+        for pair in filter(None, _split_outside(match[2] or "", ";")):
+            key, equals, value = pair.partition("=")
+            if not equals:
+                raise UserError(f"'{pair}' in --model entry '{part}' is not key=value")
+            variant[key.strip()] = parse_value(key.strip(), value.strip())
+        entries.append(Entry(match[1].strip(), variant))
+    labels = [entry.label for entry in entries]
+    twice = {label for label in labels if labels.count(label) > 1}
+    if twice:
+        raise UserError(f"--model names {', '.join(sorted(twice))} more than once; name each once")
+    return entries
+
+
+def _split_outside(text: str, separator: str) -> list[str]:
+    """``text`` at separators that stand in no bracket."""
+    parts, depth, start = [], 0, 0
+    for position, letter in enumerate(text):
+        depth += (letter == "[") - (letter == "]")
+        if letter == separator and depth == 0:
+            parts.append(text[start:position])
+            start = position + 1
+    return [*parts, text[start:]]
+
+
+@dataclass(frozen=True)
+class Request:
+    """What one command asks for; plain values, so that a later ``--resume`` reads it back."""
+
+    models: str
+    dataset: str | None = None
+    backbone: str | None = None
+    config_files: Sequence[str] = ()
+    overrides: Mapping[str, Any] = field(default_factory=dict)
+    command: str = ""
+
+    def entries(self) -> list[Entry]:
+        return parse_entries(self.models)
+
+
+# ------------------------------------------------------------------------------- data and split
+def load_data(config: ColdConfig) -> ColdStartDataset:
+    """The data set of a configuration, with its rows on the training device."""
+    dataset = ColdStartDataset(config)
+    for note in dataset.notes:
+        logger.info("%s", note)
+    dataset.rows = Rows(dataset, config["device"])
+    return dataset
+
+
+def make_split(dataset: ColdStartDataset, config: ColdConfig) -> Split:
+    """The split that a configuration asks for; the part to be scored is always ``test``."""
+    id_field = dataset.uid_field if config["cold_side"] == "user" else dataset.iid_field
+    ids, seed = np.asarray(dataset.inter[id_field]), config["seed"]
+    if dataset.parts is not None:
+        split = split_from_parts(
+            dataset.parts, ids, data_hash=dataset.data_hash, cold_side=config["cold_side"]
+        )
+    else:
+        split = frequency_split(
+            ids,
+            dataset.time,
+            threshold=config["cold_threshold"],
+            size=config["warm_size"],
+            n_warm=config["warm_sets"],
+            seed=seed,
+            data_hash=dataset.data_hash,
+            cold_side=config["cold_side"],
+        )
+    if config["fit_on"] == "valid":
+        split = pseudo_new(
+            split,
+            ids,
+            dataset.time,
+            fraction=config["valid_fraction"],
+            size=config["warm_size"],
+            seed=seed,
+        )
+    return common_phases(split, ids, config["common_phases"], config["common_size"])
+
+
+def phases_of(split: Split, config: ColdConfig):
+    """The phases that a split and a configuration give."""
+    return protocol(split.warm_parts, config["eval_on"], config["common_phases"])
+
+
+# ------------------------------------------------------------------------------- cache keys
+@cache
+def _code_version() -> str:
+    folder, digest = Path(__file__).parent, hashlib.sha256()
+    for name in _CODE_OF_PRETRAINING.split():
+        digest.update((folder / name).read_bytes())
+    return digest.hexdigest()
+
+
+def versions() -> dict[str, str]:
+    """Versions of what computes: ours, Python, and the libraries below."""
+    found = {"recbole_cold": __version__, "python": platform.python_version()}
+    for name in ("recbole", "torch", "numpy", "pandas", "scipy"):
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = "unknown"
+    return found
+
+
+def pretraining_key(method: ColdStartRecommender, seed: int, split: Split, spec: str | type) -> str:
+    """The content address of a pre-trained backbone: all that its numbers follow from."""
+    config = method.config
+    own = keys_of(spec) - set(_overall_keys())
+    relevant = {
+        key: value
+        for key, value in config.as_dict().items()
+        if key not in WITHOUT_PART_IN_PRETRAINING and key not in own
+    }
+    relevant["id_first_order"] = config["id_first_order"] == "off"
+    if config["use_count"]:
+        relevant["count_source"] = config["count_source"]
+    backbone = type(method.backbone.model)
+    parts = [
+        relevant,
+        [backbone.__module__, backbone.__qualname__],
+        split.hash,
+        seed,
+        str(method.device.type),
+        {name: versions()[name] for name in ("recbole", "torch")},
+        _code_version(),
+        method.pretrain_key(),
+    ]
+    text = json.dumps(parts, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+@cache
+def _overall_keys() -> tuple[str, ...]:
+    from recbole_cold.config import read_yaml
+    from recbole_cold.registry import properties_dir
+
+    return tuple(read_yaml(properties_dir() / "overall.yaml"))
+
+
+# ------------------------------------------------------------------------------- the runs
+class Experiment:
+    """All runs of one request.
+
+    Args:
+        request: what to run.
+        folder: the run's folder, which exists.
+        stop: asked between batches; true saves the state and raises ``Interrupted``.
+
+    Raises:
+        UserError: anything in the request that cannot be; nothing is written then.
+    """
+
+    def __init__(
+        self, request: Request, folder: Path | None = None, stop: Callable[[], bool] = lambda: False
+    ) -> None:
+        self.request, self.folder, self.stop = request, folder, stop
+        self.entries = request.entries()
+        self.configs = {entry.label: self.config(entry) for entry in self.entries}
+        self._data: dict[str, ColdStartDataset] = {}
+        self._splits: dict[str, Split] = {}
+        self.document: dict[str, Any] = {}
+
+    def config(self, entry: Entry, seed: int | None = None) -> ColdConfig:
+        """The configuration of one entry, for one seed or as given."""
+        others = {key for other in self.entries for key in keys_of(other.spec)}
+        config = make_config(
+            entry.spec,
+            self.request.dataset,
+            self.request.backbone,
+            self.request.config_files,
+            {**self.request.overrides, **entry.variant},
+            also_known=others,
+        )
+        if seed is not None:
+            if config["share_pretrained"] and config["pretrain_seed"] is None:
+                config["pretrain_seed"] = config["seed"]
+            config["seed"] = seed
+        return config
+
+    # ---------------------------------------------------------------- shared values
+    def data(self, config: ColdConfig) -> ColdStartDataset:
+        """The data set of a configuration, loaded once for all entries that agree on it."""
+        names = {*config.parameters["Dataset"], *_DATA_KEYS}
+        key = json.dumps({name: config[name] for name in sorted(names)}, default=str)
+        if key not in self._data:
+            self._data[key] = load_data(config)
+        dataset = self._data[key]
+        # What loading adds to the configuration, for entries that found the data loaded.
+        config["numerical_features"] = dataset.config["numerical_features"]
+        split_key = json.dumps([key, config["seed"]])
+        if split_key not in self._splits:
+            self._splits[split_key] = make_split(dataset, config)
+        dataset.split = self._splits[split_key]
+        return dataset
+
+    def first(self) -> ColdConfig:
+        return next(iter(self.configs.values()))
+
+    def seeds(self) -> list[int]:
+        config = self.first()
+        return [config["seed"] + number for number in range(config["seeds"])]
+
+    # ---------------------------------------------------------------- running
+    def run(self) -> dict[str, Any]:
+        """Run what is not done yet; the whole document, also in ``results.json``."""
+        self.prepare()
+        for seed in self.seeds():
+            for entry in self.entries:
+                self._run_one(entry, seed)
+            matched = self._matched()
+            if matched is not None:
+                self._run_one(matched, seed)
+        return self.document
+
+    def prepare(self) -> None:
+        """Load the data and build every method once: what cannot run is said before training."""
+        if self.document:
+            return
+        for entry in self.entries:
+            config = self.configs[entry.label]
+            config.method_class(config, self.data(config))
+        finished = self.folder / "results.json" if self.folder else None
+        if finished is not None and finished.exists():
+            self.document = report.load(finished)
+        else:
+            self.document = self._new_document(self.first())
+
+    def open_folder(self, create: Callable[[Request, ColdConfig], Path]) -> Path:
+        """Give the prepared run its folder, and write what is known so far into it."""
+        self.folder = create(self.request, self.first())
+        self.data(self.first()).split.save(self.folder / "split")
+        return self.folder
+
+    def describe(self) -> str:
+        """The data set and its split as a text; nothing is trained."""
+        config = self.first()
+        dataset = self.data(config)
+        lines = [
+            f"data set {config.dataset} in {config['data_path']}",
+            f"{dataset.n_rows:,} rows, {dataset.user_num - 1:,} users, "
+            f"{dataset.item_num - 1:,} items; {dataset.inter[dataset.label_field].mean():.1%} of "
+            "the labels are 1",
+            "",
+            "fields",
+        ]
+        for name in dataset.fields():
+            kind, source = dataset.field2type[name], dataset.field2source[name]
+            size = f"{dataset.num(name):,} tokens" if "token" in kind.value else "number"
+            lines.append(f"  {name:<20} {kind.value:<10} {source.value:<12} {size}")
+        lines += ["", str(dataset.split)]
+        lines += [f"note: {note}" for note in dataset.notes]
+        return "\n".join(lines)
+
+    def _new_document(self, config: ColdConfig) -> dict[str, Any]:
+        dataset = self.data(config)
+        return {
+            "schema": 1,
+            "command": self.request.command,
+            "created": datetime.now().astimezone().isoformat(timespec="seconds"),
+            "dataset": config.dataset,
+            "data_hash": dataset.data_hash,
+            "notes": list(dataset.notes),
+            "split": json.loads(json.dumps(dict(dataset.split.manifest), default=int)),
+            "versions": versions(),
+            "device": _device_name(config["device"]),
+            "threads": torch.get_num_threads(),
+            "eval_on": config["eval_on"],
+            "fit_on": config["fit_on"],
+            "protocol": config["protocol"],
+            "phases": [phase.name for phase in phases_of(dataset.split, config)],
+            "metrics": list(config["metrics"]),
+            "share_pretrained": config["share_pretrained"],
+            "base_model": config["base_model"],
+            "runs": [],
+        }
+
+    def _run_of(self, entry: Entry) -> dict[str, Any] | None:
+        return next((run for run in self.document["runs"] if run["label"] == entry.label), None)
+
+    def _run_one(self, entry: Entry, seed: int) -> None:
+        run = self._run_of(entry)
+        if run is not None and any(result["seed"] == seed for result in run["seeds"]):
+            return
+        config = self.config(entry, seed)
+        dataset = self.data(config)
+        split = dataset.split
+        method = config.method_class(config, dataset)
+        if run is None:
+            run = self._new_run(entry, config, method)
+        trainer = Trainer(method, seed, self._state_path(entry, seed), self._cache(entry, split),
+                          self.stop)  # fmt: skip
+        if trainer.resume():
+            logger.info("%s, seed %d: continued from its resume point", entry.label, seed)
+        results = run_phases(trainer, split, trainer.evaluate, phases_of(split, config))
+        run["seeds"].append({"seed": seed, "phases": results, "stages": trainer.journal["stages"]})
+        self._write()
+        self._clear_state(entry, seed)
+        last = results[self.document["phases"][-1]]["metrics"]
+        logger.info(
+            "%s, seed %d: %s",
+            entry.label,
+            seed,
+            ", ".join(
+                f"{name} {results[name]['metrics'].get('AUC', float('nan')):.4f}"
+                for name in self.document["phases"]
+            )
+            if "AUC" in last
+            else "done",
+        )
+
+    def _new_run(self, entry: Entry, config: ColdConfig, method) -> dict[str, Any]:
+        backbone = sum(parameter.numel() for parameter in method.backbone.parameters())
+        everything = sum(parameter.numel() for parameter in method.parameters())
+        served = method.new_rows.numel() + method.new_first_order.numel()
+        run = {
+            "label": entry.label,
+            "model": config["model"],
+            "backbone": config.backbone_name,
+            "variant": dict(entry.variant),
+            "matched_steps": entry.matched_steps,
+            "config": config.as_dict(),
+            "parameters": {"backbone": backbone, "method": everything - backbone - served},
+            "seeds": [],
+        }
+        self.document["runs"].append(run)
+        if self.folder is not None:
+            text = yaml.safe_dump(config.as_dict(), sort_keys=True, allow_unicode=True)
+            write_bytes(self._entry_folder(entry) / "config.yaml", text.encode())
+        return run
+
+    def _matched(self) -> Entry | None:
+        """The plain backbone with as many steps per warm phase as the longest method takes."""
+        config = self.first()
+        if not config["matched_steps"]:
+            return None
+        warm = self.document["phases"][1:]
+        most, plain = 0, 0
+        for run in self.document["runs"]:
+            if run["matched_steps"] is not None:
+                continue
+            stages = run["seeds"][0]["stages"]
+            steps = max((s["steps"] for s in stages if s["name"] in warm), default=0)
+            most = max(most, steps)
+            if run["model"] == "Base":
+                plain = max(plain, steps)
+        if most <= plain:
+            return None
+        return Entry("Base", {"warm_steps": most}, matched_steps=most)
+
+    # ---------------------------------------------------------------- files
+    def _entry_folder(self, entry: Entry) -> Path:
+        assert self.folder is not None
+        return self.folder / re.sub(r"[^\w.=+-]+", "_", entry.label).strip("_")
+
+    def _state_path(self, entry: Entry, seed: int) -> Path | None:
+        if self.folder is None:
+            return None
+        return self._entry_folder(entry) / "state" / f"seed-{seed}.pt"
+
+    def _clear_state(self, entry: Entry, seed: int) -> None:
+        path = self._state_path(entry, seed)
+        if path is not None:
+            path.unlink(missing_ok=True)
+
+    def _cache(self, entry: Entry, split: Split) -> BackboneCache:
+        root = cache_root(self.first()["cache_dir"]) / "backbones"
+        return BackboneCache(
+            root, lambda method, seed: pretraining_key(method, seed, split, entry.spec)
+        )
+
+    def _write(self) -> None:
+        if self.folder is not None:
+            report.write_json(self.folder / "results.json", self.document)
+
+
+def _device_name(device: torch.device) -> str:
+    if device.type == "cuda":
+        return f"cuda ({torch.cuda.get_device_name(device)})"
+    return f"cpu ({platform.machine()})"
+
+
+# ------------------------------------------------------------------------------- run folders
+def new_folder(request: Request, config: ColdConfig) -> Path:
+    """A folder that did not exist, named by data, backbone and time, with the request in it.
+
+    Raises:
+        UserError: ``saved_dir`` cannot be written.
+    """
+    stem = f"{config.dataset}-{config.backbone_name}-{datetime.now():%Y%m%d-%H%M%S}"
+    saved = Path(config["saved_dir"]).expanduser().resolve()
+    for number in range(1000):
+        folder = saved / (stem if number == 0 else f"{stem}-{number + 1}")
+        try:
+            folder.mkdir(parents=True)
+        except FileExistsError:
+            continue
+        except OSError as error:
+            raise UserError(
+                f"cannot create the run's folder '{folder}' ({error.strerror}); choose another "
+                "with --saved_dir"
+            ) from error
+        write_bytes(folder / "request.json", json.dumps(asdict(request), indent=1).encode())
+        return folder
+    raise UserError(f"there are a thousand folders like '{stem}' in '{saved}'; clean it up")
+
+
+def read_request(folder: Path) -> Request:
+    """What the run in ``folder`` was asked for.
+
+    Raises:
+        UserError: the folder is not a run's folder, or the file in it is damaged.
+    """
+    path = folder / "request.json"
+    try:
+        return Request(**json.loads(path.read_text()))
+    except FileNotFoundError:
+        raise UserError(
+            f"'{folder}' is not the folder of a run: it has no request.json; give the folder that "
+            "the interrupted run printed"
+        ) from None
+    except (OSError, ValueError, TypeError) as error:
+        raise UserError(f"'{path}' is damaged ({error}); start the run again") from error
+
+
+def latest_folder(saved_dir: str | Path) -> Path:
+    """The newest run in ``saved_dir`` that is not finished.
+
+    Raises:
+        UserError: there is none.
+    """
+    saved = Path(saved_dir).expanduser().resolve()
+    open_runs = [
+        path.parent
+        for path in saved.glob("*/request.json")
+        if not (path.parent / "table.txt").exists()
+    ]
+    if not open_runs:
+        raise UserError(f"there is no unfinished run in '{saved}'; give its folder: --resume=DIR")
+    return max(open_runs, key=lambda path: (path / "request.json").stat().st_mtime)
+
+
+def with_command(request: Request, command: str) -> Request:
+    return replace(request, command=command)

@@ -1,0 +1,309 @@
+"""What every cold-start method shares: a backbone behind the seam, rows of its own for new items.
+
+A method answers questions; the trainer asks all methods the same ones. The defaults here are the
+plain backbone: nothing to learn, new items start from ``new_item_init`` and are fine-tuned.
+Shape letters: b rows of a batch, n all items, m new items, d embedding size, s side information.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from recbole.model.abstract_recommender import AbstractRecommender
+from recbole.utils import InputType, ModelType
+from torch import Generator, Tensor, nn
+from torch.nn import functional as F
+
+from recbole_cold.model._backbone import build_backbone
+from recbole_cold.rows import Batch, Rows
+from recbole_cold.seeding import seed_layers
+
+
+@dataclass(frozen=True)
+class Step:
+    """One optimizer's share of a batch: a loss and the only parameters it may move."""
+
+    loss: Callable[[Any], Tensor | tuple[Tensor, ...]]
+    parameters: Sequence[nn.Parameter]
+    learning_rate: float
+    weight_decay: float = 0.0
+
+
+class RowBatches:
+    """Shuffled mini-batches of row indices; the batches of ``Fit`` unless it brings its own."""
+
+    def __init__(self, index: Tensor, batch_size: int, rows: Rows) -> None:
+        self.index, self.batch_size, self.rows = index, batch_size, rows
+
+    def __len__(self) -> int:
+        return -(-len(self.index) // self.batch_size)
+
+    def epoch(self, generator: Generator, epoch: int, start: int = 0) -> Iterable[Batch]:
+        """Batches ``start``, ``start + 1``, ... of one epoch, in the generator's order."""
+        order = torch.randperm(len(self.index), generator=generator).to(self.index.device)
+        shuffled = self.index[order]
+        for position in range(start, len(self)):
+            part = shuffled[position * self.batch_size : (position + 1) * self.batch_size]
+            yield self.rows.batch(part)
+
+
+@dataclass(frozen=True)
+class Fit:
+    """One stretch of optimisation: passes over batches, in which each batch meets every step.
+
+    Args:
+        name: what the progress bar and the report call it.
+        steps: the optimizers' shares, carried out in this order for each batch.
+        batches: an object with ``len()`` (batches of an epoch) and ``epoch(generator, epoch,
+            start)``.
+        epochs: passes over the batches.
+        repeats: how many times in a row each batch is used.
+        mode: ``eval``: the backbone is in evaluation mode; ``dropout``: its dropout layers are
+            active and BatchNorm keeps its statistics; ``train``: everything is in training mode.
+        after: called once at the end, to serve what was learned.
+    """
+
+    name: str
+    steps: Sequence[Step]
+    batches: Any
+    epochs: int = 1
+    repeats: int = 1
+    mode: str = "eval"
+    after: Callable[[], None] | None = None
+
+    @property
+    def optimizer_steps(self) -> int:
+        return self.epochs * len(self.batches) * self.repeats * len(self.steps)
+
+
+class ColdStartRecommender(AbstractRecommender):
+    """A method on a backbone; subclasses override the questions they answer differently.
+
+    Args:
+        config: a ``ColdConfig``.
+        dataset: a ``ColdStartDataset`` that carries ``split`` (a ``Split``) and ``rows``
+            (its ``Rows`` on the training device).
+    """
+
+    type = ModelType.CONTEXT
+    input_type = InputType.POINTWISE
+    paper: ClassVar[str] = ""
+    year: ClassVar[int | None] = None
+
+    def __init__(self, config, dataset) -> None:
+        super().__init__()
+        self.config = config
+        self.rows: Rows = dataset.rows
+        self.device = self.rows.device
+        self.label_field = dataset.label_field
+        user_side = config["cold_side"] == "user"
+        self.id_field = dataset.uid_field if user_side else dataset.iid_field
+        self.other_field = dataset.iid_field if user_side else dataset.uid_field
+        pretrain_seed = config["pretrain_seed"]
+        seed_layers(config["seed"] if pretrain_seed is None else pretrain_seed, "backbone")
+        self.backbone = build_backbone(config, dataset, self.rows, self.id_field)
+        seed_layers(config["seed"], "method")
+        self.embedding_size = self.backbone.embedding_size
+        self.n_ids = self.backbone.n_ids
+        self.train_index = self._index(dataset.split["train"])
+        self._register_ids(dataset.split)
+        self._register_counts(dataset)
+
+    def _index(self, rows) -> Tensor:
+        return self.rows.index(rows)
+
+    def _register_ids(self, split) -> None:
+        new_ids, old_ids = self._index(split.new_ids), self._index(split.old_ids)
+        slot = torch.full((self.n_ids,), -1, dtype=torch.long, device=self.device)
+        slot[new_ids] = torch.arange(len(new_ids), device=self.device)
+        self.register_buffer("new_ids", new_ids, persistent=False)
+        self.register_buffer("old_ids", old_ids, persistent=False)
+        self.register_buffer("slot", slot, persistent=False)
+        shape = (len(new_ids), self.embedding_size)
+        self.new_rows = nn.Parameter(torch.zeros(shape, device=self.device))
+        self.new_first_order = nn.Parameter(torch.zeros((len(new_ids), 1), device=self.device))
+        # Whether new items have rows of their own yet.
+        self.register_buffer("cold_entered", torch.tensor(False))
+
+    # ---------------------------------------------------------------- counts
+    def _register_counts(self, dataset) -> None:
+        """Rows per item that may be seen so far; the scale is fixed on what is seen first."""
+        index = self.train_index
+        if self.config["count_source"] == "full":
+            index = torch.arange(dataset.n_rows, device=self.device)
+        counts = self._count(index)
+        seen = counts[counts > 0]
+        self.register_buffer("counts", counts)
+        self.register_buffer("count_range", torch.stack([seen.min(), seen.max()]))
+        self._feed_counts()
+
+    def _count(self, index: Tensor) -> Tensor:
+        ids = self.rows.columns[self.id_field][index].long()
+        return torch.bincount(ids, minlength=self.n_ids).to(torch.float32)
+
+    def _feed_counts(self) -> None:
+        features = self.rows.features_of(self.id_field)
+        if self.config["use_count"] and self.config["COUNT_FIELD"] in features:
+            features[self.config["COUNT_FIELD"]] = self.frequency()
+
+    def frequency(self) -> Tensor:
+        """Rows of each item seen so far, scaled to [0, 1] by the range over old items: [n]."""
+        low, high = self.count_range
+        return ((self.counts - low) / (high - low).clamp(min=1.0)).clamp(0.0, 1.0)
+
+    def observe(self, index: Tensor) -> None:
+        """Rows that may be seen from now on: called with a warm-up set before it is learned on."""
+        if self.config["count_source"] != "full":
+            self.counts += self._count(index)
+        self._feed_counts()
+
+    # ---------------------------------------------------------------- questions
+    def pretrain_fits(self) -> list[Fit]:
+        """How the backbone is trained on the rows of old items."""
+        return [self.pretrain_fit(self.backbone.calculate_loss)]
+
+    def pretrain_fit(self, loss: Callable[[Batch], Tensor]) -> Fit:
+        """One pass structure of pre-training, with the given loss of a batch."""
+        step = Step(
+            loss,
+            list(self.backbone.parameters()),
+            self.config["learning_rate"],
+            self.config["weight_decay"],
+        )
+        return Fit(
+            "pretrain",
+            [step],
+            self.row_batches(self.train_index),
+            epochs=self.config["pretrain_epochs"],
+            mode="train",
+        )
+
+    def pretrain_key(self) -> dict[str, Any]:
+        """What this method changes in pre-training; equal keys share one pre-trained backbone."""
+        return {}
+
+    def trainable(self, stage: str) -> list[nn.Parameter]:
+        """The parameters that move in ``learn`` or ``warm_up``; the backbone's never do."""
+        if stage == "learn":
+            return []
+        rows = [self.new_rows]
+        return [*rows, self.new_first_order] if self.backbone.has_first_order else rows
+
+    def calculate_loss(self, interaction: Batch) -> Tensor | tuple[Tensor, ...]:
+        """The loss of a batch of old items' rows in the learning stage."""
+        return self.loss(self.logits(interaction), interaction)
+
+    def learn_fits(self) -> list[Fit]:
+        """What is learned from old items once the backbone is trained."""
+        parameters = self.trainable("learn")
+        if not parameters:
+            return []
+        step = Step(self.calculate_loss, parameters, self.config["learning_rate"])
+        return [Fit("learn", [step], self.row_batches(self.train_index))]
+
+    def cold_rows(self) -> Tensor:
+        """ID embeddings [m, d] of the new items before any of their rows is seen."""
+        table = self.backbone.id_rows().detach()
+        rule = self.config["new_item_init"]
+        if rule == "zero":
+            return torch.zeros_like(self.new_rows)
+        if rule == "mean":
+            return table[self.old_ids].mean(dim=0).expand(len(self.new_ids), -1).clone()
+        # The backbone's own initialiser drew these rows and no row of data moved them.
+        return table[self.new_ids].clone()
+
+    def cold_first_order(self) -> Tensor:
+        """The scalar weight [1] that an item without interactions gets."""
+        weights = self.backbone.first_order_rows()
+        if weights is None or self.config["id_first_order"] != "mean":
+            return torch.zeros(1, device=self.device)
+        return weights.detach()[self.old_ids].mean(dim=0)
+
+    def warm_fits(self, index: Tensor) -> list[Fit]:
+        """What is learned from a warm-up set, the rows ``index`` of new items."""
+        return [self.finetune_fit(index)]
+
+    def finetune_fit(self, index: Tensor) -> Fit:
+        """Fine-tuning of the new items' own rows and scalar weights, everything else frozen."""
+        step = Step(
+            lambda batch: self.loss(self.logits(batch), batch),
+            self.trainable("warm_up"),
+            self.config["warm_learning_rate"],
+            self.config["weight_decay"],
+        )
+        return Fit(
+            "fine-tune",
+            [step],
+            self.row_batches(index),
+            epochs=self.config["warm_epochs"],
+            mode="train" if self.config["batch_norm"] == "moving" else "dropout",
+        )
+
+    # ---------------------------------------------------------------- tools for subclasses
+    def row_batches(self, index: Tensor) -> RowBatches:
+        return RowBatches(index, self.config["train_batch_size"], self.rows)
+
+    def loss(self, logits: Tensor, interaction: Batch) -> Tensor:
+        """Mean binary cross entropy of the rows."""
+        return F.binary_cross_entropy_with_logits(logits, interaction[self.label_field])
+
+    def old_mean(self) -> Tensor:
+        """The mean embedding of old items [d]; padding and new rows take no part."""
+        return self.backbone.id_rows()[self.old_ids].mean(dim=0)
+
+    def side_vectors(self) -> Tensor:
+        """Side information of every item from the backbone's frozen tables: [n, s]."""
+        return self.backbone.side_vectors(self.config["side_includes_id"])
+
+    def cold_logits(self, interaction: Batch, vector_bd: Tensor) -> Tensor:
+        """Logits [b] with generated embeddings, as if the rows' items were new."""
+        first = self.cold_first_order().expand(len(vector_bd), 1)
+        return self.backbone.logits(interaction, vector_bd, first)
+
+    # ---------------------------------------------------------------- stages and serving
+    def begin_learn(self) -> None:
+        """Called once when the backbone is trained, before ``learn_fits``."""
+
+    def restored(self) -> None:
+        """Called after a state was loaded: rebuild what is derived from it."""
+        self._feed_counts()
+
+    @torch.no_grad()
+    def enter_cold(self) -> None:
+        """Give the new items their rows; called once, when learning is over."""
+        self.new_rows.copy_(self.cold_rows())
+        self.new_first_order.copy_(self.cold_first_order().expand_as(self.new_first_order))
+        self.cold_entered.fill_(True)
+
+    def item_vectors(self, ids: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Served embedding [b, d] and scalar weight [b, 1]: own rows if new, the table's if old."""
+        vector = self._served(ids, self.new_rows, self.backbone.id_rows())
+        return vector, self.first_order_of(ids)
+
+    def first_order_of(self, ids: Tensor) -> Tensor | None:
+        """Served scalar weight [b, 1], or ``None`` where the backbone has none."""
+        weights = self.backbone.first_order_rows()
+        return None if weights is None else self._served(ids, self.new_first_order, weights)
+
+    def _served(self, ids: Tensor, new_rows: Tensor, table: Tensor) -> Tensor:
+        slot = self.slot[ids]
+        new = F.embedding(slot.clamp(min=0), new_rows)
+        return torch.where((slot >= 0)[:, None], new, F.embedding(ids, table))
+
+    def logits(self, interaction: Batch) -> Tensor:
+        """Logits [b] with the served embeddings."""
+        return self.backbone.logits(interaction, *self.item_vectors(interaction[self.id_field]))
+
+    def predict(self, interaction: Batch) -> Tensor:
+        """Click probabilities [b]."""
+        return torch.sigmoid(self.logits(interaction))
+
+    def set_mode(self, mode: str) -> None:
+        """Training or evaluation mode of the method and, separately, of its backbone."""
+        self.train(mode != "evaluate")
+        self.backbone.train(mode == "train")
+        if mode == "dropout":
+            for module in self.backbone.modules():
+                if "Dropout" in type(module).__name__:
+                    module.train()

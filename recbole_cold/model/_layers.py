@@ -1,0 +1,86 @@
+"""Small networks that several methods use."""
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+
+
+def mlp(sizes: Sequence[int]) -> nn.Sequential:
+    """Linear layers of the given sizes with ReLU between them and none at the end."""
+    layers: list[nn.Module] = []
+    for size_in, size_out in zip(sizes[:-1], sizes[1:], strict=True):
+        layers += [nn.Linear(size_in, size_out), nn.ReLU()]
+    return nn.Sequential(*layers[:-1])
+
+
+class OwnSide(nn.Module):
+    """Side information from tables that the method owns and trains, apart from the backbone's.
+
+    Args:
+        features: feature columns of every item by field: codes [n], sequences [n, l], numbers [n].
+        vocabulary: number of tokens of each token or sequence field.
+        size: embedding size d.
+        n_ids: rows of the private ID table; ``None`` has none. It starts at zero: a new item then
+            reads what it was before any of its rows was seen.
+        pooling: ``mean`` over the real positions of a sequence, or ``sum_with_pad``.
+    """
+
+    def __init__(
+        self,
+        features: Mapping[str, Tensor],
+        vocabulary: Mapping[str, int],
+        size: int,
+        n_ids: int | None,
+        pooling: str = "mean",
+    ) -> None:
+        super().__init__()
+        self._features, self._pooling = features, pooling
+        self.fields = [
+            field
+            for field, column in features.items()
+            if field in vocabulary or column.is_floating_point()
+        ]
+        self.tables = nn.ModuleDict(
+            {
+                _key(field): nn.Embedding(vocabulary[field], size)
+                for field in self.fields
+                if field in vocabulary
+            }
+        )
+        self.own_id = None
+        if n_ids is not None:
+            self.own_id = nn.Embedding(n_ids, size)
+            nn.init.zeros_(self.own_id.weight)
+        numbers = len(self.fields) - len(self.tables)
+        self.width = size * (len(self.tables) + (n_ids is not None)) + numbers
+
+    def forward(self, ids: Tensor, id_dropout: float = 0.0) -> Tensor:
+        """Side vectors [b, s] of the items ``ids`` [b]."""
+        parts = []
+        if self.own_id is not None:
+            own = self.own_id(ids)
+            if id_dropout > 0.0 and self.training:
+                kept = torch.rand(len(ids), 1, device=ids.device) >= id_dropout
+                own = own * kept
+            parts.append(own)
+        for field in self.fields:
+            column = self._features[field][ids]
+            if column.is_floating_point():
+                parts.append(column[:, None])
+            elif column.dim() == 1:
+                parts.append(self.tables[_key(field)](column))
+            else:
+                parts.append(self._pool(self.tables[_key(field)](column), column))
+        return torch.cat(parts, dim=1)
+
+    def _pool(self, vector_bld: Tensor, code_bl: Tensor) -> Tensor:
+        if self._pooling == "sum_with_pad":
+            return vector_bld.sum(dim=1)
+        mask = (code_bl != 0).to(vector_bld.dtype)[:, :, None]
+        return (vector_bld * mask).sum(dim=1) / mask.sum(dim=1).clamp(min=1.0)
+
+
+def _key(field: str) -> str:
+    """A field name as a module name, which may not hold a dot."""
+    return "field_" + field.replace(".", "_")

@@ -1,0 +1,69 @@
+"""DropoutNet: train the backbone to survive a missing item-ID embedding.
+
+Source: Volkovs, Yu, Poutanen, "DropoutNet: Addressing Cold Start in Recommender Systems",
+NeurIPS 2017, in the form in which CTR tables use it: while the backbone is trained, the ID
+embedding of some rows is replaced by the mean of old items', which a new item is then served with.
+Shape letters: b rows of a batch, d embedding size.
+"""
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from recbole_cold.model._base import ColdStartRecommender, Fit
+
+
+def drop(vector_bd: Tensor, substitute_d: Tensor, dropped_b: Tensor) -> Tensor:
+    """``substitute`` where ``dropped``, the row's own vector elsewhere: [b, d]."""
+    return torch.where(dropped_b[:, None], substitute_d, vector_bd)
+
+
+class DropoutNet(ColdStartRecommender):
+    """The backbone, pre-trained with item IDs missing at random."""
+
+    paper = "Volkovs et al., NeurIPS 2017"
+    year = 2017
+
+    def __init__(self, config, dataset) -> None:
+        super().__init__(config, dataset)
+        self.rate = float(config["dropoutnet_rate"])
+        self.granularity = config["dropoutnet_granularity"]
+
+    def pretrain_key(self) -> dict:
+        if self.rate == 0.0:
+            return {}  # the plain backbone, bit for bit
+        return {"DropoutNet": [self.rate, self.granularity, self.config["dropoutnet_mean"]]}
+
+    def pretrain_fits(self) -> list[Fit]:
+        return [self.pretrain_fit(self.dropped_loss if self.rate else self.backbone.calculate_loss)]
+
+    def dropped_rows(self, size: int) -> Tensor:
+        """Which of ``size`` rows lose their ID: drawn per row, or once for the batch: bool [b]."""
+        draws = 1 if self.granularity == "batch" else size
+        return (torch.rand(draws, device=self.device) < self.rate).expand(size)
+
+    def substitute(self) -> Tensor:
+        """The vector [d] of a row without ID; no gradient reaches the rows it is the mean of."""
+        rows = self.backbone.id_rows().detach()
+        # Released code takes the mean of the whole table, padding and untrained rows included.
+        return rows.mean(dim=0) if self.config["dropoutnet_mean"] == "table" else self.old_mean()
+
+    def dropped_loss(self, interaction) -> Tensor:
+        """The backbone's own loss of a batch in which some rows have no item ID."""
+        ids = interaction[self.id_field]
+        dropped_b = self.dropped_rows(len(ids))
+        vector_bd = drop(
+            F.embedding(ids, self.backbone.id_rows()), self.substitute().detach(), dropped_b
+        )
+        weights = self.backbone.first_order_rows()
+        first_b1 = None
+        if weights is not None:
+            first_b1 = drop(weights[ids], self.cold_first_order(), dropped_b)
+        with self.backbone.item_slot(vector_bd, first_b1):
+            return self.backbone.calculate_loss(interaction)
+
+    def cold_rows(self) -> Tensor:
+        """The substitute that the backbone was trained with; ``raw``: untouched rows (released)."""
+        if self.config["dropoutnet_cold"] == "raw":
+            return super().cold_rows()
+        return self.substitute().detach().expand(len(self.new_ids), -1).clone()

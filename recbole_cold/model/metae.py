@@ -1,0 +1,147 @@
+"""MetaE: generate an ID embedding that is good at once and better after one gradient step.
+
+Source: Pan et al., "Warm Up Cold-start Advertisements: Improving CTR Predictions via Learning to
+Learn ID Embeddings", SIGIR 2019, arXiv 1904.11547.
+Shape letters: t tasks (old items), k rows of a block, d embedding size, s side information.
+"""
+
+import logging
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from recbole_cold.episodes import Blocks, Episode, EpisodeBatches, masked_mean, time_blocks
+from recbole_cold.errors import UserError
+from recbole_cold.model._base import ColdStartRecommender, Fit, Step
+from recbole_cold.model._inner import inner_step
+from recbole_cold.model._layers import mlp
+
+logger = logging.getLogger(__name__)
+
+# Every block is support once and query once.
+PAIRS = ((0, 1), (1, 2), (2, 3), (3, 0))
+
+
+def meta_loss(cold_t: Tensor, warm_t: Tensor, alpha: float) -> Tensor:
+    """``alpha * l_a + (1 - alpha) * l_b`` of each task (eq. 8 and 12): [t]."""
+    return alpha * cold_t + (1.0 - alpha) * warm_t
+
+
+class TanhDense(nn.Module):
+    """``g(s) = gamma * tanh(s W)``: the released generator, one layer without bias."""
+
+    def __init__(self, side: int, size: int, gamma: float = 0.2) -> None:
+        super().__init__()
+        self.dense, self.gamma = nn.Linear(side, size, bias=False), gamma
+
+    def forward(self, side_ts: Tensor) -> Tensor:
+        return self.gamma * torch.tanh(self.dense(side_ts))
+
+
+def rowwise(blocks: Blocks) -> Blocks:
+    """Each row a task of its own with one support and one query row of the same item."""
+    t, j, k = blocks.rows_tjk.shape
+    real = blocks.mask_tjk.all(axis=1).reshape(-1)
+    rows = blocks.rows_tjk.transpose(0, 2, 1).reshape(t * k, j, 1)[real]
+    return Blocks(np.repeat(blocks.ids_t, k)[real], rows, np.ones_like(rows, dtype=bool))
+
+
+class MetaE(ColdStartRecommender):
+    """A generator reads an item's side information and gives its initial ID embedding.
+
+    It is trained on old items as if they were new: the loss before and after one gradient step on
+    the generated embedding, through that step (second order).
+    """
+
+    paper = "Pan et al., SIGIR 2019"
+    year = 2019
+
+    def __init__(self, config, dataset) -> None:
+        super().__init__(config, dataset)
+        side, size = self.side_vectors().shape[1], self.embedding_size
+        if config["metae_generator"] == "tanh_dense":
+            self.generator: nn.Module = TanhDense(side, size)
+        else:
+            self.generator = mlp([side, *config["metae_hidden_size"], size])
+        self.generator.to(self.device)
+        self.per_item = config["metae_inner"] == "per_item"
+        self._time = dataset.time
+        self._all_ids = np.asarray(dataset.inter[self.id_field])
+        self._train = np.asarray(dataset.split["train"])
+
+    def trainable(self, stage: str) -> list[nn.Parameter]:
+        return list(self.generator.parameters()) if stage == "learn" else super().trainable(stage)
+
+    # ---------------------------------------------------------------- the loss of a batch of tasks
+    def task_losses(self, vector_td: Tensor, rows, mask_tk: Tensor) -> Tensor:
+        """Mean loss of each task's rows with the task's vector: [t]."""
+        vector = vector_td.repeat_interleave(mask_tk.shape[1], dim=0)
+        logits = self.cold_logits(rows, vector)
+        loss = F.binary_cross_entropy_with_logits(
+            logits, rows[self.label_field].to(logits.dtype), reduction="none"
+        )
+        return masked_mean(loss.view_as(mask_tk), mask_tk)
+
+    def episode_loss(self, vector_td: Tensor, episode: Episode) -> Tensor:
+        """``mean_i [alpha l_a + (1 - alpha) l_b]``, l_b after the inner step on l_a."""
+        rate = self.config["metae_inner_rate"]
+        if not self.per_item:
+            # Released code differentiates one mean over the whole batch.
+            rate = rate / len(vector_td)
+
+        def support_loss(vector: Tensor) -> Tensor:
+            return self.task_losses(vector, episode.support, episode.support_mask_tk)
+
+        stepped, cold_t = inner_step(support_loss, vector_td, rate)
+        warm_t = self.task_losses(stepped, episode.query, episode.query_mask_tk)
+        real_t = episode.support_mask_tk.any(dim=1) & episode.query_mask_tk.any(dim=1)
+        loss_t = meta_loss(cold_t, warm_t, self.config["metae_alpha"]) * real_t
+        return loss_t.sum() / real_t.sum().clamp(min=1)
+
+    # ---------------------------------------------------------------- stages
+    def _blocks(self) -> Blocks:
+        size = self.config["metae_block_size"] if self.per_item else None
+        blocks = time_blocks(self._all_ids, self._time, self._train, 4, size)
+        short = int((~blocks.mask_tjk[:, 0].all(axis=1)).sum()) if self.per_item else 0
+        if short:
+            logger.info(
+                "%d of %d old items have fewer than %d rows; their blocks are shorter and masked",
+                short,
+                len(blocks.ids_t),
+                4 * blocks.mask_tjk.shape[2],
+            )
+        if not blocks.mask_tjk.any():
+            raise UserError(
+                "MetaE needs old items with at least 4 rows (two for support, two for query); "
+                "lower metae_block_size does not help here: use a data set with more rows per item"
+            )
+        return blocks if self.per_item else rowwise(blocks)
+
+    def learn_fits(self) -> list[Fit]:
+        side_ns = self.side_vectors()
+
+        def loss(episode: Episode) -> Tensor:
+            return self.episode_loss(self.generator(side_ns[episode.ids_t]), episode)
+
+        tasks = self.config["metae_batch_items"] if self.per_item else None
+        batches = EpisodeBatches(
+            self.rows,
+            self._blocks(),
+            PAIRS if self.per_item else PAIRS[:1],
+            tasks or self.config["train_batch_size"],
+        )
+        step = Step(
+            loss,
+            self.trainable("learn"),
+            self.config["learning_rate"],
+            self.config["weight_decay"],
+        )
+        epochs = len(batches.pairs) * self.config["metae_epochs"]
+        mode = "train" if self.config["batch_norm"] == "moving" else "eval"
+        return [Fit("learn", [step], batches, epochs=epochs, mode=mode)]
+
+    @torch.no_grad()
+    def cold_rows(self) -> Tensor:
+        return self.generator(self.side_vectors()[self.new_ids])

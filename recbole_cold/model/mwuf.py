@@ -1,0 +1,171 @@
+"""MWUF: warm a cold item-ID embedding by meta scaling and meta shifting.
+
+Source: Zhu et al., "Learning to Warm Up Cold Item Embeddings for Cold-start Recommendation with
+Meta Scaling and Shifting Networks", SIGIR 2021, arXiv 2105.04790.
+Shape letters: b rows of a batch, n items, m new items, d embedding size, s side information.
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from recbole_cold.errors import UserError
+from recbole_cold.model._base import ColdStartRecommender, Fit, Step
+from recbole_cold.model._layers import mlp
+
+
+def warm(cold_bd: Tensor, scale_bd: Tensor | None, shift_bd: Tensor | None) -> Tensor:
+    """``v_warm = v_cold * scale + shift`` (eq. 5); ``None`` leaves that part out."""
+    scaled = cold_bd if scale_bd is None else cold_bd * scale_bd
+    return scaled if shift_bd is None else scaled + shift_bd
+
+
+def mean_audience(sums_nd: Tensor, counts_n: Tensor) -> Tensor:
+    """Mean embedding of the users of each item, zero where nobody came yet: [n, d]."""
+    return sums_nd / counts_n.clamp(min=1.0)[:, None]
+
+
+class MWUF(ColdStartRecommender):
+    """Two small networks turn the cold embedding of an item into a warm one.
+
+    The scaling network reads the item's side information, the shifting network the mean
+    embedding of the users seen so far. ``mwuf_parts`` leaves one of them out (section 4.6).
+    """
+
+    paper = "Zhu et al., SIGIR 2021"
+    year = 2021
+
+    def __init__(self, config, dataset) -> None:
+        super().__init__(config, dataset)
+        parts, size = set(config["mwuf_parts"]), self.embedding_size
+        if not parts or parts - {"scale", "shift"}:
+            raise UserError(
+                f"mwuf_parts is {config['mwuf_parts']}: give [scale], [shift] or [scale, shift]"
+            )
+        hidden = list(config["meta_hidden_size"])
+        side = self.side_vectors().shape[1] if "scale" in parts else 0
+        self.scale_net = mlp([side, *hidden, size]) if "scale" in parts else None
+        self.shift_net = mlp([size, *hidden, size]) if "shift" in parts else None
+        if config["mwuf_init"] == "uniform":
+            with torch.no_grad():
+                for parameter in self.networks():
+                    parameter.uniform_(-0.01, 0.01)
+        self.to(self.device)
+        self.cold_id = nn.Parameter(torch.zeros(self.n_ids, size, device=self.device))
+        self.register_buffer("audience_sum", torch.zeros(self.n_ids, size, device=self.device))
+        self.register_buffer("audience_count", torch.zeros(self.n_ids, device=self.device))
+
+    def networks(self) -> list[nn.Parameter]:
+        nets = [net for net in (self.scale_net, self.shift_net) if net is not None]
+        return [parameter for net in nets for parameter in net.parameters()]
+
+    # ---------------------------------------------------------------- who has seen the item
+    @torch.no_grad()
+    def _add_audience(self, index: Tensor) -> None:
+        """Add the users of the rows ``index`` to their items' U(i)."""
+        columns = self.rows.columns
+        if self.config["mwuf_users"] == "positive":
+            index = index[columns[self.label_field][index] > 0]
+        item, user = columns[self.id_field][index].long(), columns[self.other_field][index].long()
+        if self.config["mwuf_users"] == "swapped":
+            # Released code exchanges the two ids when it builds the lists; each then indexes the
+            # other's table. Ids beyond that table have no counterpart and are left out.
+            fits = (user < self.n_ids) & (item < len(self._user_rows()))
+            item, user = user[fits], item[fits]
+        ones = torch.ones(len(item), device=self.device)
+        # A sparse item-by-user matrix times the user table: nothing of size [rows, d] is made.
+        users = self._user_rows()
+        pairs = torch.sparse_coo_tensor(torch.stack([item, user]), ones, (self.n_ids, len(users)))
+        self.audience_sum += torch.sparse.mm(pairs.coalesce(), users)
+        self.audience_count += torch.bincount(item, minlength=self.n_ids).to(ones.dtype)
+
+    def _user_rows(self) -> Tensor:
+        return self.backbone.table_of(self.other_field).detach()
+
+    def observe(self, index: Tensor) -> None:
+        super().observe(index)
+        if self.config["mwuf_warm"] == "recompute":
+            self._add_audience(index)
+
+    # ---------------------------------------------------------------- equation 5
+    def meta_factors(self, ids: Tensor, side_ns: Tensor | None) -> tuple[Tensor | None, ...]:
+        """Scale and shift [b, d] of the items ``ids``."""
+        scale = shift = None
+        if self.scale_net is not None:
+            scale = self.scale_net(side_ns[ids])
+        if self.shift_net is not None:
+            audience = mean_audience(self.audience_sum[ids], self.audience_count[ids])
+            shift = self.shift_net(audience)
+        return scale, shift
+
+    def warm_vectors(self, ids: Tensor, side_ns: Tensor | None) -> Tensor:
+        """w_i of the items ``ids``; the warm loss must not move the cold embedding: [b, d]."""
+        cold = F.embedding(ids, self.cold_id).detach()
+        return warm(cold, *self.meta_factors(ids, side_ns))
+
+    def _steps(self, learning_rate: float, first_order: bool) -> list[Step]:
+        """Algorithm 1, for each batch: the cold loss moves C, then the warm loss moves h and g."""
+        side_ns = self.side_vectors() if self.scale_net is not None else None
+
+        def score(batch, vector_bd: Tensor) -> Tensor:
+            if first_order:
+                first = self.first_order_of(batch[self.id_field])
+                logits = self.backbone.logits(batch, vector_bd, first)
+            else:
+                logits = self.cold_logits(batch, vector_bd)
+            return self.loss(logits, batch)
+
+        def cold_loss(batch) -> Tensor:
+            return score(batch, F.embedding(batch[self.id_field], self.cold_id))
+
+        def warm_loss(batch) -> Tensor:
+            # Networks run once per item of the batch, not once per row.
+            unique, place = batch[self.id_field].unique(return_inverse=True)
+            return score(batch, F.embedding(place, self.warm_vectors(unique, side_ns)))
+
+        decay = self.config["weight_decay"]
+        cold_parameters: list[nn.Parameter] = [self.cold_id]
+        if first_order and self.backbone.has_first_order:
+            cold_parameters.append(self.new_first_order)
+        return [
+            Step(cold_loss, cold_parameters, learning_rate, decay),
+            Step(warm_loss, self.networks(), self.config["learning_rate"], decay),
+        ]
+
+    # ---------------------------------------------------------------- stages
+    @torch.no_grad()
+    def begin_learn(self) -> None:
+        """C starts at the mean of old items (section 3.2); old items are treated as if new."""
+        rows = self.backbone.id_rows()
+        mean = rows.mean(dim=0) if self.config["mwuf_mean"] == "table" else self.old_mean()
+        self.cold_id.copy_(mean.expand_as(self.cold_id))
+        self._add_audience(self.train_index)
+
+    def learn_fits(self) -> list[Fit]:
+        steps = self._steps(self.config["learning_rate"], first_order=False)
+        mode = "train" if self.config["batch_norm"] == "moving" else "eval"
+        return [Fit("learn", steps, self.row_batches(self.train_index), mode=mode)]
+
+    @torch.no_grad()
+    def cold_rows(self) -> Tensor:
+        side_ns = self.side_vectors() if self.scale_net is not None else None
+        return self.warm_vectors(self.new_ids, side_ns)
+
+    def warm_fits(self, index: Tensor) -> list[Fit]:
+        """Cold rows of new items and both networks learn on; then the rows are warmed again."""
+        if self.config["mwuf_warm"] == "init_only":
+            return super().warm_fits(index)
+        steps = self._steps(self.config["warm_learning_rate"], first_order=True)
+        return [
+            Fit(
+                "warm up",
+                steps,
+                self.row_batches(index),
+                epochs=self.config["warm_epochs"],
+                after=self._serve,
+            )
+        ]
+
+    @torch.no_grad()
+    def _serve(self) -> None:
+        self.new_rows.copy_(self.cold_rows())

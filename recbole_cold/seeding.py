@@ -1,0 +1,36 @@
+"""Seeds for every random draw, derived from the run's seed and from what is drawn."""
+
+import hashlib
+
+import torch
+
+
+def derive(seed: int, *names: object) -> int:
+    """A 63-bit seed for one purpose; different names give unrelated draws."""
+    text = "/".join(str(part) for part in (seed, *names))
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
+
+
+def generator(seed: int, *names: object) -> torch.Generator:
+    """A CPU generator for one purpose, so that an order does not depend on the device."""
+    return torch.Generator().manual_seed(derive(seed, *names))
+
+
+def seed_layers(seed: int, *names: object) -> None:
+    """Seed torch's global generators: initialisers and dropout can draw from nowhere else."""
+    torch.manual_seed(derive(seed, *names))
+
+
+def layer_state() -> dict[str, torch.Tensor]:
+    """The state of the global generators, to continue a stage bit for bit."""
+    state = {"cpu": torch.get_rng_state()}
+    if torch.cuda.is_available():
+        state["cuda"] = torch.cuda.get_rng_state()
+    return state
+
+
+def restore_layers(state: dict[str, torch.Tensor]) -> None:
+    """Put the global generators back to a state of ``layer_state``."""
+    torch.set_rng_state(state["cpu"].cpu())
+    if "cuda" in state and torch.cuda.is_available():
+        torch.cuda.set_rng_state(state["cuda"].cpu())
