@@ -332,7 +332,7 @@ def find_data(data_path: str, dataset: str, must_exist: bool = True) -> Path:
     is that folder already; for ml-100k, when it is nowhere, the copy inside the RecBole wheel.
     """
     base = Path(data_path).expanduser()
-    roots = [base] if base.is_absolute() else [Path.cwd() / base, properties_dir().parent / base]
+    roots = [base] if base.is_absolute() else [Path.cwd() / base, *_checkout(base)]
     places = [root / dataset for root in roots]
     places += [root for root in roots if root.name == dataset]
     if dataset == "ml-100k":
@@ -343,6 +343,12 @@ def find_data(data_path: str, dataset: str, must_exist: bool = True) -> Path:
     if not must_exist:
         return places[0].resolve()
     raise UserError(_no_data(dataset, roots))
+
+
+def _checkout(base: Path) -> list[Path]:
+    """``base`` in the checkout this code runs from; nothing in an installed wheel."""
+    beside = properties_dir().parent
+    return [] if beside == Path(__file__).resolve().parent else [beside / base]
 
 
 def _recbole_layers(backbone: type, dataset: str) -> list[tuple[str, dict[str, Any]]]:
