@@ -123,7 +123,8 @@ class Split:
         """
         try:
             manifest = json.loads(_beside(path, ".json").read_text())
-            with np.load(_beside(path, ".npz"), allow_pickle=False) as stored:
+            content = io.BytesIO(_beside(path, ".npz").read_bytes())
+            with np.load(content, allow_pickle=False) as stored:
                 arrays = {name: stored[name] for name in stored.files}
             order = manifest["counts"]
             split = Split(

@@ -101,7 +101,9 @@ def read_header(path: Path, form: Format) -> dict[str, FeatureType]:
         raise UserError(
             f"the atomic file '{path}' does not exist; check --dataset and --data_path"
         ) from error
-    except (OSError, UnicodeDecodeError, LookupError) as error:
+    except UnicodeDecodeError as error:
+        raise UserError(_other_encoding(path, form)) from error
+    except (OSError, LookupError) as error:
         raise UserError(f"cannot read '{path}' ({error}); check the file and 'encoding'") from error
     fields: dict[str, FeatureType] = {}
     for column in line.removeprefix("\ufeff").split(form.field_separator):
@@ -196,11 +198,15 @@ def _why_unreadable(
                             f"{fields[n]!r}; write a number or declare the field as token"
                         )
     except UnicodeDecodeError:
-        return f"'{path}' is not written in {form.encoding}; convert it or set 'encoding'"
+        return _other_encoding(path, form)
     except csv.Error:
         pass
     first = str(error).splitlines()[0] if str(error) else type(error).__name__
     return f"cannot read '{path}' ({first}); check its lines and quotation marks"
+
+
+def _other_encoding(path: Path, form: Format) -> str:
+    return f"'{path}' is not written in {form.encoding}; convert it or set 'encoding'"
 
 
 def _is_number(text: str) -> bool:
