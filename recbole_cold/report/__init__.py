@@ -1,0 +1,25 @@
+"""Tables, tests and pictures of results; every number shown comes from a ``results.json``.
+
+A results document (schema 1) holds runs x seeds x phases x metrics together with the split, the
+optimizer steps and the seconds behind them, so a table can say what its numbers cost.
+"""
+
+from recbole_cold.report._document import SCHEMA, load, validate, write_json
+from recbole_cold.report._figures import PairedTest, Row, paired_test, summary
+from recbole_cold.report._pictures import plot_curves
+from recbole_cold.report._tables import costs, markdown, table
+
+__all__ = [
+    "SCHEMA",
+    "PairedTest",
+    "Row",
+    "costs",
+    "load",
+    "markdown",
+    "paired_test",
+    "plot_curves",
+    "summary",
+    "table",
+    "validate",
+    "write_json",
+]

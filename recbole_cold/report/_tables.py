@@ -1,0 +1,195 @@
+"""Results as text: a table for the screen, Markdown, and a table of costs."""
+
+import statistics
+import textwrap
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from recbole_cold.evaluator import COMPARISONS, LOWER_IS_BETTER
+from recbole_cold.report._document import Document
+from recbole_cold.report._figures import base_name, base_run, best_of, summary, wanted_metrics
+from recbole_cold.report._words import cell_text, fact_lines, shorten, warning_lines
+
+WIDTH = 120
+
+Grid = list[list[str]]
+
+
+def table(
+    doc: Document,
+    metrics: Iterable[str] | None = None,
+    width: int | None = None,
+    base: str | None = None,
+) -> str:
+    """The results for a screen: a block per metric, then what they cost, then the warnings.
+
+    Args:
+        metrics: which of the document's metrics; RelaImpr may be asked for in addition.
+        width: columns of the screen, 120 by default; phases that do not fit go underneath.
+        base: label of the run that RelaImpr is relative to; the configured base_model.
+    """
+    width = width or WIDTH
+    wanted = wanted_metrics(doc, metrics)
+    blocks = [_wrap(fact_lines(doc), width)]
+    for metric in wanted:
+        blocks.append(_screen(_metric_grid(doc, metric, base, "{}*", "{} "), width))
+    blocks.append(_screen(_steps_grid(doc), width))
+    blocks.append(
+        _wrap([*_legend(doc, wanted), *(f"warning: {w}" for w in warning_lines(doc))], width)
+    )
+    return "\n\n".join("\n".join(block) for block in blocks if block)
+
+
+def markdown(doc: Document, metrics: Iterable[str] | None = None, base: str | None = None) -> str:
+    """The same as :func:`table` in Markdown, best values bold, with the command that made it."""
+    wanted = wanted_metrics(doc, metrics)
+    parts = ["\n".join(f"- {_escape(fact)}" for fact in fact_lines(doc))]
+    parts += [_pipes(_metric_grid(doc, metric, base, "**{}**", "{}")) for metric in wanted]
+    parts.append(_pipes(_steps_grid(doc)))
+    parts += [_escape(line) for line in _legend(doc, wanted, "bold")]
+    found = warning_lines(doc)
+    if found:
+        parts.append("\n".join(f"- warning: {_escape(line)}" for line in found))
+    parts.append(f"```\n{doc['command']}\n```")
+    return "\n\n".join(parts) + "\n"
+
+
+def costs(doc: Document, width: int | None = None) -> str:
+    """What each run cost per seed: seconds by stage, CPU seconds, steps, rows, memory, size."""
+    grid = [
+        ["cost per seed", "pre-train s", "learn s", "warm-up s", "CPU s", "steps", "rows seen",
+         "peak MiB", "parameters"]
+    ]  # fmt: skip
+    for run in doc["runs"]:
+        stages = [seed["stages"] for seed in run["seeds"]]
+        mark = "c" if any(stage["cached"] for part in stages for stage in part) else ""
+        peaks = [stage["peak_memory_mb"] for part in stages for stage in part]
+        size = run["parameters"]
+        grid.append([
+            run["label"],
+            _mean(_total(part, "seconds", {"pretrain"}) for part in stages) + mark,
+            _mean(_total(part, "seconds", {"learn"}) for part in stages),
+            _mean(_total(part, "seconds", None, {"pretrain", "learn"}) for part in stages),
+            _mean(_total(part, "cpu_seconds") for part in stages),
+            _mean((_total(part, "steps") for part in stages), ",.0f"),
+            _mean((_total(part, "rows") for part in stages), ",.0f"),
+            f"{max(peaks):,.0f}" if peaks else "-",
+            f"{size.get('backbone', 0):,} + {size.get('method', 0):,}",
+        ])  # fmt: skip
+    told = ["parameters: backbone + method; peak MiB: the highest of all stages and seeds"]
+    width = width or WIDTH
+    return "\n".join([*_screen(grid, width), *_wrap([*told, *_cached(doc)], width)])
+
+
+def _total(
+    stages: Iterable[Mapping[str, Any]],
+    key: str,
+    names: set[str] | None = None,
+    without: Iterable[str] = (),
+) -> float:
+    chosen = [s for s in stages if (names is None or s["name"] in names)]
+    return float(sum(stage[key] for stage in chosen if stage["name"] not in without))
+
+
+def _mean(values: Iterable[float], form: str = ",.1f") -> str:
+    known = list(values)
+    return format(statistics.fmean(known), form) if known else "-"
+
+
+def _metric_grid(doc: Document, metric: str, base: str | None, best: str, other: str) -> Grid:
+    """Header and one line per run; ``best`` and ``other`` are the formats of cells."""
+    title = metric
+    if metric in COMPARISONS:
+        run = base_run(doc, base)
+        title += f" over {run['label'] if run else base_name(doc)}"
+    rows = summary(doc, [metric], base)
+    top = best_of(rows)
+    cells = {
+        (row.label, row.phase): (best if (row.label, row.phase) in top else other).format(
+            cell_text(row)
+        )
+        for row in rows
+    }
+    names = [other.format(name) for name in doc["phases"]]
+    lines = [
+        [run["label"]] + [cells[run["label"], p] for p in doc["phases"]] for run in doc["runs"]
+    ]
+    return [[title, *names], *lines]
+
+
+def _steps_grid(doc: Document) -> Grid:
+    """Optimizer steps per stage, and seconds in all: whether budgets were equal is seen here."""
+    stages = [seed["stages"] for run in doc["runs"] for seed in run["seeds"]]
+    names = list(dict.fromkeys(stage["name"] for part in stages for stage in part))
+    grid = [["optimizer steps", *names, "seconds", "CPU s"]]
+    for run in doc["runs"]:
+        parts = [seed["stages"] for seed in run["seeds"]]
+        grid.append([run["label"], *(_steps(parts, name) for name in names)])
+        grid[-1] += [
+            _mean(_total(part, key) for part in parts) for key in ("seconds", "cpu_seconds")
+        ]
+    return grid
+
+
+def _steps(parts: Sequence[Sequence[Mapping[str, Any]]], name: str) -> str:
+    """Steps of one stage: ``418``, ``418c`` from the cache, ``~418`` where seeds differ."""
+    stages = [stage for part in parts for stage in part if stage["name"] == name]
+    if not stages:
+        return "-"
+    differ = "~" if len({stage["steps"] for stage in stages}) > 1 else ""
+    cached = "c" if any(stage["cached"] for stage in stages) else ""
+    return differ + _mean((stage["steps"] for stage in stages), ",.0f") + cached
+
+
+def _legend(doc: Document, metrics: Sequence[str], mark: str = "*") -> list[str]:
+    told = []
+    if len(doc["runs"]) > 1:
+        lower = [name for name in metrics if name in LOWER_IS_BETTER]
+        told.append(f"{mark}: best of its column" + (f" ({lower[0]}: lowest)" if lower else ""))
+    if any(name in COMPARISONS for name in metrics):
+        told.append("RelaImpr: (AUC - 0.5) / (AUC of the base - 0.5) - 1, seed by seed")
+    return told + _cached(doc)
+
+
+def _cached(doc: Document) -> list[str]:
+    stages = [stage for run in doc["runs"] for seed in run["seeds"] for stage in seed["stages"]]
+    if not any(stage["cached"] for stage in stages):
+        return []
+    return ["c: read from the cache; its steps were made earlier, its seconds are those of reading"]
+
+
+def _wrap(lines: Iterable[str], width: int) -> list[str]:
+    return [
+        part
+        for line in lines
+        for part in textwrap.wrap(line, width, subsequent_indent="  ", break_on_hyphens=False)
+    ]
+
+
+def _screen(grid: Grid, width: int) -> list[str]:
+    """Lines of aligned columns, the first to the left; columns beyond ``width`` go underneath."""
+    longest = max(12, width // 3)
+    grid = [[shorten(line[0], longest), *line[1:]] for line in grid]
+    sizes = [max(len(line[c]) for line in grid) for c in range(len(grid[0]))]
+    lines: list[str] = []
+    first = 1
+    while first < len(sizes):
+        last, used = first, sizes[0]
+        while last < len(sizes) and (last == first or used + 2 + sizes[last] <= width):
+            used += 2 + sizes[last]
+            last += 1
+        for line in grid:
+            cells = [line[c].rjust(sizes[c]) for c in range(first, last)]
+            lines.append("  ".join([line[0].ljust(sizes[0]), *cells]).rstrip())
+        first = last
+    return lines
+
+
+def _pipes(grid: Grid) -> str:
+    lines = ["| " + " | ".join(map(_escape, line)) + " |" for line in grid]
+    lines.insert(1, "| --- |" + " ---: |" * (len(grid[0]) - 1))
+    return "\n".join(lines)
+
+
+def _escape(text: str) -> str:
+    return text.replace("|", "\\|")
