@@ -42,7 +42,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
 POSITIVE = ("warm_size", "warm_sets", "seeds", "train_batch_size", "eval_batch_size",
             "embedding_size", "common_size")  # fmt: skip
 COUNTS = ("seed", "cold_threshold", "common_phases", "pretrain_epochs", "warm_epochs", "warm_steps",
-          "pretrain_seed")  # fmt: skip
+          "pretrain_seed", "num_threads")  # fmt: skip
 RATES = ("learning_rate", "warm_learning_rate")
 # Blocks of a method's yaml that are no configuration keys.
 BLOCKS = ("released", "sweep_space")

@@ -47,6 +47,7 @@ WITHOUT_PART_IN_PRETRAINING = frozenset(
         "share_pretrained",
         "device",
         "gpu_id",
+        "num_threads",
         "use_gpu",
         "data_path",
         "saved_dir",
@@ -102,7 +103,7 @@ _DATA_KEYS = [
     "fit_on",
     "numerical_features",
 ]
-_CODE_OF_PRETRAINING = "trainer.py rows.py seeding.py model/_base.py model/_backbone.py"
+_CODE_OF_PRETRAINING = "trainer.py rows.py seeding.py model/_base.py model/_backbone.py model/_shortcuts.py"
 
 
 @dataclass(frozen=True)
@@ -303,6 +304,8 @@ class Experiment:
         self.request, self.folder, self.stop = request, folder, stop
         self.entries = request.entries()
         self.configs = {entry.label: self.config(entry) for entry in self.entries}
+        if self.first()["num_threads"]:
+            torch.set_num_threads(self.first()["num_threads"])
         self._data: dict[str, ColdStartDataset] = {}
         self._splits: dict[str, Split] = {}
         self.document: dict[str, Any] = {}

@@ -15,7 +15,9 @@ from recbole.utils import InputType, ModelType
 from torch import Generator, Tensor, nn
 from torch.nn import functional as F
 
+from recbole_cold.errors import UserError
 from recbole_cold.model._backbone import build_backbone
+from recbole_cold.registry import nearest
 from recbole_cold.rows import Batch, Rows
 from recbole_cold.seeding import seed_layers
 
@@ -90,10 +92,13 @@ class ColdStartRecommender(AbstractRecommender):
     input_type = InputType.POINTWISE
     paper: ClassVar[str] = ""
     year: ClassVar[int | None] = None
+    # Method keys that take one of a few words, and the words; a subclass adds to its parents'.
+    choices: ClassVar[dict[str, tuple[str, ...]]] = {}
 
     def __init__(self, config, dataset) -> None:
         super().__init__()
         self.config = config
+        self._check_choices()
         self.rows: Rows = dataset.rows
         self.device = self.rows.device
         self.label_field = dataset.label_field
@@ -109,6 +114,17 @@ class ColdStartRecommender(AbstractRecommender):
         self.train_index = self._index(dataset.split["train"])
         self._register_ids(dataset.split)
         self._register_counts(dataset)
+
+    def _check_choices(self) -> None:
+        levels = reversed(type(self).__mro__)
+        choices = {k: v for level in levels for k, v in vars(level).get("choices", {}).items()}
+        for key, known in choices.items():
+            if self.config[key] not in known:
+                guess = nearest(str(self.config[key]), known)
+                raise UserError(
+                    f"{key} '{self.config[key]}' is none of {', '.join(known)}"
+                    + (f"; did you mean '{guess}'?" if guess else "; choose one of them")
+                )
 
     def _index(self, rows) -> Tensor:
         return self.rows.index(rows)

@@ -5,6 +5,8 @@ Variational Autoencoder", SIGIR 2022, arXiv 2205.13795.
 Shape letters: b rows or items, d embedding size, z latent size, s side information.
 """
 
+from typing import ClassVar
+
 import torch
 from recbole.utils import FeatureType
 from torch import Tensor, nn
@@ -43,6 +45,9 @@ class CVAR(ColdStartRecommender):
 
     paper = "Zhao et al., SIGIR 2022"
     year = 2022
+    choices: ClassVar = {
+        "cvar_warm": ("overwrite", "init_only"),
+    }
 
     def __init__(self, config, dataset) -> None:
         super().__init__(config, dataset)

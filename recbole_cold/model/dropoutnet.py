@@ -6,6 +6,8 @@ embedding of some rows is replaced by the mean of old items', which a new item i
 Shape letters: b rows of a batch, d embedding size.
 """
 
+from typing import ClassVar
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -23,6 +25,11 @@ class DropoutNet(ColdStartRecommender):
 
     paper = "Volkovs et al., NeurIPS 2017"
     year = 2017
+    choices: ClassVar = {
+        "dropoutnet_granularity": ("row", "batch"),
+        "dropoutnet_mean": ("old", "table"),
+        "dropoutnet_cold": ("mean", "raw"),
+    }
 
     def __init__(self, config, dataset) -> None:
         super().__init__(config, dataset)

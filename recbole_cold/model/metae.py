@@ -6,6 +6,7 @@ Shape letters: t tasks (old items), k rows of a block, d embedding size, s side 
 """
 
 import logging
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -57,6 +58,10 @@ class MetaE(ColdStartRecommender):
 
     paper = "Pan et al., SIGIR 2019"
     year = 2019
+    choices: ClassVar = {
+        "metae_generator": ("mlp", "tanh_dense"),
+        "metae_inner": ("per_item", "per_row_batchmean"),
+    }
 
     def __init__(self, config, dataset) -> None:
         super().__init__(config, dataset)

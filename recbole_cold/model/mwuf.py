@@ -5,6 +5,8 @@ Meta Scaling and Shifting Networks", SIGIR 2021, arXiv 2105.04790.
 Shape letters: b rows of a batch, n items, m new items, d embedding size, s side information.
 """
 
+from typing import ClassVar
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -34,6 +36,12 @@ class MWUF(ColdStartRecommender):
 
     paper = "Zhu et al., SIGIR 2021"
     year = 2021
+    choices: ClassVar = {
+        "mwuf_users": ("all", "positive", "swapped"),
+        "mwuf_warm": ("recompute", "init_only"),
+        "mwuf_mean": ("old", "table"),
+        "mwuf_init": ("default", "uniform"),
+    }
 
     def __init__(self, config, dataset) -> None:
         super().__init__(config, dataset)
