@@ -171,6 +171,19 @@ class TestSameAsRecBole:
         assert_same_as_recbole(ours, recbole_loads("tiny", tmp_path / "data", **asked))
         assert any("no user or no item" in note for note in ours.notes)
 
+    def test_listed_without_a_row(self, files, written, recbole_loads):
+        """Users and items that only the feature files name; a least number of rows drops them."""
+        files["user"].insert(3, ["u99", "20", "X", "0.5"])
+        files["item"].insert(3, ["i99", "unseen words", "1900", "", "0.5"])
+        folder = written()
+        folder = folder.rename(folder.parent / "tiny")
+        for settings in ({}, {"user_inter_num_interval": "[1,inf)"}):
+            asked = {"threshold": {"rating": 4}, **settings}
+            ours = load(folder, **asked)
+            assert_same_as_recbole(ours, recbole_loads("tiny", folder.parent, **asked))
+            assert ("u99" in ours.field2token_id["user_id"]) == (not settings)
+            assert "i99" in ours.field2token_id["item_id"]
+
     def test_ready_parts(self, files, written, recbole_loads):
         """``benchmark_filename``: one vocabulary over the parts, rows of each in order."""
         header, *rows = files.pop("inter")
@@ -401,6 +414,10 @@ class TestFaults:
         )
         (folder / "tiny.inter").unlink()
         self.refuses(r"tiny.inter' does not exist", folder)
+
+    def test_open_quotation_mark(self, files, written):
+        files["item"][3][1] = '"Foo'
+        self.refuses(r"line 4 of '.*tiny.item' opens a quotation mark", written())
 
     def test_field_in_two_files(self, files, written):
         files["item"][0][2] = "device:token"

@@ -19,11 +19,12 @@ from recbole.utils import FeatureSource, FeatureType
 
 from recbole_cold.dataset import _cache
 from recbole_cold.dataset._build import READER, Build
+from recbole_cold.dataset._cache import cache_root
 from recbole_cold.errors import UserError
 
 logger = logging.getLogger(__name__)
 
-__all__ = ["ColdStartDataset"]
+__all__ = ["ColdStartDataset", "cache_root"]
 
 # Settings of RecBole that would change the data and that this loader does not have.
 UNSUPPORTED = (
@@ -93,7 +94,7 @@ class ColdStartDataset(Dataset):
                 raise UserError(f"{key} is set, but recbole_cold does not support it; remove it")
         self._get_fields()
         self._files = self._find_files()
-        root = _cache.cache_root(self.config["cache_dir"])
+        root = cache_root(self.config["cache_dir"])
         self.data_hash = self._hash(root)
         key = hashlib.sha256(f"{self.data_hash} reader {READER}".encode()).hexdigest()
         columns, meta = self._cached(root / "data" / key[:32], root)
@@ -140,10 +141,15 @@ class ColdStartDataset(Dataset):
 
     def _hash(self, root: Path) -> str:
         schema = {key: self.config[key] for key in SCHEMA}
-        files = {
-            suffix: [_cache.content_hash(path, root) for path in paths]
-            for suffix, paths in self._files.items()
-        }
+        try:
+            files = {
+                suffix: [_cache.content_hash(path, root) for path in paths]
+                for suffix, paths in self._files.items()
+            }
+        except OSError as error:
+            raise UserError(
+                f"cannot read '{error.filename}' ({error.strerror}); check its permissions"
+            ) from error
         described = json.dumps([schema, files], sort_keys=True, default=str)
         return hashlib.sha256(described.encode()).hexdigest()
 

@@ -185,7 +185,16 @@ def _why_unreadable(
         with path.open(encoding=form.encoding, newline="") as file:
             reader = csv.reader(file, delimiter=form.field_separator)
             next(reader)
-            for row in filter(None, reader):
+            before = reader.line_num
+            for row in reader:
+                begins, before = before + 1, reader.line_num
+                if not row:
+                    continue
+                if begins != reader.line_num:
+                    return (
+                        f"line {begins} of '{path}' opens a quotation mark that the line does not "
+                        "close; double or remove it"
+                    )
                 if len(row) != len(fields):
                     return (
                         f"line {reader.line_num} of '{path}' has {len(row)} columns but the header "
