@@ -313,8 +313,8 @@ class TestPairedTest:
     def test_pairs_are_of_the_same_seed(self, doc):
         """The seeds stand in another order and one is missing: pairs go by seed, not by place."""
         set_auc(doc, "Base", [0.60, 0.70, 0.80])
-        set_auc(doc, "MWUF", [0.61, 0.72, 0.80])
-        doc["runs"][4]["seeds"] = doc["runs"][4]["seeds"][1::-1]
+        set_auc(doc, "MWUF", [0.61, 0.72, 0.81])
+        doc["runs"][0]["seeds"] = doc["runs"][0]["seeds"][:0:-1]
         found = report.paired_test(doc, "MWUF", "Base", "cold", "AUC")
         assert found.difference == pytest.approx(0.015)
         assert found.n == 2
@@ -698,3 +698,8 @@ class TestApart:
 
     def test_a_pair_moves_about_its_centre(self):
         assert _pictures._apart([0.5, 0.5], 0.1, 0, 1) == pytest.approx([0.45, 0.55])
+
+    def test_a_third_moves_the_pair_by_its_share(self):
+        """.45 and .55 touch a third at .56: the centre of all three is (.5 + .5 + .56) / 3."""
+        placed = _pictures._apart([0.5, 0.5, 0.56], 0.1, 0, 1)
+        assert placed == pytest.approx([0.42, 0.52, 0.62])
