@@ -22,6 +22,7 @@ class Batch(dict):
         super().__init__()
         self.rows = rows
         self.index = index
+        self.memo: dict[Any, Any] = {}  # what users of the batch computed from it alone
 
     def __missing__(self, field: str) -> Tensor:
         value = self[field] = self.rows.gather(field, self)
@@ -29,6 +30,13 @@ class Batch(dict):
 
     def __len__(self) -> int:
         return int(self.index.shape[0])
+
+    def unique(self, field: str) -> tuple[Tensor, Tensor]:
+        """The different codes [u] of a field, and each row's place [b] among them."""
+        key = ("unique", field)
+        if key not in self.memo:
+            self.memo[key] = self[field].unique(return_inverse=True)
+        return self.memo[key]
 
 
 class Rows:

@@ -93,6 +93,7 @@ class Optimizers:
             tables[parameter].sparse = True
         marks = {id(p) for p in lazy}
         dense = [p for p in step.parameters if id(p) not in marks]
+        self.parameters = [*dense, *lazy]
         self.parts: list[torch.optim.Optimizer] = []
         if dense:
             self.parts.append(
@@ -111,8 +112,8 @@ class Optimizers:
         )
 
     def zero_grad(self) -> None:
-        for part in self.parts:
-            part.zero_grad(set_to_none=True)
+        for parameter in self.parameters:
+            parameter.grad = None
 
     def step(self) -> None:
         for part in self.parts:

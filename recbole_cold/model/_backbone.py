@@ -6,18 +6,20 @@ gradients reach it and ``state_dict`` is the plain model's.
 Shape letters: b rows of a batch, n items, d embedding size, s width of the side information.
 """
 
-import copy
+import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 import torch
 from recbole.model.abstract_recommender import ContextRecommender
-from recbole.model.layers import FMFirstOrderLinear
 from recbole.utils import FeatureSource, FeatureType
 from torch import Tensor, nn
 
 from recbole_cold.errors import UserError
+from recbole_cold.model._shortcuts import FrozenView, SharedSequences, pooled, view
 from recbole_cold.rows import Rows
+
+logger = logging.getLogger(__name__)
 
 # Known without trying; the checks at construction find the same, and others, by trying.
 UNWRAPPABLE = {
@@ -25,7 +27,6 @@ UNWRAPPABLE = {
     "KD_DAGFM": "it trains a teacher first, and distils",
     "LR": "it has first-order weights only, no embeddings",
 }
-_CHUNK = 65536  # items pooled at a time: bounds the [items, sequence length, d] intermediate
 
 
 def _sum_with_pad(model: nn.Module, token_seq_fields: list[Tensor]) -> Tensor | None:
@@ -49,27 +50,6 @@ def _with_pooling(model_class: type, pooling: str) -> type:
     return SummedWithPad
 
 
-def _view(module: nn.Module, **children: nn.Module) -> nn.Module:
-    """The same module with some children exchanged; parameters and other children are shared."""
-    twin = copy.copy(module)
-    twin.__dict__["_modules"] = {**module._modules, **children}
-    return twin
-
-
-class _Collapsed(dict):
-    """An interaction whose collapsed fields are the code of their user or item, one position."""
-
-    def __init__(self, interaction: Mapping[str, Tensor], id_of_field: Mapping[str, str]) -> None:
-        super().__init__()
-        self._interaction, self._id_of_field = interaction, id_of_field
-
-    def __missing__(self, field: str) -> Tensor:
-        id_field = self._id_of_field.get(field)
-        whole = self._interaction
-        value = self[field] = whole[field] if id_field is None else whole[id_field][:, None]
-        return value
-
-
 class Backbone(nn.Module):
     """A RecBole ``ContextRecommender`` that takes the embedding of its item ID as an argument.
 
@@ -80,10 +60,11 @@ class Backbone(nn.Module):
         id_field: the ID whose embedding is given: the item's, or the user's for cold users.
         first_order: whether the ID's scalar weight takes part where the model has one
             (``id_first_order: off`` removes it).
+        share_sequences: pool each user's and item's sequences once per training batch.
 
     Raises:
-        UserError: the model's output ignores the given vector, or cannot be reproduced with the
-            table's own rows.
+        UserError: the model's output ignores the given vector, cannot be reproduced with the
+            table's own rows, or is no logit.
     """
 
     def __init__(
@@ -93,6 +74,7 @@ class Backbone(nn.Module):
         rows: Rows,
         id_field: str,
         first_order: bool = True,
+        share_sequences: bool = True,
     ) -> None:
         super().__init__()
         self.model = model
@@ -101,22 +83,23 @@ class Backbone(nn.Module):
         self.embedding_size = model.embedding_size
         self.n_ids = dataset.num(id_field)
         self._rows = rows
-        self._first_order_on = first_order
-        self._slot: tuple[Tensor, Tensor | None] | None = None
-        self._collapsed: dict[str, str] | None = None
+        self.first_order_on = first_order
+        self.slot: tuple[Tensor | None, Tensor | None] | None = None
+        self._frozen: FrozenView | None = None
+        self._shared: SharedSequences | None = None
+        self._share = share_sequences
         self._field_sources(dataset)
         self._hook()
         sigmoid = {"sigmoid": nn.Identity()} if "sigmoid" in model._modules else {}
-        # Plain attributes: a registered view would double every key of the state dict.
-        self.__dict__["_plain"] = _view(model, **sigmoid)
-        self.__dict__["_frozen"] = None
+        # A plain attribute: a registered view would double every key of the state dict.
+        self.__dict__["plain"] = view(model, **sigmoid)
         self.has_first_order = self._probe()
 
     def _field_sources(self, dataset) -> None:
         item_side = self.id_field == dataset.iid_field
         own = FeatureSource.ITEM if item_side else FeatureSource.USER
         self.side_fields = dataset.fields(source=[own])
-        self._id_of_field = {
+        self.id_of_field = {
             **dict.fromkeys(dataset.fields(source=[FeatureSource.ITEM]), dataset.iid_field),
             **dict.fromkeys(dataset.fields(source=[FeatureSource.USER]), dataset.uid_field),
         }
@@ -130,23 +113,23 @@ class Backbone(nn.Module):
                 f"backbone '{self.name}' cannot be wrapped: it has no embedding table with the "
                 f"field '{self.id_field}'; choose another backbone (see 'recbole-cold list')"
             )
-        position = self.model.token_field_names.index(self.id_field)
+        self.position = position = self.model.token_field_names.index(self.id_field)
         self._offset = int(self.model.token_field_offsets[position])
         linear = self.model.first_order_linear
         first_position = linear.token_field_names.index(self.id_field)
         self._first_offset = int(linear.token_field_offsets[first_position])
 
         def splice(_module, _inputs, table_bfd: Tensor) -> Tensor | None:
-            if self._slot is None:
+            vector_bd = None if self.slot is None else self.slot[0]
+            if vector_bd is None:
                 return None
-            vector_bd = self._slot[0]
             return torch.cat(
                 [table_bfd[:, :position], vector_bd[:, None], table_bfd[:, position + 1 :]], dim=1
             )
 
         def splice_first(_module, _inputs, table_bf1: Tensor) -> Tensor | None:
-            weight_b1 = None if self._slot is None else self._slot[1]
-            if not self._first_order_on:
+            weight_b1 = None if self.slot is None else self.slot[1]
+            if not self.first_order_on:
                 weight_b1 = torch.zeros_like(table_bf1[:, first_position])
             if weight_b1 is None:
                 return None
@@ -159,11 +142,11 @@ class Backbone(nn.Module):
     @contextmanager
     def item_slot(self, vector: Tensor, first_order: Tensor | None = None) -> Iterator[None]:
         """While open, the wrapped model reads ``vector`` [b, d] in place of the ID's rows."""
-        self._slot = (vector, first_order)
+        self.slot = (vector, first_order)
         try:
             yield
         finally:
-            self._slot = None
+            self.slot = None
 
     def logits(
         self,
@@ -179,11 +162,8 @@ class Backbone(nn.Module):
             first_order: [b, 1], the ID's scalar weight; ``None`` reads the table. Ignored by
                 models without a first-order part.
         """
-        module = self._plain
-        if self._collapsed is not None:
-            module = self._frozen
-            interaction = _Collapsed(interaction, self._collapsed)
-        module.training = self.model.training
+        self.plain.training = self.model.training
+        module = self.plain if self._frozen is None else self._frozen
         if item_vector is None:
             return module(interaction).reshape(-1)
         with self.item_slot(item_vector, first_order):
@@ -191,7 +171,13 @@ class Backbone(nn.Module):
 
     def calculate_loss(self, interaction: Mapping[str, Tensor]) -> Tensor:
         """The wrapped model's own training loss, regularisers included."""
-        return self.model.calculate_loss(interaction)
+        if self._share and self._shared is None:
+            shared = SharedSequences(self)
+            self._share = shared.agrees(interaction)
+            self._shared = shared if self._share else None
+        if self._shared is None:
+            return self.model.calculate_loss(interaction)
+        return self._shared.calculate_loss(interaction)
 
     def id_rows(self) -> Tensor:
         """The ID's embedding table [n, d], a view of the model's shared token table."""
@@ -202,8 +188,16 @@ class Backbone(nn.Module):
         """The ID's scalar weights [n, 1], or ``None`` where the model has none."""
         if not self.has_first_order:
             return None
+        return self.first_order_table()
+
+    def first_order_table(self) -> Tensor:
+        """The ID's rows [n, 1] of the linear part, whether the model reads them or not."""
         weight = self.model.first_order_linear.token_embedding_table.embedding.weight
         return weight[self._first_offset : self._first_offset + self.n_ids]
+
+    def features_of(self, id_field: str) -> dict[str, Tensor]:
+        """Feature columns of all items, or of all users, by code."""
+        return self._rows.features_of(id_field)
 
     def table_of(self, field: str) -> Tensor:
         """The embedding rows [number of tokens, d] of any token field."""
@@ -216,15 +210,19 @@ class Backbone(nn.Module):
     @torch.no_grad()
     def _probe(self) -> bool:
         """Compare with the plain model on a few rows; says whether the scalar weight matters."""
-        device = self._rows.device
-        index = torch.arange(min(8, len(next(iter(self._rows.columns.values())))), device=device)
-        batch = self._rows.batch(index)
+        batch = self._probe_batch()
         training = self.model.training
         self.model.eval()
         try:
             ids = batch[self.id_field]
             own = self.id_rows()[ids]
             plain = self.logits(batch)
+            predicted = self.model.predict(batch).reshape(-1)
+            if not torch.allclose(torch.sigmoid(plain), predicted, equal_nan=True):
+                raise UserError(
+                    f"backbone '{self.name}' cannot be wrapped: its predictions are not the "
+                    "sigmoid of its logits; choose another backbone (see 'recbole-cold list')"
+                )
             if not torch.equal(self.logits(batch, own), plain):
                 raise UserError(
                     f"backbone '{self.name}' cannot be wrapped: its logits change when it is given "
@@ -235,11 +233,9 @@ class Backbone(nn.Module):
                     f"backbone '{self.name}' cannot be wrapped: its output ignores the embedding "
                     f"of '{self.id_field}'; choose another backbone (see 'recbole-cold list')"
                 )
-            if not self._first_order_on:
+            if not self.first_order_on:
                 return False
-            ones = torch.ones(len(index), 1, device=device, dtype=own.dtype)
-            table = self.model.first_order_linear.token_embedding_table.embedding.weight
-            bumped = table[self._first_offset + ids] + ones
+            bumped = self.first_order_table()[ids] + 1.0
             return not torch.equal(self.logits(batch, own, bumped), plain)
         except UserError:
             raise
@@ -252,57 +248,47 @@ class Backbone(nn.Module):
             self.model.train(training)
 
     # ---------------------------------------------------------------- frozen tables
-    def _pooled(self, module: nn.Module, position: int, field: str) -> Tensor:
-        """What ``module`` makes of one sequence field, for every item or user: [n, width]."""
-        one = _view(
-            module,
-            token_seq_embedding_table=nn.ModuleList([module.token_seq_embedding_table[position]]),
-        )
-        column = self._rows.features_of(self._id_of_field[field])[field]
-        return torch.cat(
-            [one.embed_token_seq_fields([part])[:, 0] for part in column.split(_CHUNK)]
-        )
-
     @contextmanager
     def frozen_tables(self) -> Iterator[None]:
-        """While open, sequences of user and item features are pooled once, not once per row.
+        """While open, what does not depend on the item's vector is embedded once, not per use.
 
-        Only for stretches in which no parameter of the backbone moves: the pooled vectors are
-        computed on entry. A sequence field becomes a sequence of length one, the code of its user
-        or item, in a table of pooled vectors; RecBole's own masked mean over one vector is that
-        vector.
+        Only for stretches in which no parameter of the backbone moves.
         """
-        if self._collapsed is not None:
+        if self._frozen is not None:
             yield
             return
-        fields = [name for name in self.model.token_seq_field_names if name in self._id_of_field]
-        if not fields:
-            yield
-            return
-        self.__dict__["_frozen"] = self._frozen_view()
-        self._collapsed = {field: self._id_of_field[field] for field in fields}
+        self._frozen = self._frozen_view()
         try:
             yield
         finally:
-            self._collapsed = None
-            self.__dict__["_frozen"] = None
+            self._frozen = None
 
     @torch.no_grad()
-    def _frozen_view(self) -> nn.Module:
-        def pooled_tables(module: nn.Module) -> nn.ModuleList:
-            tables = list(module.token_seq_embedding_table)
-            for position, field in enumerate(module.token_seq_field_names):
-                if field in self._id_of_field:
-                    pooled = self._pooled(module, position, field)
-                    tables[position] = nn.Embedding.from_pretrained(pooled)
-            return nn.ModuleList(tables)
+    def _frozen_view(self) -> FrozenView | None:
+        """The view, if it gives the plain model's logits on a few rows."""
+        batch, training = self._probe_batch(), self.model.training
+        vector = self.id_rows()[batch[self.id_field]] + 1.0
+        weight = torch.ones_like(vector[:, :1])
+        self.model.eval()
+        try:
+            frozen = FrozenView(self)
+            expected = self.logits(batch, vector, weight)
+            self._frozen = frozen
+            found = self.logits(batch, vector, weight)
+        except (RuntimeError, AttributeError, TypeError, ValueError) as error:
+            logger.info("backbone '%s' runs without frozen tables: %s", self.name, error)
+            return None
+        finally:
+            self._frozen = None
+            self.model.train(training)
+        if torch.allclose(expected, found, rtol=1e-4, atol=1e-5):
+            return frozen
+        logger.info("backbone '%s' runs without frozen tables: its logits differ", self.name)
+        return None
 
-        linear: FMFirstOrderLinear = self.model.first_order_linear
-        return _view(
-            self._plain,
-            token_seq_embedding_table=pooled_tables(self.model),
-            first_order_linear=_view(linear, token_seq_embedding_table=pooled_tables(linear)),
-        )
+    def _probe_batch(self):
+        n_rows = len(self._rows.columns[self.id_field])
+        return self._rows.batch(torch.arange(min(8, n_rows), device=self._rows.device))
 
     # ---------------------------------------------------------------- side information
     @torch.no_grad()
@@ -320,7 +306,7 @@ class Backbone(nn.Module):
                 parts.append(self.table_of(field)[features[field]])
             elif kind == FeatureType.TOKEN_SEQ:
                 position = self.model.token_seq_field_names.index(field)
-                parts.append(self._pooled(self.model, position, field))
+                parts.append(pooled(self.model, position, features[field]))
             elif kind == FeatureType.FLOAT and field in features:
                 parts.append(features[field][:, None])
         if not parts:
@@ -339,4 +325,5 @@ def build_backbone(config, dataset, rows: Rows, id_field: str) -> Backbone:
         with torch.no_grad():
             for parameter in model.parameters():
                 parameter.uniform_(-0.01, 0.01)
-    return Backbone(model, dataset, rows, id_field, config["id_first_order"] != "off")
+    first_order = config["id_first_order"] != "off"
+    return Backbone(model, dataset, rows, id_field, first_order, config["share_sequences"])

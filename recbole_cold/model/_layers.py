@@ -1,15 +1,17 @@
 """Small networks that several methods use."""
 
+import itertools
 from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 
 def mlp(sizes: Sequence[int]) -> nn.Sequential:
     """Linear layers of the given sizes with ReLU between them and none at the end."""
     layers: list[nn.Module] = []
-    for size_in, size_out in zip(sizes[:-1], sizes[1:], strict=True):
+    for size_in, size_out in itertools.pairwise(sizes):
         layers += [nn.Linear(size_in, size_out), nn.ReLU()]
     return nn.Sequential(*layers[:-1])
 
@@ -71,14 +73,13 @@ class OwnSide(nn.Module):
             elif column.dim() == 1:
                 parts.append(self.tables[_key(field)](column))
             else:
-                parts.append(self._pool(self.tables[_key(field)](column), column))
+                parts.append(self._pool(column, self.tables[_key(field)].weight))
         return torch.cat(parts, dim=1)
 
-    def _pool(self, vector_bld: Tensor, code_bl: Tensor) -> Tensor:
+    def _pool(self, code_bl: Tensor, table: Tensor) -> Tensor:
         if self._pooling == "sum_with_pad":
-            return vector_bld.sum(dim=1)
-        mask = (code_bl != 0).to(vector_bld.dtype)[:, :, None]
-        return (vector_bld * mask).sum(dim=1) / mask.sum(dim=1).clamp(min=1.0)
+            return F.embedding_bag(code_bl, table, mode="sum")
+        return F.embedding_bag(code_bl, table, mode="mean", padding_idx=0)
 
 
 def _key(field: str) -> str:

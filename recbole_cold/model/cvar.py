@@ -104,7 +104,7 @@ class CVAR(ColdStartRecommender):
         """Prediction + reconstruction + beta * W2, each a mean over the batch's rows (eq. 10)."""
         noise = self.config["cvar_noise"]
         # Once per item of the batch; every row then reads its item's result.
-        ids, place = interaction[self.id_field].unique(return_inverse=True)
+        ids, place = interaction.unique(self.id_field)
         rows = self.target_rows(ids)
         mean, log_var = self.posterior(rows).chunk(2, dim=-1)
         mean_p, log_var_p = self.encode_side(ids)

@@ -128,7 +128,7 @@ class MWUF(ColdStartRecommender):
 
         def warm_loss(batch) -> Tensor:
             # Networks run once per item of the batch, not once per row.
-            unique, place = batch[self.id_field].unique(return_inverse=True)
+            unique, place = batch.unique(self.id_field)
             return score(batch, F.embedding(place, self.warm_vectors(unique, side_ns)))
 
         decay = self.config["weight_decay"]
