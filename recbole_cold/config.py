@@ -13,6 +13,7 @@ import logging
 import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from enum import Enum
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -189,7 +190,7 @@ class ColdConfig(Config):
         if warning:
             self.warnings.append(warning)
         for warning in self.warnings:
-            logger.warning("%s", warning)
+            _warn_once(warning)
 
     # What RecBole leaves open.
 
@@ -285,6 +286,13 @@ def keys_of(spec: str | type) -> set[str]:
         for part in (layer, layer.get("released") or {})
         for key in part
     } - set(BLOCKS)
+
+
+def keys_of_backbone(config: ColdConfig) -> set[str]:
+    """The keys that RecBole and the backbone's own yaml bring, whoever else sets them."""
+    layers = _recbole_layers(config.backbone_class, config.dataset)
+    layers += _class_layers(config.backbone_class)
+    return {key for _, layer in layers for key in layer}.union(*config.parameters.values())
 
 
 def sweep_space(spec: str | type) -> dict[str, Any]:
@@ -438,6 +446,12 @@ def _check_kind(key: str, value: Any, default: Any, where: str) -> None:
             if not isinstance(value, kind) or isinstance(value, bool) != isinstance(default, bool):
                 raise UserError(f"{key} must be {name}, but it is '{value}' {_at(where)}.")
             return
+
+
+@cache
+def _warn_once(warning: str) -> None:
+    """Log a warning; one command builds a configuration per method and seed, and says it once."""
+    logger.warning("%s", warning)
 
 
 def _did_you_mean(name: str, known: Iterable[str]) -> str:

@@ -176,6 +176,12 @@ class TestUnknownKeys:
         assert "stopping_step" in config.warnings[0]
         assert not build().warnings
 
+    def test_a_warning_is_logged_once(self, caplog):
+        module._warn_once.cache_clear()
+        for _ in range(3):
+            build(eval_step=5)
+        assert caplog.text.count("eval_step") == 1
+
 
 class TestValues:
     @pytest.mark.parametrize(
