@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from recbole_cold import __version__
-from recbole_cold.errors import UserError
+from recbole_cold.errors import UserError, WriteError
 
 HELP = """\
 recbole-cold: cold-start click-through-rate prediction on RecBole
@@ -125,14 +125,17 @@ class Stop:
 
 
 # ------------------------------------------------------------------------------- verbs
-def _request(arguments: Arguments):
+def _request(arguments: Arguments, default_models: str = DEFAULT_MODELS):
     from recbole_cold.experiment import Request
 
     keys = dict(arguments.keys)
-    files = shlex.split(keys.pop("config_files", ""))
+    try:
+        files = shlex.split(keys.pop("config_files", ""))
+    except ValueError as error:
+        raise UserError(f"--config_files is not a list of paths ({error}); mend it") from error
     models = keys.pop("model", None)
     if models is None:
-        models = next((value for value in _from_files(files, "model") if value), DEFAULT_MODELS)
+        models = next((value for value in _from_files(files, "model") if value), default_models)
     dataset = keys.pop("dataset", None)
     if dataset is None and not any(_from_files(files, "dataset")):
         dataset = "ml-100k"
@@ -161,75 +164,94 @@ def _from_files(files: Sequence[str], key: str) -> list[Any]:
 
 def run(arguments: Arguments) -> int:
     """Train and score; print the table and say where everything is."""
-    from recbole_cold.experiment import Experiment, latest_folder, new_folder, read_request
+    from recbole_cold import report
+    from recbole_cold.experiment import (
+        Experiment,
+        is_finished,
+        latest_folder,
+        new_folder,
+        only_one,
+        read_request,
+    )
     from recbole_cold.trainer import Interrupted
 
     resume = arguments.flags.get("resume")
-    if resume:
+    if resume is not None:
+        if not resume:
+            raise UserError("--resume= names no folder; give it, or --resume alone for the newest")
         folder = (
             latest_folder(arguments.keys.get("saved_dir", "saved"))
             if resume is True
             else Path(resume).expanduser().resolve()
         )
-        request = read_request(folder)
         extra = set(arguments.keys) - {"saved_dir"}
-        if resume is not True and extra:
+        if extra:
             raise UserError(
                 f"--resume continues a run as it was asked for; leave out --{min(extra)}, or start "
                 "a new run"
             )
+        request = read_request(folder)
+        if is_finished(folder):
+            _report(report.load(folder), folder)
+            return 0
     else:
         request, folder = _request(arguments), None
-    with Stop().listening() as stop:
+    with Stop().listening() as stop, contextlib.ExitStack() as held:
+        if folder is not None:
+            held.enter_context(only_one(folder))
         experiment = Experiment(request, folder, stop)
         experiment.prepare()
         if folder is None:
             folder = experiment.open_folder(new_folder)
+            held.enter_context(only_one(folder))
         with _log_to(folder / "log.txt"):
             logger.info("%s", request.command)
             logger.info("folder %s", folder)
             try:
-                document = experiment.run()
+                _report(experiment.run(), folder)
             except (Interrupted, KeyboardInterrupt):
                 print(
                     f"interrupted; to continue: recbole-cold --resume={shlex.quote(str(folder))}",
                     file=sys.stderr,
                 )
                 return 130
-            _report(document, folder)
+            except WriteError as error:
+                raise UserError(
+                    f"{error}; to continue then: recbole-cold --resume={shlex.quote(str(folder))}"
+                ) from error
     return 0
 
 
 def _report(document: dict[str, Any], folder: Path) -> None:
     """Everything shown is made from the results document."""
     from recbole_cold import report
+    from recbole_cold.experiment import FINISHED
     from recbole_cold.store import write_bytes
 
     table = report.table(document)
     picture = folder / "figures" / "curves.png"
-    picture.parent.mkdir(exist_ok=True)
     report.plot_curves(document, picture)
     text = f"{table}\n\n{report.costs(document)}\n"
     write_bytes(folder / "results.md", report.markdown(document).encode())
+    write_bytes(folder / FINISHED, text.encode())
     print(text)
     print(
         f"results  {folder / 'results.json'}\nmarkdown {folder / 'results.md'}\ncurves   {picture}"
     )
-    write_bytes(folder / "table.txt", text.encode())  # the last file: the run is finished
 
 
 def check(arguments: Arguments) -> int:
     """Say what a run would find in a data set."""
     from recbole_cold.experiment import Experiment
 
-    request = _request(arguments)
-    request = type(request)(**{**vars(request), "models": arguments.keys.get("model", "Base")})
-    print(Experiment(request).describe())
+    print(Experiment(_request(arguments, default_models="Base")).describe())
     return 0
 
 
 def list_all(arguments: Arguments) -> int:
     """Print methods and backbones."""
+    if arguments.keys:
+        raise UserError(f"list takes no --{min(arguments.keys)}; leave it out")
     from recbole_cold import registry
     from recbole_cold.model._backbone import UNWRAPPABLE
 
@@ -246,24 +268,43 @@ def list_all(arguments: Arguments) -> int:
 # ------------------------------------------------------------------------------- main
 @contextlib.contextmanager
 def _log_to(path: Path) -> Iterator[None]:
-    handler = logging.FileHandler(path, encoding="utf-8")
+    try:
+        handler = _LogFile(path, encoding="utf-8")
+    except OSError as error:
+        raise UserError(
+            f"cannot write '{path}' ({error.strerror}); make the folder writable"
+        ) from error
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     logger.addHandler(handler)
     try:
         yield
     finally:
         logger.removeHandler(handler)
-        handler.close()
+        with contextlib.suppress(OSError):
+            handler.close()
 
 
-def _log_to_screen() -> None:
-    if logger.handlers:
-        return
+class _LogFile(logging.FileHandler):
+    """A log that a full disk does not turn into tracebacks; what matters is written elsewhere."""
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        pass
+
+
+@contextlib.contextmanager
+def _log_to_screen() -> Iterator[None]:
+    """Our messages go to stderr while open; what the process had set up for itself returns."""
+    before = logger.level, logger.propagate
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(logging.Formatter("%(message)s"))
     logger.addHandler(handler)
     logger.setLevel(logging.INFO)
     logger.propagate = False
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.level, logger.propagate = before
 
 
 ACTIONS: dict[str, Callable[[Arguments], int]] = {"run": run, "check": check, "list": list_all}
@@ -281,8 +322,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         if arguments.flags.get("version"):
             print(f"recbole_cold {__version__}")
             return 0
-        _log_to_screen()
-        return ACTIONS[arguments.verb](arguments)
+        with _log_to_screen():
+            return ACTIONS[arguments.verb](arguments)
     except UserError as error:
         if debug:
             traceback.print_exc()

@@ -3,3 +3,7 @@
 
 class UserError(Exception):
     """What is wrong, where, and what to do, in one sentence; the command line exits with 2."""
+
+
+class WriteError(UserError):
+    """A file could not be written; what was written before is whole and can be continued."""

@@ -5,12 +5,16 @@ whole after every method and seed), a folder per method with its configuration a
 and the figures and tables made from the results.
 """
 
+import fcntl
 import hashlib
+import inspect
 import json
 import logging
 import platform
 import re
-from collections.abc import Callable, Mapping, Sequence
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from functools import cache
@@ -23,7 +27,7 @@ import torch
 import yaml
 
 from recbole_cold import __version__, report
-from recbole_cold.config import ColdConfig, keys_of, make_config, parse_value
+from recbole_cold.config import ColdConfig, keys_of, keys_of_backbone, make_config, parse_value
 from recbole_cold.dataset import ColdStartDataset
 from recbole_cold.dataset._cache import cache_root
 from recbole_cold.errors import UserError
@@ -103,7 +107,21 @@ _DATA_KEYS = [
     "fit_on",
     "numerical_features",
 ]
-_CODE_OF_PRETRAINING = "trainer.py rows.py seeding.py model/_base.py model/_backbone.py model/_shortcuts.py"
+# Keys that hold for a whole table: no row can have its own.
+RUN_WIDE = {
+    "model", "dataset", "backbone", "config_files", "seed", "seeds", "share_pretrained", "eval_on",
+    "metrics", "base_model", "warm_sets", "common_phases", "matched_steps", "saved_dir",
+    "cache_dir", "device", "gpu_id", "num_threads",
+}  # fmt: skip
+# Keys that may differ when a run is continued: they change no number of a result.
+MAY_CHANGE = {
+    "data_path", "saved_dir", "cache_dir", "checkpoint_seconds", "checkpoint_dir", "show_progress",
+    "state", "device", "gpu_id", "use_gpu", "num_threads", "eval_batch_size", "nproc",
+    "world_size", "ip", "port", "offset",
+}  # fmt: skip
+_CODE_OF_PRETRAINING = (
+    "trainer.py rows.py seeding.py model/_base.py model/_backbone.py model/_shortcuts.py"
+)
 
 
 @dataclass(frozen=True)
@@ -126,7 +144,7 @@ class Entry:
 
 
 def _short(value: Any) -> str:
-    return json.dumps(value).replace('"', "").replace(" ", "")
+    return json.dumps(value, default=str).replace('"', "").replace(" ", "")
 
 
 def parse_entries(text: str | Sequence[str]) -> list[Entry]:
@@ -156,6 +174,15 @@ def parse_entries(text: str | Sequence[str]) -> list[Entry]:
     if twice:
         raise UserError(f"--model names {', '.join(sorted(twice))} more than once; name each once")
     return entries
+
+
+def _refuse_run_wide(entry: Entry) -> None:
+    for key in entry.variant:
+        if key in RUN_WIDE:
+            raise UserError(
+                f"'{key}' in the brackets of '{entry.label}' holds for the whole table; give it as "
+                f"--{key}=..."
+            )
 
 
 def _split_outside(text: str, separator: str) -> list[str]:
@@ -230,6 +257,15 @@ def phases_of(split: Split, config: ColdConfig):
     return protocol(split.warm_parts, config["eval_on"], config["common_phases"])
 
 
+def _data_key(config: ColdConfig) -> str:
+    """What tells data sets apart; taken before loading, which completes the configuration."""
+    if "data_key" not in vars(config):
+        names = {*config.parameters["Dataset"], *_DATA_KEYS}
+        values = {name: config[name] for name in sorted(names)}
+        vars(config)["data_key"] = json.dumps(values, default=str)
+    return vars(config)["data_key"]
+
+
 # ------------------------------------------------------------------------------- cache keys
 @cache
 def _code_version() -> str:
@@ -253,7 +289,7 @@ def versions() -> dict[str, str]:
 def pretraining_key(method: ColdStartRecommender, seed: int, split: Split, spec: str | type) -> str:
     """The content address of a pre-trained backbone: all that its numbers follow from."""
     config = method.config
-    own = keys_of(spec) - set(_overall_keys())
+    own = keys_of(spec) - keys_of_backbone(config) - set(_overall_keys())
     relevant = {
         key: value
         for key, value in config.as_dict().items()
@@ -265,16 +301,43 @@ def pretraining_key(method: ColdStartRecommender, seed: int, split: Split, spec:
     backbone = type(method.backbone.model)
     parts = [
         relevant,
-        [backbone.__module__, backbone.__qualname__],
+        [backbone.__module__, backbone.__qualname__, _source(config.backbone_class)],
         split.hash,
         seed,
         str(method.device.type),
         {name: versions()[name] for name in ("recbole", "torch")},
         _code_version(),
-        method.pretrain_key(),
+        _pretraining_of(method, own),
     ]
     text = json.dumps(parts, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def _pretraining_of(method: ColdStartRecommender, own: set[str]) -> list[Any]:
+    """What a method makes of pre-training; empty for the plain backbone's, which methods share."""
+    kind, plain = type(method), ColdStartRecommender
+    declared = method.pretrain_key()
+    if kind.pretrain_fits is plain.pretrain_fits or (
+        kind.pretrain_key is not plain.pretrain_key and not declared
+    ):
+        return []
+    if kind.pretrain_key is plain.pretrain_key:  # changed, but not said by what: all its keys
+        declared = {key: method.config[key] for key in sorted(own)}
+    return [kind.__qualname__, declared, _source(kind)]
+
+
+@cache
+def _source(kind: type) -> str:
+    """A hash over the files that define a class, those of libraries left out."""
+    digest = hashlib.sha256()
+    for part in kind.__mro__:
+        if part.__module__.split(".")[0] in ("builtins", "torch", "recbole", "abc"):
+            continue
+        try:
+            digest.update(Path(inspect.getfile(part)).read_bytes())
+        except (OSError, TypeError):
+            digest.update(part.__qualname__.encode())
+    return digest.hexdigest()
 
 
 @cache
@@ -303,6 +366,8 @@ class Experiment:
     ) -> None:
         self.request, self.folder, self.stop = request, folder, stop
         self.entries = request.entries()
+        for entry in self.entries:
+            _refuse_run_wide(entry)
         self.configs = {entry.label: self.config(entry) for entry in self.entries}
         if self.first()["num_threads"]:
             torch.set_num_threads(self.first()["num_threads"])
@@ -312,7 +377,7 @@ class Experiment:
 
     def config(self, entry: Entry, seed: int | None = None) -> ColdConfig:
         """The configuration of one entry, for one seed or as given."""
-        others = {key for other in self.entries for key in keys_of(other.spec)}
+        others = {key for other in self.entries for key in keys_of(other.spec)} - set(entry.variant)
         config = make_config(
             entry.spec,
             self.request.dataset,
@@ -330,8 +395,7 @@ class Experiment:
     # ---------------------------------------------------------------- shared values
     def data(self, config: ColdConfig) -> ColdStartDataset:
         """The data set of a configuration, loaded once for all entries that agree on it."""
-        names = {*config.parameters["Dataset"], *_DATA_KEYS}
-        key = json.dumps({name: config[name] for name in sorted(names)}, default=str)
+        key = _data_key(config)
         if key not in self._data:
             self._data[key] = load_data(config)
         dataset = self._data[key]
@@ -370,6 +434,8 @@ class Experiment:
             config = self.configs[entry.label]
             config.method_class(config, self.data(config))
         finished = self.folder / "results.json" if self.folder else None
+        if self.folder is not None:
+            self._refuse_changes(self.folder)
         if finished is not None and finished.exists():
             self.document = report.load(finished)
         else:
@@ -377,9 +443,57 @@ class Experiment:
 
     def open_folder(self, create: Callable[[Request, ColdConfig], Path]) -> Path:
         """Give the prepared run its folder, and write what is known so far into it."""
-        self.folder = create(self.request, self.first())
-        self.data(self.first()).split.save(self.folder / "split")
-        return self.folder
+        folder = create(self.request, self.first())
+        try:
+            self._describe_in(folder)
+        except UserError:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
+        self.folder = folder
+        return folder
+
+    def _describe_in(self, folder: Path) -> None:
+        """The split and the configurations that a later ``--resume`` must find unchanged."""
+        self.data(self.first()).split.save(folder / "split")
+        for entry in self.entries:
+            self._write_config(folder, entry, self.configs[entry.label])
+
+    def _write_config(self, folder: Path, entry: Entry, config: ColdConfig) -> None:
+        text = yaml.safe_dump(config.as_dict(), sort_keys=True, allow_unicode=True)
+        write_bytes(self._entry_folder(entry, folder) / "config.yaml", text.encode())
+
+    def _refuse_changes(self, folder: Path) -> None:
+        """A continued run must have the data, the split and the settings that it began with.
+
+        Raises:
+            UserError: names what changed.
+        """
+        try:
+            began = json.loads((folder / "split.json").read_text())["hash"]
+            configs = [
+                yaml.safe_load((self._entry_folder(entry, folder) / "config.yaml").read_text())
+                for entry in self.entries
+            ]
+            changed = {
+                key
+                for entry, before in zip(self.entries, configs, strict=True)
+                for key, value in self.configs[entry.label].as_dict().items()
+                if key not in MAY_CHANGE and before.get(key) != value
+            }
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, yaml.YAMLError):
+            # Stopped before these were whole, or damaged since: nothing to compare with.
+            self._describe_in(folder)
+            return
+        if changed:
+            raise UserError(
+                f"{', '.join(sorted(changed))} changed since the run in '{folder}' began "
+                "(configuration files or defaults); put it back, or start a new run"
+            )
+        if began != self.data(self.first()).split.hash:
+            raise UserError(
+                f"the data of the run in '{folder}' changed since it began; put the files back, or "
+                "start a new run"
+            )
 
     def describe(self) -> str:
         """The data set and its split as a text; nothing is trained."""
@@ -473,9 +587,8 @@ class Experiment:
             "seeds": [],
         }
         self.document["runs"].append(run)
-        if self.folder is not None:
-            text = yaml.safe_dump(config.as_dict(), sort_keys=True, allow_unicode=True)
-            write_bytes(self._entry_folder(entry) / "config.yaml", text.encode())
+        if self.folder is not None and entry not in self.entries:
+            self._write_config(self.folder, entry, config)
         return run
 
     def _matched(self) -> Entry | None:
@@ -498,9 +611,14 @@ class Experiment:
         return Entry("Base", {"warm_steps": most}, matched_steps=most)
 
     # ---------------------------------------------------------------- files
-    def _entry_folder(self, entry: Entry) -> Path:
-        assert self.folder is not None
-        return self.folder / re.sub(r"[^\w.=+-]+", "_", entry.label).strip("_")
+    def _entry_folder(self, entry: Entry, folder: Path | None = None) -> Path:
+        folder = folder or self.folder
+        assert folder is not None
+        name = _file_name(entry.label)
+        same = [other for other in self.entries if _file_name(other.label)[:60] == name[:60]]
+        if len(name) > 60 or len(same) > 1:  # too long, or two labels with one file name
+            name = f"{name[:60]}-{hashlib.sha256(entry.label.encode()).hexdigest()[:8]}"
+        return folder / name
 
     def _state_path(self, entry: Entry, seed: int) -> Path | None:
         if self.folder is None:
@@ -509,8 +627,12 @@ class Experiment:
 
     def _clear_state(self, entry: Entry, seed: int) -> None:
         path = self._state_path(entry, seed)
-        if path is not None:
-            path.unlink(missing_ok=True)
+        if path is not None and path.parent.is_dir():
+            # The file itself, and what a process killed while writing it left behind.
+            for file in (path, *path.parent.glob(f".{path.name}.*")):
+                file.unlink(missing_ok=True)
+            with suppress(OSError):  # another seed's state is still there
+                path.parent.rmdir()
 
     def _cache(self, entry: Entry, split: Split) -> BackboneCache:
         root = cache_root(self.first()["cache_dir"]) / "backbones"
@@ -523,6 +645,10 @@ class Experiment:
             report.write_json(self.folder / "results.json", self.document)
 
 
+def _file_name(label: str) -> str:
+    return re.sub(r"[^\w.=+-]+", "_", label).strip("_")
+
+
 def _device_name(device: torch.device) -> str:
     if device.type == "cuda":
         return f"cuda ({torch.cuda.get_device_name(device)})"
@@ -530,6 +656,13 @@ def _device_name(device: torch.device) -> str:
 
 
 # ------------------------------------------------------------------------------- run folders
+FINISHED = "table.txt"  # the last file of a run
+
+
+def is_finished(folder: Path) -> bool:
+    return (folder / FINISHED).exists()
+
+
 def new_folder(request: Request, config: ColdConfig) -> Path:
     """A folder that did not exist, named by data, backbone and time, with the request in it.
 
@@ -542,14 +675,18 @@ def new_folder(request: Request, config: ColdConfig) -> Path:
         folder = saved / (stem if number == 0 else f"{stem}-{number + 1}")
         try:
             folder.mkdir(parents=True)
-        except FileExistsError:
-            continue
         except OSError as error:
+            if folder.exists():
+                continue
             raise UserError(
                 f"cannot create the run's folder '{folder}' ({error.strerror}); choose another "
                 "with --saved_dir"
             ) from error
-        write_bytes(folder / "request.json", json.dumps(asdict(request), indent=1).encode())
+        try:
+            write_bytes(folder / "request.json", json.dumps(asdict(request), indent=1).encode())
+        except UserError:
+            folder.rmdir()
+            raise
         return folder
     raise UserError(f"there are a thousand folders like '{stem}' in '{saved}'; clean it up")
 
@@ -562,7 +699,10 @@ def read_request(folder: Path) -> Request:
     """
     path = folder / "request.json"
     try:
-        return Request(**json.loads(path.read_text()))
+        request = Request(**json.loads(path.read_text()))
+        if not isinstance(request.models, str | list) or not isinstance(request.overrides, dict):
+            raise ValueError("not what this program wrote")
+        return request
     except FileNotFoundError:
         raise UserError(
             f"'{folder}' is not the folder of a run: it has no request.json; give the folder that "
@@ -570,6 +710,25 @@ def read_request(folder: Path) -> Request:
         ) from None
     except (OSError, ValueError, TypeError) as error:
         raise UserError(f"'{path}' is damaged ({error}); start the run again") from error
+
+
+@contextmanager
+def only_one(folder: Path) -> Iterator[None]:
+    """While open, no other process continues this run; the system frees it when we die.
+
+    Raises:
+        UserError: another process has the run open.
+    """
+    with (folder / "request.json").open("rb") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UserError(
+                f"another process is at work on the run in '{folder}'; wait for it or stop it"
+            ) from None
+        except OSError:
+            pass  # a file system without locks
+        yield
 
 
 def latest_folder(saved_dir: str | Path) -> Path:
@@ -580,9 +739,7 @@ def latest_folder(saved_dir: str | Path) -> Path:
     """
     saved = Path(saved_dir).expanduser().resolve()
     open_runs = [
-        path.parent
-        for path in saved.glob("*/request.json")
-        if not (path.parent / "table.txt").exists()
+        path.parent for path in saved.glob("*/request.json") if not is_finished(path.parent)
     ]
     if not open_runs:
         raise UserError(f"there is no unfinished run in '{saved}'; give its folder: --resume=DIR")

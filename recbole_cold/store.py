@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from recbole_cold.errors import UserError
+from recbole_cold.errors import WriteError
 
 _MAGIC = b"recbole_cold state 1\n"
 
@@ -22,7 +22,7 @@ def write_bytes(path: Path, payload: bytes) -> None:
     """Write ``payload`` to ``path`` so that no reader ever sees half of it.
 
     Raises:
-        UserError: the folder is missing, read-only or full; nothing is left behind.
+        WriteError: the folder is missing, read-only or full; nothing is left behind.
     """
     temporary = None
     try:
@@ -36,7 +36,7 @@ def write_bytes(path: Path, payload: bytes) -> None:
     except OSError as error:
         if temporary is not None:
             Path(temporary).unlink(missing_ok=True)
-        raise UserError(
+        raise WriteError(
             f"cannot write '{path}' ({error.strerror or error}); free some space there or choose "
             "another folder with --saved_dir or --cache_dir"
         ) from error

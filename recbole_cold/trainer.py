@@ -421,7 +421,13 @@ class Trainer:
         except DamagedFile as problem:
             logger.warning("%s; this seed starts again from the beginning", problem)
             return False
-        self.method.load_state_dict(state["method"])
+        try:
+            self.method.load_state_dict(state["method"])
+        except RuntimeError as error:
+            raise UserError(
+                f"'{self.state_path}' was written by other code or for other data; delete it to "
+                "start this seed again"
+            ) from error
         self.method.restored()
         self.journal = json.loads(state["journal"])
         self._pending = state["pending"]
