@@ -217,12 +217,6 @@ class Backbone(nn.Module):
             ids = batch[self.id_field]
             own = self.id_rows()[ids]
             plain = self.logits(batch)
-            predicted = self.model.predict(batch).reshape(-1)
-            if not torch.allclose(torch.sigmoid(plain), predicted, equal_nan=True):
-                raise UserError(
-                    f"backbone '{self.name}' cannot be wrapped: its predictions are not the "
-                    "sigmoid of its logits; choose another backbone (see 'recbole-cold list')"
-                )
             if not torch.equal(self.logits(batch, own), plain):
                 raise UserError(
                     f"backbone '{self.name}' cannot be wrapped: its logits change when it is given "
@@ -232,6 +226,12 @@ class Backbone(nn.Module):
                 raise UserError(
                     f"backbone '{self.name}' cannot be wrapped: its output ignores the embedding "
                     f"of '{self.id_field}'; choose another backbone (see 'recbole-cold list')"
+                )
+            predicted = self.model.predict(batch).reshape(-1)
+            if not torch.allclose(torch.sigmoid(plain), predicted, equal_nan=True):
+                raise UserError(
+                    f"backbone '{self.name}' cannot be wrapped: its predictions are not the "
+                    "sigmoid of its logits; choose another backbone (see 'recbole-cold list')"
                 )
             if not self.first_order_on:
                 return False
