@@ -28,8 +28,7 @@ import yaml
 
 from recbole_cold import __version__, report
 from recbole_cold.config import ColdConfig, keys_of, keys_of_backbone, make_config, parse_value
-from recbole_cold.dataset import ColdStartDataset
-from recbole_cold.dataset._cache import cache_root
+from recbole_cold.dataset import ColdStartDataset, cache_root
 from recbole_cold.errors import UserError
 from recbole_cold.model._base import ColdStartRecommender
 from recbole_cold.phases import protocol, run_phases

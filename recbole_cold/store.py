@@ -1,9 +1,9 @@
 """Files that are whole or absent: write-then-rename, with a checksum in front of the payload."""
 
+import contextlib
 import hashlib
 import io
 import os
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -24,18 +24,20 @@ def write_bytes(path: Path, payload: bytes) -> None:
     Raises:
         WriteError: the folder is missing, read-only or full; nothing is left behind.
     """
-    temporary = None
+    # Named by process: two runs may write one cache file at once, and the last one stays.
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-        with os.fdopen(descriptor, "wb") as file:
+        with temporary.open("wb") as file:
             file.write(payload)
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
-    except OSError as error:
-        if temporary is not None:
-            Path(temporary).unlink(missing_ok=True)
+    except BaseException as error:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        if not isinstance(error, OSError):
+            raise
         raise WriteError(
             f"cannot write '{path}' ({error.strerror or error}); free some space there or choose "
             "another folder with --saved_dir or --cache_dir"

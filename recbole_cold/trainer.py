@@ -11,7 +11,7 @@ import math
 import resource
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -43,10 +43,8 @@ class Meter:
     def __init__(self, earlier: dict[str, float] | None = None) -> None:
         self.earlier = earlier or {}
         self.wall, self.cpu = time.perf_counter(), time.process_time()
-        try:
-            Path("/proc/self/clear_refs").write_text("5")  # Linux: restart the peak of this process
-        except OSError:
-            pass
+        with suppress(OSError):  # Linux: restart the peak of this process
+            Path("/proc/self/clear_refs").write_text("5")
         if torch.cuda.is_available():
             torch.cuda.reset_peak_memory_stats()
 

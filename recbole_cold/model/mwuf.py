@@ -83,7 +83,10 @@ class MWUF(ColdStartRecommender):
         ones = torch.ones(len(item), device=self.device)
         # A sparse item-by-user matrix times the user table: nothing of size [rows, d] is made.
         users = self._user_rows()
-        pairs = torch.sparse_coo_tensor(torch.stack([item, user]), ones, (self.n_ids, len(users)))
+        size = (self.n_ids, len(users))
+        pairs = torch.sparse_coo_tensor(
+            torch.stack([item, user]), ones, size, check_invariants=False
+        )
         self.audience_sum += torch.sparse.mm(pairs.coalesce(), users)
         self.audience_count += torch.bincount(item, minlength=self.n_ids).to(ones.dtype)
 
