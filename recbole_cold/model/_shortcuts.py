@@ -226,6 +226,10 @@ class SharedSequences:
             return False
         model = self.seam.model
         training, parameters = model.training, [p for p in model.parameters() if p.requires_grad]
+        slot = self.seam.slot
+        if slot is not None:
+            # The caller's graph behind the given vector is needed whole after this check.
+            self.seam.slot = tuple(part if part is None else part.detach() for part in slot)
         model.eval()
         try:
             both = []
@@ -242,3 +246,4 @@ class SharedSequences:
             return False
         finally:
             model.train(training)
+            self.seam.slot = slot
