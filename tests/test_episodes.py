@@ -1,0 +1,165 @@
+"""Support and query blocks of items: cut by hand, one row at a time."""
+
+import itertools
+
+import numpy as np
+import pytest
+import torch
+
+from recbole_cold.episodes import EpisodeBatches, masked_mean, time_blocks
+
+PAIRS = ((0, 1), (1, 2), (2, 3), (3, 0))
+
+
+@pytest.fixture
+def log():
+    """200 rows of 12 items with ties in time; item 3 has three rows, item 5 none in the index."""
+    rng = np.random.default_rng(3)
+    ids = np.r_[rng.choice([1, 2, 4, 6, 7, 8, 9, 10, 11], size=197), 3, 3, 3]
+    time = rng.integers(0, 60, size=200).astype(float)
+    index = rng.permutation(200)[:180]
+    index = np.r_[index, np.setdiff1d([197, 198, 199], index)]
+    return ids, time, index
+
+
+class FakeRows:
+    """Rows whose batch is the row numbers themselves."""
+
+    device = torch.device("cpu")
+
+    @staticmethod
+    def batch(index):
+        return index
+
+
+def naive_blocks(ids, time, index, n_blocks, size):
+    """Item -> list of blocks, each a list of row numbers."""
+    out = {}
+    for item in sorted(set(ids[index].tolist())):
+        rows = [row for row in index.tolist() if ids[row] == item]
+        if time is not None:
+            rows.sort(key=lambda row: time[row])  # stable, as the order of the file
+        length = len(rows) // n_blocks
+        if size is not None:
+            length = min(length, size)
+        out[item] = [rows[j * length : (j + 1) * length] for j in range(n_blocks)]
+    return out
+
+
+@pytest.mark.parametrize("size", [2, 3, None])
+@pytest.mark.parametrize("timed", [True, False])
+@pytest.mark.parametrize("n_blocks", [2, 4])
+def test_blocks_by_hand(log, size, timed, n_blocks):
+    ids, time, index = log
+    time = time if timed else None
+    expected = naive_blocks(ids, time, index, n_blocks, size)
+    blocks = time_blocks(ids, time, index, n_blocks, size)
+    assert blocks.ids_t.tolist() == list(expected)
+    for task, item in enumerate(expected):
+        for j in range(n_blocks):
+            real = blocks.rows_tjk[task, j][blocks.mask_tjk[task, j]]
+            assert real.tolist() == expected[item][j]
+
+
+def test_blocks_of_an_item_share_no_row_and_go_forward_in_time(log):
+    ids, time, index = log
+    blocks = time_blocks(ids, time, index, 4, 5)
+    for task, item in enumerate(blocks.ids_t):
+        rows = [blocks.rows_tjk[task, j][blocks.mask_tjk[task, j]] for j in range(4)]
+        flat = np.concatenate(rows)
+        assert len(set(flat.tolist())) == len(flat)
+        assert set(flat.tolist()) <= set(index.tolist())
+        assert (ids[flat] == item).all()
+        assert (np.diff(time[flat]) >= 0).all()
+
+
+def test_short_items_are_masked_not_dropped(log):
+    """An item with fewer rows than blocks stays, with nothing in it; shorter blocks are padded."""
+    ids, time, index = log
+    blocks = time_blocks(ids, time, index, 4, 20)
+    assert 3 in blocks.ids_t
+    task = int((blocks.ids_t == 3).nonzero()[0][0])
+    assert not blocks.mask_tjk[task].any()
+    assert blocks.mask_tjk.any(axis=2).sum() == 4 * (len(blocks.ids_t) - 1)
+    # Padding is a row of the same item, so that whatever is gathered there exists.
+    assert (ids[blocks.rows_tjk] == blocks.ids_t[:, None, None]).all()
+
+
+def batches(log, size=5, tasks=4):
+    ids, time, index = log
+    blocks = time_blocks(ids, time, index, 4, size)
+    return blocks, EpisodeBatches(FakeRows(), blocks, PAIRS, tasks)
+
+
+def test_each_epoch_meets_every_item_once_with_its_pair_of_blocks(log):
+    blocks, episodes = batches(log)
+    place = {item: task for task, item in enumerate(blocks.ids_t.tolist())}
+    assert len(episodes) == -(-len(place) // 4)
+    for epoch in range(6):
+        support_block, query_block = PAIRS[epoch % 4]
+        met = []
+        for episode in episodes.epoch(torch.Generator().manual_seed(5), epoch):
+            support = episode.support.view_as(episode.support_mask_tk)
+            query = episode.query.view_as(episode.query_mask_tk)
+            for row, item in enumerate(episode.ids_t.tolist()):
+                task = place[item]
+                assert support[row].tolist() == blocks.rows_tjk[task, support_block].tolist()
+                assert query[row].tolist() == blocks.rows_tjk[task, query_block].tolist()
+                for mask, block in (
+                    (episode.support_mask_tk[row], support_block),
+                    (episode.query_mask_tk[row], query_block),
+                ):
+                    assert mask.tolist() == blocks.mask_tjk[task, block].astype(float).tolist()
+                met.append(item)
+        assert sorted(met) == sorted(place)
+
+
+def test_every_block_is_support_once_and_query_once():
+    from recbole_cold.model.metae import PAIRS as used
+
+    assert sorted(pair[0] for pair in used) == sorted(pair[1] for pair in used) == [0, 1, 2, 3]
+    assert all(support != query for support, query in used)
+
+
+def test_order_is_the_seeds_and_a_late_start_is_the_same_tail(log):
+    _, episodes = batches(log, tasks=3)
+
+    def order(seed, start=0):
+        generator = torch.Generator().manual_seed(seed)
+        return [e.ids_t.tolist() for e in episodes.epoch(generator, 1, start)]
+
+    assert order(1) == order(1)
+    assert order(1) != order(2)
+    assert order(1, start=2) == order(1)[2:]
+    assert [len(part) for part in order(1)] == [3, 3, 3, 1]
+
+
+def test_length_counts_real_rows_only(log):
+    blocks, episodes = batches(log, size=20)
+    total = sum(len(e) for e in episodes.epoch(torch.Generator().manual_seed(1), 0))
+    assert total == blocks.mask_tjk[:, 0].sum() + blocks.mask_tjk[:, 1].sum()
+    assert total < blocks.mask_tjk[:, :2].size
+
+
+def random64(*shape):
+    return torch.randn(*shape, dtype=torch.float64, generator=torch.Generator().manual_seed(9))
+
+
+def test_masked_mean_by_hand():
+    value = random64(4, 5)
+    mask = torch.tensor([[1, 1, 1, 1, 1], [1, 0, 1, 0, 0], [0, 0, 0, 0, 1], [0, 0, 0, 0, 0]])
+    out = masked_mean(value, mask.double())
+    for task in range(4):
+        real = [value[task, k].item() for k in range(5) if mask[task, k]]
+        assert out[task].item() == pytest.approx(sum(real) / len(real) if real else 0.0, abs=1e-15)
+
+
+def test_padding_has_no_influence_and_no_gradient():
+    value, mask = random64(3, 4), torch.tensor([1.0, 1.0, 0.0, 0.0]).double().expand(3, 4)
+    changed = value.clone()
+    changed[:, 2:] = 1e6
+    assert torch.equal(masked_mean(value, mask), masked_mean(changed, mask))
+    leaf = value.clone().requires_grad_()
+    (gradient,) = torch.autograd.grad(masked_mean(leaf, mask).sum(), leaf)
+    for task, k in itertools.product(range(3), range(4)):
+        assert gradient[task, k] == (0.5 if k < 2 else 0.0)
