@@ -8,7 +8,6 @@ Low to high: RecBole's defaults (overall, backbone, data set, context-aware quic
 
 from __future__ import annotations
 
-import copy
 import logging
 import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -480,7 +479,7 @@ def _plain(value: Any) -> Any:
         return value.name
     if isinstance(value, (torch.device, Path, torch.dtype)):
         return str(value)
-    return copy.copy(value)
+    return value
 
 
 def _no_data(dataset: str, roots: Sequence[Path]) -> str:

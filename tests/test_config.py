@@ -235,6 +235,7 @@ class TestValues:
         assert config["pretrain_epochs"] == config["epochs"] == 3
         assert config.sources["pretrain_epochs"] == str(file)
         assert build(files=[file], pretrain_epochs=2)["epochs"] == 2
+        assert build(files=[file], pretrain_epochs=2, epochs=4)["pretrain_epochs"] == 2
         assert build()["epochs"] == 1
 
     def test_common_size_is_warm_size_when_left_open(self):
