@@ -40,7 +40,19 @@ def test_every_import_is_declared(setup):
             elif isinstance(node, ast.ImportFrom) and not node.level:
                 imported.add(str(node.module).partition(".")[0])
     foreign = imported - set(sys.stdlib_module_names) - {"recbole_cold"}
+    # Only the suite for authors of methods needs pytest; the extra `test` brings it.
+    assert "pytest" in setup["options.extras_require"]["test"]
+    foreign -= {"pytest"}
     assert {PROVIDED_BY.get(name, name).lower() for name in foreign} <= declared
+
+
+def test_pytest_is_imported_by_the_suite_only():
+    files = [
+        path.name
+        for path in (ROOT / "recbole_cold").rglob("*.py")
+        if "import pytest" in path.read_text(encoding="utf-8")
+    ]
+    assert files == ["testing.py"]
 
 
 def test_constraints_name_what_setup_cfg_needs(setup):

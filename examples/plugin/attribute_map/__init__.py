@@ -1,0 +1,1 @@
+"""A cold-start method outside recbole_cold."""

@@ -1,0 +1,52 @@
+"""Every built-in method passes the suite that plug-in authors run."""
+
+import pytest
+
+from recbole_cold.registry import methods
+from recbole_cold.testing import MethodConformance
+
+# What learning and the warm phases move, where a method's own parameters are not all of it. A
+# method that is not named here may move whatever it owns.
+TRAINS = {"Base": set(), "DropoutNet": set(), "MetaE": {"generator"}}
+TRAINS["MWUF"] = {"cold_id", "scale_net", "shift_net"}
+TRAINS["CVAR"] = {"own_side", "posterior", "prior", "decoder"}
+TRAINS_WARM = {"MetaE": set()}
+
+
+def conformance(name: str, method: type, **attributes) -> type:
+    """The suite's class for one method, under a name that pytest collects."""
+    attributes = {
+        "method": method,
+        "trains": TRAINS.get(method.__name__),
+        "trains_warm": TRAINS_WARM.get(method.__name__),
+        **attributes,
+    }
+    marks = attributes.pop("marks", [])
+    return type(name, (MethodConformance,), {**attributes, "pytestmark": marks})
+
+
+# DeepFM has first-order weights, DCN BatchNorm: the two things that are easily forgotten.
+FAST = ("DeepFM", "DCN")
+REST = tuple(name for name in MethodConformance.backbones if name not in FAST)
+USER_SIDE = {"cold_side": "user", "cold_threshold": 16, "warm_size": 3}
+
+for _name, _method in methods().items():
+    if not _method.__module__.startswith("recbole_cold.model."):
+        continue
+    for _test, _attributes in {
+        f"Test{_name}": {"backbones": FAST},
+        f"Test{_name}OnOtherBackbones": {"backbones": REST, "marks": [pytest.mark.slow]},
+        # Released code reads untrained rows as side information and serves them.
+        f"Test{_name}Released": {
+            "backbones": FAST,
+            "options": {"protocol": "released"},
+            "equivariant": False,
+            "marks": [pytest.mark.slow],
+        },
+        f"Test{_name}OnNewUsers": {
+            "backbones": FAST,
+            "options": USER_SIDE,
+            "marks": [pytest.mark.slow],
+        },
+    }.items():
+        globals()[_test] = conformance(_test, _method, **_attributes)
