@@ -28,31 +28,25 @@ def test_every_folder_with_code_is_a_listed_package(setup):
     assert listed == {".".join(folder.relative_to(ROOT).parts) for folder in folders}
 
 
+def requirements(text):
+    lines = text.splitlines()
+    return {line.split(">")[0].split("[")[0].lower() for line in lines if line[:1].isalpha()}
+
+
 def test_every_import_is_declared(setup):
-    """Also those that RecBole happens to bring."""
-    lines = setup["options"]["install_requires"].splitlines()
-    declared = {line.split(">")[0].split("[")[0].lower() for line in lines if line[:1].isalpha()}
-    imported = set()
+    """Also those that RecBole happens to bring; ``testing.py`` may use what tests use."""
+    declared = requirements(setup["options"]["install_requires"])
+    for_tests = declared | requirements(setup["options.extras_require"]["test"])
     for path in (ROOT / "recbole_cold").rglob("*.py"):
+        imported = set()
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Import):
                 imported |= {alias.name.partition(".")[0] for alias in node.names}
             elif isinstance(node, ast.ImportFrom) and not node.level:
                 imported.add(str(node.module).partition(".")[0])
-    foreign = imported - set(sys.stdlib_module_names) - {"recbole_cold"}
-    # Only the suite for authors of methods needs pytest; the extra `test` brings it.
-    assert "pytest" in setup["options.extras_require"]["test"]
-    foreign -= {"pytest"}
-    assert {PROVIDED_BY.get(name, name).lower() for name in foreign} <= declared
-
-
-def test_pytest_is_imported_by_the_suite_only():
-    files = [
-        path.name
-        for path in (ROOT / "recbole_cold").rglob("*.py")
-        if "import pytest" in path.read_text(encoding="utf-8")
-    ]
-    assert files == ["testing.py"]
+        foreign = imported - set(sys.stdlib_module_names) - {"recbole_cold"}
+        names = {PROVIDED_BY.get(name, name).lower() for name in foreign}
+        assert names <= (for_tests if path.name == "testing.py" else declared), path
 
 
 def test_constraints_name_what_setup_cfg_needs(setup):
@@ -62,9 +56,7 @@ def test_constraints_name_what_setup_cfg_needs(setup):
         if "==" in line
     }
     needed = setup["options"]["install_requires"] + setup["options.extras_require"]["test"]
-    for line in needed.splitlines():
-        if line[:1].isalpha():
-            assert line.split(">")[0].split("[")[0].lower() in names
+    assert requirements(needed) <= names
 
 
 @pytest.mark.slow
