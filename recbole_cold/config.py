@@ -58,6 +58,8 @@ WITHOUT_EFFECT = {
     "save_dataset": "cache_dir", "dataset_save_path": "cache_dir",
     "save_dataloaders": "cache_dir", "dataloaders_save_path": "cache_dir", "worker": "",
     "log_wandb": "", "wandb_project": "", "metric_decimal_place": "", "loss_decimal_place": "",
+    "learner": "table_update", "clip_grad_norm": "", "shuffle": "", "require_pow": "",
+    "reproducibility": "seed", "state": "",
     "enable_amp": "", "enable_scaler": "", "transform": "",
 }  # fmt: skip
 # Set by RecBole or by us out of other keys: no part of a written configuration.

@@ -11,6 +11,7 @@ import torch
 import yaml
 from recbole.utils import InputType, ModelType
 
+from recbole_cold import compat
 from recbole_cold import config as module
 from recbole_cold.config import make_config, read_yaml
 from recbole_cold.errors import UserError
@@ -175,6 +176,15 @@ class TestUnknownKeys:
         assert len(config.warnings) == 1
         assert "stopping_step" in config.warnings[0]
         assert not build().warnings
+
+    def test_what_is_said_to_do_nothing_is_read_nowhere(self):
+        folder = properties_dir().parent / "recbole_cold"
+        code = "".join(p.read_text() for p in folder.rglob("*.py") if p.name != "config.py")
+        context = compat.recbole_folder() / "model" / "context_aware_recommender"
+        code += "".join(path.read_text() for path in context.glob("*.py"))
+        read = set(re.findall(r"""config\[["'](\w+)["']\]""", code))
+        assert "learning_rate" in read
+        assert not read & module.WITHOUT_EFFECT.keys()
 
     def test_a_warning_is_logged_once(self, caplog):
         module._warn_once.cache_clear()
