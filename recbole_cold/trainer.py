@@ -91,7 +91,7 @@ class Optimizers:
             tables[parameter].sparse = True
         marks = {id(p) for p in lazy}
         dense = [p for p in step.parameters if id(p) not in marks]
-        self.parameters = [*dense, *lazy]
+        self.parameters, self.lazy = [*dense, *lazy], lazy
         self.parts: list[torch.optim.Optimizer] = []
         if dense:
             self.parts.append(
@@ -114,6 +114,10 @@ class Optimizers:
             parameter.grad = None
 
     def step(self) -> None:
+        for parameter in self.lazy:
+            if parameter.grad is not None and not parameter.grad.is_sparse:
+                # The method read the table past its module: rows without gradient are zero.
+                parameter.grad = parameter.grad.to_sparse(1)
         for part in self.parts:
             part.step()
 

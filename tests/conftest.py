@@ -1,5 +1,6 @@
 """Data for tests: a tiny seeded atomic data set, caches of their own, and MovieLens-1M if there."""
 
+import json
 import os
 from pathlib import Path
 
@@ -94,3 +95,52 @@ def ml1m_path() -> Path:
     if not (folder / "ml-1m.inter").is_file():
         pytest.skip(f"no MovieLens-1M in '{folder}'; set RECBOLE_COLD_DATA to the folder above it")
     return folder
+
+
+@pytest.fixture
+def tiny_flags(tiny_path, tmp_path) -> list[str]:
+    """The command line's part that every run on the data set ``tiny`` shares; it saves in
+    ``tmp_path/saved``."""
+    return [
+        "--dataset=tiny",
+        f"--data_path={tiny_path.parent}",
+        "--threshold={rating: 4}",
+        "--cold_threshold=30",
+        "--warm_size=3",
+        "--train_batch_size=64",
+        "--embedding_size=4",
+        "--show_progress=False",
+        f"--saved_dir={tmp_path / 'saved'}",
+    ]
+
+
+MEASURED = {"seconds", "cpu_seconds", "peak_memory_mb", "cached"}  # differ from run to run
+
+
+def _numbers(document: dict) -> list:
+    return [
+        [
+            run["label"],
+            run["variant"],
+            run["parameters"],
+            [
+                {
+                    "seed": seed["seed"],
+                    "phases": seed["phases"],
+                    "stages": [
+                        {key: value for key, value in stage.items() if key not in MEASURED}
+                        for stage in seed["stages"]
+                    ],
+                }
+                for seed in run["seeds"]
+            ],
+        ]
+        for run in document["runs"]
+    ]
+
+
+@pytest.fixture(scope="session")
+def numbers():
+    """``numbers(document)``: all of a results document that two equal runs must have in common;
+    json texts of floats tell every bit apart."""
+    return lambda document: json.dumps(_numbers(document), indent=1).splitlines()
