@@ -240,13 +240,13 @@ class TestValues:
         assert build(metrics="[f1, logloss, RELAIMPR]")["metrics"] == ["F1", "LogLoss", "RelaImpr"]
 
     def test_epochs_is_another_name_of_pretrain_epochs(self, tmp_path):
-        file = write(tmp_path / "a.yaml", epochs=3)
+        file = write(tmp_path / "a.yaml", epochs=7)
         config = build(files=[file])
-        assert config["pretrain_epochs"] == config["epochs"] == 3
+        assert config["pretrain_epochs"] == config["epochs"] == 7
         assert config.sources["pretrain_epochs"] == str(file)
         assert build(files=[file], pretrain_epochs=2)["epochs"] == 2
         assert build(files=[file], pretrain_epochs=2, epochs=4)["pretrain_epochs"] == 2
-        assert build()["epochs"] == 1
+        assert build()["epochs"] == build()["pretrain_epochs"]
 
     def test_common_size_is_warm_size_when_left_open(self):
         assert build(warm_size=7)["common_size"] == 7
