@@ -27,7 +27,10 @@ def inner_step(
         The stepped vectors [t, d] and the losses [t] at ``vector_td``.
     """
     loss_t = loss(vector_td)
-    (gradient_td,) = torch.autograd.grad(loss_t.sum(), vector_td, create_graph=second_order)
+    # The graph is kept either way: the losses before the step are part of what is learned from.
+    (gradient_td,) = torch.autograd.grad(
+        loss_t.sum(), vector_td, retain_graph=True, create_graph=second_order
+    )
     if not second_order:
         gradient_td = gradient_td.detach()
     return vector_td - learning_rate * gradient_td, loss_t

@@ -62,6 +62,8 @@ def test_the_step_is_differentiated_through(rng64):
             assert abs(exact[task, k] - expected) < 1e-8
     (first,) = torch.autograd.grad(after(leaf, second_order=False), leaf)
     assert (first - exact).abs().max() > 1e-2
+    _, before = inner_step(wavy, leaf, 0.2, second_order=False)
+    assert torch.autograd.grad(before.sum(), leaf)[0].abs().max() > 0.1  # losses keep their graph
     stepped = inner_step(wavy, start.clone().requires_grad_(), 0.2)[0].detach().requires_grad_()
     (outer,) = torch.autograd.grad(wavy(stepped).sum(), stepped)
     assert torch.allclose(first, outer)  # what is left is the gradient after the step
