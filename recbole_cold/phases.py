@@ -16,7 +16,7 @@ def protocol(warm_sets: Sequence[str], eval_on: str = "test", common: int = 0) -
     """The phases over ``warm_sets`` (``warm_a``, ...), then ``common`` shared warm-up sets.
 
     ``eval_on='test'`` scores every phase on ``test``; ``'next'`` scores each phase on the rows
-    that the following one learns on (MWUF, SIGIR 2021, section 4.1), the last one on ``test``.
+    that the following one learns on, as the MWUF paper does, and the last one on ``test``.
     """
     sets = [*warm_sets, *(f"common_{number}" for number in range(1, common + 1))]
     targets = ["test"] * (len(sets) + 1) if eval_on == "test" else [*sets, "test"]

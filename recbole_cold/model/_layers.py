@@ -20,7 +20,9 @@ class OwnSide(nn.Module):
     """Side information from tables that the method owns and trains, apart from the backbone's.
 
     Args:
-        features: feature columns of every item by field: codes [n], sequences [n, l], numbers [n].
+        features: feature columns of every item by field: codes [n], sequences [n, l], numbers [n];
+            read anew at each call, since a popularity column changes between phases.
+        fields: the ones to use, in this order.
         vocabulary: number of tokens of each token or sequence field.
         size: embedding size d.
         n_ids: rows of the private ID table; ``None`` has none. It starts at zero: a new item then
@@ -31,6 +33,7 @@ class OwnSide(nn.Module):
     def __init__(
         self,
         features: Mapping[str, Tensor],
+        fields: Sequence[str],
         vocabulary: Mapping[str, int],
         size: int,
         n_ids: int | None,
@@ -39,9 +42,7 @@ class OwnSide(nn.Module):
         super().__init__()
         self._features, self._pooling = features, pooling
         self.fields = [
-            field
-            for field, column in features.items()
-            if field in vocabulary or column.is_floating_point()
+            field for field in fields if field in vocabulary or features[field].is_floating_point()
         ]
         self.tables = nn.ModuleDict(
             {

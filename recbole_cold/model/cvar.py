@@ -54,7 +54,8 @@ class CVAR(ColdStartRecommender):
         size, latent = self.embedding_size, config["cvar_latent_size"]
         features = self.rows.features_of(self.id_field)
         self.own_side = OwnSide(
-            {field: features[field] for field in self.backbone.side_fields if field in features},
+            features,
+            [field for field in self.backbone.side_fields if field in features],
             {
                 field: dataset.num(field)
                 for field in features
@@ -101,7 +102,7 @@ class CVAR(ColdStartRecommender):
         return self._served(ids, self.new_rows, self.backbone.id_rows()).detach()
 
     def calculate_loss(self, interaction) -> Tensor:
-        """Prediction + reconstruction + beta * W2, each a mean over the batch's rows (eq. 10)."""
+        """Prediction + reconstruction + beta * W2, each a mean over the batch's rows."""
         noise = self.config["cvar_noise"]
         # Once per item of the batch; every row then reads its item's result.
         ids, place = interaction.unique(self.id_field)
