@@ -1,7 +1,12 @@
 """Data for tests: a tiny seeded atomic data set, caches of their own, and MovieLens-1M if there."""
 
+import importlib.util
 import json
 import os
+import shutil
+import subprocess
+import sys
+import venv
 from pathlib import Path
 
 import numpy as np
@@ -144,3 +149,74 @@ def numbers():
     """``numbers(document)``: all of a results document that two equal runs must have in common;
     json texts of floats tell every bit apart."""
     return lambda document: json.dumps(_numbers(document), indent=1).splitlines()
+
+
+class Environment:
+    """A virtual environment in which exactly the given projects of ours can be imported.
+
+    Third-party packages are those of the running interpreter, through links; recbole_cold is not
+    among them, installed, editable or otherwise.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.python = folder, folder / "bin" / "python"
+        venv.create(folder, symlinks=True, with_pip=False)
+        third_party = folder / "third_party"
+        third_party.mkdir()
+        for place in map(Path, sys.path):
+            if place.name in ("site-packages", "dist-packages") and place.is_dir():
+                for item in place.iterdir():
+                    ours = "recbole_cold" in item.name or item.name.endswith((".pth", ".egg-link"))
+                    link = third_party / item.name
+                    if not ours and not link.is_symlink():
+                        link.symlink_to(item)
+        (site_packages,) = folder.glob("lib/python*/site-packages")
+        (site_packages / "third_party.pth").write_text(f"{third_party}\n")
+        assert self.run("-c", "import recbole_cold").returncode == 1
+        assert self.run("-c", "import recbole").returncode == 0
+
+    def run(self, *words: str, cwd: Path | str = "/") -> subprocess.CompletedProcess:
+        """``python *words`` from a folder without a checkout, and without this process's paths."""
+        kept = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
+        return subprocess.run(
+            [str(self.python), *words], cwd=cwd, env=kept, capture_output=True, text=True
+        )
+
+    def command(self, *words: str) -> subprocess.CompletedProcess:
+        """The installed console script, from ``/``."""
+        return self.run(str(self.folder / "bin" / "recbole-cold"), *words)
+
+
+def _pip(*words: str) -> None:
+    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check"]
+    done = subprocess.run([*pip, *words], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def _wheel(project: Path, folder: Path) -> Path:
+    """The project's wheel, built from a copy: building writes into the tree it builds."""
+    copy = folder / "source"
+    left_out = shutil.ignore_patterns(".*", "build", "*.egg-info", "saved", "tests", "__pycache__")
+    shutil.copytree(project, copy, ignore=left_out)
+    # With setuptools at hand nothing is downloaded.
+    isolation = ["--no-build-isolation"] if importlib.util.find_spec("setuptools") else []
+    _pip("wheel", "--no-deps", *isolation, str(copy), "-w", str(folder / "wheel"))
+    (wheel,) = (folder / "wheel").glob("*.whl")
+    return wheel
+
+
+@pytest.fixture(scope="session")
+def fresh_environment(tmp_path_factory):
+    """``fresh_environment(project, ...)``: an ``Environment`` with the wheels of these projects."""
+    wheels: dict[Path, Path] = {}
+
+    def build(*projects: Path) -> Environment:
+        for project in projects:
+            if project not in wheels:
+                wheels[project] = _wheel(project, tmp_path_factory.mktemp("wheel"))
+        environment = Environment(tmp_path_factory.mktemp("environment") / "env")
+        files = [str(wheels[project]) for project in projects]
+        _pip("--python", str(environment.python), "install", "--no-deps", "--no-index", *files)
+        return environment
+
+    return build
