@@ -253,7 +253,8 @@ def make_split(dataset: ColdStartDataset, config: ColdConfig) -> Split:
 
 def phases_of(split: Split, config: ColdConfig):
     """The phases that a split and a configuration give."""
-    return protocol(split.warm_parts, config["eval_on"], config["common_phases"])
+    own = [name for name in split.warm_parts if name.startswith("warm_")]
+    return protocol(own, config["eval_on"], common=len(split.warm_parts) - len(own))
 
 
 def _data_key(config: ColdConfig) -> str:

@@ -1,4 +1,4 @@
-"""The trainer against bare loops; budgets, lazy tables, counters, and continuing where it stopped."""
+"""The trainer against bare loops; budgets, lazy tables, counters, and stops at any batch."""
 
 import copy
 import json
