@@ -13,7 +13,6 @@ needs pytest (``pip install recbole-cold[test]``).
 """
 
 import ast
-import copy
 import inspect
 import itertools
 import sys
@@ -430,7 +429,9 @@ class MethodConformance:
         """With ``cold_rows`` answering the table's rows, cold logits are the plain model's."""
         if not self.serves_rows:
             pytest.skip("this method scores by more than the served rows (serves_rows)")
-        method = copy.deepcopy(bench.kept(backbone).method)
+        method, _ = bench.build(backbone)
+        method.load_state_dict(bench.kept(backbone).method.state_dict())
+        method.restored()
         table, weights = method.backbone.id_rows(), method.backbone.first_order_rows()
         method.cold_rows = lambda: table.detach()[method.new_ids].clone()
         method.enter_cold()
@@ -559,25 +560,24 @@ class MethodConformance:
     # ---------------------------------------------------------------- configuration
     def test_yaml_keys_are_the_keys_that_are_read(self, bench: Bench):
         """No key without effect, no read of a key that has no default."""
-        run = bench.kept(self.backbones[0])
-        config = run.method.config
-        general = bench.config(self.backbones[0], method=ColdStartRecommender)
+        config = bench.config(self.backbones[0])
         known = {*config.final_config_dict, *READ_WITHOUT_DEFAULT}
-        own = keys_of(self.method) - set(general.final_config_dict)
-        in_source = {key for cls in own_classes(self.method) for key in keys_in_source(cls)}
-        unread = own - config.reads.keys() - in_source
-        assert not unread, f"the yaml has {sorted(unread)}, which nobody reads"
-        # RecBole's models and loader ask for keys without a default; that is their business.
-        modules = {cls.__module__ for cls in own_classes(self.method)}
-        ours = {key for key, readers in config.reads.items() if readers & modules}
-        unknown = (ours | in_source) - known
-        assert not unknown, f"{sorted(unknown)} is read, but has no default in a yaml"
         for cls in own_classes(self.method):
             path = yaml_of(cls)
-            if path is not None:
-                for block in ("released", "sweep_space"):
-                    stray = (read_yaml(path).get(block) or {}).keys() - known
-                    assert not stray, f"{block} of {path.name} has {sorted(stray)}, unknown keys"
+            for block in ("released", "sweep_space") if path is not None else ():
+                stray = (read_yaml(path).get(block) or {}).keys() - known
+                assert not stray, f"{block} of {path.name} has {sorted(stray)}, unknown keys"
+        in_source = {key for cls in own_classes(self.method) for key in keys_in_source(cls)}
+        unknown = in_source - known
+        assert not unknown, f"{sorted(unknown)} is read, but has no default in a yaml"
+        reads = bench.kept(self.backbones[0]).method.config.reads
+        # RecBole's models and loader ask for keys without a default; that is their business.
+        modules = {cls.__module__ for cls in own_classes(self.method)}
+        unknown = {key for key, readers in reads.items() if readers & modules} - known
+        assert not unknown, f"{sorted(unknown)} is read, but has no default in a yaml"
+        general = bench.config(self.backbones[0], method=ColdStartRecommender)
+        unread = keys_of(self.method) - {*general.final_config_dict, *reads, *in_source}
+        assert not unread, f"the yaml has {sorted(unread)}, which nobody reads"
 
     def test_every_yaml_key_has_a_comment(self):
         """What the value means stands on the line of the key."""

@@ -113,31 +113,31 @@ class Backbone(nn.Module):
                 f"backbone '{self.name}' cannot be wrapped: it has no embedding table with the "
                 f"field '{self.id_field}'; choose another backbone (see 'recbole-cold list')"
             )
-        self.position = position = self.model.token_field_names.index(self.id_field)
-        self._offset = int(self.model.token_field_offsets[position])
+        self.position = self.model.token_field_names.index(self.id_field)
+        self._offset = int(self.model.token_field_offsets[self.position])
         linear = self.model.first_order_linear
-        first_position = linear.token_field_names.index(self.id_field)
-        self._first_offset = int(linear.token_field_offsets[first_position])
+        self._first_position = linear.token_field_names.index(self.id_field)
+        self._first_offset = int(linear.token_field_offsets[self._first_position])
+        # Methods, not closures: a deep copy's hooks then read the copy's slot.
+        main.register_forward_hook(self._splice)
+        linear.token_embedding_table.register_forward_hook(self._splice_first)
 
-        def splice(_module, _inputs, table_bfd: Tensor) -> Tensor | None:
-            vector_bd = None if self.slot is None else self.slot[0]
-            if vector_bd is None:
-                return None
-            return torch.cat(
-                [table_bfd[:, :position], vector_bd[:, None], table_bfd[:, position + 1 :]], dim=1
-            )
+    def _splice(self, _module, _inputs, table_bfd: Tensor) -> Tensor | None:
+        vector_bd = None if self.slot is None else self.slot[0]
+        if vector_bd is None:
+            return None
+        before, after = table_bfd[:, : self.position], table_bfd[:, self.position + 1 :]
+        return torch.cat([before, vector_bd[:, None], after], dim=1)
 
-        def splice_first(_module, _inputs, table_bf1: Tensor) -> Tensor | None:
-            weight_b1 = None if self.slot is None else self.slot[1]
-            if not self.first_order_on:
-                weight_b1 = torch.zeros_like(table_bf1[:, first_position])
-            if weight_b1 is None:
-                return None
-            before, after = table_bf1[:, :first_position], table_bf1[:, first_position + 1 :]
-            return torch.cat([before, weight_b1[:, None], after], dim=1)
-
-        main.register_forward_hook(splice)
-        linear.token_embedding_table.register_forward_hook(splice_first)
+    def _splice_first(self, _module, _inputs, table_bf1: Tensor) -> Tensor | None:
+        position = self._first_position
+        weight_b1 = None if self.slot is None else self.slot[1]
+        if not self.first_order_on:
+            weight_b1 = torch.zeros_like(table_bf1[:, position])
+        if weight_b1 is None:
+            return None
+        before, after = table_bf1[:, :position], table_bf1[:, position + 1 :]
+        return torch.cat([before, weight_b1[:, None], after], dim=1)
 
     @contextmanager
     def item_slot(self, vector: Tensor, first_order: Tensor | None = None) -> Iterator[None]:

@@ -1,6 +1,7 @@
 """The seam: every wrappable RecBole context model gives the plain model's numbers through it."""
 
 import contextlib
+import copy
 
 import numpy as np
 import pytest
@@ -394,6 +395,21 @@ def test_the_slot_is_empty_again_after_a_failure(build):
     with contextlib.suppress(RuntimeError):
         backbone.logits(batch, torch.zeros(2, 4))
     assert torch.equal(backbone.model(batch), before)
+
+
+@pytest.mark.parametrize("backbone", ["DeepFM", "DCN"])
+def test_a_deep_copy_reads_its_own_slot(build, backbone):
+    method = build("Base", backbone)
+    method.set_mode("evaluate")
+    twin = copy.deepcopy(method)
+    batch = method.rows.batch(ROWS)
+    vector = torch.ones(len(ROWS), method.embedding_size)
+    weight = vector[:, :1]
+    with torch.no_grad():
+        given, plain = method.backbone.logits(batch, vector, weight), method.backbone.logits(batch)
+        assert torch.equal(twin.backbone.logits(batch, vector, weight), given)
+        assert torch.equal(twin.backbone.logits(batch), plain)
+    assert not torch.equal(given, plain)
 
 
 def test_loss_inside_the_slot_reads_the_given_vector(build):
