@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from recbole_cold import cli
+from recbole_cold.model._base import ColdStartRecommender
 
 ROOT = Path(__file__).resolve().parent.parent
 PLUGIN = ROOT / "examples" / "plugin"
@@ -98,6 +99,18 @@ def test_learning_that_touches_the_backbone_fails_the_suite(tmp_path):
     test = "test_learning_leaves_the_backbone_as_it_was"
     assert failed == {(test, "DeepFM"), (test, "DCN")}, done.stdout
     assert "leave the backbone out of trainable()" in done.stdout
+
+
+def test_the_guide_names_what_there_is():
+    """Each question in its table is a member of the base class, and the plug-in's size is right."""
+    text = (ROOT / "docs" / "adding-a-method.md").read_text(encoding="utf-8")
+    table = text[text.index("| question |") : text.index("A `Fit` is")]
+    first = [line.split("|")[1] for line in table.splitlines()[2:] if line.startswith("|")]
+    names = {name for cell in first for name in re.findall(r"`(\w+)", cell)}
+    assert {"pretrain_fits", "cold_rows", "warm_fits", "predict", "choices"} <= names
+    assert not {name for name in names if not hasattr(ColdStartRecommender, name)}
+    module = (PLUGIN / "attribute_map" / "attribute_map.py").read_text(encoding="utf-8")
+    assert f"in {len(module.splitlines())} lines" in text
 
 
 @pytest.mark.slow

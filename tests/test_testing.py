@@ -323,6 +323,13 @@ def test_yaml_and_reads(breaks, tmp_path, text, test, finding):
     breaks(find_method(str(tmp_path / "mine.py")), test, finding, trains=set())
 
 
+def test_a_key_that_only_its_choices_name(breaks, tmp_path):
+    text = MODULE.replace("    def", '    choices = {"mine_word": ("a", "b")}\n\n    def', 1)
+    (tmp_path / "mine.py").write_text(text)
+    (tmp_path / "Mine.yaml").write_text(GOOD + "mine_word: a  # (str) Nobody reads it.\n")
+    breaks(find_method(str(tmp_path / "mine.py")), READ, "nobody reads", trains=set())
+
+
 def test_good_yaml_passes(tmp_path):
     (tmp_path / "mine.py").write_text(MODULE)
     (tmp_path / "Mine.yaml").write_text(GOOD)
