@@ -179,17 +179,17 @@ def run(arguments: Arguments) -> int:
     if resume is not None:
         if not resume:
             raise UserError("--resume= names no folder; give it, or --resume alone for the newest")
-        folder = (
-            latest_folder(arguments.keys.get("saved_dir", "saved"))
-            if resume is True
-            else Path(resume).expanduser().resolve()
-        )
         extra = set(arguments.keys) - {"saved_dir"}
         if extra:
             raise UserError(
                 f"--resume continues a run as it was asked for; leave out --{min(extra)}, or start "
                 "a new run"
             )
+        folder = (
+            latest_folder(arguments.keys.get("saved_dir", "saved"))
+            if resume is True
+            else Path(resume).expanduser().resolve()
+        )
         request = read_request(folder)
         if is_finished(folder):
             _report(report.load(folder), folder)

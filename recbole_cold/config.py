@@ -236,6 +236,11 @@ class ColdConfig(Config):
                 self._refuse(key, "must be a number of at least 0")
         if not (_is_number(final["valid_fraction"]) and 0 < final["valid_fraction"] < 1):
             self._refuse("valid_fraction", "must be a number between 0 and 1")
+        if final["table_update"] == "lazy" and final["weight_decay"]:
+            raise UserError(
+                f"table_update: lazy has no L2 term, but weight_decay is {final['weight_decay']} "
+                f"({self._where('weight_decay')}); set weight_decay: 0 or table_update: dense"
+            )
         if final["f1_threshold"] != "mean" and not _is_number(final["f1_threshold"]):
             self._refuse("f1_threshold", "must be 'mean' or a number")
 

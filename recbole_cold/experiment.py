@@ -214,8 +214,6 @@ class Request:
 def load_data(config: ColdConfig) -> ColdStartDataset:
     """The data set of a configuration, with its rows on the training device."""
     dataset = ColdStartDataset(config)
-    for note in dataset.notes:
-        logger.info("%s", note)
     dataset.rows = Rows(dataset, config["device"])
     return dataset
 
@@ -418,6 +416,9 @@ class Experiment:
     def run(self) -> dict[str, Any]:
         """Run what is not done yet; the whole document, also in ``results.json``."""
         self.prepare()
+        notes = [note for dataset in self._data.values() for note in dataset.notes]
+        for note in dict.fromkeys(notes):
+            logger.info("%s", note)
         for seed in self.seeds():
             for entry in self.entries:
                 self._run_one(entry, seed)

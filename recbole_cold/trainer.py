@@ -82,6 +82,8 @@ class Optimizers:
 
     def __init__(self, step: Step, method: nn.Module, table_update: str) -> None:
         tables = embedding_weights(method)
+        if table_update == "auto" and step.weight_decay:
+            table_update = "dense"  # the lazy form has no L2 term
         lazy = [p for p in step.parameters if p in tables and self._is_lazy(p, table_update)]
         if lazy and step.weight_decay:
             raise UserError(

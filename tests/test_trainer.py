@@ -292,9 +292,12 @@ class TestTables:
         torch.testing.assert_close(*after, rtol=0, atol=1e-4)
 
     def test_lazy_with_an_l2_term_is_refused(self, build):
-        method = build("Base", table_update="lazy", weight_decay=1e-6)
         with pytest.raises(UserError, match="weight_decay: 0 or table_update: dense"):
-            Trainer(method, 5).pretrain()
+            build("Base", table_update="lazy", weight_decay=1e-6)
+        method = build("Base")
+        step = Step(method.backbone.calculate_loss, list(method.parameters()), 0.1, 1e-6)
+        with pytest.raises(UserError, match="weight_decay: 0 or table_update: dense"):
+            Optimizers(step, method, "lazy")
 
     @pytest.mark.parametrize(
         ("update", "name"), [("dense", "dense Adam"), ("lazy", "dense Adam, lazy on")]
@@ -316,6 +319,8 @@ class TestTables:
         optimizer = Optimizers(Step(lambda b: None, list(both.parameters()), 0.1), both, "auto")
         assert optimizer.name == "dense Adam, lazy on 1 tables"
         assert (small.sparse, big.sparse) == (False, True)
+        decaying = Step(lambda b: None, list(both.parameters()), 0.1, 1e-6)
+        assert Optimizers(decaying, both, "auto").name == "dense Adam"
 
 
 # ------------------------------------------------------------------------- scores
