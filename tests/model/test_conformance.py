@@ -29,6 +29,16 @@ def conformance(name: str, method: type, **attributes) -> type:
 FAST = ("DeepFM", "DCN")
 REST = tuple(name for name in MethodConformance.backbones if name not in FAST)
 USER_SIDE = {"cold_side": "user", "cold_threshold": 16, "warm_size": 3}
+OTHER_SETTINGS = {
+    "table_update": "lazy",
+    "pretrain_epochs": 2,
+    "warm_steps": 7,
+    "common_phases": 1,
+    "common_size": 2,
+    "use_count": True,
+    "use_timestamp": True,
+    "numerical_features": ["income", "price"],
+}
 
 for _name, _method in methods().items():
     if not _method.__module__.startswith("recbole_cold.model."):
@@ -41,6 +51,11 @@ for _name, _method in methods().items():
             "backbones": FAST,
             "options": {"protocol": "released"},
             "equivariant": False,
+            "marks": [pytest.mark.slow],
+        },
+        f"Test{_name}WithOtherSettings": {
+            "backbones": FAST,
+            "options": OTHER_SETTINGS,
             "marks": [pytest.mark.slow],
         },
         f"Test{_name}OnNewUsers": {
