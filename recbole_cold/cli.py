@@ -192,8 +192,7 @@ def run(arguments: Arguments) -> int:
         )
         request = read_request(folder)
         if is_finished(folder):
-            _report(report.load(folder), folder)
-            return 0
+            return _show(report.load(folder), folder)
     else:
         request, folder = _request(arguments), None
     with Stop().listening() as stop, contextlib.ExitStack() as held:
@@ -208,7 +207,9 @@ def run(arguments: Arguments) -> int:
             logger.info("%s", request.command)
             logger.info("folder %s", folder)
             try:
-                _report(experiment.run(), folder)
+                document = experiment.run()
+                _write_report(document, folder)
+                return _show(document, folder)
             except (Interrupted, KeyboardInterrupt):
                 print(
                     f"interrupted; to continue: recbole-cold --resume={shlex.quote(str(folder))}",
@@ -219,25 +220,33 @@ def run(arguments: Arguments) -> int:
                 raise UserError(
                     f"{error}; to continue then: recbole-cold --resume={shlex.quote(str(folder))}"
                 ) from error
-    return 0
 
 
-def _report(document: dict[str, Any], folder: Path) -> None:
+def _table(document: dict[str, Any]) -> str:
+    from recbole_cold import report
+
+    return f"{report.table(document)}\n\n{report.costs(document)}\n"
+
+
+def _write_report(document: dict[str, Any], folder: Path) -> None:
     """Everything shown is made from the results document."""
     from recbole_cold import report
     from recbole_cold.experiment import FINISHED
     from recbole_cold.store import write_bytes
 
-    table = report.table(document)
-    picture = folder / "figures" / "curves.png"
-    report.plot_curves(document, picture)
-    text = f"{table}\n\n{report.costs(document)}\n"
+    report.plot_curves(document, folder / "figures" / "curves.png")
     write_bytes(folder / "results.md", report.markdown(document).encode())
-    write_bytes(folder / FINISHED, text.encode())
-    print(text)
-    print(
-        f"results  {folder / 'results.json'}\nmarkdown {folder / 'results.md'}\ncurves   {picture}"
-    )
+    write_bytes(folder / FINISHED, _table(document).encode())
+
+
+def _show(document: dict[str, Any], folder: Path) -> int:
+    """Print the table and where everything is; 1 when a method failed, 0 otherwise."""
+    print(_table(document))
+    print(f"results  {folder / 'results.json'}\nmarkdown {folder / 'results.md'}")
+    print(f"curves   {folder / 'figures' / 'curves.png'}")
+    for failure in document.get("failures", []):
+        print(f"failed: {failure}", file=sys.stderr)
+    return 1 if document.get("failures") else 0
 
 
 def check(arguments: Arguments) -> int:

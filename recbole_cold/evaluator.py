@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from recbole_cold.errors import UserError
+from recbole_cold.errors import Diverged, UserError
 
 Scores = Tensor | np.ndarray | list[float]
 Threshold = float | Literal["mean"]
@@ -153,7 +153,7 @@ def _table(scores: Scores, labels: Scores) -> tuple[Tensor, Tensor]:
     elif scores.dtype.itemsize < 4:
         scores = scores.float()  # exact; the clipping of bfloat16 would be far too coarse
     if missing := int(scores.isnan().sum()):
-        raise UserError(
+        raise Diverged(
             f"{missing:,} of {len(scores):,} scores are not a number: the training has diverged; "
             "try a smaller learning_rate."
         )

@@ -29,7 +29,7 @@ import yaml
 from recbole_cold import __version__, report
 from recbole_cold.config import ColdConfig, keys_of, keys_of_backbone, make_config, parse_value
 from recbole_cold.dataset import ColdStartDataset, cache_root
-from recbole_cold.errors import UserError
+from recbole_cold.errors import Diverged, UserError
 from recbole_cold.model._base import ColdStartRecommender
 from recbole_cold.phases import protocol, run_phases
 from recbole_cold.rows import Rows
@@ -414,18 +414,36 @@ class Experiment:
 
     # ---------------------------------------------------------------- running
     def run(self) -> dict[str, Any]:
-        """Run what is not done yet; the whole document, also in ``results.json``."""
+        """Run what is not done yet; the whole document, also in ``results.json``.
+
+        Raises:
+            UserError: every run diverged, or something concerns them all.
+        """
         self.prepare()
         notes = [note for dataset in self._data.values() for note in dataset.notes]
         for note in dict.fromkeys(notes):
             logger.info("%s", note)
+        self.document["failures"] = []
         for seed in self.seeds():
             for entry in self.entries:
-                self._run_one(entry, seed)
+                self._try_one(entry, seed)
             matched = self._matched()
             if matched is not None:
-                self._run_one(matched, seed)
+                self._try_one(matched, seed)
+        if not self.document["runs"]:
+            raise UserError(self.document["failures"][0])
+        self._write()
         return self.document
+
+    def _try_one(self, entry: Entry, seed: int) -> None:
+        """Run one method on one seed; where it diverges, the others go on without it."""
+        try:
+            self._run_one(entry, seed)
+        except Diverged as error:
+            failure = f"{entry.label}, seed {seed}: {error}"
+            logger.error("failed: %s", failure)
+            self.document["failures"].append(failure)
+            self.document["runs"] = [run for run in self.document["runs"] if run["seeds"]]
 
     def prepare(self) -> None:
         """Load the data and build every method once: what cannot run is said before training."""

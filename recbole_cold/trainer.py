@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from recbole_cold import seeding
-from recbole_cold.errors import UserError
+from recbole_cold.errors import Diverged, UserError
 from recbole_cold.evaluator import evaluate, score_warnings
 from recbole_cold.model._base import ColdStartRecommender, Fit, Step
 from recbole_cold.store import DamagedFile, load_state, save_state
@@ -369,7 +369,7 @@ class Trainer:
                 optimizer.step()
             taken += len(fit.steps)
         if position["batch"] % _FINITE_EVERY == 0 and not math.isfinite(loss.item()):
-            raise UserError(
+            raise Diverged(
                 f"the loss of '{fit.name}' is {loss.item()} in epoch {position['epoch']}, batch "
                 f"{position['batch']}; try a smaller learning rate"
             )

@@ -294,6 +294,45 @@ class TestRun:
         assert str(folder / "results.json") in done.stdout
 
 
+class TestFailures:
+    @pytest.fixture
+    def bad(self, tmp_path):
+        """A method that leaves the numbers, with one seed or with all."""
+        (tmp_path / "bad.py").write_text(
+            "from recbole_cold.model.base import Base\n"
+            "class Bad(Base):\n"
+            "    def cold_rows(self):\n"
+            "        worst = self.config['seed'] in self.config['bad_seeds']\n"
+            "        return super().cold_rows() * (float('nan') if worst else 1.0)\n"
+        )
+        (tmp_path / "Bad.yaml").write_text("bad_seeds: [1, 2]  # (list of int) that fail\n")
+        return tmp_path / "bad.py"
+
+    def test_others_go_on(self, run, bad, capsys, saved, tmp_path):
+        code, document = run(f"--model=Base,{bad},MWUF", "--seed=1", "--seeds=2")
+        assert code == 1
+        out, err = capsys.readouterr()
+        assert [r["label"] for r in document["runs"]][:2] == ["Base", "MWUF"]
+        assert all(len(r["seeds"]) == 2 for r in document["runs"])
+        assert "bad" not in out
+        assert re.search(r"^failed: bad, seed 1: .* are not a number", err, re.MULTILINE)
+        assert re.search(r"^failed: bad, seed 2: ", err, re.MULTILINE)
+        (name,) = saved()
+        assert main([f"--resume={tmp_path / 'saved' / name}"]) == 1  # and again on request
+        assert "failed: bad, seed 1: " in capsys.readouterr().err
+
+    def test_other_seeds_go_on(self, run, bad):
+        code, document = run(f"--model={bad}", "--bad_seeds=[2]", "--seed=1", "--seeds=3")
+        assert code == 1
+        assert [s["seed"] for s in document["runs"][0]["seeds"]] == [1, 3]
+
+    def test_nothing_left_is_an_error(self, tiny_flags, bad, capsys):
+        assert main([*tiny_flags, f"--model={bad}", "--seed=1"]) == 2
+        out, err = capsys.readouterr()
+        assert out == ""
+        assert err.splitlines()[-1].startswith("error: bad, seed 1: ")
+
+
 # ------------------------------------------------------------------------- bad input
 class TestNames:
     @pytest.mark.parametrize(

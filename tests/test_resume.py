@@ -405,6 +405,7 @@ class TestWhich:
         table = capsys.readouterr().out
         results = (newest() / "results.json").read_bytes()
         monkeypatch.setattr(trainer.Trainer, "_use", None)  # nothing is trained
+        monkeypatch.setattr(store.os, "replace", None)  # and nothing written
         assert main([f"--resume={newest()}"]) == 0
         assert capsys.readouterr().out == table
         assert (newest() / "results.json").read_bytes() == results
