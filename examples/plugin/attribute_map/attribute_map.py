@@ -1,13 +1,13 @@
 """AttributeMap: a linear map from an item's side information to its ID embedding.
 
 Source: Gantner et al., "Learning Attribute-to-Feature Mappings for Cold-Start Recommendations",
-ICDM 2010: the linear map of section IV, fitted to click loss and ID embeddings of old items.
+ICDM 2010; the linear map, here fitted to click loss and ID embeddings of old items.
 Shape letters: b rows of a batch, n items, d embedding size, s side information.
 """
 
 from torch import Tensor, nn
 
-from recbole_cold.model._base import ColdStartRecommender, Fit
+from recbole_cold.model import ColdStartRecommender, Fit
 
 
 class AttributeMap(ColdStartRecommender):
