@@ -31,6 +31,35 @@ def view(module: nn.Module, **children: nn.Module) -> nn.Module:
     return twin
 
 
+def lookup(table: Tensor, code: Tensor) -> Tensor:
+    """Rows of ``table`` [n, d] at the codes: [..., d]; ``F.embedding`` with a cheaper gradient.
+
+    On a CPU the gradient of ``F.embedding`` costs five times that of ``index_select``, for the same
+    sums in the same order.
+    """
+    if table.device.type != "cpu":
+        return F.embedding(code, table)
+    return table.index_select(0, code.reshape(-1)).view(*code.shape, *table.shape[1:])
+
+
+class Lookup(nn.Embedding):
+    """``nn.Embedding`` by ``lookup``; a table that wants sparse gradients stays as it was."""
+
+    def forward(self, code: Tensor) -> Tensor:
+        return super().forward(code) if self.sparse else lookup(self.weight, code)
+
+
+def with_lookups(model: nn.Module) -> nn.Module:
+    """``model`` with its plain embedding tables looked up by ``lookup``; in place."""
+    for module in model.modules():
+        special = type(module) is not nn.Embedding or (
+            module.padding_idx is not None or module.max_norm is not None
+        )
+        if not special and not module.scale_grad_by_freq:
+            module.__class__ = Lookup
+    return model
+
+
 class Given(nn.Module):
     """A table whose rows are given from outside, gradients and all."""
 
@@ -39,7 +68,7 @@ class Given(nn.Module):
         self.__dict__["rows"] = rows
 
     def forward(self, code: Tensor) -> Tensor:
-        return F.embedding(code, self.rows)
+        return lookup(self.rows, code)
 
 
 class Collapsed(dict):
@@ -163,7 +192,7 @@ class FrozenView:
             return rest
         weight = seam.slot and seam.slot[1]
         if weight is None:
-            weight = F.embedding(ids, seam.first_order_table())
+            weight = lookup(seam.first_order_table(), ids)
         return rest + weight
 
 
