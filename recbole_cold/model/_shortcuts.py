@@ -98,6 +98,8 @@ def with_tables(module: nn.Module, tables: Mapping[str, nn.Module]) -> nn.Module
         tables.get(field, own[position])
         for position, field in enumerate(module.token_seq_field_names)
     ]
+    for table, exchanged_for in zip(exchanged, own, strict=True):
+        table.weight = exchanged_for.weight  # a penalty on the module's parameters still meets it
     return view(module, token_seq_embedding_table=nn.ModuleList(exchanged))
 
 

@@ -242,6 +242,7 @@ class TestEveryBackbone:
 
         logits, gradient = both()
         with backbone.frozen_tables():
+            assert backbone._frozen is not None  # else the plain model would be compared to itself
             frozen_logits, frozen_gradient = both()
             table_logits = backbone.logits(method.rows.batch(ROWS)).detach()
         assert (logits - frozen_logits).abs().max() < 1e-13
@@ -447,6 +448,7 @@ def test_the_training_loss_is_the_plain_models(build, case):
         torch.manual_seed(seed)
         loss = method.backbone.calculate_loss(batch)
         assert abs(loss - expected) < 1e-12 * (1 + abs(expected.detach()))
+    assert method.backbone._shared is not None
     loss.backward()
     expected.backward()
     ours, theirs = dict(method.backbone.model.named_parameters()), dict(twin.named_parameters())
@@ -456,6 +458,22 @@ def test_the_training_loss_is_the_plain_models(build, case):
             assert ours[name].grad is None or not ours[name].grad.any()
         else:
             assert torch.allclose(ours[name].grad, parameter.grad, rtol=1e-9, atol=1e-13), name
+
+
+def test_a_small_penalty_on_the_tables_is_not_lost(build):
+    """xDeepFM's loss reads the linear part's own parameters, those of shared sequences too."""
+    method = build("Base", "xDeepFM", double=True, reg_weight=1e-6)
+    batch = method.rows.batch(torch.arange(40))
+    batch["label"] = batch["label"].double()
+    method.backbone.eval()
+    tables = list(method.backbone.model.first_order_linear.token_seq_embedding_table)
+    assert len(tables) == 2
+    with torch.no_grad():
+        for table in tables:
+            table.weight[0] = 3.0  # padding: in the penalty only
+    for _ in range(2):
+        plain = method.backbone.model.calculate_loss(batch)
+        assert abs(method.backbone.calculate_loss(batch) - plain) < 1e-12
 
 
 def test_frozen_tables_pool_on_entry_and_only_while_open(build):

@@ -228,9 +228,8 @@ class TestCVAR:
     def test_frequency_enters_the_decoder(self, build):
         method, _ = trained(build)
         cold = method.cold_rows()
-        for name in ("warm_a", "warm_b", "warm_c", "test"):
-            method.observe(method.rows.index(method.dataset.split[name]))
         low, high = method.count_range.tolist()
+        method.counts[method.new_ids] = torch.linspace(low - 5, high + 5, 18)
         grown = method.cold_rows()
         for place, item in enumerate(method.new_ids.tolist()):
             scaled = min(max((method.counts[item].item() - low) / (high - low), 0.0), 1.0)
@@ -392,5 +391,11 @@ class TestCVAR:
             assert (entered[row] - cold[row]).item() == pytest.approx(place - mean.item(), abs=1e-4)
 
     def test_lazy_tables_learn_too(self, build):
-        method, _ = trained(build, table_update="lazy")
-        assert method.own_side.own_id.weight[method.old_ids].any(dim=1).all()
+        """Also those that are pooled past their module."""
+        method, trainer = trained(build, stages=("pretrain",), table_update="lazy")
+        before = [table.detach().clone() for table in method.own_side.parameters()]
+        trainer.learn()
+        assert "lazy" in trainer.journal["stages"][-1]["optimizer"]
+        assert len(before) == 4  # the private IDs, the title's words, the year, the genres
+        for table, start in zip(method.own_side.parameters(), before, strict=True):
+            assert not torch.equal(table, start)

@@ -309,7 +309,7 @@ class TestMetaE:
         assert abs(loss_of(per_item, episode).item() - expected) > 1e-5
 
     def test_released_blocks_are_a_quarter_of_an_items_rows(self, build):
-        method = build("MetaE", metae_inner="per_row_batchmean")
+        method = build("MetaE", metae_inner="per_row_batchmean", metae_block_size=3)
         (fit,) = method.learn_fits()
         rows = 0
         for item in method.dataset.split.old_ids.tolist():

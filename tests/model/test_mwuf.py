@@ -129,8 +129,10 @@ class TestMWUF:
 
     def test_algorithm_1_on_one_batch(self, build):
         """Adam on C by the cold loss; then Adam on h and g by the warm loss with the new C."""
-        method, trainer = trained(build, stages=("pretrain",), train_batch_size=5000)
-        twin, _ = trained(build, stages=("pretrain",), train_batch_size=5000)
+        # A large rate: after C's step the gradients of h and g have other signs than before it.
+        keys = {"stages": ("pretrain",), "train_batch_size": 5000, "learning_rate": 0.3}
+        method, trainer = trained(build, **keys)
+        twin, _ = trained(build, **keys)
         twin.begin_learn()
         twin.set_mode("eval")
         batch = twin.rows.batch(twin.train_index)
@@ -145,7 +147,7 @@ class TestMWUF:
             return -(label * click.log() + (1 - label) * (1 - click).log()).mean()
 
         def adam_step(value, parameters):
-            optimizer = torch.optim.Adam(parameters, lr=1e-3)
+            optimizer = torch.optim.Adam(parameters, lr=0.3)
             optimizer.zero_grad()
             value.backward()
             optimizer.step()

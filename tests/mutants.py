@@ -1,0 +1,1079 @@
+"""Deliberate defects, and the tests that must turn red by each: the proof that they can.
+
+``tests/test_mutants.py`` puts one defect after the other into a copy of the repository. By hand:
+``python tests/mutants.py COPY`` does the same in a copy of yours and prints a line per defect.
+"""
+
+import json
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+INNER, EPISODES = "tests/model/test_inner.py", "tests/test_episodes.py"
+SEAM, BASE = "tests/model/test_backbone.py", "tests/model/test_base.py"
+DROP, METAE = "tests/model/test_dropoutnet.py", "tests/model/test_metae.py"
+MWUF, CVAR = "tests/model/test_mwuf.py", "tests/model/test_cvar.py"
+TESTED = (INNER, EPISODES, SEAM, BASE, DROP, METAE, MWUF, CVAR)
+
+
+class Mutant(NamedTuple):
+    """One defect: in ``path``, ``old`` (which occurs once) becomes ``new``; ``nodes`` go red."""
+
+    path: str
+    old: str
+    new: str
+    nodes: tuple[str, ...]
+
+
+def mutant(path: str, old: str, new: str, *nodes: tuple[str, ...]) -> Mutant:
+    folder = "recbole_cold/" if path in ("episodes.py", "trainer.py") else "recbole_cold/model/"
+    return Mutant(folder + path, old, new, tuple(node for part in nodes for node in part))
+
+
+def inner(*names: str) -> tuple[str, ...]:
+    return tuple(f"{INNER}::{name}" for name in names)
+
+
+def episodes(*names: str) -> tuple[str, ...]:
+    return tuple(f"{EPISODES}::{name}" for name in names)
+
+
+def seam(*names: str) -> tuple[str, ...]:
+    return tuple(f"{SEAM}::{name}" for name in names)
+
+
+def every(*names: str) -> tuple[str, ...]:
+    return tuple(f"{SEAM}::TestEveryBackbone::{name}" for name in names)
+
+
+def base(*names: str) -> tuple[str, ...]:
+    return tuple(f"{BASE}::TestBase::{name}" for name in names)
+
+
+def drop(*names: str) -> tuple[str, ...]:
+    return tuple(f"{DROP}::TestDropoutNet::{name}" for name in names)
+
+
+def metae(*names: str) -> tuple[str, ...]:
+    return tuple(f"{METAE}::TestMetaE::{name}" for name in names)
+
+
+def mwuf(*names: str) -> tuple[str, ...]:
+    return tuple(f"{MWUF}::TestMWUF::{name}" for name in names)
+
+
+def cvar(*names: str) -> tuple[str, ...]:
+    return tuple(f"{CVAR}::TestCVAR::{name}" for name in names)
+
+
+def distance(*names: str) -> tuple[str, ...]:
+    return tuple(f"{CVAR}::TestWasserstein::{name}" for name in names)
+
+
+MUTANTS = [
+    # ------------------------------------------------------------------ the inner step
+    mutant(
+        "_inner.py",
+        "return vector_td - learning_rate * gradient_td, loss_t",
+        "return vector_td + learning_rate * gradient_td, loss_t",
+        inner("test_on_a_quadratic_it_has_a_closed_form"),
+    ),
+    mutant(
+        "_inner.py",
+        "return vector_td - learning_rate * gradient_td, loss_t",
+        "stepped = vector_td - learning_rate * gradient_td\n    return stepped, loss(stepped)",
+        inner("test_losses_are_those_before_the_step"),
+    ),
+    mutant(
+        "_inner.py",
+        "loss_t.sum(), vector_td",
+        "loss_t.mean(), vector_td",
+        inner("test_batched_tasks_equal_tasks_one_by_one"),
+    ),
+    mutant(
+        "_inner.py",
+        "return vector_td - learning_rate",
+        "return vector_td - (learning_rate + 1e-3)",
+        inner("test_rate_zero_moves_nothing"),
+    ),
+    mutant(
+        "_inner.py",
+        "create_graph=second_order",
+        "create_graph=False",
+        inner("test_the_step_is_differentiated_through"),
+        metae("test_gradient_through_the_inner_step[mlp-FNN]"),
+    ),
+    mutant(
+        "_inner.py",
+        "retain_graph=True",
+        "retain_graph=second_order",
+        inner("test_the_step_is_differentiated_through"),
+    ),
+    # ------------------------------------------------------------------ episodes
+    mutant(
+        "episodes.py",
+        "length_t = count_t // n_blocks",
+        "length_t = (count_t + 1) // n_blocks",
+        episodes("test_blocks_by_hand"),
+    ),
+    mutant(
+        "episodes.py",
+        "keys = (ids[index],) if time is None else (time[index], ids[index])",
+        "keys = (ids[index],) if time is None else (-time[index], ids[index])",
+        episodes(
+            "test_blocks_by_hand",
+            "test_blocks_of_an_item_share_no_row_and_go_forward_in_time",
+        ),
+    ),
+    mutant(
+        "episodes.py",
+        "block_j[:, None] * length_t[:, None, None]",
+        "block_j[:, None] * (length_t[:, None, None] - 1).clip(0)",
+        episodes("test_blocks_of_an_item_share_no_row_and_go_forward_in_time"),
+    ),
+    mutant(
+        "episodes.py",
+        "position = np.where(mask_tjk, position, start_t[:, None, None])",
+        "position = np.where(mask_tjk, position, 0)",
+        episodes("test_short_items_are_masked_not_dropped"),
+    ),
+    mutant(
+        "episodes.py",
+        "self.pairs[epoch % len(self.pairs)]",
+        "self.pairs[0]",
+        episodes("test_each_epoch_meets_every_item_once_with_its_pair_of_blocks"),
+    ),
+    mutant(
+        "metae.py",
+        "PAIRS = ((0, 1), (1, 2), (2, 3), (3, 0))",
+        "PAIRS = ((0, 1), (1, 2), (2, 3), (3, 1))",
+        episodes("test_every_block_is_support_once_and_query_once"),
+    ),
+    mutant(
+        "episodes.py",
+        "torch.randperm(len(self._ids), generator=generator)",
+        "torch.randperm(len(self._ids))",
+        episodes("test_order_is_the_seeds_and_a_late_start_is_the_same_tail"),
+    ),
+    mutant(
+        "episodes.py",
+        "for position in range(start, len(self)):",
+        "for position in range(0, len(self)):",
+        episodes("test_order_is_the_seeds_and_a_late_start_is_the_same_tail"),
+    ),
+    mutant(
+        "episodes.py",
+        "int(self.support_mask_tk.sum() + self.query_mask_tk.sum())",
+        "int(self.support_mask_tk.numel() + self.query_mask_tk.numel())",
+        episodes("test_length_counts_real_rows_only"),
+    ),
+    mutant(
+        "episodes.py",
+        "mask_tk.sum(dim=1).clamp(min=1.0)",
+        "mask_tk.shape[1]",
+        episodes("test_masked_mean_by_hand"),
+    ),
+    mutant(
+        "episodes.py",
+        "return (value_tk * mask_tk).sum(dim=1)",
+        "return value_tk.sum(dim=1)",
+        episodes("test_padding_has_no_influence_and_no_gradient"),
+        metae(
+            "test_padding_and_empty_items_do_not_count",
+            "test_batched_tasks_equal_a_loop_over_items_and_rows[20-FNN]",
+        ),
+    ),
+    # ------------------------------------------------------------------ the seam
+    mutant(
+        "_backbone.py",
+        "weight_b1 = None if self.slot is None else self.slot[1]",
+        "weight_b1 = None if self.slot is None or self.slot[1] is None else 2 * self.slot[1]",
+        every(
+            "test_own_rows_give_the_plain_models_logits[DeepFM]",
+            "test_the_vector_stands_for_the_item_id_and_nothing_else[DeepFM]",
+        ),
+    ),
+    mutant(
+        "_backbone.py",
+        "torch.cat([before, vector_bd[:, None], after], dim=1)",
+        "torch.cat([vector_bd[:, None], before, after], dim=1)",
+        every("test_the_vector_stands_for_the_item_id_and_nothing_else[FNN]"),
+    ),
+    mutant(
+        "_backbone.py",
+        "vector_bd[:, None], after",
+        "nn.functional.dropout(vector_bd, 0.5, self.training)[:, None], after",
+        every("test_in_training_mode_too[DCN]"),
+    ),
+    mutant(
+        "_backbone.py",
+        "vector_bd[:, None], after",
+        "torch.cat([vector_bd[:1], table_bfd[1:, self.position]])[:, None], after",
+        every("test_a_changed_vector_changes_every_row[PNN inner]"),
+    ),
+    mutant(
+        "_backbone.py",
+        "vector_bd[:, None], after",
+        "vector_bd.detach()[:, None], after",
+        every(
+            "test_gradient_to_the_vector_and_to_nothing_of_the_id[AFM]",
+            "test_gradient_flows_through_an_inner_step[EulerNet]",
+        ),
+    ),
+    mutant(
+        "_backbone.py",
+        "vector_bd[:, None], after",
+        "(vector_bd + (vector_bd - table_bfd[:, self.position]).mean(0))[:, None], after",
+        every("test_vmap_over_rows_equals_the_batched_gradient[FNN]"),
+    ),
+    mutant(
+        "_shortcuts.py",
+        "weight = seam.slot and seam.slot[1]",
+        "weight = seam.slot[1] if seam.slot else rest.new_zeros(len(rest), 1)",
+        every("test_frozen_tables_give_the_same_logits_and_gradients[DeepFM]"),
+    ),
+    mutant(
+        "_backbone.py",
+        'self.__dict__["plain"] = view(model, **sigmoid)',
+        "self.plain = view(model, **sigmoid)",
+        every("test_state_is_the_plain_models[FM]"),
+    ),
+    mutant(
+        "_backbone.py",
+        "return not torch.equal(self.logits(batch, own, bumped), plain)",
+        "return True",
+        every("test_who_has_a_first_order_part[PNN outer]"),
+    ),
+    mutant(
+        "_backbone.py",
+        "weight_b1 = torch.zeros_like(table_bf1[:, position])",
+        "weight_b1 = table_bf1[:, position]",
+        every("test_id_first_order_off_takes_the_scalar_out[WideDeep]"),
+    ),
+    mutant(
+        "_backbone.py",
+        "self.id_field = id_field\n",
+        "self.id_field = dataset.iid_field\n",
+        every("test_user_side[NFM]"),
+    ),
+    mutant(
+        "_backbone.py",
+        '    "LR": "it has first-order weights only, no embeddings",\n',
+        "",
+        seam("test_cases_are_all_that_recbole_has"),
+    ),
+    mutant(
+        "_backbone.py",
+        "if not torch.allclose(torch.sigmoid(plain), predicted, equal_nan=True):",
+        "if False:",
+        seam(
+            "test_unwrappable_backbones_say_so_by_name[KD_DAGFM]",
+            "test_a_model_that_gives_probabilities_instead_of_logits_is_refused",
+        ),
+    ),
+    mutant(
+        "_backbone.py",
+        "if torch.equal(self.logits(batch, own + 1.0), plain):",
+        "if False:",
+        seam(
+            "test_unwrappable_backbones_say_so_by_name[LR]",
+            "test_unwrappable_backbones_say_so_by_name[FFM]",
+        ),
+    ),
+    mutant(
+        "_backbone.py",
+        "if not torch.equal(self.logits(batch, own), plain):",
+        "if False:",
+        seam("test_a_model_with_chance_in_evaluation_mode_is_refused"),
+    ),
+    mutant(
+        "_backbone.py",
+        "if main is None or self.id_field not in self.model.token_field_names:",
+        "if False:",
+        seam("test_a_model_without_a_token_table_is_refused"),
+    ),
+    mutant(
+        "_backbone.py",
+        "except (RuntimeError, AttributeError, TypeError, KeyError) as error:",
+        "except KeyError as error:",
+        seam("test_a_model_that_does_not_run_on_the_data_is_refused"),
+    ),
+    mutant(
+        "_backbone.py",
+        "training = self.model.training\n        self.model.eval()\n        try:\n            ids",
+        "training = self.model.training\n        try:\n            ids",
+        seam("test_probing_leaves_the_mode_and_the_statistics_alone"),
+    ),
+    mutant(
+        "_backbone.py",
+        "self.plain.training = self.model.training",
+        "pass",
+        seam("test_a_models_own_training_flag_reaches_its_forward"),
+    ),
+    mutant(
+        "_backbone.py",
+        "        finally:\n            self.slot = None",
+        "        finally:\n            pass",
+        seam("test_the_slot_is_empty_again_after_a_failure"),
+    ),
+    mutant(
+        "_backbone.py",
+        "        if self._share and self._shared is None:",
+        "        self.slot = None\n        if self._share and self._shared is None:",
+        seam("test_loss_inside_the_slot_reads_the_given_vector"),
+        drop("test_a_batch_without_a_drop_has_the_plain_loss"),
+    ),
+    mutant(
+        "_backbone.py",
+        "return self._shared.calculate_loss(interaction)",
+        "return 1.0001 * self._shared.calculate_loss(interaction)",
+        seam("test_the_training_loss_is_the_plain_models[DSSM]"),
+    ),
+    mutant(
+        "_shortcuts.py",
+        "table.weight = exchanged_for.weight",
+        "pass",
+        seam("test_a_small_penalty_on_the_tables_is_not_lost"),
+    ),
+    mutant(
+        "_shortcuts.py",
+        "codes[field] = place + 1",
+        "codes[field] = place",
+        seam("test_the_training_loss_is_the_plain_models[FM]"),
+    ),
+    mutant(
+        "_backbone.py",
+        "            yield\n        finally:\n            self._frozen = None",
+        "            yield\n        finally:\n            pass",
+        seam("test_frozen_tables_pool_on_entry_and_only_while_open"),
+    ),
+    mutant(
+        "_backbone.py",
+        "dataset.fields(source=[FeatureSource.USER]), dataset.uid_field",
+        "dataset.fields(source=[FeatureSource.USER, FeatureSource.INTERACTION]), dataset.uid_field",
+        seam("test_frozen_tables_keep_what_belongs_to_a_row"),
+    ),
+    mutant(
+        "_backbone.py",
+        "size = int(self.model.token_field_dims[position])",
+        "size = int(self.model.token_field_dims[position]) - 1",
+        seam("test_table_of_is_what_the_model_looks_up"),
+    ),
+    mutant(
+        "_backbone.py",
+        "parts.append(self.table_of(field)[features[field]])",
+        "parts.append(self.table_of(field)[features[field].flip(0)])",
+        seam("test_side_vectors_item_by_item[DeepFM-mean]"),
+    ),
+    mutant(
+        "_backbone.py",
+        "parts = [self.id_rows()] if include_id else []",
+        "parts = [self.id_rows()]",
+        seam("test_the_id_is_side_information_only_on_request"),
+    ),
+    mutant(
+        "_backbone.py",
+        "        if not parts:\n",
+        "        if False:\n",
+        seam("test_no_side_information_is_said"),
+    ),
+    mutant(
+        "_backbone.py",
+        "table(field).sum(dim=1, keepdim=True)",
+        "(table(field) * (field != 0)[:, :, None]).sum(dim=1, keepdim=True)",
+        seam(
+            "test_released_pooling_sums_the_padding_row_in",
+            "test_side_vectors_item_by_item[DSSM-sum_with_pad]",
+        ),
+    ),
+    mutant(
+        "_backbone.py",
+        "parameter.uniform_(-0.01, 0.01)",
+        "parameter.uniform_(-0.1, 0.1)",
+        seam("test_released_initialisation_is_uniform_and_small"),
+    ),
+    mutant(
+        "_backbone.py",
+        "main.register_forward_hook(self._splice)",
+        "main.register_forward_hook(lambda *given: self._splice(*given))",
+        seam("test_a_deep_copy_reads_its_own_slot"),
+    ),
+    # ------------------------------------------------------------------ the base class
+    mutant(
+        "_base.py",
+        "return table[self.old_ids].mean(dim=0).expand(len(self.new_ids), -1).clone()",
+        "return table[1:].mean(dim=0).expand(len(self.new_ids), -1).clone()",
+        base("test_the_mean_is_of_old_items_only"),
+    ),
+    mutant(
+        "_base.py",
+        "return self.backbone.id_rows()[self.old_ids].mean(dim=0)",
+        "return self.backbone.id_rows().mean(dim=0)",
+        base("test_the_mean_is_of_old_items_only"),
+        drop("test_the_substitute_is_the_mean_of_old_items"),
+        mwuf("test_c_starts_at_the_mean_of_old_items"),
+    ),
+    mutant(
+        "_base.py",
+        "return torch.zeros_like(self.new_rows)",
+        "return torch.ones_like(self.new_rows)",
+        base("test_zero"),
+    ),
+    mutant(
+        "_base.py",
+        "return table[self.new_ids].clone()",
+        "return torch.randn_like(self.new_rows)",
+        base("test_random_is_the_backbones_own_draw"),
+        drop("test_released_cold_rows_are_the_tables_own"),
+    ),
+    mutant(
+        "trainer.py",
+        "weight_decay=step.weight_decay",
+        "weight_decay=0.0",
+        base("test_released_decay_turns_random_into_zero"),
+    ),
+    mutant(
+        "_base.py",
+        "return torch.where((slot >= 0)[:, None], new, ",
+        "return torch.where((slot >= len(slot))[:, None], new, ",
+        base(
+            "test_new_items_with_equal_features_score_equally[mean]",
+            "test_old_items_are_served_from_the_table_new_ones_from_their_rows",
+        ),
+    ),
+    mutant(
+        "_base.py",
+        "slot[new_ids] = torch.arange(len(new_ids), device=self.device)",
+        "slot[new_ids] = torch.arange(len(new_ids), device=self.device).flip(0)",
+        base("test_old_items_are_served_from_the_table_new_ones_from_their_rows"),
+    ),
+    mutant(
+        "_base.py",
+        "return weights.detach()[self.old_ids].mean(dim=0)",
+        "return weights.detach().mean(dim=0)",
+        base("test_scalar_weight_of_a_new_item"),
+    ),
+    mutant(
+        "_base.py",
+        "return [*rows, self.new_first_order] if self.backbone.has_first_order else rows",
+        "return rows",
+        base("test_scalar_weights_learn_with_the_rows"),
+    ),
+    mutant(
+        "_base.py",
+        '            self.trainable("warm_up"),\n',
+        '            [*self.trainable("warm_up"), *self.backbone.parameters()],\n',
+        base("test_one_batch_moves_only_the_rows_in_it"),
+    ),
+    mutant(
+        "_base.py",
+        "return F.binary_cross_entropy_with_logits(logits, interaction[self.label_field])",
+        "return F.mse_loss(logits, interaction[self.label_field])",
+        base("test_loss_is_binary_cross_entropy"),
+    ),
+    mutant(
+        "_base.py",
+        "return F.binary_cross_entropy_with_logits(logits, interaction[self.label_field])",
+        "return -F.binary_cross_entropy_with_logits(logits, interaction[self.label_field])",
+        base("test_fine_tuning_is_gradient_descent_on_the_rows"),
+    ),
+    mutant(
+        "_base.py",
+        'mode="train" if self.config["batch_norm"] == "moving" else "dropout"',
+        'mode="train"',
+        base("test_batch_norm_statistics_move_only_on_request[frozen]"),
+    ),
+    mutant(
+        "_base.py",
+        'mode="train" if self.config["batch_norm"] == "moving" else "dropout"',
+        'mode="dropout"',
+        base("test_batch_norm_statistics_move_only_on_request[moving]"),
+    ),
+    mutant(
+        "mwuf.py",
+        'mode = "train" if self.config["batch_norm"] == "moving" else "eval"',
+        'mode = "train"',
+        base("test_while_a_module_learns_too[frozen-MWUF]"),
+    ),
+    mutant(
+        "cvar.py",
+        'mode = "train" if self.config["batch_norm"] == "moving" else "eval"',
+        'mode = "eval"',
+        base("test_while_a_module_learns_too[moving-CVAR]"),
+    ),
+    mutant(
+        "_base.py",
+        'self.backbone.train(mode == "train")',
+        'self.backbone.train(mode != "evaluate")',
+        base("test_modes"),
+    ),
+    mutant(
+        "_base.py",
+        "self.counts += self._count(index)",
+        "self.counts += 2 * self._count(index)",
+        base("test_counts_are_of_what_was_seen"),
+    ),
+    mutant(
+        "_base.py",
+        '        if self.config["count_source"] == "full":\n',
+        "        if False:\n",
+        base("test_released_counts_are_of_the_whole_log"),
+        cvar("test_released_frequency_is_of_the_whole_log"),
+    ),
+    mutant(
+        "_base.py",
+        'features[self.config["COUNT_FIELD"]] = self.frequency()',
+        "pass",
+        base("test_the_backbone_reads_the_count[visible]"),
+    ),
+    mutant(
+        "_base.py",
+        "return vector, self.first_order_of(ids)",
+        "return vector + 1e-4, self.first_order_of(ids)",
+        (f"{BASE}::test_a_generator_of_the_tables_rows_gives_the_backbones_logits[DCN-MetaE]",),
+    ),
+    mutant(
+        "_base.py",
+        "self.id_field = dataset.uid_field if user_side else dataset.iid_field",
+        "self.id_field = dataset.iid_field",
+        (f"{BASE}::test_users_can_be_the_cold_side[MWUF]",),
+    ),
+    # ------------------------------------------------------------------ DropoutNet
+    mutant(
+        "dropoutnet.py",
+        "torch.where(dropped_b[:, None], substitute_d, vector_bd)",
+        "torch.where(dropped_b[:, None], vector_bd, substitute_d)",
+        drop("test_drop_by_hand", "test_a_batch_without_a_drop_has_the_plain_loss"),
+    ),
+    mutant(
+        "dropoutnet.py",
+        "self.dropped_loss if self.rate else self.backbone.calculate_loss",
+        "self.dropped_loss",
+        drop("test_rate_zero_is_plain_pretraining_bit_for_bit[DeepFM]"),
+    ),
+    mutant(
+        "dropoutnet.py",
+        "first_b1 = drop(weights[ids], self.cold_first_order(), dropped_b)",
+        "first_b1 = weights[ids]",
+        drop(
+            "test_rate_one_learns_nothing_about_the_id",
+            "test_a_cold_item_scores_as_a_dropped_row[DeepFM]",
+        ),
+    ),
+    mutant(
+        "dropoutnet.py",
+        "self.substitute().detach(), dropped_b",
+        "self.substitute(), dropped_b",
+        drop(
+            "test_pretraining_at_rate_one_leaves_the_table_alone",
+            "test_kept_rows_get_the_plain_gradient_dropped_ones_none",
+        ),
+    ),
+    mutant(
+        "dropoutnet.py",
+        "device=self.device) < self.rate)",
+        "device=self.device) < 1.2 * self.rate)",
+        drop("test_rows_are_dropped_at_the_rate"),
+    ),
+    mutant(
+        "dropoutnet.py",
+        'draws = 1 if self.granularity == "batch" else size',
+        "draws = size",
+        drop("test_released_granularity_is_the_batch"),
+    ),
+    mutant(
+        "dropoutnet.py",
+        'draws = 1 if self.granularity == "batch" else size',
+        "draws = 1",
+        drop("test_rows_are_dropped_at_the_rate"),
+    ),
+    mutant(
+        "dropoutnet.py",
+        'return rows.mean(dim=0) if self.config["dropoutnet_mean"] == "table" else self.old_mean()',
+        "return rows.mean(dim=0)",
+        drop("test_the_substitute_is_the_mean_of_old_items"),
+    ),
+    mutant(
+        "dropoutnet.py",
+        'return rows.mean(dim=0) if self.config["dropoutnet_mean"] == "table" else self.old_mean()',
+        "return self.old_mean()",
+        drop("test_released_substitute_is_the_mean_of_the_table"),
+    ),
+    mutant(
+        "dropoutnet.py",
+        "return self.substitute().detach().expand(len(self.new_ids), -1).clone()",
+        "return super().cold_rows() * 0.5",
+        drop("test_a_cold_item_scores_as_a_dropped_row[DCN]"),
+    ),
+    mutant(
+        "dropoutnet.py",
+        'if self.config["dropoutnet_cold"] == "raw":',
+        "if False:",
+        drop("test_released_cold_rows_are_the_tables_own"),
+    ),
+    mutant(
+        "_base.py",
+        "        vector = self._served(ids, self.new_rows, self.backbone.id_rows())\n",
+        "        vector = self._served(ids, self.new_rows, self.backbone.id_rows())\n"
+        "        vector = self.old_mean().expand_as(vector)\n",
+        drop("test_scoring_never_drops"),
+    ),
+    mutant(
+        "dropoutnet.py",
+        '[self.rate, self.granularity, self.config["dropoutnet_mean"]]',
+        "[self.rate, self.granularity]",
+        drop("test_what_changes_pretraining_is_in_its_key"),
+    ),
+    mutant(
+        "trainer.py",
+        "parameter.grad = parameter.grad.to_sparse(1)",
+        "parameter.grad = None",
+        drop("test_lazy_tables_learn_too"),
+        cvar("test_lazy_tables_learn_too"),
+    ),
+    # ------------------------------------------------------------------ MetaE
+    mutant(
+        "metae.py",
+        "stepped, cold_t = inner_step(support_loss, vector_td, rate)",
+        "stepped, cold_t = inner_step(support_loss, vector_td, rate, second_order=False)",
+        metae("test_gradient_through_the_inner_step"),
+    ),
+    mutant(
+        "metae.py",
+        "vector_td.repeat_interleave(mask_tk.shape[1], dim=0)",
+        "vector_td.repeat(mask_tk.shape[1], 1)",
+        metae("test_batched_tasks_equal_a_loop_over_items_and_rows[5-FNN]"),
+    ),
+    mutant(
+        "metae.py",
+        "self.task_losses(stepped, episode.query, episode.query_mask_tk)",
+        "self.task_losses(stepped, episode.support, episode.support_mask_tk)",
+        metae(
+            "test_rate_zero_leaves_the_generated_vector",
+            "test_alpha_one_never_reads_the_query",
+        ),
+    ),
+    mutant(
+        "episodes.py",
+        "/ mask_tk.sum(dim=1).clamp(min=1.0)",
+        "/ 5.0",
+        metae("test_doubled_support_rows_leave_the_step"),
+    ),
+    mutant(
+        "metae.py",
+        "return alpha * cold_t + (1.0 - alpha) * warm_t",
+        "return (1.0 - alpha) * cold_t + alpha * warm_t",
+        metae("test_meta_loss_by_hand", "test_alpha_one_never_reads_the_query"),
+    ),
+    mutant(
+        "metae.py",
+        "return loss_t.sum() / real_t.sum().clamp(min=1)",
+        "return loss_t.mean()",
+        metae("test_padding_and_empty_items_do_not_count"),
+    ),
+    mutant(
+        "metae.py",
+        "logits = self.cold_logits(rows, vector)",
+        "logits = self.backbone.logits(rows, vector)",
+        metae("test_old_items_learn_with_a_new_items_scalar"),
+    ),
+    mutant(
+        "metae.py",
+        'epochs = len(batches.pairs) * self.config["metae_epochs"]',
+        'epochs = self.config["metae_epochs"]',
+        metae("test_only_the_generator_learns_over_four_pairs"),
+    ),
+    mutant(
+        "metae.py",
+        "return self.generator(self.side_vectors()[self.new_ids])",
+        "return self.generator(self.side_vectors()[self.new_ids]) + 1e-3 * self.old_mean()",
+        metae("test_cold_rows_are_generated_from_side_information_only"),
+    ),
+    mutant(
+        "metae.py",
+        "    @torch.no_grad()\n    def cold_rows(self)",
+        "    def warm_fits(self, index):\n        return []\n\n"
+        "    @torch.no_grad()\n    def cold_rows(self)",
+        metae("test_warm_phases_are_plain_fine_tuning"),
+    ),
+    mutant(
+        "metae.py",
+        "nn.Linear(side, size, bias=False)",
+        "nn.Linear(side, size)",
+        metae("test_released_generator_by_hand"),
+    ),
+    mutant(
+        "metae.py",
+        "        if not blocks.mask_tjk.any():\n",
+        "        if False:\n",
+        metae("test_too_few_rows_are_said"),
+    ),
+    mutant(
+        "metae.py",
+        "rate = rate / len(vector_td)",
+        "pass",
+        metae("test_released_inner_step_has_rate_eta_over_the_batch"),
+    ),
+    mutant(
+        "metae.py",
+        'size = self.config["metae_block_size"] if self.per_item else None',
+        'size = self.config["metae_block_size"]',
+        metae("test_released_blocks_are_a_quarter_of_an_items_rows"),
+    ),
+    mutant(
+        "metae.py",
+        "blocks.rows_tjk.transpose(0, 2, 1).reshape(t * k, j, 1)[real]",
+        "blocks.rows_tjk.reshape(t * k, j, 1)[real]",
+        metae("test_rowwise_by_hand"),
+    ),
+    # ------------------------------------------------------------------ MWUF
+    mutant(
+        "mwuf.py",
+        "cold_bd if scale_bd is None else cold_bd * scale_bd",
+        "cold_bd if scale_bd is None else cold_bd + scale_bd",
+        mwuf("test_warm_is_cold_times_scale_plus_shift"),
+    ),
+    mutant(
+        "_layers.py",
+        "return nn.Sequential(*layers[:-1])",
+        "return nn.Sequential(*layers)",
+        mwuf("test_cold_row_from_scratch"),
+    ),
+    mutant(
+        "mwuf.py",
+        "scaled if shift_bd is None else scaled + shift_bd",
+        "scaled if shift_bd is None else scaled + shift_bd + 1e-3",
+        mwuf("test_scale_one_and_shift_zero_give_the_cold_logits"),
+    ),
+    mutant(
+        "mwuf.py",
+        ".detach()\n        return warm(cold",
+        "\n        return warm(cold",
+        mwuf("test_each_loss_owns_its_parameters"),
+    ),
+    mutant(
+        "mwuf.py",
+        "            Step(cold_loss, cold_parameters, learning_rate, decay),\n"
+        '            Step(warm_loss, self.networks(), self.config["learning_rate"], decay),\n',
+        '            Step(warm_loss, self.networks(), self.config["learning_rate"], decay),\n'
+        "            Step(cold_loss, cold_parameters, learning_rate, decay),\n",
+        mwuf("test_algorithm_1_on_one_batch"),
+    ),
+    mutant(
+        "mwuf.py",
+        "def score(batch, vector_bd: Tensor) -> Tensor:\n",
+        "def score(batch, vector_bd: Tensor) -> Tensor:\n"
+        "            vector_bd = vector_bd + self.backbone.id_rows()[batch[self.id_field]]\n",
+        mwuf("test_old_items_learn_as_if_new"),
+    ),
+    mutant(
+        "mwuf.py",
+        'rows.mean(dim=0) if self.config["mwuf_mean"] == "table" else self.old_mean()',
+        "rows.mean(dim=0)",
+        mwuf("test_c_starts_at_the_mean_of_old_items"),
+    ),
+    mutant(
+        "mwuf.py",
+        'rows.mean(dim=0) if self.config["mwuf_mean"] == "table" else self.old_mean()',
+        "self.old_mean()",
+        mwuf("test_released_start_is_the_mean_of_the_table"),
+    ),
+    mutant(
+        "mwuf.py",
+        "parameter.uniform_(-0.01, 0.01)",
+        "parameter.uniform_(-0.1, 0.1)",
+        mwuf("test_released_networks_start_small"),
+    ),
+    mutant(
+        "mwuf.py",
+        "return sums_nd / counts_n.clamp(min=1.0)[:, None]",
+        "return sums_nd / (counts_n + 1.0)[:, None]",
+        mwuf("test_audience_against_lists"),
+    ),
+    mutant(
+        "mwuf.py",
+        '        if self.config["mwuf_warm"] == "recompute":\n',
+        "        if False:\n",
+        mwuf(
+            "test_audience_grows_with_each_warm_up_set",
+            "test_served_rows_follow_the_users_even_if_nothing_learns",
+        ),
+    ),
+    mutant(
+        "mwuf.py",
+        "index = index[columns[self.label_field][index] > 0]",
+        "index = index[columns[self.label_field][index] >= 0]",
+        mwuf("test_positive_users_only"),
+    ),
+    mutant(
+        "mwuf.py",
+        "item, user = user[fits], item[fits]",
+        "item, user = item[fits], user[fits]",
+        mwuf("test_released_lists_exchange_the_ids"),
+    ),
+    mutant(
+        "mwuf.py",
+        'self.shift_net = mlp([size, *hidden, size]) if "shift" in parts else None',
+        "self.shift_net = mlp([size, *hidden, size])",
+        mwuf("test_scale_alone_knows_no_users_and_shift_alone_no_side"),
+    ),
+    mutant(
+        "mwuf.py",
+        'if not parts or parts - {"scale", "shift"}:',
+        "if False:",
+        mwuf("test_other_parts_are_refused"),
+    ),
+    mutant(
+        "mwuf.py",
+        "after=self._serve,",
+        "after=None,",
+        mwuf("test_served_rows_follow_the_users_even_if_nothing_learns"),
+    ),
+    mutant(
+        "mwuf.py",
+        "cold_parameters.append(self.new_first_order)",
+        "pass",
+        mwuf("test_a_warm_phase_moves_new_items_cold_rows_and_the_networks"),
+    ),
+    mutant(
+        "mwuf.py",
+        '        if self.config["mwuf_warm"] == "init_only":\n',
+        "        if False:\n",
+        mwuf("test_released_warm_phases_only_fine_tune"),
+    ),
+    mutant(
+        "_base.py",
+        "self.epochs * len(self.batches) * self.repeats * len(self.steps)",
+        "self.epochs * len(self.batches) * self.repeats",
+        mwuf("test_steps_are_counted_per_loss"),
+    ),
+    # ------------------------------------------------------------------ CVAR
+    mutant(
+        "cvar.py",
+        "torch.exp(log_var / 2) - torch.exp(log_var_p / 2)",
+        "torch.exp(log_var / 2) - torch.exp(log_var_p)",
+        distance("test_against_the_matrix_formula", "test_is_a_distance"),
+    ),
+    mutant(
+        "cvar.py",
+        "torch.exp(log_var / 2) - torch.exp(log_var_p / 2)",
+        "torch.exp(log_var).sqrt() - torch.exp(log_var_p).sqrt()",
+        distance("test_gradient_is_finite_without_spread"),
+    ),
+    mutant(
+        "cvar.py",
+        "return mean + noise * torch.exp(log_var / 2) * torch.randn_like(mean)",
+        "return mean + noise * torch.exp(log_var) * torch.randn_like(mean)",
+        distance("test_sample_has_the_given_spread"),
+    ),
+    mutant(
+        "cvar.py",
+        "return mean + noise * torch.exp(log_var / 2) * torch.randn_like(mean)",
+        "return mean + torch.exp(log_var / 2) * torch.randn_like(mean)",
+        cvar("test_noise_is_the_only_chance"),
+    ),
+    mutant(
+        "cvar.py",
+        "apart[place].mean()",
+        "apart.mean()",
+        cvar("test_loss_row_by_row"),
+    ),
+    mutant(
+        "cvar.py",
+        "apart[place].mean()",
+        "apart[place].sum()",
+        cvar("test_a_doubled_batch_has_the_same_loss"),
+    ),
+    mutant(
+        "cvar.py",
+        "return self._served(ids, self.new_rows, self.backbone.id_rows()).detach()",
+        "return self._served(ids, self.new_rows, self.backbone.id_rows())",
+        cvar("test_no_gradient_into_any_id_row"),
+    ),
+    mutant(
+        "cvar.py",
+        "rows = self.decode(self.encode_side(self.new_ids)[0], self.new_ids)",
+        "rows = self.decode(self.encode_side(self.new_ids)[0], self.new_ids) + self.new_rows",
+        cvar("test_decoded_rows_do_not_depend_on_id_rows"),
+    ),
+    mutant(
+        "cvar.py",
+        "rows = self.decode(self.encode_side(self.new_ids)[0], self.new_ids)",
+        "rows = self.decode(sample(*self.encode_side(self.new_ids), 1.0), self.new_ids)",
+        cvar("test_cold_rows_from_scratch"),
+    ),
+    mutant(
+        "cvar.py",
+        "torch.cat([latent_bz, self.frequency()[ids][:, None]], dim=-1)",
+        "torch.cat([latent_bz, 0 * self.frequency()[ids][:, None]], dim=-1)",
+        cvar("test_frequency_enters_the_decoder"),
+    ),
+    mutant(
+        "_layers.py",
+        'F.embedding_bag(code_bl, table, mode="mean", padding_idx=0)',
+        'F.embedding_bag(code_bl, table, mode="mean")',
+        cvar("test_own_side_item_by_item[True-mean]"),
+    ),
+    mutant(
+        "_layers.py",
+        'F.embedding_bag(code_bl, table, mode="sum")',
+        'F.embedding_bag(code_bl, table, mode="sum", padding_idx=0)',
+        cvar("test_own_side_item_by_item[False-sum_with_pad]"),
+    ),
+    mutant(
+        "_layers.py",
+        "nn.init.zeros_(self.own_id.weight)",
+        "nn.init.normal_(self.own_id.weight)",
+        cvar("test_cold_rows_from_scratch", "test_own_tables_are_apart_from_the_backbones"),
+    ),
+    mutant(
+        "_layers.py",
+        "if id_dropout > 0.0 and self.training:",
+        "if id_dropout > 0.0:",
+        cvar("test_private_ids_are_hidden_per_row_while_learning_only"),
+    ),
+    mutant(
+        "_layers.py",
+        ">= id_dropout",
+        ">= 1.5 * id_dropout",
+        cvar("test_private_ids_are_hidden_per_row_while_learning_only"),
+    ),
+    mutant(
+        "cvar.py",
+        "        if self.own_side.width == 0:\n",
+        "        if False:\n",
+        cvar("test_nothing_to_decode_from_is_said"),
+    ),
+    mutant(
+        "cvar.py",
+        'repeats = self.config["cvar_iters"]',
+        "repeats = 1",
+        cvar("test_steps_are_epochs_times_batches_times_repeats"),
+    ),
+    mutant(
+        "cvar.py",
+        "self.row_batches(index), epochs, repeats, mode, after)",
+        "self.row_batches(index), epochs * repeats, 1, mode, after)",
+        cvar("test_each_batch_is_repeated_in_a_row"),
+    ),
+    mutant(
+        "cvar.py",
+        "parts = (self.own_side, self.posterior, self.prior, self.decoder)",
+        "parts = (self.own_side, self.prior, self.decoder)",
+        cvar("test_only_cvars_parameters_learn"),
+    ),
+    mutant(
+        "cvar.py",
+        'return [*fits, self._module_fit(index, "decode", epochs, self._serve)]',
+        'return [self._module_fit(index, "decode", epochs, self._serve), *fits]',
+        cvar("test_a_warm_phase_fine_tunes_then_learns_then_decodes_again"),
+    ),
+    mutant(
+        "cvar.py",
+        '        if self.config["cvar_warm"] == "init_only":\n',
+        "        if False:\n",
+        cvar("test_init_only_is_plain_fine_tuning"),
+    ),
+    mutant(
+        "cvar.py",
+        "        if not bool(self.cold_entered):\n",
+        "        if True:\n",
+        cvar("test_scalar_weights_are_a_new_items_until_it_has_its_own"),
+    ),
+]
+
+
+# ------------------------------------------------------------------------------- carrying it out
+class Recorder:
+    """A pytest plug-in: which tests ran, and which of them failed in their own body."""
+
+    def __init__(self) -> None:
+        self.ran: list[str] = []
+        self.failed: list[str] = []
+
+    def pytest_runtest_logreport(self, report) -> None:
+        if report.when == "call":
+            self.ran.append(report.nodeid)
+            if report.failed:
+                self.failed.append(report.nodeid)
+
+
+def run_here(folder: Path, nodes: Sequence[str]) -> dict[str, list[str]]:
+    """Run ``nodes`` in a fork of this process, on the package in ``folder``."""
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            os.close(reader)
+            quiet = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(quiet, 1)
+            os.dup2(quiet, 2)
+            os.chdir(folder)
+            sys.path.insert(0, str(folder))
+            import pytest
+
+            recorder = Recorder()
+            pytest.main(["-q", "-p", "no:cacheprovider", *nodes], plugins=[recorder])
+            answer = {"ran": recorder.ran, "failed": recorder.failed}
+        except BaseException:
+            answer = {"ran": [], "failed": [], "error": [traceback.format_exc()]}
+        with os.fdopen(writer, "w") as pipe:
+            json.dump(answer, pipe)
+        os._exit(0)
+    os.close(writer)
+    with os.fdopen(reader) as pipe:
+        answer = json.load(pipe)
+    os.waitpid(child, 0)
+    return answer
+
+
+def survivors(folder: Path, mutants: Sequence[Mutant] = MUTANTS) -> list[str]:
+    """What is wrong: defects whose text is not found, and tests that stayed green or never ran."""
+    nodes = sorted({node for mutant in mutants for node in mutant.nodes})
+    sound = run_here(folder, nodes)
+    wrong = [f"red without a defect: {node}" for node in sound["failed"]]
+    wrong += [f"not run: {node}" for node in nodes if not _matching(node, sound["ran"])]
+    for number, (path, old, new, expected) in enumerate(mutants):
+        text = (folder / path).read_text(encoding="utf-8")
+        if text.count(old) != 1:
+            wrong.append(f"mutant {number}: {text.count(old)} times in {path}: {old!r}")
+            continue
+        (folder / path).write_text(text.replace(old, new), encoding="utf-8")
+        try:
+            failed = run_here(folder, expected)["failed"]
+        finally:
+            (folder / path).write_text(text, encoding="utf-8")
+        green = [node for node in expected if not _matching(node, failed)]
+        wrong += [f"mutant {number} ({path}: {new!r}) left green: {node}" for node in green]
+        print(f"{number:4d} {path} {'LEFT GREEN' if green else 'red'}", flush=True)
+    return wrong
+
+
+def _matching(node: str, found: Sequence[str]) -> bool:
+    """Whether ``node``, or a parametrised form of it, is among ``found``."""
+    return any(name == node or name.startswith(f"{node}[") for name in found)
+
+
+def main(folder: Path) -> int:
+    """Run all defects in ``folder``, a copy of the repository, and print what survived."""
+    # Every fork starts with the big libraries loaded, and with nothing of this package.
+    sys.dont_write_bytecode = True
+    import numpy  # noqa: F401
+    import pandas  # noqa: F401
+    import pyarrow.csv  # noqa: F401
+    import scipy.sparse  # noqa: F401
+    import sklearn.metrics  # noqa: F401
+    import torch
+    import torch._dynamo
+
+    torch.set_num_threads(1)
+    wrong = survivors(folder.resolve())
+    print(json.dumps({"mutants": len(MUTANTS), "wrong": wrong}, indent=1))
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(Path(sys.argv[1])))
