@@ -2,6 +2,7 @@
 
 import json
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -288,8 +289,11 @@ class TestKey:
         assert key(str(tmp_path / "mine.py")) == key()
         (tmp_path / "Mine.yaml").write_text("my_own: 3  # no part of the backbone\n")
         assert key(str(tmp_path / "mine.py")) == key()
-        (tmp_path / "Mine.yaml").write_text("dropout_prob: 0.4  # of the backbone\n")
-        assert key(str(tmp_path / "mine.py")) != key()
+        keys = {key(str(tmp_path / "mine.py"))}
+        for rate in (0.4, 0.5):
+            (tmp_path / "Mine.yaml").write_text(f"dropout_prob: {rate}  # of the backbone\n")
+            keys.add(key(str(tmp_path / "mine.py")))
+        assert len(keys) == 3
 
     def test_a_plug_in_with_pretraining_of_its_own_shares_with_nobody(self, key, tmp_path):
         body = "    def pretrain_fits(self):\n        return []\n"
@@ -300,17 +304,17 @@ class TestKey:
         assert key(mine, my_own=4) != key(mine)
 
     def test_another_text_of_a_backbones_file_changes_the_key(self, key, tmp_path):
+        path = tmp_path / "mine.py"
         text = (
             "from recbole.model.context_aware_recommender.deepfm import DeepFM\n"
             "class Mine(DeepFM):\n    number = 1\n"
         )
         keys = []
-        for number, folder in (("1", "a"), ("1", "b"), ("2", "c")):
-            (tmp_path / folder).mkdir()
-            path = tmp_path / folder / "mine.py"
+        for number in (1, 1, 2):
             path.write_text(text.replace("number = 1", f"number = {number}"))
-            cls = module.make_config("Base", "ml-100k", str(path)).backbone_class
-            keys.append(module._source(cls))
+            for name in [name for name in sys.modules if name.startswith("recbole_cold_file_mine")]:
+                del sys.modules[name]  # as in a new process
+            keys.append(key(backbone=str(path)))
         assert keys[0] == keys[1] != keys[2]
 
 

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -191,7 +192,7 @@ class TestKilled:
 
     @pytest.mark.slow
     @pytest.mark.parametrize("cache", ["cold", "warm"])
-    def test_at_ten_random_moments(self, tiny_flags, tmp_path, numbers, cache):
+    def test_at_ten_random_moments(self, tiny_flags, tmp_path, numbers, newest, cache):
         """kill -9, resume, kill -9, ... over several methods and two seeds."""
         models = "--model=Base,DropoutNet,MetaE,MWUF,CVAR"
         long = ["--seeds=2", "--pretrain_epochs=20", "--warm_epochs=20", "--checkpoint_seconds=0.2"]
@@ -199,47 +200,45 @@ class TestKilled:
         flags += [models, *long, "--train_batch_size=32"]
         env = {**os.environ, "OMP_NUM_THREADS": "1"}
 
-        def run(*words):
-            quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE}
-            return subprocess.Popen(command(*words), env=env, text=True, **quiet)
+        def start(*words):
+            """A process that has begun to train; importing and loading is not what is tested."""
+            logs = {path: path.stat().st_size for path in tmp_path.glob("*/*/log.txt")}
+            quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+            process = subprocess.Popen(command(*words), env=env, **quiet)
+            while process.poll() is None:
+                now = {path: path.stat().st_size for path in tmp_path.glob("*/*/log.txt")}
+                if any(size > logs.get(path, 0) for path, size in now.items()):
+                    break
+                time.sleep(0.02)
+            return process
 
-        began = time.monotonic()
         kept = [f"--cache_dir={tmp_path / 'kept'}", f"--saved_dir={tmp_path / 'unbroken'}"]
-        whole = run(*flags, *kept)
-        assert whole.wait() == 0, whole.stderr.read()
-        whole.stderr.close()
+        whole = start(*flags, *kept)
+        began = time.monotonic()
+        assert whole.wait() == 0
         span = time.monotonic() - began
         wanted = numbers(report.load(next((tmp_path / "unbroken").iterdir())))
         caches = tmp_path / ("kept" if cache == "warm" else "fresh")
         draw = random.Random(2020 if cache == "warm" else 2021)
-        words = [*flags, f"--cache_dir={caches}", f"--saved_dir={tmp_path / 'saved'}"]
-        moments = []
-        while len(moments) < 10:
-            process = run(*words)
-            log = tmp_path / "saved"
-            while process.poll() is None and not list(log.glob("*/log.txt")):
-                time.sleep(0.05)  # importing and loading is not what is tested
-            ready = 4.0 if moments else 0.0
-            moment = ready + draw.uniform(0.1, span / 8)
-            try:
-                assert process.wait(moment) == 0, process.stderr.read()
-                done = True
-            except subprocess.TimeoutExpired:
+        anew = [*flags, f"--cache_dir={caches}", f"--saved_dir={tmp_path / 'saved'}"]
+        words, kills, ends = anew, 0, 0
+        while kills < 10 or words is not anew:
+            process = start(*words)
+            if kills < 10:
+                with suppress(subprocess.TimeoutExpired):
+                    process.wait(draw.uniform(0.0, span / 8))
                 process.kill()
-                process.wait()
-                done = False
-            process.stderr.close()
-            moments.append(moment)
-            (folder,) = log.iterdir()
-            words = [f"--resume={folder}"]
-            if done:
-                break
-        last = run(*words)
-        assert last.wait() == 0, last.stderr.read()
-        last.stderr.close()
-        assert len(moments) >= 5, f"too fast to be killed often: {moments}"
-        assert numbers(report.load(folder)) == wanted
-        assert not list(folder.glob("*/state"))
+            code = process.wait()
+            folder = newest()
+            if code == -signal.SIGKILL:
+                kills += 1
+                words = [f"--resume={folder}"]
+                continue
+            assert code == 0
+            assert numbers(report.load(folder)) == wanted
+            assert not list(folder.glob("*/state"))
+            words, ends = anew, ends + 1
+        assert ends
 
 
 # ------------------------------------------------------------------------- damaged files
