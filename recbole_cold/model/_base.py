@@ -17,6 +17,7 @@ from torch.nn import functional as F
 
 from recbole_cold.errors import UserError
 from recbole_cold.model._backbone import build_backbone
+from recbole_cold.model._shortcuts import lookup
 from recbole_cold.registry import nearest
 from recbole_cold.rows import Batch, Rows
 from recbole_cold.seeding import seed_layers
@@ -304,8 +305,8 @@ class ColdStartRecommender(AbstractRecommender):
 
     def _served(self, ids: Tensor, new_rows: Tensor, table: Tensor) -> Tensor:
         slot = self.slot[ids]
-        new = F.embedding(slot.clamp(min=0), new_rows)
-        return torch.where((slot >= 0)[:, None], new, F.embedding(ids, table))
+        new = lookup(new_rows, slot.clamp(min=0))
+        return torch.where((slot >= 0)[:, None], new, lookup(table, ids))
 
     def logits(self, interaction: Batch) -> Tensor:
         """Logits [b] with the served embeddings."""

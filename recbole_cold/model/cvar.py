@@ -10,11 +10,11 @@ from typing import ClassVar
 import torch
 from recbole.utils import FeatureType
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from recbole_cold.errors import UserError
 from recbole_cold.model._base import ColdStartRecommender, Fit, Step
 from recbole_cold.model._layers import OwnSide
+from recbole_cold.model._shortcuts import lookup
 
 
 def wasserstein(mean: Tensor, log_var: Tensor, mean_p: Tensor, log_var_p: Tensor) -> Tensor:
@@ -114,8 +114,8 @@ class CVAR(ColdStartRecommender):
         apart = (rebuilt - rows).square().sum(dim=-1)
         apart = self.config["cvar_reconstruction"] * apart
         apart = apart + self.config["cvar_beta"] * wasserstein(mean, log_var, mean_p, log_var_p)
-        logits = self.decoded_logits(interaction, F.embedding(place, decoded))
-        return self.loss(logits, interaction) + apart[place].mean()
+        logits = self.decoded_logits(interaction, lookup(decoded, place))
+        return self.loss(logits, interaction) + apart.index_select(0, place).mean()
 
     def decoded_logits(self, interaction, vector_bd: Tensor) -> Tensor:
         """Logits [b]: cold scalar weights while old items play new ones, own ones afterwards."""

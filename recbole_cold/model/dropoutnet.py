@@ -10,9 +10,9 @@ from typing import ClassVar
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from recbole_cold.model._base import ColdStartRecommender, Fit
+from recbole_cold.model._shortcuts import lookup
 
 
 def drop(vector_bd: Tensor, substitute_d: Tensor, dropped_b: Tensor) -> Tensor:
@@ -60,12 +60,12 @@ class DropoutNet(ColdStartRecommender):
         ids = interaction[self.id_field]
         dropped_b = self.dropped_rows(len(ids))
         vector_bd = drop(
-            F.embedding(ids, self.backbone.id_rows()), self.substitute().detach(), dropped_b
+            lookup(self.backbone.id_rows(), ids), self.substitute().detach(), dropped_b
         )
         weights = self.backbone.first_order_rows()
         first_b1 = None
         if weights is not None:
-            first_b1 = drop(weights[ids], self.cold_first_order(), dropped_b)
+            first_b1 = drop(lookup(weights, ids), self.cold_first_order(), dropped_b)
         with self.backbone.item_slot(vector_bd, first_b1):
             return self.backbone.calculate_loss(interaction)
 

@@ -9,11 +9,11 @@ from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from recbole_cold.errors import UserError
 from recbole_cold.model._base import ColdStartRecommender, Fit, Step
 from recbole_cold.model._layers import mlp
+from recbole_cold.model._shortcuts import lookup
 
 
 def warm(cold_bd: Tensor, scale_bd: Tensor | None, shift_bd: Tensor | None) -> Tensor:
@@ -111,7 +111,7 @@ class MWUF(ColdStartRecommender):
 
     def warm_vectors(self, ids: Tensor, side_ns: Tensor | None) -> Tensor:
         """w_i of the items ``ids``; the warm loss must not move the cold embedding: [b, d]."""
-        cold = F.embedding(ids, self.cold_id).detach()
+        cold = lookup(self.cold_id, ids).detach()
         return warm(cold, *self.meta_factors(ids, side_ns))
 
     def _steps(self, learning_rate: float, first_order: bool) -> list[Step]:
@@ -127,12 +127,12 @@ class MWUF(ColdStartRecommender):
             return self.loss(logits, batch)
 
         def cold_loss(batch) -> Tensor:
-            return score(batch, F.embedding(batch[self.id_field], self.cold_id))
+            return score(batch, lookup(self.cold_id, batch[self.id_field]))
 
         def warm_loss(batch) -> Tensor:
             # Networks run once per item of the batch, not once per row.
             unique, place = batch.unique(self.id_field)
-            return score(batch, F.embedding(place, self.warm_vectors(unique, side_ns)))
+            return score(batch, lookup(self.warm_vectors(unique, side_ns), place))
 
         decay = self.config["weight_decay"]
         cold_parameters: list[nn.Parameter] = [self.cold_id]
