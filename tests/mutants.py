@@ -556,8 +556,8 @@ MUTANTS = [
     ),
     mutant(
         "dropoutnet.py",
-        "first_b1 = drop(weights[ids], self.cold_first_order(), dropped_b)",
-        "first_b1 = weights[ids]",
+        "self.cold_first_order(), dropped_b)",
+        "self.cold_first_order(), dropped_b & False)",
         drop(
             "test_rate_one_learns_nothing_about_the_id",
             "test_a_cold_item_scores_as_a_dropped_row[DeepFM]",
@@ -877,14 +877,14 @@ MUTANTS = [
     ),
     mutant(
         "cvar.py",
-        "apart[place].mean()",
-        "apart.mean()",
+        "        return self.loss(logits, interaction) + apart",
+        "        return self.loss(logits, interaction) + apart.mean()\n        return apart",
         cvar("test_loss_row_by_row"),
     ),
     mutant(
         "cvar.py",
-        "apart[place].mean()",
-        "apart[place].sum()",
+        "        return self.loss(logits, interaction) + apart",
+        "        return self.loss(logits, interaction) + apart[place].sum()\n        return apart",
         cvar("test_a_doubled_batch_has_the_same_loss"),
     ),
     mutant(
