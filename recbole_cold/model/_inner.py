@@ -1,6 +1,7 @@
 """Differentiable adaptation of vectors: the inner loop of meta-learning."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -34,3 +35,27 @@ def inner_step(
     if not second_order:
         gradient_td = gradient_td.detach()
     return vector_td - learning_rate * gradient_td, loss_t
+
+
+def loss_in_chunks(
+    loss: Callable[[Tensor, Any], Tensor], vector_td: Tensor, chunks: Sequence[Any], size: int
+) -> Tensor:
+    """The sum of ``loss(vectors, chunk)`` over chunks of tasks, and its gradient to the vectors.
+
+    Each chunk is differentiated and forgotten before the next one: memory, and with it the time in
+    which the system hands out fresh memory, does not grow with the number of tasks. Gradients
+    reach nothing but ``vector_td``, and only once.
+
+    Args:
+        loss: vectors [at most size, d] and their chunk to a number.
+        vector_td: of all tasks; part of a graph.
+        chunks: what goes with each ``size`` vectors.
+        size: tasks of a chunk.
+    """
+    total, gradients = vector_td.new_zeros(()), []
+    for part_td, chunk in zip(vector_td.detach().split(size), chunks, strict=True):
+        value = loss(part_td.requires_grad_(), chunk)
+        gradients.append(torch.autograd.grad(value, part_td)[0])
+        total += value.detach()
+    # Zero, with the gradient that was computed already.
+    return total + (torch.cat(gradients) * (vector_td - vector_td.detach())).sum()

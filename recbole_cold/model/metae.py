@@ -16,18 +16,25 @@ from torch.nn import functional as F
 from recbole_cold.episodes import Blocks, Episode, EpisodeBatches, masked_mean, time_blocks
 from recbole_cold.errors import UserError
 from recbole_cold.model._base import ColdStartRecommender, Fit, Step
-from recbole_cold.model._inner import inner_step
+from recbole_cold.model._inner import inner_step, loss_in_chunks
 from recbole_cold.model._layers import mlp
 
 logger = logging.getLogger(__name__)
 
 # Every block is support once and query once.
 PAIRS = ((0, 1), (1, 2), (2, 3), (3, 0))
+# Support rows taken at once: their intermediates stay near a processor's cache.
+_CHUNK_ROWS = 5120
 
 
 def meta_loss(cold_t: Tensor, warm_t: Tensor, alpha: float) -> Tensor:
-    """``alpha * l_a + (1 - alpha) * l_b`` of each task (eq. 8 and 12): [t]."""
+    """``alpha * l_a + (1 - alpha) * l_b`` of each task: [t]."""
     return alpha * cold_t + (1.0 - alpha) * warm_t
+
+
+def _tasks(episode: Episode) -> Tensor:
+    """Which tasks have rows to learn from and rows to be tested on: bool [t]."""
+    return episode.support_mask_tk.any(dim=1) & episode.query_mask_tk.any(dim=1)
 
 
 class TanhDense(nn.Module):
@@ -95,13 +102,25 @@ class MetaE(ColdStartRecommender):
         if not self.per_item:
             # Released code differentiates one mean over the whole batch.
             rate = rate / len(vector_td)
+        size = max(1, _CHUNK_ROWS // episode.support_mask_tk.shape[1])
+        if len(vector_td) <= size:
+            return self._mean_loss(vector_td, episode, rate)
+        real = _tasks(episode).sum().clamp(min=1)
+
+        def share(part_td: Tensor, part: Episode) -> Tensor:
+            return self._mean_loss(part_td, part, rate) * _tasks(part).sum() / real
+
+        return loss_in_chunks(share, vector_td, episode.split(size), size)
+
+    def _mean_loss(self, vector_td: Tensor, episode: Episode, rate: float) -> Tensor:
+        """The mean over an episode's tasks that have support and query rows."""
 
         def support_loss(vector: Tensor) -> Tensor:
             return self.task_losses(vector, episode.support, episode.support_mask_tk)
 
         stepped, cold_t = inner_step(support_loss, vector_td, rate)
         warm_t = self.task_losses(stepped, episode.query, episode.query_mask_tk)
-        real_t = episode.support_mask_tk.any(dim=1) & episode.query_mask_tk.any(dim=1)
+        real_t = _tasks(episode)
         loss_t = meta_loss(cold_t, warm_t, self.config["metae_alpha"]) * real_t
         return loss_t.sum() / real_t.sum().clamp(min=1)
 

@@ -2,7 +2,7 @@
 
 import torch
 
-from recbole_cold.model._inner import inner_step
+from recbole_cold.model._inner import inner_step, loss_in_chunks
 
 
 def quadratic(target):
@@ -67,3 +67,17 @@ def test_the_step_is_differentiated_through(rng64):
     stepped = inner_step(wavy, start.clone().requires_grad_(), 0.2)[0].detach().requires_grad_()
     (outer,) = torch.autograd.grad(wavy(stepped).sum(), stepped)
     assert torch.allclose(first, outer)  # what is left is the gradient after the step
+
+
+def test_a_loss_in_chunks_has_the_value_and_gradient_of_the_whole(rng64):
+    start, weight = rng64(7, 3).requires_grad_(), rng64(7)
+
+    def loss(vector, weight):
+        return (wavy(vector) * weight).sum()
+
+    for size in (1, 3, 7):
+        whole = loss(2 * start, weight)
+        chunked = loss_in_chunks(loss, 2 * start, weight.split(size), size)
+        assert abs(chunked - whole) < 1e-13
+        expected, found = torch.autograd.grad(whole, start), torch.autograd.grad(chunked, start)
+        assert (expected[0] - found[0]).abs().max() < 1e-13

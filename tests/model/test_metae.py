@@ -331,3 +331,22 @@ class TestMetaE:
         ]
         assert found == expected
         assert out.mask_tjk.all() and out.mask_tjk.shape == (5, 4, 1)
+
+
+@pytest.mark.parametrize("inner", ["per_item", "per_row_batchmean"])
+@pytest.mark.parametrize("chunk_rows", [1, 10, 24])
+def test_a_step_over_many_tasks_in_chunks_is_the_whole_step(build, monkeypatch, inner, chunk_rows):
+    """Loss and gradient; chunks of one task, of two with one left over, of tasks without rows."""
+    method = built(build, "DeepFM", metae_inner_rate=0.3, metae_alpha=0.4, metae_inner=inner)
+    episode = episode_of(method, tasks=7, size=5, epoch=1)
+    query = episode.query_mask_tk.clone()
+    query[2] = 0
+    episode = exchanged(episode, query_mask_tk=query)
+    whole, expected = loss_of(method, episode), generator_gradient(method, episode)
+    monkeypatch.setattr("recbole_cold.model.metae._CHUNK_ROWS", chunk_rows)
+    split = []
+    original = Episode.split
+    monkeypatch.setattr(Episode, "split", lambda e, n: split.append(n) or original(e, n))
+    assert abs(loss_of(method, episode) - whole) < 1e-13
+    assert (generator_gradient(method, episode) - expected).abs().max() < 1e-13
+    assert split == [max(1, chunk_rows // 5)] * 2
