@@ -112,6 +112,18 @@ MUTANTS = [
         "retain_graph=second_order",
         inner("test_the_step_is_differentiated_through"),
     ),
+    mutant(
+        "_inner.py",
+        "gradients.append(torch.autograd.grad(value, part_td)[0])",
+        "gradients.append(0.5 * torch.autograd.grad(value, part_td)[0])",
+        inner("test_a_loss_in_chunks_has_the_value_and_gradient_of_the_whole"),
+    ),
+    mutant(
+        "metae.py",
+        "(_tasks(part).sum() / real)",
+        "(len(part_td) / len(vector_td))",
+        (f"{METAE}::test_a_step_over_many_tasks_in_chunks_is_the_whole_step",),
+    ),
     # ------------------------------------------------------------------ episodes
     mutant(
         "episodes.py",
