@@ -120,8 +120,8 @@ MUTANTS = [
     ),
     mutant(
         "metae.py",
-        "(_tasks(part).sum() / real)",
-        "(len(part_td) / len(vector_td))",
+        "_tasks(part).sum() / real",
+        "len(part_td) / len(vector_td)",
         (f"{METAE}::test_a_step_over_many_tasks_in_chunks_is_the_whole_step",),
     ),
     # ------------------------------------------------------------------ episodes
