@@ -18,15 +18,22 @@ import pytest
 from recbole_cold import report, store, trainer
 from recbole_cold.cli import main
 from recbole_cold.experiment import only_one, read_request
+from recbole_cold.store import write_bytes
 
 ROOT = Path(__file__).resolve().parents[1]
-MODELS = "--model=Base,DropoutNet,CVAR"
+MODELS = "--model=Base,DropoutNet,CVAR[cvar_iters=2]"
 
 
 @pytest.fixture(autouse=True)
 def fresh_cache(monkeypatch, tmp_path):
     """No backbone is there already: a run can be stopped while it pre-trains."""
     monkeypatch.setenv("RECBOLE_COLD_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.fixture(autouse=True)
+def no_pictures(monkeypatch):
+    """Curves take longer to draw than these runs take; test_report.py draws them."""
+    monkeypatch.setattr(report, "plot_curves", lambda document, path: write_bytes(path, b"curves"))
 
 
 @pytest.fixture
