@@ -197,8 +197,12 @@ class TestShareBudget:
         assert share_budget(30, [fit(4), fit(2)]) == [20, 10]
 
     def test_what_is_left_goes_to_the_largest(self):
-        assert share_budget(10, [fit(1), fit(1, epochs=2, repeats=10)]) == [0, 10]
+        assert share_budget(10, [fit(1), fit(1, epochs=2, repeats=10)]) == [1, 9]
         assert share_budget(31, [fit(4), fit(2)]) == [21, 10]
+
+    def test_no_fit_goes_without_while_there_is_room(self):
+        assert share_budget(3, [fit(1), fit(100), fit(1, steps=1)]) == [1, 1, 1]
+        assert share_budget(2, [fit(1), fit(100), fit(1, steps=1)])[1] == 2
 
     def test_only_whole_batches_of_steps(self):
         assert share_budget(11, [fit(3, steps=2)]) == [10]
