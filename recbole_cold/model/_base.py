@@ -150,7 +150,7 @@ class ColdStartRecommender(AbstractRecommender):
         index = torch.arange(dataset.n_rows, device=self.device) if full else self.train_index
         counts = self._count(index)
         # Without the leak the scale starts at an item that nobody saw yet: the rarest old item has
-        # more rows than a new one ever gets, so from there on every new item would be at 0 for good.
+        # more rows than a new one ever gets, so that every new item would stay at 0 for good.
         low = counts[counts > 0].min() if full else torch.zeros_like(counts[0])
         self.register_buffer("counts", counts)
         self.register_buffer("count_range", torch.stack([low, counts.max()]))
