@@ -72,65 +72,6 @@ def embedding_weights(module: nn.Module) -> dict[nn.Parameter, nn.Embedding]:
     return {child.weight: child for child in module.modules() if isinstance(child, nn.Embedding)}
 
 
-class Adam:
-    """``torch.optim.Adam(..., fused=True)`` with its numbers, bit for bit.
-
-    The first optimizer of ``torch.optim`` imports torch's compiler: over a second of CPU time and
-    80 MB in every process, for nothing here.
-    """
-
-    def __init__(self, parameters: Sequence[nn.Parameter], lr: float, weight_decay: float) -> None:
-        self.parameters, self.lr, self.weight_decay = list(parameters), lr, weight_decay
-        self.state: dict[int, dict[str, Tensor]] = {}
-
-    @torch.no_grad()
-    def step(self) -> None:
-        moved = [n for n, parameter in enumerate(self.parameters) if parameter.grad is not None]
-        for n in moved:
-            if n not in self.state:
-                self.state[n] = self._start(self.parameters[n])
-        for dtype in {self.parameters[n].dtype for n in moved}:  # one call each
-            self._update([n for n in moved if self.parameters[n].dtype == dtype])
-
-    @staticmethod
-    def _start(parameter: nn.Parameter) -> dict[str, Tensor]:
-        return {
-            "step": torch.zeros((), dtype=torch.float32, device=parameter.device),
-            "exp_avg": torch.zeros_like(parameter, memory_format=torch.preserve_format),
-            "exp_avg_sq": torch.zeros_like(parameter, memory_format=torch.preserve_format),
-        }
-
-    def _update(self, numbers: Sequence[int]) -> None:
-        states = [self.state[n] for n in numbers]
-        steps = [state["step"] for state in states]
-        torch._foreach_add_(steps, 1)
-        torch._fused_adam_(
-            [self.parameters[n] for n in numbers],
-            [self.parameters[n].grad for n in numbers],
-            [state["exp_avg"] for state in states],
-            [state["exp_avg_sq"] for state in states],
-            [],
-            steps,
-            lr=self.lr,
-            beta1=0.9,
-            beta2=0.999,
-            weight_decay=self.weight_decay,
-            eps=1e-8,
-            amsgrad=False,
-            maximize=False,
-        )
-
-    def state_dict(self) -> dict[str, Any]:
-        return {"state": self.state}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue from copies of what ``state_dict`` gave."""
-        self.state = {
-            int(n): {key: value.clone() for key, value in part.items()}
-            for n, part in state["state"].items()
-        }
-
-
 class Optimizers:
     """Adam for one step's parameters; big embedding tables get the lazy form.
 
@@ -153,9 +94,13 @@ class Optimizers:
         marks = {id(p) for p in lazy}
         dense = [p for p in step.parameters if id(p) not in marks]
         self.parameters, self.lazy = [*dense, *lazy], lazy
-        self.parts: list[Adam | torch.optim.SparseAdam] = []
+        self.parts: list[torch.optim.Optimizer] = []
         if dense:
-            self.parts.append(Adam(dense, step.learning_rate, step.weight_decay))
+            self.parts.append(
+                torch.optim.Adam(
+                    dense, lr=step.learning_rate, weight_decay=step.weight_decay, fused=True
+                )
+            )
         if lazy:
             self.parts.append(torch.optim.SparseAdam(lazy, lr=step.learning_rate))
         self.name = "dense Adam" + (f", lazy on {len(lazy)} tables" if lazy else "")
