@@ -16,14 +16,11 @@ def cpu_so_far() -> float:
     return used.ru_utime + used.ru_stime
 
 
-def peak_mb() -> float:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-
-
 def main(asked: dict) -> dict:
     """Load cached data, pre-train, learn, three warm phases, four evaluations; the figures."""
     from recbole_cold.experiment import Experiment, Request, new_folder
     from recbole_cold.model import cvar, dropoutnet, metae, mwuf  # noqa: F401
+    from recbole_cold.trainer import peak_memory_mb
 
     imported = cpu_so_far()
     with tempfile.TemporaryDirectory() as saved:
@@ -31,11 +28,12 @@ def main(asked: dict) -> dict:
         request = Request(asked["model"], asked["dataset"], "DeepFM", (), overrides)
         experiment = Experiment(request)
         experiment.prepare()
-        peaks = [peak_mb()]  # every stage starts the system's peak anew
+        # Every stage starts the peak anew. Not ru_maxrss: it begins at the size of the parent.
+        peaks = [peak_memory_mb()]
         experiment.open_folder(new_folder)
         [run] = experiment.run()["runs"]
     [seed] = run["seeds"]
-    peaks += [peak_mb(), *(stage["peak_memory_mb"] for stage in seed["stages"])]
+    peaks += [peak_memory_mb(), *(stage["peak_memory_mb"] for stage in seed["stages"])]
     return {
         "cpu_seconds": cpu_so_far(),
         "cpu_seconds_of_imports": imported,
