@@ -71,5 +71,6 @@ def measure(options: Options) -> Table:
         rows,
         [],
         {},
-        [f"The plain backbone has {backbone:,} parameters; rows of new items are not counted."],
+        [f"The plain backbone has {backbone:,} parameters; rows of new items are not counted."]
+        + ([] if options.full else ["MetaE's steps do not shrink with the epoch: use --full."]),
     )
