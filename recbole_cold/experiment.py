@@ -35,7 +35,7 @@ from recbole_cold.phases import protocol, run_phases
 from recbole_cold.rows import Rows
 from recbole_cold.split import Split, common_phases, frequency_split, pseudo_new, split_from_parts
 from recbole_cold.store import write_bytes
-from recbole_cold.trainer import BackboneCache, Trainer
+from recbole_cold.trainer import BackboneCache, Trainer, Watch
 
 logger = logging.getLogger(__name__)
 
@@ -260,8 +260,43 @@ def _data_key(config: ColdConfig) -> str:
     if "data_key" not in vars(config):
         names = {*config.parameters["Dataset"], *_DATA_KEYS}
         values = {name: config[name] for name in sorted(names)}
-        vars(config)["data_key"] = json.dumps(values, default=str)
+        folder = Path(config["data_path"])
+        files = [
+            (str(path), path.stat().st_size, path.stat().st_mtime_ns)
+            for path in sorted(folder.glob(f"{config.dataset}.*"))
+        ]
+        parts = [config.dataset, str(config["device"]), files, values]
+        vars(config)["data_key"] = json.dumps(parts, default=str)
     return vars(config)["data_key"]
+
+
+class DataStore:
+    """Data sets and their splits, made once for all configurations that agree on them.
+
+    Args:
+        most: data sets that are kept; the one that was made first goes first.
+    """
+
+    def __init__(self, most: int = 4) -> None:
+        self.most = most
+        self._data: dict[str, ColdStartDataset] = {}
+        self._splits: dict[str, dict[int, Split]] = {}
+
+    def data(self, config: ColdConfig) -> ColdStartDataset:
+        """The data set of a configuration, carrying the split of its seed."""
+        key = _data_key(config)
+        if key not in self._data:
+            while len(self._data) >= self.most:
+                oldest = next(iter(self._data))
+                del self._data[oldest], self._splits[oldest]
+            self._data[key], self._splits[key] = load_data(config), {}
+        dataset, splits = self._data[key], self._splits[key]
+        # What loading adds to the configuration, for those that found the data loaded.
+        config["numerical_features"] = dataset.config["numerical_features"]
+        if config["seed"] not in splits:
+            splits[config["seed"]] = make_split(dataset, config)
+        dataset.split = splits[config["seed"]]
+        return dataset
 
 
 # ------------------------------------------------------------------------------- cache keys
@@ -354,23 +389,34 @@ class Experiment:
         request: what to run.
         folder: the run's folder, which exists.
         stop: asked between batches; true saves the state and raises ``Interrupted``.
+        entries: the rows to run, where they are not the request's own.
+        store: where data sets are kept that other experiments of this process use, too.
+        watch: told of steps and epochs.
 
     Raises:
         UserError: anything in the request that cannot be; nothing is written then.
     """
 
     def __init__(
-        self, request: Request, folder: Path | None = None, stop: Callable[[], bool] = lambda: False
+        self,
+        request: Request,
+        folder: Path | None = None,
+        stop: Callable[[], bool] = lambda: False,
+        *,
+        entries: Sequence[Entry] | None = None,
+        store: DataStore | None = None,
+        watch: Watch | None = None,
     ) -> None:
         self.request, self.folder, self.stop = request, folder, stop
-        self.entries = request.entries()
+        self.entries = request.entries() if entries is None else list(entries)
+        # Seeds and rows of one request may differ in their data: all of it is kept.
+        self.store = DataStore(most=1000) if store is None else store
+        self.watch = watch or Watch()
         for entry in self.entries:
             _refuse_run_wide(entry)
         self.configs = {entry.label: self.config(entry) for entry in self.entries}
         if self.first()["num_threads"]:
             torch.set_num_threads(self.first()["num_threads"])
-        self._data: dict[str, ColdStartDataset] = {}
-        self._splits: dict[str, Split] = {}
         self.document: dict[str, Any] = {}
 
     def config(self, entry: Entry, seed: int | None = None) -> ColdConfig:
@@ -393,17 +439,7 @@ class Experiment:
     # ---------------------------------------------------------------- shared values
     def data(self, config: ColdConfig) -> ColdStartDataset:
         """The data set of a configuration, loaded once for all entries that agree on it."""
-        key = _data_key(config)
-        if key not in self._data:
-            self._data[key] = load_data(config)
-        dataset = self._data[key]
-        # What loading adds to the configuration, for entries that found the data loaded.
-        config["numerical_features"] = dataset.config["numerical_features"]
-        split_key = json.dumps([key, config["seed"]])
-        if split_key not in self._splits:
-            self._splits[split_key] = make_split(dataset, config)
-        dataset.split = self._splits[split_key]
-        return dataset
+        return self.store.data(config)
 
     def first(self) -> ColdConfig:
         return next(iter(self.configs.values()))
@@ -420,7 +456,7 @@ class Experiment:
             UserError: every run diverged, or something concerns them all.
         """
         self.prepare()
-        notes = [note for dataset in self._data.values() for note in dataset.notes]
+        notes = [note for config in self.configs.values() for note in self.data(config).notes]
         for note in dict.fromkeys(notes):
             logger.info("%s", note)
         self.document["failures"] = []
@@ -570,11 +606,19 @@ class Experiment:
         method = config.method_class(config, dataset)
         if run is None:
             run = self._new_run(entry, config, method)
-        trainer = Trainer(method, seed, self._state_path(entry, seed), self._cache(entry, split),
-                          self.stop)  # fmt: skip
+        phases = phases_of(split, config)
+        trainer = Trainer(
+            method,
+            seed,
+            self._state_path(entry, seed),
+            self._cache(entry, split),
+            self.stop,
+            self.watch,
+            probe=split[phases[0].score_on] if self.watch.wants_epochs else None,
+        )
         if trainer.resume():
             logger.info("%s, seed %d: continued from its resume point", entry.label, seed)
-        results = run_phases(trainer, split, trainer.evaluate, phases_of(split, config))
+        results = run_phases(trainer, split, trainer.evaluate, phases)
         run["seeds"].append({"seed": seed, "phases": results, "stages": trainer.journal["stages"]})
         self._write()
         self._clear_state(entry, seed)
