@@ -56,7 +56,7 @@ def paired_test(doc: Document, label: str, against: str, phase: str, metric: str
 
 
 def t_test(ours: Sequence[float], theirs: Sequence[float]) -> PairedTest:
-    """Paired t-test of two equally long samples, which :func:`paired_test` takes from a document."""
+    """Paired t-test of two equally long samples, as :func:`paired_test` takes them."""
     if not ours:
         return PairedTest(math.nan, math.nan, math.nan, 0)
     differences = [x - y for x, y in zip(ours, theirs, strict=True)]
