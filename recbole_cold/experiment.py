@@ -121,6 +121,8 @@ MAY_CHANGE = {
 _CODE_OF_PRETRAINING = (
     "trainer.py rows.py seeding.py model/_base.py model/_backbone.py model/_shortcuts.py"
 )
+# What else the numbers of a result follow from.
+_CODE_OF_SCORES = "evaluator.py phases.py split.py episodes.py model/_*.py dataset/*.py"
 
 
 @dataclass(frozen=True)
@@ -146,36 +148,43 @@ def _short(value: Any) -> str:
     return json.dumps(value, default=str).replace('"', "").replace(" ", "")
 
 
-def parse_entries(text: str | Sequence[str]) -> list[Entry]:
+def parse_entries(text: str | Sequence[str], flag: str = "--model") -> list[Entry]:
     """``A,B[key=value;key=value]`` as entries; brackets hold what only that row changes.
+
+    Args:
+        flag: what sentences call the text.
 
     Raises:
         UserError: an empty name, a bracket that is not closed, a part without ``=``, a row twice.
     """
-    whole = text if isinstance(text, str) else ",".join(text)
-    parts = [part.strip() for part in _split_outside(whole, ",")]
     entries = []
-    for part in parts:
+    for part in entry_texts(text):
         match = re.fullmatch(r"([^\[\]]+?)(?:\[(.*)\])?", part, re.DOTALL)
         if match is None:
             raise UserError(
-                f"--model has '{part}', which is not a name or name[key=value;key=value]"
+                f"{flag} has '{part}', which is not a name or name[key=value;key=value]"
             )
         variant = {}
         for pair in filter(None, _split_outside(match[2] or "", ";")):
             key, equals, value = pair.partition("=")
             if not equals:
-                raise UserError(f"'{pair}' in --model entry '{part}' is not key=value")
+                raise UserError(f"'{pair}' in {flag} entry '{part}' is not key=value")
             variant[key.strip()] = parse_value(key.strip(), value.strip())
         entries.append(Entry(match[1].strip(), variant))
     labels = [entry.label for entry in entries]
     twice = {label for label in labels if labels.count(label) > 1}
     if twice:
-        raise UserError(f"--model names {', '.join(sorted(twice))} more than once; name each once")
+        raise UserError(f"{flag} names {', '.join(sorted(twice))} more than once; name each once")
     return entries
 
 
-def _refuse_run_wide(entry: Entry) -> None:
+def entry_texts(text: str | Sequence[str]) -> list[str]:
+    """The entries of a list as they were written, brackets included."""
+    whole = text if isinstance(text, str) else ",".join(text)
+    return [part.strip() for part in _split_outside(whole, ",")]
+
+
+def refuse_run_wide(entry: Entry) -> None:
     for key in entry.variant:
         if key in RUN_WIDE:
             raise UserError(
@@ -300,6 +309,22 @@ class DataStore:
 
 
 # ------------------------------------------------------------------------------- cache keys
+def code_of(config: ColdConfig) -> str:
+    """A hash over the code that makes a result: ours, the method's and the backbone's."""
+    parts = [_code_version(), _code_of_scores()]
+    parts += [_source(config.method_class), _source(config.backbone_class)]
+    return hashlib.sha256("".join(parts).encode()).hexdigest()[:32]
+
+
+@cache
+def _code_of_scores() -> str:
+    folder, digest = Path(__file__).parent, hashlib.sha256()
+    for pattern in _CODE_OF_SCORES.split():
+        for path in sorted(folder.glob(pattern)):
+            digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
 @cache
 def _code_version() -> str:
     folder, digest = Path(__file__).parent, hashlib.sha256()
@@ -413,7 +438,7 @@ class Experiment:
         self.store = DataStore(most=1000) if store is None else store
         self.watch = watch or Watch()
         for entry in self.entries:
-            _refuse_run_wide(entry)
+            refuse_run_wide(entry)
         self.configs = {entry.label: self.config(entry) for entry in self.entries}
         if self.first()["num_threads"]:
             torch.set_num_threads(self.first()["num_threads"])
@@ -646,6 +671,7 @@ class Experiment:
             "variant": dict(entry.variant),
             "matched_steps": entry.matched_steps,
             "config": config.as_dict(),
+            "code": code_of(config),
             "parameters": {"backbone": backbone, "method": everything - backbone - served},
             "seeds": [],
         }
@@ -656,22 +682,9 @@ class Experiment:
 
     def _matched(self) -> Entry | None:
         """The plain backbone with as many steps per warm phase as the longest method takes."""
-        config = self.first()
-        if not config["matched_steps"]:
+        if not self.first()["matched_steps"]:
             return None
-        warm = self.document["phases"][1:]
-        most, plain = 0, 0
-        for run in self.document["runs"]:
-            if run["matched_steps"] is not None:
-                continue
-            stages = run["seeds"][0]["stages"]
-            steps = max((s["steps"] for s in stages if s["name"] in warm), default=0)
-            most = max(most, steps)
-            if run["model"] == "Base":
-                plain = max(plain, steps)
-        if most <= plain:
-            return None
-        return Entry("Base", {"warm_steps": most}, matched_steps=most)
+        return matched_entry(self.document)
 
     # ---------------------------------------------------------------- files
     def _entry_folder(self, entry: Entry, folder: Path | None = None) -> Path:
@@ -706,6 +719,24 @@ class Experiment:
     def _write(self) -> None:
         if self.folder is not None:
             report.write_json(self.folder / "results.json", self.document)
+
+
+def matched_entry(document: Mapping[str, Any]) -> Entry | None:
+    """The row of the plain backbone with as many steps per warm phase as the longest method.
+
+    None where no method takes more steps than the plain backbone does anyway.
+    """
+    warm = document["phases"][1:]
+    most, plain = 0, 0
+    for run in document["runs"]:
+        if run["matched_steps"] is not None:
+            continue
+        stages = run["seeds"][0]["stages"]
+        steps = max((s["steps"] for s in stages if s["name"] in warm), default=0)
+        most = max(most, steps)
+        if run["model"] == "Base":
+            plain = max(plain, steps)
+    return Entry("Base", {"warm_steps": most}, matched_steps=most) if most > plain else None
 
 
 def _file_name(label: str) -> str:
