@@ -20,10 +20,13 @@ HELP = """\
 recbole-cold: cold-start click-through-rate prediction on RecBole
 
 usage: recbole-cold [run] --model=A,B,C [--backbone=DeepFM] [--dataset=ml-100k] [--key=value ...]
+       recbole-cold compare --models=A,B --backbones=FM,DCN [--seeds=5] [--key=value ...]
+       recbole-cold compare saved/*
        recbole-cold check --dataset=NAME [--key=value ...]
        recbole-cold list
 
   run     train and score methods in the phases cold, warm_a, warm_b, warm_c (the default verb)
+  compare methods on backbones: run what is missing, reuse what is there, test against a row
   check   split counts, fields and problems of a data set, without training
   list    methods and backbones by name
 
@@ -39,13 +42,18 @@ flags (any configuration key works as --key=value; RecBole's names and precedenc
   --resume[=DIR]                     continue an interrupted run (the newest one without DIR)
   --debug                            show the traceback of an error; --version; --help
 
+compare only
+  --against=Base                     the row that tests and RelaImpr are against; or: matched
+  --concurrent=N                     trials at a time; --cpus_per_trial, --gpus_per_trial,
+                                     --ray_address=auto|HOST:PORT for a running cluster
+
 examples
   recbole-cold --model=Base,DropoutNet,MetaE,MWUF,CVAR --dataset=ml-100k
   recbole-cold --model="MWUF,MWUF[mwuf_parts=[scale]]" --backbone=DCN --seeds=5
   recbole-cold check --dataset=my-data --data_path=. --threshold="{rating: 4}"
 """
 
-VERBS = ("run", "check", "list")
+VERBS = ("run", "compare", "check", "list")
 DEFAULT_MODELS = "Base,DropoutNet,MetaE,MWUF,CVAR"
 
 logger = logging.getLogger("recbole_cold")
@@ -83,6 +91,9 @@ def parse(argv: Sequence[str]) -> Arguments:
             flags[word.lstrip("-")] = True
             continue
         name, equals, value = word.partition("=")
+        if verb == "compare" and not word.startswith("-"):
+            flags.setdefault("folders", []).append(word)
+            continue
         if not name.startswith("--") or not equals or not name[2:]:
             raise UserError(f"'{word}' is not understood; write flags as --key=value")
         name = name[2:]
@@ -249,6 +260,141 @@ def _show(document: dict[str, Any], folder: Path) -> int:
     return 1 if document.get("failures") else 0
 
 
+def compare(arguments: Arguments) -> int:
+    """One table of methods and backbones, out of folders or with what is missing run."""
+    from recbole_cold import comparison as comparing
+    from recbole_cold import report
+
+    keys = dict(arguments.keys)
+    saved = Path(keys.get("saved_dir", "saved")).expanduser().resolve()
+    folders = arguments.flags.get("folders")
+    if folders:
+        extra = keys.keys() - {"against", "saved_dir"}
+        if extra or "resume" in arguments.flags:
+            raise UserError(
+                "compare with folders runs nothing: leave out "
+                f"--{min(extra or {'resume'})}, or the folders"
+            )
+        command = shlex.join(["recbole-cold", *_words(arguments), *folders])
+        document = comparing.from_folders(folders, keys.get("against"), command)
+        shown = report.Comparison(document)
+        folder = comparing.new_folder(None, document["documents"][0]["dataset"], saved)
+        report.write_json(folder / "comparison.json", document)
+        return _show_comparison(shown, folder)
+    resume = arguments.flags.get("resume")
+    if resume is None:
+        return _run_comparison(_compare_request(arguments), saved)
+    if not resume or keys.keys() - {"saved_dir"}:
+        raise UserError(
+            "--resume continues a comparison as it was asked for: compare --resume, or "
+            "compare --resume=DIR, and no other key than --saved_dir"
+        )
+    latest = resume is True
+    folder = comparing.latest_folder(saved) if latest else Path(resume).expanduser().resolve()
+    return _run_comparison(comparing.read_request(folder), folder.parent, folder)
+
+
+def _compare_request(arguments: Arguments):
+    from recbole_cold.comparison import CompareRequest
+
+    keys = dict(arguments.keys)
+    for many, one in (("models", "model"), ("backbones", "backbone")):
+        if many in keys and one in keys:
+            raise UserError(f"--{many} and --{one} are the same here; give --{many} only")
+        if many in keys:
+            keys[one] = keys.pop(many)
+    own = {name: keys.pop(name) for name in ("against", "ray_address") if name in keys}
+    numbers: dict[str, Any] = {}
+    for name, kind in (("concurrent", int), ("cpus_per_trial", float), ("gpus_per_trial", float)):
+        if name in keys:
+            numbers[name.removesuffix("_per_trial")] = _number(name, keys.pop(name), kind)
+    asked = _request(arguments._replace(keys=keys))
+    given = [asked.backbone, *_from_files(asked.config_files, "backbone")]
+    return CompareRequest(
+        models=asked.models,
+        backbones=next((names for names in given if names), "DeepFM"),
+        dataset=asked.dataset,
+        config_files=asked.config_files,
+        overrides=asked.overrides,
+        command=shlex.join(["recbole-cold", *_words(arguments)]),
+        **own,
+        **numbers,
+    )
+
+
+def _number(name: str, text: str, kind: Callable[[str], Any]) -> Any:
+    try:
+        value = kind(text)
+    except ValueError:
+        value = -1
+    if not value >= (1 if name == "concurrent" else 0):
+        raise UserError(f"--{name}={text} is not a number that can be; give for instance 1")
+    return value
+
+
+def _run_comparison(request: Any, saved: Path, folder: Path | None = None) -> int:
+    """Run what is missing; an interruption leaves what is there as a table of its own."""
+    from recbole_cold import comparison as comparing
+    from recbole_cold import pool, report
+    from recbole_cold.experiment import only_one
+    from recbole_cold.trainer import Interrupted
+
+    with Stop().listening() as stop, contextlib.ExitStack() as held:
+        if folder is not None:
+            held.enter_context(only_one(folder))
+        campaign = comparing.Campaign(request, stop)
+        campaign.check()
+        if (request.cpus, request.gpus, request.ray_address) != (1.0, 0.0, None):
+            pool.check_resources(request.cpus, request.gpus, request.ray_address)
+        if folder is None:
+            dataset = campaign.first().first().dataset
+            folder = comparing.new_folder(request, dataset, saved)
+            held.enter_context(only_one(folder))
+        again = f"recbole-cold compare --resume={shlex.quote(str(folder))}"
+
+        def run_all(specs: Any, **options: Any) -> None:
+            held.enter_context(pool.session(request.ray_address))  # one Ray for all of them
+            pool.run_all(specs, **options)
+
+        with _log_to(folder / "log.txt"):
+            logger.info("%s", request.command)
+            logger.info("folder %s", folder)
+            try:
+                document = campaign.run(folder, saved, run_all)
+                return _show_comparison(report.Comparison(document), folder, again)
+            except (Interrupted, KeyboardInterrupt):
+                document = campaign.document()
+                if any(doc["runs"] for doc in document["documents"]):
+                    _show_comparison(report.Comparison(document), folder, again, finished=False)
+                print(f"interrupted; to continue: {again}", file=sys.stderr)
+                return 130
+            except WriteError as error:
+                raise UserError(f"{error}; to continue then: {again}") from error
+
+
+def _show_comparison(comparison: Any, folder: Path, again: str = "", finished: bool = True) -> int:
+    """Print the table and where everything is; 1 when some cells failed, 0 otherwise."""
+    from recbole_cold import report
+    from recbole_cold.comparison import write_files
+
+    failures = comparison.document["failures"]
+    write_files(comparison, folder, finished and not failures)
+    print(report.comparison_table(comparison))
+    print(f"\nresults  {folder / 'comparison.json'}")
+    for name in ("comparison.md", "comparison.tex", "comparison.csv", "figures/phases.png"):
+        if (folder / name).exists():
+            print(f"         {folder / name}")
+    if not failures:
+        return 0
+    first = failures[0]
+    print(
+        f"{len(failures)} failed; the first: {first['row']} on {first['backbone']}, seed "
+        f"{first['seed']}:\n{first['error'].strip()}\nto run what failed again: {again}",
+        file=sys.stderr,
+    )
+    return 1
+
+
 def check(arguments: Arguments) -> int:
     """Say what a run would find in a data set."""
     from recbole_cold.experiment import Experiment
@@ -316,7 +462,12 @@ def _log_to_screen() -> Iterator[None]:
         logger.level, logger.propagate = before
 
 
-ACTIONS: dict[str, Callable[[Arguments], int]] = {"run": run, "check": check, "list": list_all}
+ACTIONS: dict[str, Callable[[Arguments], int]] = {
+    "run": run,
+    "compare": compare,
+    "check": check,
+    "list": list_all,
+}
 
 
 def main(argv: Sequence[str] | None = None) -> int:

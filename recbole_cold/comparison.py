@@ -29,6 +29,7 @@ from recbole_cold.experiment import (
     matched_entry,
     parse_entries,
     refuse_run_wide,
+    verb_of,
     versions,
 )
 from recbole_cold.store import write_bytes
@@ -78,6 +79,11 @@ class Cell(NamedTuple):
     text: str  # the entry as on the command line
     seed: int
 
+    @property
+    def place(self) -> tuple[str, str, int]:
+        """What tells cells apart: an entry holds mappings, which cannot be keys."""
+        return self.backbone, self.entry.label, self.seed
+
 
 class Found(NamedTuple):
     """A result that is there: the run, its one seed, and where it was found."""
@@ -114,7 +120,7 @@ class Campaign:
             self.experiments[backbone.label] = experiment
         self.texts = [_absolute(text) for text in entry_texts(request.models)]
         self.failures: list[dict[str, Any]] = []
-        self.found: dict[Cell, Found] = {}
+        self.found: dict[tuple[str, str, int], tuple[Cell, Found]] = {}
         self.ran = 0
 
     def first(self) -> Experiment:
@@ -174,7 +180,7 @@ class Campaign:
         for cell in cells:
             known = earlier.find(self.experiments[cell.backbone], cell)
             if known is not None:
-                self.found[cell] = known
+                self.found[cell.place] = cell, known
                 continue
             spec = self.spec(cell)
             if spec.key not in todo:
@@ -192,7 +198,7 @@ class Campaign:
             nonlocal done
             report.write_json(folder / "trials" / f"{spec.key}.json", document)
             cell, (run,) = todo[spec.key], document["runs"]
-            self.found[cell] = Found(run, run["seeds"][0], str(folder))
+            self.found[cell.place] = cell, Found(run, run["seeds"][0], str(folder))
             self.ran += 1
             done += 1
             logger.info("[%d/%d] %s: %s", done, len(specs), _place(cell), _scores(document))
@@ -248,7 +254,7 @@ class Campaign:
     def document(self) -> dict[str, Any]:
         """What is there by now."""
         rows = [entry.label for entry in self.first().entries]
-        if any(cell.entry.matched_steps for cell in self.found):
+        if any(cell.entry.matched_steps for cell, _ in self.found.values()):
             rows.append(report.MATCHED)
         base = self.first().first()["base_model"]
         against = _row(self.request.against) if self.request.against else base
@@ -270,10 +276,10 @@ class Campaign:
         experiment = self.experiments[backbone]
         runs: dict[str, dict[str, Any]] = {}
         order = [entry.label for entry in experiment.entries]
-        cells = [cell for cell in self.found if cell.backbone == backbone]
-        cells.sort(key=lambda c: (_order(order, c.entry.label), c.seed))
-        for cell in cells:
-            known, label = self.found[cell], cell.entry.label
+        cells = [pair for pair in self.found.values() if pair[0].backbone == backbone]
+        cells.sort(key=lambda pair: (_order(order, pair[0].entry.label), pair[0].seed))
+        for cell, known in cells:
+            label = cell.entry.label
             if label not in runs:
                 names = {"label": label, "variant": dict(cell.entry.variant)}
                 names["matched_steps"] = cell.entry.matched_steps
@@ -388,8 +394,8 @@ def _documents(saved_dir: Path, own: Path | None) -> Iterator[tuple[Path, dict[s
 
 
 # ------------------------------------------------------------------------------- folders
-def new_folder(request: CompareRequest, dataset: str, saved_dir: Path) -> Path:
-    """A folder that did not exist, named by data and time, with the request in it.
+def new_folder(request: CompareRequest | None, dataset: str, saved_dir: Path) -> Path:
+    """A folder that did not exist, named by data and time, with the request in it if there is one.
 
     Raises:
         UserError: it cannot be written.
@@ -406,17 +412,15 @@ def new_folder(request: CompareRequest, dataset: str, saved_dir: Path) -> Path:
                 f"cannot create the folder '{folder}' ({error.strerror}); choose another with "
                 "--saved_dir"
             ) from error
-        write_bytes(folder / "request.json", json.dumps(asdict(request), indent=1).encode())
+        if request is not None:
+            write_bytes(folder / "request.json", json.dumps(asdict(request), indent=1).encode())
         return folder
     raise UserError(f"there are a thousand folders like '{stem}' in '{saved_dir}'; clean it up")
 
 
 def is_comparison(path: Path) -> bool:
     """Whether a ``request.json`` is a comparison's."""
-    try:
-        return bool(json.loads(path.read_text()).get("verb") == VERB)
-    except (OSError, ValueError, AttributeError):
-        return False
+    return verb_of(path) == VERB
 
 
 def read_request(folder: Path) -> CompareRequest:
@@ -589,11 +593,8 @@ def _setting(document: Mapping[str, Any], key: str) -> Any:
 
 
 def _difference(name: str, one: Any, other: Any) -> str:
-    if (
-        isinstance(one, Mapping)
-        or isinstance(one, list)
-        or (isinstance(one, str) and len(one) > 30)
-    ):
+    long = isinstance(one, Mapping | list) or len(str(one)) > 30
+    if long:
         return name
     return f"{name} is {one} and {other}"
 

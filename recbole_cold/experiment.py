@@ -763,8 +763,18 @@ def new_folder(request: Request, config: ColdConfig) -> Path:
     Raises:
         UserError: ``saved_dir`` cannot be written.
     """
-    stem = f"{config.dataset}-{config.backbone_name}-{datetime.now():%Y%m%d-%H%M%S}"
-    saved = Path(config["saved_dir"]).expanduser().resolve()
+    name = f"{config.dataset}-{config.backbone_name}"
+    return make_folder(name, config["saved_dir"], asdict(request))
+
+
+def make_folder(name: str, saved_dir: str, request: Mapping[str, Any]) -> Path:
+    """A new folder ``name-<time>`` in ``saved_dir``, with ``request.json`` in it.
+
+    Raises:
+        UserError: ``saved_dir`` cannot be written.
+    """
+    stem = f"{name}-{datetime.now():%Y%m%d-%H%M%S}"
+    saved = Path(saved_dir).expanduser().resolve()
     for number in range(1000):
         folder = saved / (stem if number == 0 else f"{stem}-{number + 1}")
         try:
@@ -777,12 +787,20 @@ def new_folder(request: Request, config: ColdConfig) -> Path:
                 "with --saved_dir"
             ) from error
         try:
-            write_bytes(folder / "request.json", json.dumps(asdict(request), indent=1).encode())
+            write_bytes(folder / "request.json", json.dumps(request, indent=1).encode())
         except UserError:
             folder.rmdir()
             raise
         return folder
     raise UserError(f"there are a thousand folders like '{stem}' in '{saved}'; clean it up")
+
+
+def verb_of(path: Path) -> str:
+    """Which verb wrote a ``request.json``; a damaged one counts as a run's."""
+    try:
+        return str(json.loads(path.read_text()).get("verb", "run"))
+    except (OSError, ValueError, AttributeError):
+        return "run"
 
 
 def read_request(folder: Path) -> Request:
@@ -793,7 +811,14 @@ def read_request(folder: Path) -> Request:
     """
     path = folder / "request.json"
     try:
-        request = Request(**json.loads(path.read_text()))
+        values = json.loads(path.read_text())
+        verb = values.get("verb", "run")
+        if verb != "run":
+            raise UserError(
+                f"'{folder}' is not the folder of a run but of a {verb}; continue it with "
+                f"recbole-cold {verb} --resume={folder}"
+            )
+        request = Request(**values)
         if not isinstance(request.models, str | list) or not isinstance(request.overrides, dict):
             raise ValueError("not what this program wrote")
         return request
@@ -802,7 +827,7 @@ def read_request(folder: Path) -> Request:
             f"'{folder}' is not the folder of a run: it has no request.json; give the folder that "
             "the interrupted run printed"
         ) from None
-    except (OSError, ValueError, TypeError) as error:
+    except (OSError, ValueError, TypeError, AttributeError) as error:
         raise UserError(f"'{path}' is damaged ({error}); start the run again") from error
 
 
@@ -825,18 +850,23 @@ def only_one(folder: Path) -> Iterator[None]:
         yield
 
 
-def latest_folder(saved_dir: str | Path) -> Path:
-    """The newest run in ``saved_dir`` that is not finished.
+def latest_folder(saved_dir: str | Path, verb: str = "run") -> Path:
+    """The newest run (or what else a verb makes) in ``saved_dir`` that is not finished.
 
     Raises:
         UserError: there is none.
     """
     saved = Path(saved_dir).expanduser().resolve()
     open_runs = [
-        path.parent for path in saved.glob("*/request.json") if not is_finished(path.parent)
+        path.parent
+        for path in saved.glob("*/request.json")
+        if not is_finished(path.parent) and verb_of(path) == verb
     ]
     if not open_runs:
-        raise UserError(f"there is no unfinished run in '{saved}'; give its folder: --resume=DIR")
+        what = "sweep" if verb == "tune" else verb
+        raise UserError(
+            f"there is no unfinished {what} in '{saved}'; give its folder: --resume=DIR"
+        )
     return max(open_runs, key=lambda path: (path / "request.json").stat().st_mtime)
 
 
