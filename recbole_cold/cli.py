@@ -22,11 +22,13 @@ recbole-cold: cold-start click-through-rate prediction on RecBole
 usage: recbole-cold [run] --model=A,B,C [--backbone=DeepFM] [--dataset=ml-100k] [--key=value ...]
        recbole-cold compare --models=A,B --backbones=FM,DCN [--seeds=5] [--key=value ...]
        recbole-cold compare saved/*
+       recbole-cold tune --model=A [--space=FILE] [--grid="key=[a,b]" ...]   (tune --help)
        recbole-cold check --dataset=NAME [--key=value ...]
        recbole-cold list
 
   run     train and score methods in the phases cold, warm_a, warm_b, warm_c (the default verb)
   compare methods on backbones: run what is missing, reuse what is there, test against a row
+  tune    search the settings of one method on pseudo-new items, then score the best on test
   check   split counts, fields and problems of a data set, without training
   list    methods and backbones by name
 
@@ -53,7 +55,35 @@ examples
   recbole-cold check --dataset=my-data --data_path=. --threshold="{rating: 4}"
 """
 
-VERBS = ("run", "compare", "check", "list")
+TUNE_HELP = """\
+recbole-cold tune: search the settings of one method, on Ray
+
+usage: recbole-cold tune --model=A [--backbone=DeepFM] [--dataset=ml-100k] [--key=value ...]
+
+  Settings are chosen on old items that play new ones; the best is then fitted on everything and
+  scored on test once. Without --space and --grid: the sweep_space of the method's yaml.
+
+flags (any configuration key works as --key=value and holds for all trials)
+  --space=FILE                   yaml (a list is a grid axis; loguniform, uniform, quniform, choice,
+                                 randint by name) or RecBole's .hyper lines
+  --grid="key=[a,b]"             one more axis; may be given several times
+  --samples=N                    draws of the distributions per point of the grid (10)
+  --search=grid|random|optuna    walk lists, draw from them, or let optuna choose
+  --seeds=N                      trials per setting, and seeds of the final run
+  --select_on=mean|cold|warm_a   the phase that --valid_metric is read in; mean over all
+  --concurrent=N                 trials at a time; as many as there is room for
+  --cpus_per_trial=1 --gpus_per_trial=0.25    shares of a machine
+  --scheduler=asha|none          asha stops weak trials between pre-training epochs
+  --ray_address=auto|HOST:PORT   a running Ray cluster (docs/sweeps.md)
+  --resume[=DIR]                 run what is missing (of the newest sweep without DIR)
+
+examples
+  recbole-cold tune --model=MWUF --dataset=ml-100k --seeds=2
+  recbole-cold tune --model=CVAR --grid="cvar_iters=[1,5,10]" --grid="learning_rate=[1e-3,1e-2]"
+  recbole-cold tune --model=MetaE --space=space.yaml --samples=20 --gpus_per_trial=0.25
+"""
+
+VERBS = ("run", "compare", "tune", "check", "list")
 DEFAULT_MODELS = "Base,DropoutNet,MetaE,MWUF,CVAR"
 
 logger = logging.getLogger("recbole_cold")
@@ -97,6 +127,9 @@ def parse(argv: Sequence[str]) -> Arguments:
         if not name.startswith("--") or not equals or not name[2:]:
             raise UserError(f"'{word}' is not understood; write flags as --key=value")
         name = name[2:]
+        if verb == "tune" and name == "grid":
+            flags.setdefault("grid", []).append(value)
+            continue
         if name in keys or name in flags:
             raise UserError(f"--{name} is given twice; give it once")
         if name in ("resume",):
@@ -395,6 +428,103 @@ def _show_comparison(comparison: Any, folder: Path, again: str = "", finished: b
     return 1
 
 
+def tune(arguments: Arguments) -> int:
+    """Search the settings of one method, then score the best."""
+    from recbole_cold.experiment import is_finished, latest_folder, only_one
+    from recbole_cold.sweep import Sweep, read_sweep_request
+    from recbole_cold.trainer import Interrupted
+
+    resume, folder = arguments.flags.get("resume"), None
+    if resume is None:
+        request = _sweep_request(arguments)
+    else:
+        extra = sorted(set(arguments.keys) - {"saved_dir"}) + ["grid"] * ("grid" in arguments.flags)
+        if extra or not resume:
+            raise UserError(
+                f"--resume continues a sweep as it was asked for; leave out --{extra[0]}"
+                if extra
+                else "--resume= names no folder; give it, or --resume alone for the newest"
+            )
+        saved = arguments.keys.get("saved_dir", "saved")
+        folder = (
+            latest_folder(saved, "tune") if resume is True else Path(resume).expanduser().resolve()
+        )
+        request = read_sweep_request(folder)
+    with Stop().listening() as stop, contextlib.ExitStack() as held:
+        sweep = Sweep(request, stop)
+        if folder is not None:
+            held.enter_context(only_one(folder))
+            sweep.folder = folder
+            done = sweep.read_done()
+            if is_finished(folder) and done == sweep.n_settings * len(sweep.seeds):
+                return _show_sweep(sweep, sweep.saved_document())
+            print(f"{done} of {sweep.n_settings * len(sweep.seeds)} trials are done", flush=True)
+        else:
+            print(sweep.plan(), flush=True)
+            folder = sweep.open_folder()
+            held.enter_context(only_one(folder))
+        print(f"folder {folder}\n", flush=True)
+        with _log_to(folder / "log.txt"):
+            try:
+                return _show_sweep(sweep, sweep.run())
+            except (Interrupted, KeyboardInterrupt):
+                print(
+                    "interrupted; to continue: recbole-cold tune "
+                    f"--resume={shlex.quote(str(folder))}",
+                    file=sys.stderr,
+                )
+                return 130
+
+
+def _sweep_request(arguments: Arguments):
+    from recbole_cold.sweep import SweepRequest, axes_of
+
+    keys = dict(arguments.keys)
+    own: dict[str, Any] = {
+        name: keys.pop(name)
+        for name in ("search", "scheduler", "select_on", "ray_address")
+        if name in keys
+    }
+    for name, kind in (
+        ("samples", int), ("concurrent", int), ("cpus_per_trial", float), ("gpus_per_trial", float),
+    ):  # fmt: skip
+        if name in keys:
+            own[name.removesuffix("_per_trial")] = _number(name, keys.pop(name), kind)
+    file, grids = keys.pop("space", None), arguments.flags.get("grid", [])
+    asked = _request(arguments._replace(keys=keys), default_models="")
+    if not asked.models:
+        raise UserError("tune needs --model=<name>; `recbole-cold list` shows all")
+    words = [*_words(arguments), *(f"--grid={text}" for text in grids)]
+    return SweepRequest(
+        model=asked.models,
+        dataset=asked.dataset,
+        backbone=asked.backbone,
+        config_files=asked.config_files,
+        overrides=asked.overrides,
+        command=shlex.join(["recbole-cold", *words]),
+        axes=[list(axis) for axis in axes_of(asked.models, file, grids)],
+        **own,
+    )
+
+
+def _show_sweep(sweep: Any, document: dict[str, Any]) -> int:
+    """Print the table and where everything is; 1 when trials failed, 0 otherwise."""
+    folder = sweep.folder
+    print(f"\n{sweep.table(document)}")
+    print(f"best     {folder / 'best.yaml'}\nsweep    {folder / 'sweep.json'}")
+    print(f"picture  {folder / 'figures' / 'sweep.png'}\nfinal    {folder / 'final'}")
+    failed = [trial for trial in document["trials"] if trial["status"] == "failed"]
+    if not failed:
+        return 0
+    print(
+        f"{len(failed)} of {len(document['trials'])} trials failed; the first ends with\n"
+        f"{failed[0]['error']}\nto try them again: recbole-cold tune "
+        f"--resume={shlex.quote(str(folder))}",
+        file=sys.stderr,
+    )
+    return 1
+
+
 def check(arguments: Arguments) -> int:
     """Say what a run would find in a data set."""
     from recbole_cold.experiment import Experiment
@@ -465,6 +595,7 @@ def _log_to_screen() -> Iterator[None]:
 ACTIONS: dict[str, Callable[[Arguments], int]] = {
     "run": run,
     "compare": compare,
+    "tune": tune,
     "check": check,
     "list": list_all,
 }
@@ -477,7 +608,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         arguments = parse(words)
         if arguments.flags.get("help") or arguments.flags.get("h"):
-            print(HELP, end="")
+            print(TUNE_HELP if arguments.verb == "tune" else HELP, end="")
             return 0
         if arguments.flags.get("version"):
             print(f"recbole_cold {__version__}")

@@ -23,6 +23,7 @@ from recbole_cold.report._matrix import (
 )
 from recbole_cold.report._panels import plot_comparison
 from recbole_cold.report._pictures import plot_curves
+from recbole_cold.report._sweep import plot_sweep
 from recbole_cold.report._tables import costs, markdown, table
 
 __all__ = [
@@ -44,6 +45,7 @@ __all__ = [
     "paired_test",
     "plot_comparison",
     "plot_curves",
+    "plot_sweep",
     "summary",
     "table",
     "validate",
