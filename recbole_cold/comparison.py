@@ -549,14 +549,17 @@ def _results_in(path: Path) -> list[tuple[Path, dict[str, Any]]]:
     """The results documents of a run, a comparison or a sweep; nothing of an unfinished one."""
     if not path.exists():
         raise UserError(f"'{path}' does not exist; give folders of runs, for instance saved/*")
+    documents: list[dict[str, Any]] = []
     for name in ("comparison.json", "results.json", "final/results.json"):
         file = path / name if path.is_dir() else path
-        if file.is_file() and file.name == "comparison.json":
-            return [(path, document) for document in report.load_comparison(file)["documents"]]
         if file.is_file():
-            return [(path, report.load(file))]
-    logger.warning("'%s' has no results and is left out", path)
-    return []
+            whole = file.name == "comparison.json"
+            documents = report.load_comparison(file)["documents"] if whole else [report.load(file)]
+            break
+    found = [(path, doc) for doc in documents if any(run["seeds"] for run in doc["runs"])]
+    if not found:
+        logger.warning("'%s' has no results and is left out", path)
+    return found
 
 
 def _refuse_mixed(found: Sequence[tuple[Path, Mapping[str, Any]]]) -> None:
