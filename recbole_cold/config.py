@@ -302,11 +302,16 @@ def keys_of_backbone(config: ColdConfig) -> set[str]:
 
 
 def keys_of_click_model(backbone: str | type, dataset: str) -> set[str]:
-    """The keys that shape a backbone: those of its own yaml, RecBole's and ours."""
+    """The keys that shape a backbone: those of its own yaml, RecBole's and ours, and of no other.
+
+    What ``properties/overall.yaml`` sets for all backbones, such as their embedding size, is left
+    out.
+    """
     cls = find_backbone(backbone)
     every = _recbole_layers(cls, dataset)
     layers = [pair for pair in every if pair[0].startswith("recbole/model/")]
-    return {key for _, layer in [*layers, *_class_layers(cls)] for key in layer}
+    shared = read_yaml(properties_dir() / "overall.yaml").keys()
+    return {key for _, layer in [*layers, *_class_layers(cls)] for key in layer} - shared
 
 
 def sweep_space(spec: str | type) -> dict[str, Any]:

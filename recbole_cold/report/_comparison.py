@@ -89,6 +89,7 @@ class Comparison:
             }
         )
         self.against = self._against(document.get("against"))
+        self._cells: dict[str, dict[Key, Cell]] = {}
 
     def runs(self) -> Iterator[Mapping[str, Any]]:
         for doc in self.by_backbone.values():
@@ -126,6 +127,11 @@ class Comparison:
 
         Holm's correction is over all tests of this table: rows, backbones and phases.
         """
+        if metric not in self._cells:
+            self._cells[metric] = self._tested(metric)
+        return self._cells[metric]
+
+    def _tested(self, metric: str) -> dict[Key, Cell]:
         rows = {(b, row.label, row.phase): row for b, row in self._figures(metric) if row.n}
         places = _places(rows)
         tests: dict[Key, PairedTest] = {}
