@@ -8,6 +8,7 @@ import logging
 import math
 import os
 import shutil
+import socket
 import tempfile
 import threading
 import traceback
@@ -30,6 +31,7 @@ _QUIET = {
     "RAY_AIR_NEW_OUTPUT": "0",
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
     "TUNE_DISABLE_SIGINT_HANDLER": "1",  # the command line has its own
+    "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",  # a backbone from the cache has no epochs
     "TUNE_MAX_PENDING_TRIALS_PG": "16",
     "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
 }
@@ -110,6 +112,7 @@ def session(ray_address: str | None = None) -> Iterator[None]:
     quiet = {"log_to_driver": False, "logging_level": logging.ERROR}
     if ray_address is not None:
         try:
+            _knock(ray_address)
             ray.init(address=ray_address, **quiet)
         except (ConnectionError, ValueError, RuntimeError, OSError) as error:
             raise UserError(
@@ -136,6 +139,13 @@ def session(ray_address: str | None = None) -> Iterator[None]:
             yield
         finally:
             ray.shutdown()
+
+
+def _knock(ray_address: str) -> None:
+    """Raise an ``OSError`` if nobody listens at ``host:port``: Ray itself would wait for ever."""
+    host, colon, port = ray_address.rpartition(":")
+    if colon and port.isdigit() and "://" not in ray_address:
+        socket.create_connection((host, int(port)), timeout=10).close()
 
 
 @contextmanager
@@ -208,7 +218,7 @@ def _outcome(spec: TrialSpec, gpus: float, **options: Any) -> dict[str, Any]:
         "pid": os.getpid(),
         "cuda_visible_devices": os.environ.get("CUDA_VISIBLE_DEVICES"),
     }
-    return {"document": document}
+    return {"document": json.dumps(document)}  # a text: Tune would take mappings apart
 
 
 class _Worker:
@@ -420,7 +430,7 @@ def _driver_class() -> type:
         def on_trial_complete(self, iteration, trials, trial, **info) -> None:
             result = trial.last_result
             if "document" in result:
-                self._tell(trial, self.on_done, result["document"])
+                self._tell(trial, self.on_done, json.loads(result["document"]))
             elif "error" in result:
                 self._tell(trial, self.on_failed, result["error"])
             elif not self.stop() and "epoch" in result:

@@ -307,9 +307,10 @@ class Sweep:
 
     def plan(self) -> str:
         """What is going to happen, with a time from a few measured steps."""
+        keys = {**self.base, "fit_on": "valid", "show_progress": False}
         experiment = Experiment(
-            Request(self.entry.spec, self.config.dataset, self._backbone_spec(),
-                    self.request.config_files, {**self.base, "fit_on": "valid", "show_progress": False}),
+            Request(_absolute(self.entry.spec), self.config.dataset, self._backbone_spec(),
+                    self.request.config_files, keys)
         )  # fmt: skip
         experiment.prepare()  # the data set is parsed here, once, and mapped by all trials
         at_a_time, trials = self.at_a_time(), self.n_settings * len(self.seeds)

@@ -50,8 +50,9 @@ def _figure(document: Mapping[str, Any], known: Sequence[Mapping[str, Any]]) -> 
     left, panel, gap, tall = 0.85, 2.9, 0.3, 2.9
     wide = max(left + across * (panel + gap), 7.0)
     panel = min((wide - left) / across - gap, 5.5)
-    title, told = _title(document, int((wide - 0.4) / 0.085))
-    above, below = 0.75 + 0.2 * len(told), 0.95
+    title, told = _title(document, int((wide - 0.4) / 0.078))
+    above = 0.75 + 0.2 * len(told)
+    below = 0.95 if any(map(_is_crowded, axes)) else 0.65
     high = above + down * (tall + below)
     figure = Figure(figsize=(wide, high), dpi=150)
     FigureCanvasAgg(figure)
@@ -82,7 +83,7 @@ def _title(document: Mapping[str, Any], width: int) -> tuple[str, list[str]]:
     over = "mean over the phases" if phase == "mean" else f"phase {phase}"
     told = f"{selection['metric']}, {over}, on pseudo-new items; a point is a setting"
     told += f": mean ± sample std of {seeds} seeds" if seeds > 1 else ", one seed"
-    told += "; line: mean of the settings with a value; orange: the best"
+    told += "; bar: mean of all settings with a value; orange: the best"
     return shorten(title, int(width * 0.75)), textwrap.wrap(told, width, break_on_hyphens=False)
 
 
@@ -108,9 +109,8 @@ def _draw(
         )  # fmt: skip
     if listed:
         names = [shorten(_name(value), 18) for value in axis["values"]]
-        crowded = sum(map(len, names)) > 22 or len(names) > 6
         slant: dict[str, Any] = (
-            {"rotation": 25, "ha": "right", "rotation_mode": "anchor"} if crowded else {}
+            {"rotation": 25, "ha": "right", "rotation_mode": "anchor"} if _is_crowded(axis) else {}
         )
         axes.set_xticks(range(len(names)), names, fontsize=8.5, **slant)
         axes.set_xlim(-0.5, len(names) - 0.5)
@@ -124,13 +124,21 @@ def _draw(
         axes.spines[side].set_visible(False)
 
 
+def _is_crowded(axis: Mapping[str, Any]) -> bool:
+    if axis["kind"] not in ("grid", "choice"):
+        return False
+    names = [shorten(_name(value), 18) for value in axis["values"]]
+    return sum(map(len, names)) > 22 or len(names) > 6
+
+
 def _draw_means(axes: "Axes", axis: Mapping[str, Any], known: Sequence[Mapping[str, Any]]) -> None:
     groups: dict[int, list[float]] = {}
     for each in known:
         groups.setdefault(_index(axis, each), []).append(each["mean"])
     order = sorted(groups)
     means = [statistics.fmean(groups[number]) for number in order]
-    axes.plot(order, means, color=_GREY, linewidth=1.2, zorder=1)
+    if not any(isinstance(value, str | bool | type(None)) for value in axis["values"]):
+        axes.plot(order, means, color=_GREY, linewidth=1.2, zorder=1)  # words have no order
     axes.plot(order, means, color=_GREY, marker="_", markersize=16, linestyle="", zorder=2)
 
 
