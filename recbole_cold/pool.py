@@ -203,7 +203,7 @@ def placed(spec: TrialSpec, gpus: float) -> TrialSpec:
     return replace(spec, overrides={**kept, **here})
 
 
-def _outcome(spec: TrialSpec, gpus: float, **options: Any) -> dict[str, Any]:
+def _outcome(spec: TrialSpec, gpus: float, node: str = "", **options: Any) -> dict[str, Any]:
     """The document of a trial, or the last lines of what it raised."""
     try:
         document = run_trial(placed(spec, gpus), **options)
@@ -215,10 +215,17 @@ def _outcome(spec: TrialSpec, gpus: float, **options: Any) -> dict[str, Any]:
         return {"error": "\n".join(traceback.format_exc().strip().splitlines()[-_LAST_LINES:])}
     document["trial"] |= {
         "key": spec.key,
+        "node": node,
         "pid": os.getpid(),
         "cuda_visible_devices": os.environ.get("CUDA_VISIBLE_DEVICES"),
     }
     return {"document": json.dumps(document)}  # a text: Tune would take mappings apart
+
+
+def _node() -> str:
+    import ray
+
+    return ray.get_runtime_context().get_node_id()
 
 
 class _Worker:
@@ -229,7 +236,7 @@ class _Worker:
         self._stop = False
         self._report: dict[str, Any] = {}
         on_epoch = self._tell if epochs else None
-        options = {"stop": lambda: self._stop, "on_epoch": on_epoch}
+        options = {"stop": lambda: self._stop, "on_epoch": on_epoch, "node": _node()}
         self._thread = threading.Thread(
             target=lambda: self._finish(_outcome(spec, gpus, **options)), daemon=True
         )

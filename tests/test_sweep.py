@@ -137,23 +137,24 @@ class TestRefused:
 
 
 # ------------------------------------------------------------------------- a whole one
-class TestWhole:
-    @pytest.fixture(scope="class")
-    def done(self, tiny_path, tmp_path_factory):
-        saved = tmp_path_factory.mktemp("saved")
-        flags = [
-            "--model=MWUF", "--dataset=tiny", f"--data_path={tiny_path.parent}",
-            "--threshold={rating: 4}", "--cold_threshold=30", "--warm_size=3",
-            "--train_batch_size=64", "--embedding_size=4", "--show_progress=False",
-            f"--saved_dir={saved}", *GRID, "--seeds=2", "--pretrain_epochs=2",
-        ]  # fmt: skip
-        out = io.StringIO()
-        with pytest.MonkeyPatch.context() as patch, redirect_stdout(out):
-            without_ray(patch)
-            assert main(["tune", *flags]) == 0
-        (folder,) = saved.iterdir()
-        return out.getvalue(), folder
+@pytest.fixture(scope="module")
+def done(own_caches, tiny_path, tmp_path_factory):
+    saved = tmp_path_factory.mktemp("saved")
+    flags = [
+        "--model=MWUF", "--dataset=tiny", f"--data_path={tiny_path.parent}",
+        "--threshold={rating: 4}", "--cold_threshold=30", "--warm_size=3",
+        "--train_batch_size=64", "--embedding_size=4", "--show_progress=False",
+        f"--saved_dir={saved}", *GRID, "--seeds=2", "--pretrain_epochs=2",
+    ]  # fmt: skip
+    out = io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(out):
+        without_ray(patch)
+        assert main(["tune", *flags]) == 0
+    (folder,) = saved.iterdir()
+    return out.getvalue(), folder
 
+
+class TestWhole:
     def test_says_what_it_will_do_and_one_line_per_trial(self, done):
         out, _ = done
         assert "MWUF on DeepFM, tiny: 4 settings x 2 seeds = 8 trials" in out
