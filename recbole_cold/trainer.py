@@ -163,7 +163,8 @@ def only_moving(method: nn.Module, parameters: Sequence[nn.Parameter]) -> Iterat
 def share_budget(budget: int, fits: Sequence[Fit]) -> list[int]:
     """``budget`` optimizer steps over fits, in proportion to what each would take by itself.
 
-    Parts are rounded down to whole batches' worth of steps; what is left goes to the largest.
+    Parts are rounded down to whole batches' worth of steps, but no fit that has something to learn
+    on goes without while there is room; what is left goes to the largest.
     """
     own = [fit.optimizer_steps for fit in fits]
     if not any(own):
@@ -172,6 +173,9 @@ def share_budget(budget: int, fits: Sequence[Fit]) -> list[int]:
         budget * steps // sum(own) // len(fit.steps) * len(fit.steps)
         for steps, fit in zip(own, fits, strict=True)
     ]
+    widths = [len(fit.steps) if steps else 0 for steps, fit in zip(own, fits, strict=True)]
+    if sum(widths) <= budget:
+        shares = [max(share, width) for share, width in zip(shares, widths, strict=True)]
     largest = own.index(max(own))
     width = len(fits[largest].steps)
     shares[largest] += (budget - sum(shares)) // width * width

@@ -530,10 +530,16 @@ MUTANTS = [
     ),
     mutant(
         "_base.py",
-        '        if self.config["count_source"] == "full":\n',
-        "        if False:\n",
+        'full = self.config["count_source"] == "full"',
+        "full = False",
         base("test_released_counts_are_of_the_whole_log"),
         cvar("test_released_frequency_is_of_the_whole_log"),
+    ),
+    mutant(
+        "_base.py",
+        "if full else torch.zeros_like(counts[0])",
+        "",
+        base("test_counts_are_of_what_was_seen"),
     ),
     mutant(
         "_base.py",

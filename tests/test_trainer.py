@@ -3,6 +3,7 @@
 import copy
 import json
 import math
+import mmap
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -200,8 +201,12 @@ class TestShareBudget:
         assert share_budget(30, [fit(4), fit(2)]) == [20, 10]
 
     def test_what_is_left_goes_to_the_largest(self):
-        assert share_budget(10, [fit(1), fit(1, epochs=2, repeats=10)]) == [0, 10]
+        assert share_budget(10, [fit(1), fit(1, epochs=2, repeats=10)]) == [1, 9]
         assert share_budget(31, [fit(4), fit(2)]) == [21, 10]
+
+    def test_no_fit_goes_without_while_there_is_room(self):
+        assert share_budget(3, [fit(1), fit(100), fit(1, steps=1)]) == [1, 1, 1]
+        assert share_budget(2, [fit(1), fit(100), fit(1, steps=1)])[1] == 2
 
     def test_only_whole_batches_of_steps(self):
         assert share_budget(11, [fit(3, steps=2)]) == [10]
@@ -462,8 +467,10 @@ class TestRecords:
     def test_memory_is_the_peak_of_the_stage(self):
         meter = Meter()
         before = meter.read()["peak_memory_mb"]
-        block = torch.ones(40 * 2**18)  # 40 MiB
-        del block
+        # Pages of its own: malloc may find 40 MiB in what earlier tests left resident.
+        with mmap.mmap(-1, 40 * 2**20) as block:
+            for page in range(0, len(block), mmap.PAGESIZE):
+                block[page] = 1
         grown = meter.read()["peak_memory_mb"]
         assert grown >= before + 30
         if module.Path("/proc/self/clear_refs").exists():

@@ -148,13 +148,14 @@ class ColdStartRecommender(AbstractRecommender):
     # ---------------------------------------------------------------- counts
     def _register_counts(self, dataset) -> None:
         """Rows per item that may be seen so far; the scale is fixed on what is seen first."""
-        index = self.train_index
-        if self.config["count_source"] == "full":
-            index = torch.arange(dataset.n_rows, device=self.device)
+        full = self.config["count_source"] == "full"
+        index = torch.arange(dataset.n_rows, device=self.device) if full else self.train_index
         counts = self._count(index)
-        seen = counts[counts > 0]
+        # Without the leak the scale starts at an item that nobody saw yet: the rarest old item has
+        # more rows than a new one ever gets, so that every new item would stay at 0 for good.
+        low = counts[counts > 0].min() if full else torch.zeros_like(counts[0])
         self.register_buffer("counts", counts)
-        self.register_buffer("count_range", torch.stack([seen.min(), seen.max()]))
+        self.register_buffer("count_range", torch.stack([low, counts.max()]))
         self._feed_counts()
 
     def _count(self, index: Tensor) -> Tensor:
@@ -167,7 +168,11 @@ class ColdStartRecommender(AbstractRecommender):
             features[self.config["COUNT_FIELD"]] = self.frequency()
 
     def frequency(self) -> Tensor:
-        """Rows of each item seen so far, scaled to [0, 1] by the range over old items: [n]."""
+        """Rows of each item seen so far, scaled to [0, 1]: [n].
+
+        1 is the most frequent item among those seen before the first phase, 0 one without rows
+        (``count_source: full``: the rarest and the most frequent item of the log, as released).
+        """
         low, high = self.count_range
         return ((self.counts - low) / (high - low).clamp(min=1.0)).clamp(0.0, 1.0)
 

@@ -113,6 +113,12 @@ def remember(interaction: Any, key: object, compute: Callable[[], Any]) -> Any:
     return memo[key]
 
 
+def _sequences_with_an_owner(seam) -> dict[str, str]:
+    """Sequence field -> the ID field of the user or item whose feature it is."""
+    names = seam.model.token_seq_field_names
+    return {field: id_field for field, id_field in seam.id_of_field.items() if field in names}
+
+
 class FrozenView:
     """The forward pass of a backbone none of whose parameters moves while this is in use.
 
@@ -126,11 +132,7 @@ class FrozenView:
     def __init__(self, seam) -> None:
         self.seam = seam
         model = seam.model
-        self.id_of_field = {
-            field: id_field
-            for field, id_field in seam.id_of_field.items()
-            if field in model.token_seq_field_names
-        }
+        self.id_of_field = _sequences_with_an_owner(seam)
         plain_model, linear = seam.plain, model.first_order_linear
         if self.id_of_field:
             with torch.no_grad():
@@ -221,11 +223,7 @@ class SharedSequences:
     def __init__(self, seam) -> None:
         self.seam = seam
         model = seam.model
-        self.id_of_field = {
-            field: id_field
-            for field, id_field in seam.id_of_field.items()
-            if field in model.token_seq_field_names
-        }
+        self.id_of_field = _sequences_with_an_owner(seam)
         self._modules = (model, model.first_order_linear)
         self._tables = [{field: Given() for field in self.id_of_field} for _ in self._modules]
         if self.id_of_field:

@@ -256,7 +256,6 @@ class TestBase:
             return seen
 
         trained = naive(["train"])
-        low = min(trained[item] for item in split.old_ids)
         high = max(trained[item] for item in split.old_ids)
         parts = ["train"]
         for part in (None, "warm_a", "warm_b"):
@@ -266,8 +265,9 @@ class TestBase:
             seen = naive(parts)
             assert method.counts.tolist() == seen
             for item, value in enumerate(method.frequency().tolist()):
-                expected = min(max((seen[item] - low) / (high - low), 0.0), 1.0)
-                assert value == pytest.approx(expected, abs=1e-6)
+                assert value == pytest.approx(min(seen[item] / high, 1.0), abs=1e-6)
+            grown = method.frequency()[method.new_ids]
+            assert (grown > 0).all() if part is not None else not grown.any()
         assert not build("Base").counts[method.new_ids].any()
 
     def test_released_counts_are_of_the_whole_log(self, build):

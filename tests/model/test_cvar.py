@@ -51,11 +51,10 @@ def naive_side(method, item, pooling="mean"):
 
 
 def naive_frequency(method, item):
-    """Rows of the item among those of training, scaled by the range over old items."""
+    """Rows of the item among those of training, as a share of the most frequent item's."""
     seen = method.dataset.inter["item_id"][method.dataset.split["train"]].tolist()
     counts = [seen.count(i) for i in method.dataset.split.old_ids.tolist()]
-    scaled = (seen.count(item) - min(counts)) / (max(counts) - min(counts))
-    return min(max(scaled, 0.0), 1.0)
+    return min(seen.count(item) / max(counts), 1.0)
 
 
 def widen(method):

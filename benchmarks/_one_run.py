@@ -1,0 +1,50 @@
+"""One whole run in a process of its own: ``python _one_run.py '<request as JSON>'`` prints figures.
+
+CPU seconds are those of the process since it began; what had gone when the imports were done is
+given beside them.
+"""
+
+import json
+import resource
+import sys
+import tempfile
+from pathlib import Path
+
+
+def cpu_so_far() -> float:
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    return used.ru_utime + used.ru_stime
+
+
+def main(asked: dict) -> dict:
+    """Load cached data, pre-train, learn, three warm phases, four evaluations; the figures."""
+    from recbole_cold.experiment import Experiment, Request, new_folder
+    from recbole_cold.model import cvar, dropoutnet, metae, mwuf  # noqa: F401
+    from recbole_cold.trainer import peak_memory_mb
+
+    imported = cpu_so_far()
+    with tempfile.TemporaryDirectory() as saved:
+        overrides = {"matched_steps": False, **asked["overrides"], "saved_dir": saved}
+        request = Request(asked["model"], asked["dataset"], "DeepFM", (), overrides)
+        experiment = Experiment(request)
+        experiment.prepare()
+        # Every stage starts the peak anew. Not ru_maxrss: it begins at the size of the parent.
+        peaks = [peak_memory_mb()]
+        experiment.open_folder(new_folder)
+        [run] = experiment.run()["runs"]
+    [seed] = run["seeds"]
+    peaks += [peak_memory_mb(), *(stage["peak_memory_mb"] for stage in seed["stages"])]
+    return {
+        "cpu_seconds": cpu_so_far(),
+        "cpu_seconds_of_imports": imported,
+        "peak_memory_mb": max(peaks),
+        "parameters": run["parameters"],
+        "stages": seed["stages"],
+        "metrics": {name: phase["metrics"] for name, phase in seed["phases"].items()},
+        "cached": [stage["name"] for stage in seed["stages"] if stage["cached"]],
+    }
+
+
+if __name__ == "__main__":
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+    print(json.dumps(main(json.loads(sys.argv[1]))))

@@ -1,0 +1,75 @@
+"""What learning costs on top of the plain backbone: each method's ``learn`` and its pre-training.
+
+A row counts once for every batch in which it is used: CVAR uses each batch ten times in a row.
+"""
+
+from benchmarks import _common as common
+from benchmarks._common import Options, Table
+from recbole_cold.trainer import Trainer
+
+
+def measure(options: Options) -> Table:
+    """CPU seconds, rows a second and parameters, as ratios to the plain pre-training epoch."""
+    records: dict[tuple[str, str], dict] = {}
+    methods: dict[str, object] = {}
+
+    def stage(name: str, verb: str):
+        def prepare():
+            method = methods[name] = common.method_of(options, name, part=True)
+            trainer = Trainer(method, method.config["seed"])
+
+            def run() -> None:
+                getattr(trainer, verb)()
+                records[name, verb] = trainer.journal["stages"][-1]
+
+            return run
+
+        return prepare
+
+    contestants = {}
+    for name in options.models:
+        if name in ("Base", "DropoutNet"):  # the others pre-train the plain backbone
+            contestants[name, "pretrain"] = stage(name, "pretrain")
+        if name not in ("Base", "DropoutNet"):
+            contestants[name, "learn"] = stage(name, "learn")
+    if ("Base", "pretrain") not in contestants:
+        contestants = {("Base", "pretrain"): stage("Base", "pretrain"), **contestants}
+    least = common.smallest(common.alternate(contestants, options.repeats))
+    speed = {key: records[key]["rows"] / seconds for key, seconds in least.items()}
+    plain = "Base", "pretrain"
+    rows = []
+    for (name, verb), seconds in least.items():
+        method, record = methods[name], records[name, verb]
+        served = method.new_rows.numel() + method.new_first_order.numel()
+        backbone = sum(parameter.numel() for parameter in method.backbone.parameters())
+        everything = sum(parameter.numel() for parameter in method.parameters())
+        rows.append(
+            [
+                f"{name}: {verb}",
+                record["steps"],
+                record["rows"],
+                round(seconds, 2),
+                round(speed[name, verb]),
+                round(speed[name, verb] / speed[plain], 2),
+                round(seconds / least[plain], 2),
+                everything - backbone - served,
+            ]
+        )
+    n_rows = len(methods["Base"].train_index)
+    return Table(
+        f"Learning, beside pre-training the plain backbone on {n_rows:,} rows",
+        [
+            "stage",
+            "steps",
+            "rows used",
+            "CPU s",
+            "rows/s",
+            "rows/s to plain",
+            "CPU to plain epoch",
+            "parameters on top",
+        ],
+        rows,
+        [],
+        {},
+        [f"The plain backbone has {backbone:,} parameters; rows of new items are not counted."],
+    )

@@ -1,0 +1,106 @@
+"""Every benchmark at a tiny size on ml-100k: contestants compute the same; no time is checked."""
+
+import importlib
+import json
+import sys
+import warnings
+from pathlib import Path
+
+import pytest
+import torch
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture
+def benchmark(monkeypatch):
+    """``benchmark(name)``: a module of the folder ``benchmarks``, which is not installed."""
+    monkeypatch.syspath_prepend(str(ROOT))
+    threads = torch.get_num_threads()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # RecBole's Trainer uses names that torch deprecates
+        yield lambda name: importlib.import_module(f"benchmarks.{name}")
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def small(benchmark):
+    return lambda **more: benchmark("_common").Options(batches=2, repeats=1, **more)
+
+
+def test_pretraining(benchmark, small):
+    """Ours without shared sequences is the bare loop bit for bit; the others sum otherwise."""
+    module = benchmark("pretraining")
+    table = module.measure(small(keys={"train_batch_size": 256}))
+    assert set(table.agreement) == {module.BARE, module.OURS, module.ROWWISE, module.RECBOLE}
+    assert table.agreement[module.ROWWISE] == 0.0
+    assert max(table.agreement.values()) < 1e-5
+    assert len(table.rows) == 4
+
+
+def test_pretraining_would_notice_other_rows(benchmark, small, monkeypatch):
+    module = benchmark("pretraining")
+    original = module.shuffled
+    monkeypatch.setattr(module, "shuffled", lambda method, n: original(method, n).flip(0))
+    table = module.measure(small(keys={"train_batch_size": 256}))
+    assert table.agreement[module.OURS] > 1e-5
+
+
+def test_evaluation(benchmark, small):
+    table = benchmark("evaluation").measure(small())
+    assert table.agreement["scores"] < 1e-6
+    assert len(table.rows) == 9
+
+
+def test_inner_loop(benchmark, small):
+    table = benchmark("inner_loop").measure(small(items=(3,)))
+    assert table.agreement == {"gradients at 3 items": pytest.approx(0.0, abs=1e-6)}
+
+
+def test_inner_loop_in_chunks(benchmark, small, monkeypatch):
+    monkeypatch.setattr("recbole_cold.model.metae._CHUNK_ROWS", 40)
+    table = benchmark("inner_loop").measure(small(items=(5,)))
+    assert table.agreement == {"gradients at 5 items": pytest.approx(0.0, abs=1e-6)}
+
+
+def test_loading(benchmark, small):
+    table = benchmark("loading").measure(small())
+    assert table.agreement == {"columns and tokens": 0.0}
+
+
+def test_learning(benchmark, small):
+    """Rows are counted as often as they are used."""
+    table = benchmark("learning").measure(
+        small(models=("Base", "CVAR"), keys={"train_batch_size": 256})
+    )
+    used = {row[0]: row[2] for row in table.rows}
+    assert used == {"Base: pretrain": 512, "CVAR: learn": 5120}
+
+
+@pytest.mark.slow
+def test_whole_runs(benchmark, small):
+    table = benchmark("whole_runs").measure(small(models=("Base",), protocols=("strict",)))
+    assert list(table.agreement.values()) == [0.0]
+    assert table.rows[0][1] > table.rows[0][2] > 0
+
+
+def test_command_line_writes_results_and_readme(benchmark, tmp_path, monkeypatch, capsys):
+    module = benchmark("run")
+    monkeypatch.setattr(module, "HERE", tmp_path)
+    readme = tmp_path / "README.md"
+    readme.write_text("before\n<!-- figures -->\nearlier\n<!-- end of figures -->\nafter\n")
+    results = tmp_path / "results.json"
+    words = ["loading", "--repeats=1", f"--results={results}", "--write-readme"]
+    assert module.main(words) == 0
+    assert "ml-100k, for which nothing is claimed" in capsys.readouterr().out
+    assert json.loads(results.read_text())["loading"]["agreement"] == {"columns and tokens": 0.0}
+    text = readme.read_text()
+    assert text.startswith("before\n<!-- figures -->\n### Loading ml-100k: 100,000 rows")
+    assert text.endswith("<!-- end of figures -->\nafter\n") and "earlier" not in text
+
+
+def test_unknown_names_are_refused(benchmark, capsys):
+    with pytest.raises(SystemExit):
+        benchmark("run").main(["loding"])
+    assert "loding" in capsys.readouterr().err
+    assert str(ROOT) in sys.path
