@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).resolve().parent
-NAMES = ("pretraining", "evaluation", "inner_loop", "loading", "learning", "whole_runs")
+NAMES = ("pretraining", "evaluation", "inner_loop", "loading", "learning", "whole_runs", "sweep")
 MARKERS = "<!-- figures -->", "<!-- end of figures -->"
 
 

@@ -20,10 +20,15 @@ HELP = """\
 recbole-cold: cold-start click-through-rate prediction on RecBole
 
 usage: recbole-cold [run] --model=A,B,C [--backbone=DeepFM] [--dataset=ml-100k] [--key=value ...]
+       recbole-cold compare --models=A,B --backbones=FM,DCN [--seeds=5] [--key=value ...]
+       recbole-cold compare saved/*
+       recbole-cold tune --model=A [--space=FILE] [--grid="key=[a,b]" ...]   (tune --help)
        recbole-cold check --dataset=NAME [--key=value ...]
        recbole-cold list
 
   run     train and score methods in the phases cold, warm_a, warm_b, warm_c (the default verb)
+  compare methods on backbones: run what is missing, reuse what is there, test against a row
+  tune    search the settings of one method on pseudo-new items, then score the best on test
   check   split counts, fields and problems of a data set, without training
   list    methods and backbones by name
 
@@ -39,13 +44,46 @@ flags (any configuration key works as --key=value; RecBole's names and precedenc
   --resume[=DIR]                     continue an interrupted run (the newest one without DIR)
   --debug                            show the traceback of an error; --version; --help
 
+compare only
+  --against=Base                     the row that tests and RelaImpr are against; or: matched
+  --concurrent=N                     trials at a time; --cpus_per_trial, --gpus_per_trial,
+                                     --ray_address=auto|HOST:PORT for a running cluster
+
 examples
   recbole-cold --model=Base,DropoutNet,MetaE,MWUF,CVAR --dataset=ml-100k
   recbole-cold --model="MWUF,MWUF[mwuf_parts=[scale]]" --backbone=DCN --seeds=5
   recbole-cold check --dataset=my-data --data_path=. --threshold="{rating: 4}"
 """
 
-VERBS = ("run", "check", "list")
+TUNE_HELP = """\
+recbole-cold tune: search the settings of one method, on Ray
+
+usage: recbole-cold tune --model=A [--backbone=DeepFM] [--dataset=ml-100k] [--key=value ...]
+
+  Settings are chosen on old items that play new ones; the best is then fitted on everything and
+  scored on test once. Without --space and --grid: the sweep_space of the method's yaml.
+
+flags (any configuration key works as --key=value and holds for all trials)
+  --space=FILE                   yaml (a list is a grid axis; loguniform, uniform, quniform, choice,
+                                 randint by name) or RecBole's .hyper lines
+  --grid="key=[a,b]"             one more axis; may be given several times
+  --samples=N                    draws of the distributions per point of the grid (10)
+  --search=grid|random|optuna    walk lists, draw from them, or let optuna choose
+  --seeds=N                      trials per setting, and seeds of the final run
+  --select_on=mean|cold|warm_a   the phase that --valid_metric is read in; mean over all
+  --concurrent=N                 trials at a time; as many as there is room for
+  --cpus_per_trial=1 --gpus_per_trial=0.25    shares of a machine
+  --scheduler=asha|none          asha stops weak trials between pre-training epochs
+  --ray_address=auto|HOST:PORT   a running Ray cluster (docs/sweeps.md)
+  --resume[=DIR]                 run what is missing (of the newest sweep without DIR)
+
+examples
+  recbole-cold tune --model=MWUF --dataset=ml-100k --seeds=2
+  recbole-cold tune --model=CVAR --grid="cvar_iters=[1,5,10]" --grid="learning_rate=[1e-3,1e-2]"
+  recbole-cold tune --model=MetaE --space=space.yaml --samples=20 --gpus_per_trial=0.25
+"""
+
+VERBS = ("run", "compare", "tune", "check", "list")
 DEFAULT_MODELS = "Base,DropoutNet,MetaE,MWUF,CVAR"
 
 logger = logging.getLogger("recbole_cold")
@@ -83,9 +121,15 @@ def parse(argv: Sequence[str]) -> Arguments:
             flags[word.lstrip("-")] = True
             continue
         name, equals, value = word.partition("=")
+        if verb == "compare" and not word.startswith("-"):
+            flags.setdefault("folders", []).append(word)
+            continue
         if not name.startswith("--") or not equals or not name[2:]:
             raise UserError(f"'{word}' is not understood; write flags as --key=value")
         name = name[2:]
+        if verb == "tune" and name == "grid":
+            flags.setdefault("grid", []).append(value)
+            continue
         if name in keys or name in flags:
             raise UserError(f"--{name} is given twice; give it once")
         if name in ("resume",):
@@ -249,6 +293,238 @@ def _show(document: dict[str, Any], folder: Path) -> int:
     return 1 if document.get("failures") else 0
 
 
+def compare(arguments: Arguments) -> int:
+    """One table of methods and backbones, out of folders or with what is missing run."""
+    from recbole_cold import comparison as comparing
+    from recbole_cold import report
+
+    keys = dict(arguments.keys)
+    saved = Path(keys.get("saved_dir", "saved")).expanduser().resolve()
+    folders = arguments.flags.get("folders")
+    if folders:
+        extra = keys.keys() - {"against", "saved_dir"}
+        if extra or "resume" in arguments.flags:
+            raise UserError(
+                "compare with folders runs nothing: leave out "
+                f"--{min(extra or {'resume'})}, or the folders"
+            )
+        command = shlex.join(["recbole-cold", *_words(arguments), *folders])
+        document = comparing.from_folders(folders, keys.get("against"), command)
+        shown = report.Comparison(document)
+        folder = comparing.new_folder(None, document["documents"][0]["dataset"], saved)
+        report.write_json(folder / "comparison.json", document)
+        return _show_comparison(shown, folder)
+    resume = arguments.flags.get("resume")
+    if resume is None:
+        return _run_comparison(_compare_request(arguments), saved)
+    if not resume or keys.keys() - {"saved_dir"}:
+        raise UserError(
+            "--resume continues a comparison as it was asked for: compare --resume, or "
+            "compare --resume=DIR, and no other key than --saved_dir"
+        )
+    latest = resume is True
+    folder = comparing.latest_folder(saved) if latest else Path(resume).expanduser().resolve()
+    return _run_comparison(comparing.read_request(folder), folder.parent, folder)
+
+
+def _compare_request(arguments: Arguments):
+    from recbole_cold.comparison import CompareRequest
+
+    keys = dict(arguments.keys)
+    for many, one in (("models", "model"), ("backbones", "backbone")):
+        if many in keys and one in keys:
+            raise UserError(f"--{many} and --{one} are the same here; give --{many} only")
+        if many in keys:
+            keys[one] = keys.pop(many)
+    own = {name: keys.pop(name) for name in ("against", "ray_address") if name in keys}
+    numbers: dict[str, Any] = {}
+    for name, kind in (("concurrent", int), ("cpus_per_trial", float), ("gpus_per_trial", float)):
+        if name in keys:
+            numbers[name.removesuffix("_per_trial")] = _number(name, keys.pop(name), kind)
+    asked = _request(arguments._replace(keys=keys))
+    given = [asked.backbone, *_from_files(asked.config_files, "backbone")]
+    return CompareRequest(
+        models=asked.models,
+        backbones=next((names for names in given if names), "DeepFM"),
+        dataset=asked.dataset,
+        config_files=asked.config_files,
+        overrides=asked.overrides,
+        command=shlex.join(["recbole-cold", *_words(arguments)]),
+        **own,
+        **numbers,
+    )
+
+
+def _number(name: str, text: str, kind: Callable[[str], Any]) -> Any:
+    try:
+        value = kind(text)
+    except ValueError:
+        value = -1
+    if not value >= (1 if name == "concurrent" else 0):
+        raise UserError(f"--{name}={text} is not a number that can be; give for instance 1")
+    return value
+
+
+def _run_comparison(request: Any, saved: Path, folder: Path | None = None) -> int:
+    """Run what is missing; an interruption leaves what is there as a table of its own."""
+    from recbole_cold import comparison as comparing
+    from recbole_cold import pool, report
+    from recbole_cold.experiment import only_one
+    from recbole_cold.trainer import Interrupted
+
+    with Stop().listening() as stop, contextlib.ExitStack() as held:
+        if folder is not None:
+            held.enter_context(only_one(folder))
+        campaign = comparing.Campaign(request, stop)
+        campaign.check()
+        if (request.cpus, request.gpus, request.ray_address) != (1.0, 0.0, None):
+            pool.check_resources(request.cpus, request.gpus, request.ray_address)
+        if folder is None:
+            dataset = campaign.first().first().dataset
+            folder = comparing.new_folder(request, dataset, saved)
+            held.enter_context(only_one(folder))
+        again = f"recbole-cold compare --resume={shlex.quote(str(folder))}"
+
+        def run_all(specs: Any, **options: Any) -> None:
+            held.enter_context(pool.session(request.ray_address))  # one Ray for all of them
+            pool.run_all(specs, **options)
+
+        with _log_to(folder / "log.txt"):
+            logger.info("%s", request.command)
+            logger.info("folder %s", folder)
+            try:
+                document = campaign.run(folder, saved, run_all)
+                return _show_comparison(report.Comparison(document), folder, again)
+            except (Interrupted, KeyboardInterrupt):
+                document = campaign.document()
+                if any(doc["runs"] for doc in document["documents"]):
+                    _show_comparison(report.Comparison(document), folder, again, finished=False)
+                print(f"interrupted; to continue: {again}", file=sys.stderr)
+                return 130
+            except WriteError as error:
+                raise UserError(f"{error}; to continue then: {again}") from error
+
+
+def _show_comparison(comparison: Any, folder: Path, again: str = "", finished: bool = True) -> int:
+    """Print the table and where everything is; 1 when some cells failed, 0 otherwise."""
+    from recbole_cold import report
+    from recbole_cold.comparison import write_files
+
+    failures = comparison.document["failures"]
+    write_files(comparison, folder, finished and not failures)
+    print(report.comparison_table(comparison))
+    print(f"\nresults  {folder / 'comparison.json'}")
+    for name in ("comparison.md", "comparison.tex", "comparison.csv", "figures/phases.png"):
+        if (folder / name).exists():
+            print(f"         {folder / name}")
+    if not failures:
+        return 0
+    first = failures[0]
+    print(
+        f"{len(failures)} failed; the first: {first['row']} on {first['backbone']}, seed "
+        f"{first['seed']}:\n{first['error'].strip()}\nto run what failed again: {again}",
+        file=sys.stderr,
+    )
+    return 1
+
+
+def tune(arguments: Arguments) -> int:
+    """Search the settings of one method, then score the best."""
+    from recbole_cold.experiment import is_finished, latest_folder, only_one
+    from recbole_cold.sweep import Sweep, read_sweep_request
+    from recbole_cold.trainer import Interrupted
+
+    resume, folder = arguments.flags.get("resume"), None
+    if resume is None:
+        request = _sweep_request(arguments)
+    else:
+        extra = sorted(set(arguments.keys) - {"saved_dir"}) + ["grid"] * ("grid" in arguments.flags)
+        if extra or not resume:
+            raise UserError(
+                f"--resume continues a sweep as it was asked for; leave out --{extra[0]}"
+                if extra
+                else "--resume= names no folder; give it, or --resume alone for the newest"
+            )
+        saved = arguments.keys.get("saved_dir", "saved")
+        folder = (
+            latest_folder(saved, "tune") if resume is True else Path(resume).expanduser().resolve()
+        )
+        request = read_sweep_request(folder)
+    with Stop().listening() as stop, contextlib.ExitStack() as held:
+        sweep = Sweep(request, stop)
+        if folder is not None:
+            held.enter_context(only_one(folder))
+            sweep.folder = folder
+            done = sweep.read_done()
+            if is_finished(folder) and done == sweep.n_settings * len(sweep.seeds):
+                return _show_sweep(sweep, sweep.saved_document())
+            print(f"{done} of {sweep.n_settings * len(sweep.seeds)} trials are done", flush=True)
+        else:
+            print(sweep.plan(), flush=True)
+            folder = sweep.open_folder()
+            held.enter_context(only_one(folder))
+        print(f"folder {folder}\n", flush=True)
+        with _log_to(folder / "log.txt"):
+            try:
+                return _show_sweep(sweep, sweep.run())
+            except (Interrupted, KeyboardInterrupt):
+                print(
+                    "interrupted; to continue: recbole-cold tune "
+                    f"--resume={shlex.quote(str(folder))}",
+                    file=sys.stderr,
+                )
+                return 130
+
+
+def _sweep_request(arguments: Arguments):
+    from recbole_cold.sweep import SweepRequest, axes_of
+
+    keys = dict(arguments.keys)
+    own: dict[str, Any] = {
+        name: keys.pop(name)
+        for name in ("search", "scheduler", "select_on", "ray_address")
+        if name in keys
+    }
+    for name, kind in (
+        ("samples", int), ("concurrent", int), ("cpus_per_trial", float), ("gpus_per_trial", float),
+    ):  # fmt: skip
+        if name in keys:
+            own[name.removesuffix("_per_trial")] = _number(name, keys.pop(name), kind)
+    file, grids = keys.pop("space", None), arguments.flags.get("grid", [])
+    asked = _request(arguments._replace(keys=keys), default_models="")
+    if not asked.models:
+        raise UserError("tune needs --model=<name>; `recbole-cold list` shows all")
+    words = [*_words(arguments), *(f"--grid={text}" for text in grids)]
+    return SweepRequest(
+        model=asked.models,
+        dataset=asked.dataset,
+        backbone=asked.backbone,
+        config_files=asked.config_files,
+        overrides=asked.overrides,
+        command=shlex.join(["recbole-cold", *words]),
+        axes=[list(axis) for axis in axes_of(asked.models, file, grids)],
+        **own,
+    )
+
+
+def _show_sweep(sweep: Any, document: dict[str, Any]) -> int:
+    """Print the table and where everything is; 1 when trials failed, 0 otherwise."""
+    folder = sweep.folder
+    print(f"\n{sweep.table(document)}")
+    print(f"best     {folder / 'best.yaml'}\nsweep    {folder / 'sweep.json'}")
+    print(f"picture  {folder / 'figures' / 'sweep.png'}\nfinal    {folder / 'final'}")
+    failed = [trial for trial in document["trials"] if trial["status"] == "failed"]
+    if not failed:
+        return 0
+    print(
+        f"{len(failed)} of {len(document['trials'])} trials failed; the first ends with\n"
+        f"{failed[0]['error']}\nto try them again: recbole-cold tune "
+        f"--resume={shlex.quote(str(folder))}",
+        file=sys.stderr,
+    )
+    return 1
+
+
 def check(arguments: Arguments) -> int:
     """Say what a run would find in a data set."""
     from recbole_cold.experiment import Experiment
@@ -316,7 +592,13 @@ def _log_to_screen() -> Iterator[None]:
         logger.level, logger.propagate = before
 
 
-ACTIONS: dict[str, Callable[[Arguments], int]] = {"run": run, "check": check, "list": list_all}
+ACTIONS: dict[str, Callable[[Arguments], int]] = {
+    "run": run,
+    "compare": compare,
+    "tune": tune,
+    "check": check,
+    "list": list_all,
+}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -326,7 +608,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         arguments = parse(words)
         if arguments.flags.get("help") or arguments.flags.get("h"):
-            print(HELP, end="")
+            print(TUNE_HELP if arguments.verb == "tune" else HELP, end="")
             return 0
         if arguments.flags.get("version"):
             print(f"recbole_cold {__version__}")

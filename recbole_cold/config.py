@@ -301,6 +301,19 @@ def keys_of_backbone(config: ColdConfig) -> set[str]:
     return {key for _, layer in layers for key in layer}.union(*config.parameters.values())
 
 
+def keys_of_click_model(backbone: str | type, dataset: str) -> set[str]:
+    """The keys that shape a backbone: those of its own yaml, RecBole's and ours, and of no other.
+
+    What ``properties/overall.yaml`` sets for all backbones, such as their embedding size, is left
+    out.
+    """
+    cls = find_backbone(backbone)
+    every = _recbole_layers(cls, dataset)
+    layers = [pair for pair in every if pair[0].startswith("recbole/model/")]
+    shared = read_yaml(properties_dir() / "overall.yaml").keys()
+    return {key for _, layer in [*layers, *_class_layers(cls)] for key in layer} - shared
+
+
 def sweep_space(spec: str | type) -> dict[str, Any]:
     """The ``sweep_space:`` block of a method's yaml, {} when it has none."""
     space: dict[str, Any] = {}

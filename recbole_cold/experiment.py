@@ -35,7 +35,7 @@ from recbole_cold.phases import protocol, run_phases
 from recbole_cold.rows import Rows
 from recbole_cold.split import Split, common_phases, frequency_split, pseudo_new, split_from_parts
 from recbole_cold.store import write_bytes
-from recbole_cold.trainer import BackboneCache, Trainer
+from recbole_cold.trainer import BackboneCache, Trainer, Watch
 
 logger = logging.getLogger(__name__)
 
@@ -121,6 +121,8 @@ MAY_CHANGE = {
 _CODE_OF_PRETRAINING = (
     "trainer.py rows.py seeding.py model/_base.py model/_backbone.py model/_shortcuts.py"
 )
+# What else the numbers of a result follow from.
+_CODE_OF_SCORES = "evaluator.py phases.py split.py episodes.py model/_*.py dataset/*.py"
 
 
 @dataclass(frozen=True)
@@ -146,36 +148,43 @@ def _short(value: Any) -> str:
     return json.dumps(value, default=str).replace('"', "").replace(" ", "")
 
 
-def parse_entries(text: str | Sequence[str]) -> list[Entry]:
+def parse_entries(text: str | Sequence[str], flag: str = "--model") -> list[Entry]:
     """``A,B[key=value;key=value]`` as entries; brackets hold what only that row changes.
+
+    Args:
+        flag: what sentences call the text.
 
     Raises:
         UserError: an empty name, a bracket that is not closed, a part without ``=``, a row twice.
     """
-    whole = text if isinstance(text, str) else ",".join(text)
-    parts = [part.strip() for part in _split_outside(whole, ",")]
     entries = []
-    for part in parts:
+    for part in entry_texts(text):
         match = re.fullmatch(r"([^\[\]]+?)(?:\[(.*)\])?", part, re.DOTALL)
         if match is None:
             raise UserError(
-                f"--model has '{part}', which is not a name or name[key=value;key=value]"
+                f"{flag} has '{part}', which is not a name or name[key=value;key=value]"
             )
         variant = {}
         for pair in filter(None, _split_outside(match[2] or "", ";")):
             key, equals, value = pair.partition("=")
             if not equals:
-                raise UserError(f"'{pair}' in --model entry '{part}' is not key=value")
+                raise UserError(f"'{pair}' in {flag} entry '{part}' is not key=value")
             variant[key.strip()] = parse_value(key.strip(), value.strip())
         entries.append(Entry(match[1].strip(), variant))
     labels = [entry.label for entry in entries]
     twice = {label for label in labels if labels.count(label) > 1}
     if twice:
-        raise UserError(f"--model names {', '.join(sorted(twice))} more than once; name each once")
+        raise UserError(f"{flag} names {', '.join(sorted(twice))} more than once; name each once")
     return entries
 
 
-def _refuse_run_wide(entry: Entry) -> None:
+def entry_texts(text: str | Sequence[str]) -> list[str]:
+    """The entries of a list as they were written, brackets included."""
+    whole = text if isinstance(text, str) else ",".join(text)
+    return [part.strip() for part in _split_outside(whole, ",")]
+
+
+def refuse_run_wide(entry: Entry) -> None:
     for key in entry.variant:
         if key in RUN_WIDE:
             raise UserError(
@@ -260,11 +269,62 @@ def _data_key(config: ColdConfig) -> str:
     if "data_key" not in vars(config):
         names = {*config.parameters["Dataset"], *_DATA_KEYS}
         values = {name: config[name] for name in sorted(names)}
-        vars(config)["data_key"] = json.dumps(values, default=str)
+        folder = Path(config["data_path"])
+        files = [
+            (str(path), path.stat().st_size, path.stat().st_mtime_ns)
+            for path in sorted(folder.glob(f"{config.dataset}.*"))
+        ]
+        parts = [config.dataset, str(config["device"]), files, values]
+        vars(config)["data_key"] = json.dumps(parts, default=str)
     return vars(config)["data_key"]
 
 
+class DataStore:
+    """Data sets and their splits, made once for all configurations that agree on them.
+
+    Args:
+        most: data sets that are kept; the one that was made first goes first.
+    """
+
+    def __init__(self, most: int = 4) -> None:
+        self.most = most
+        self._data: dict[str, ColdStartDataset] = {}
+        self._splits: dict[str, dict[int, Split]] = {}
+
+    def data(self, config: ColdConfig) -> ColdStartDataset:
+        """The data set of a configuration, carrying the split of its seed."""
+        key = _data_key(config)
+        if key not in self._data:
+            while len(self._data) >= self.most:
+                oldest = next(iter(self._data))
+                del self._data[oldest], self._splits[oldest]
+            self._data[key], self._splits[key] = load_data(config), {}
+        dataset, splits = self._data[key], self._splits[key]
+        # What loading adds to the configuration, for those that found the data loaded.
+        config["numerical_features"] = dataset.config["numerical_features"]
+        if config["seed"] not in splits:
+            splits[config["seed"]] = make_split(dataset, config)
+        dataset.split = splits[config["seed"]]
+        return dataset
+
+
 # ------------------------------------------------------------------------------- cache keys
+def code_of(config: ColdConfig) -> str:
+    """A hash over the code that makes a result: ours, the method's and the backbone's."""
+    parts = [_code_version(), _code_of_scores()]
+    parts += [_source(config.method_class), _source(config.backbone_class)]
+    return hashlib.sha256("".join(parts).encode()).hexdigest()[:32]
+
+
+@cache
+def _code_of_scores() -> str:
+    folder, digest = Path(__file__).parent, hashlib.sha256()
+    for pattern in _CODE_OF_SCORES.split():
+        for path in sorted(folder.glob(pattern)):
+            digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
 @cache
 def _code_version() -> str:
     folder, digest = Path(__file__).parent, hashlib.sha256()
@@ -354,23 +414,34 @@ class Experiment:
         request: what to run.
         folder: the run's folder, which exists.
         stop: asked between batches; true saves the state and raises ``Interrupted``.
+        entries: the rows to run, where they are not the request's own.
+        store: where data sets are kept that other experiments of this process use, too.
+        watch: told of steps and epochs.
 
     Raises:
         UserError: anything in the request that cannot be; nothing is written then.
     """
 
     def __init__(
-        self, request: Request, folder: Path | None = None, stop: Callable[[], bool] = lambda: False
+        self,
+        request: Request,
+        folder: Path | None = None,
+        stop: Callable[[], bool] = lambda: False,
+        *,
+        entries: Sequence[Entry] | None = None,
+        store: DataStore | None = None,
+        watch: Watch | None = None,
     ) -> None:
         self.request, self.folder, self.stop = request, folder, stop
-        self.entries = request.entries()
+        self.entries = request.entries() if entries is None else list(entries)
+        # Seeds and rows of one request may differ in their data: all of it is kept.
+        self.store = DataStore(most=1000) if store is None else store
+        self.watch = watch or Watch()
         for entry in self.entries:
-            _refuse_run_wide(entry)
+            refuse_run_wide(entry)
         self.configs = {entry.label: self.config(entry) for entry in self.entries}
         if self.first()["num_threads"]:
             torch.set_num_threads(self.first()["num_threads"])
-        self._data: dict[str, ColdStartDataset] = {}
-        self._splits: dict[str, Split] = {}
         self.document: dict[str, Any] = {}
 
     def config(self, entry: Entry, seed: int | None = None) -> ColdConfig:
@@ -393,17 +464,7 @@ class Experiment:
     # ---------------------------------------------------------------- shared values
     def data(self, config: ColdConfig) -> ColdStartDataset:
         """The data set of a configuration, loaded once for all entries that agree on it."""
-        key = _data_key(config)
-        if key not in self._data:
-            self._data[key] = load_data(config)
-        dataset = self._data[key]
-        # What loading adds to the configuration, for entries that found the data loaded.
-        config["numerical_features"] = dataset.config["numerical_features"]
-        split_key = json.dumps([key, config["seed"]])
-        if split_key not in self._splits:
-            self._splits[split_key] = make_split(dataset, config)
-        dataset.split = self._splits[split_key]
-        return dataset
+        return self.store.data(config)
 
     def first(self) -> ColdConfig:
         return next(iter(self.configs.values()))
@@ -420,7 +481,7 @@ class Experiment:
             UserError: every run diverged, or something concerns them all.
         """
         self.prepare()
-        notes = [note for dataset in self._data.values() for note in dataset.notes]
+        notes = [note for config in self.configs.values() for note in self.data(config).notes]
         for note in dict.fromkeys(notes):
             logger.info("%s", note)
         self.document["failures"] = []
@@ -570,11 +631,19 @@ class Experiment:
         method = config.method_class(config, dataset)
         if run is None:
             run = self._new_run(entry, config, method)
-        trainer = Trainer(method, seed, self._state_path(entry, seed), self._cache(entry, split),
-                          self.stop)  # fmt: skip
+        phases = phases_of(split, config)
+        trainer = Trainer(
+            method,
+            seed,
+            self._state_path(entry, seed),
+            self._cache(entry, split),
+            self.stop,
+            self.watch,
+            probe=split[phases[0].score_on] if self.watch.wants_epochs else None,
+        )
         if trainer.resume():
             logger.info("%s, seed %d: continued from its resume point", entry.label, seed)
-        results = run_phases(trainer, split, trainer.evaluate, phases_of(split, config))
+        results = run_phases(trainer, split, trainer.evaluate, phases)
         run["seeds"].append({"seed": seed, "phases": results, "stages": trainer.journal["stages"]})
         self._write()
         self._clear_state(entry, seed)
@@ -602,6 +671,7 @@ class Experiment:
             "variant": dict(entry.variant),
             "matched_steps": entry.matched_steps,
             "config": config.as_dict(),
+            "code": code_of(config),
             "parameters": {"backbone": backbone, "method": everything - backbone - served},
             "seeds": [],
         }
@@ -612,22 +682,9 @@ class Experiment:
 
     def _matched(self) -> Entry | None:
         """The plain backbone with as many steps per warm phase as the longest method takes."""
-        config = self.first()
-        if not config["matched_steps"]:
+        if not self.first()["matched_steps"]:
             return None
-        warm = self.document["phases"][1:]
-        most, plain = 0, 0
-        for run in self.document["runs"]:
-            if run["matched_steps"] is not None:
-                continue
-            stages = run["seeds"][0]["stages"]
-            steps = max((s["steps"] for s in stages if s["name"] in warm), default=0)
-            most = max(most, steps)
-            if run["model"] == "Base":
-                plain = max(plain, steps)
-        if most <= plain:
-            return None
-        return Entry("Base", {"warm_steps": most}, matched_steps=most)
+        return matched_entry(self.document)
 
     # ---------------------------------------------------------------- files
     def _entry_folder(self, entry: Entry, folder: Path | None = None) -> Path:
@@ -664,6 +721,24 @@ class Experiment:
             report.write_json(self.folder / "results.json", self.document)
 
 
+def matched_entry(document: Mapping[str, Any]) -> Entry | None:
+    """The row of the plain backbone with as many steps per warm phase as the longest method.
+
+    None where no method takes more steps than the plain backbone does anyway.
+    """
+    warm = document["phases"][1:]
+    most, plain = 0, 0
+    for run in document["runs"]:
+        if run["matched_steps"] is not None:
+            continue
+        stages = run["seeds"][0]["stages"]
+        steps = max((s["steps"] for s in stages if s["name"] in warm), default=0)
+        most = max(most, steps)
+        if run["model"] == "Base":
+            plain = max(plain, steps)
+    return Entry("Base", {"warm_steps": most}, matched_steps=most) if most > plain else None
+
+
 def _file_name(label: str) -> str:
     return re.sub(r"[^\w.=+-]+", "_", label).strip("_")
 
@@ -688,8 +763,18 @@ def new_folder(request: Request, config: ColdConfig) -> Path:
     Raises:
         UserError: ``saved_dir`` cannot be written.
     """
-    stem = f"{config.dataset}-{config.backbone_name}-{datetime.now():%Y%m%d-%H%M%S}"
-    saved = Path(config["saved_dir"]).expanduser().resolve()
+    name = f"{config.dataset}-{config.backbone_name}"
+    return make_folder(name, config["saved_dir"], asdict(request))
+
+
+def make_folder(name: str, saved_dir: str, request: Mapping[str, Any]) -> Path:
+    """A new folder ``name-<time>`` in ``saved_dir``, with ``request.json`` in it.
+
+    Raises:
+        UserError: ``saved_dir`` cannot be written.
+    """
+    stem = f"{name}-{datetime.now():%Y%m%d-%H%M%S}"
+    saved = Path(saved_dir).expanduser().resolve()
     for number in range(1000):
         folder = saved / (stem if number == 0 else f"{stem}-{number + 1}")
         try:
@@ -702,12 +787,20 @@ def new_folder(request: Request, config: ColdConfig) -> Path:
                 "with --saved_dir"
             ) from error
         try:
-            write_bytes(folder / "request.json", json.dumps(asdict(request), indent=1).encode())
+            write_bytes(folder / "request.json", json.dumps(request, indent=1).encode())
         except UserError:
             folder.rmdir()
             raise
         return folder
     raise UserError(f"there are a thousand folders like '{stem}' in '{saved}'; clean it up")
+
+
+def verb_of(path: Path) -> str:
+    """Which verb wrote a ``request.json``; a damaged one counts as a run's."""
+    try:
+        return str(json.loads(path.read_text()).get("verb", "run"))
+    except (OSError, ValueError, AttributeError):
+        return "run"
 
 
 def read_request(folder: Path) -> Request:
@@ -718,7 +811,14 @@ def read_request(folder: Path) -> Request:
     """
     path = folder / "request.json"
     try:
-        request = Request(**json.loads(path.read_text()))
+        values = json.loads(path.read_text())
+        verb = values.get("verb", "run")
+        if verb != "run":
+            raise UserError(
+                f"'{folder}' is not the folder of a run but of a {verb}; continue it with "
+                f"recbole-cold {verb} --resume={folder}"
+            )
+        request = Request(**values)
         if not isinstance(request.models, str | list) or not isinstance(request.overrides, dict):
             raise ValueError("not what this program wrote")
         return request
@@ -727,7 +827,7 @@ def read_request(folder: Path) -> Request:
             f"'{folder}' is not the folder of a run: it has no request.json; give the folder that "
             "the interrupted run printed"
         ) from None
-    except (OSError, ValueError, TypeError) as error:
+    except (OSError, ValueError, TypeError, AttributeError) as error:
         raise UserError(f"'{path}' is damaged ({error}); start the run again") from error
 
 
@@ -750,18 +850,23 @@ def only_one(folder: Path) -> Iterator[None]:
         yield
 
 
-def latest_folder(saved_dir: str | Path) -> Path:
-    """The newest run in ``saved_dir`` that is not finished.
+def latest_folder(saved_dir: str | Path, verb: str = "run") -> Path:
+    """The newest run (or what else a verb makes) in ``saved_dir`` that is not finished.
 
     Raises:
         UserError: there is none.
     """
     saved = Path(saved_dir).expanduser().resolve()
     open_runs = [
-        path.parent for path in saved.glob("*/request.json") if not is_finished(path.parent)
+        path.parent
+        for path in saved.glob("*/request.json")
+        if not is_finished(path.parent) and verb_of(path) == verb
     ]
     if not open_runs:
-        raise UserError(f"there is no unfinished run in '{saved}'; give its folder: --resume=DIR")
+        what = "sweep" if verb == "tune" else verb
+        raise UserError(
+            f"there is no unfinished {what} in '{saved}'; give its folder: --resume=DIR"
+        )
     return max(open_runs, key=lambda path: (path / "request.json").stat().st_mtime)
 
 

@@ -3,6 +3,7 @@
 User and item features are kept once per user and item and gathered by code, never joined per row.
 """
 
+import warnings
 from typing import Any
 
 import numpy as np
@@ -72,9 +73,11 @@ class Rows:
     def _tensor(self, column: np.ndarray) -> Tensor:
         if column.dtype == np.float64:
             column = column.astype(np.float32)
-        if not column.flags.writeable or not column.flags.c_contiguous:
-            column = np.array(column)
-        return torch.from_numpy(column).to(self.device)
+        with warnings.catch_warnings():
+            # Columns of the cache are mapped read-only: on a CPU all processes share their pages,
+            # and nobody writes to a column.
+            warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
+            return torch.from_numpy(np.ascontiguousarray(column)).to(self.device)
 
     def _features(self, table: dict[str, np.ndarray], id_field: str) -> dict[str, Tensor]:
         features = {}

@@ -5,15 +5,17 @@ the whole state goes to one file: parameters, optimizers, position, random state
 what is done. Stages seed themselves, so a skipped or cached stage changes no later draw.
 """
 
+import fcntl
 import json
 import logging
 import math
+import os
 import resource
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import torch
 from torch import Tensor, nn
@@ -23,6 +25,7 @@ from recbole_cold import seeding
 from recbole_cold.errors import Diverged, UserError
 from recbole_cold.evaluator import evaluate, score_warnings
 from recbole_cold.model._base import ColdStartRecommender, Fit, Step
+from recbole_cold.rows import Batch
 from recbole_cold.store import DamagedFile, load_state, save_state
 
 logger = logging.getLogger(__name__)
@@ -35,6 +38,18 @@ _FINITE_EVERY = 50
 
 class Interrupted(Exception):
     """The user stopped the run; its state is on disk."""
+
+
+class Watch:
+    """Is told how a run goes on; this one does nothing with it."""
+
+    wants_epochs = False
+
+    def step(self) -> None:
+        """A batch was used."""
+
+    def epoch(self, number: int, metrics: dict[str, float]) -> None:
+        """A pre-training epoch ended; ``metrics`` are the plain backbone's in the cold phase."""
 
 
 class Meter:
@@ -176,6 +191,9 @@ class Trainer:
         state_path: the file for resume points; ``None`` keeps none.
         cache: finds and keeps pre-trained backbones; ``None`` trains always.
         stop: asked between batches; true means save and raise ``Interrupted``.
+        watch: told of steps and of pre-training epochs.
+        probe: rows that the plain backbone is scored on after each pre-training epoch, for the
+            watch; ``None``: epochs are not told.
     """
 
     def __init__(
@@ -185,8 +203,11 @@ class Trainer:
         state_path: Path | None = None,
         cache: "BackboneCache | None" = None,
         stop: Callable[[], bool] = lambda: False,
+        watch: Watch | None = None,
+        probe: Any = None,
     ) -> None:
         self.method, self.config, self.seed = method, method.config, seed
+        self.watch, self.probe = watch or Watch(), probe
         shared = self.config["pretrain_seed"]
         self.pretrain_seed = seed if shared is None else shared
         self.state_path, self.cache, self.stop = state_path, cache, stop
@@ -199,13 +220,16 @@ class Trainer:
         """Train the backbone on ``train``, or take it from the cache."""
         if self._is_done("pretrain"):
             return
-        meter = Meter()
-        known = self.cache.load(self.method, self.pretrain_seed) if self.cache else None
-        if known is not None:
-            self._record("pretrain", meter, known, cached=True)
+        if self.cache is None:
+            self._stage("pretrain", self.method.pretrain_fits)
             return
-        record = self._stage("pretrain", self.method.pretrain_fits)
-        if self.cache:
+        meter = Meter()
+        with self.cache.turn(self.method, self.pretrain_seed, self.stop):
+            known = self.cache.load(self.method, self.pretrain_seed)
+            if known is not None:
+                self._record("pretrain", meter, known, cached=True)
+                return
+            record = self._stage("pretrain", self.method.pretrain_fits)
             self.cache.save(self.method, self.pretrain_seed, record)
 
     def learn(self) -> None:
@@ -235,7 +259,7 @@ class Trainer:
         if name in self.journal["results"]:
             return self.journal["results"][name]
         index = self.method.rows.index(rows)
-        labels = self.method.rows.columns[self.method.label_field][index]
+        labels = self._labels(index)
         result: dict[str, Any] = {"rows": len(index), "positives": int(labels.sum())}
         scores = self.score(index)
         metrics = [name for name in self.config["metrics"] if name != "RelaImpr"]
@@ -249,17 +273,39 @@ class Trainer:
         self._save()
         return result
 
-    @torch.no_grad()
+    def _labels(self, index: Tensor) -> Tensor:
+        return self.method.rows.columns[self.method.label_field][index]
+
     def score(self, index: Tensor) -> Tensor:
         """Click probabilities of the rows ``index``, in one pre-allocated tensor."""
+        return self._score(index, self.method.predict)
+
+    @torch.no_grad()
+    def _score(self, index: Tensor, predict: Callable[[Batch], Tensor]) -> Tensor:
         self.method.set_mode("evaluate")
         scores = torch.empty(len(index), device=index.device)
         size = self.config["eval_batch_size"]
         with self.method.backbone.frozen_tables():
             for start in range(0, len(index), size):
                 batch = self.method.rows.batch(index[start : start + size])
-                scores[start : start + size] = self.method.predict(batch)
+                scores[start : start + size] = predict(batch)
         return scores
+
+    def _plain_cold_metrics(self) -> dict[str, float]:
+        """What the backbone as it is now gives ``probe``, its items without a row of their own."""
+        method, plain = self.method, ColdStartRecommender
+        with torch.no_grad():
+            new_rows, first = plain.cold_rows(method), plain.cold_first_order(method)
+
+        def predict(batch: Batch) -> Tensor:
+            vector = new_rows[method.slot[batch[method.id_field]]]
+            weight = first.expand(len(vector), 1) if method.backbone.has_first_order else None
+            return torch.sigmoid(method.backbone.logits(batch, vector, weight))
+
+        index = method.rows.index(self.probe)
+        scores = self._score(index, predict)
+        metrics = [name for name in self.config["metrics"] if name != "RelaImpr"]
+        return evaluate(scores, self._labels(index), metrics, self.config["f1_threshold"])
 
     # ---------------------------------------------------------------- stages
     def _is_done(self, name: str) -> bool:
@@ -347,10 +393,14 @@ class Trainer:
                     counts["steps"] += taken
                     counts["rows"] += len(batch) * (taken // len(fit.steps))
                     bar.update(taken)
+                    self.watch.step()
                     self._checkpoint(stage, number, optimizers, position, counts, meter)
                     if position["taken"] >= limit:
                         break
                 position = {**position, "epoch": position["epoch"] + 1, "batch": 0}
+                if stage == "pretrain" and self.probe is not None:
+                    self.watch.epoch(position["epoch"], self._plain_cold_metrics())
+                    method.set_mode(fit.mode)
 
     def _use(
         self,
@@ -469,6 +519,25 @@ class BackboneCache:
         method.backbone.load_state_dict(state["backbone"])
         return json.loads(state["record"])
 
+    @contextmanager
+    def turn(
+        self, method: ColdStartRecommender, seed: int, stop: Callable[[], bool] = lambda: False
+    ) -> Iterator[None]:
+        """While open, no other process makes this backbone: who comes second waits, then reads it.
+
+        The system frees the place of a process that dies. Without locks (a read-only cache, some
+        network file systems) everybody trains for himself, as the last resort.
+
+        Raises:
+            Interrupted: ``stop`` was asked for while waiting.
+        """
+        path = self._path(method, seed)
+        with ExitStack() as held:
+            if not path.exists():
+                with suppress(OSError):
+                    held.enter_context(_locked(path.with_suffix(".lock"), stop))
+            yield
+
     def save(self, method: ColdStartRecommender, seed: int, record: dict[str, Any]) -> None:
         """Keep the backbone of ``method``; a full or read-only cache is said and survived."""
         kept = {key: record[key] for key in ("steps", "rows", "optimizer") if key in record}
@@ -477,3 +546,37 @@ class BackboneCache:
             save_state(self._path(method, seed), state)
         except UserError as problem:
             logger.warning("the pre-trained backbone is not cached: %s", problem)
+
+
+@contextmanager
+def _locked(path: Path, stop: Callable[[], bool]) -> Iterator[None]:
+    """Hold the lock file ``path``, which goes with its last holder."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    while True:
+        with path.open("wb") as file:
+            while not _try_lock(file):
+                if stop():
+                    raise Interrupted
+                time.sleep(0.05)
+            if not _is_at(file, path):
+                continue  # who held it before removed it: a file without a name excludes nobody
+            try:
+                yield
+            finally:
+                path.unlink(missing_ok=True)
+            return
+
+
+def _is_at(file: IO[bytes], path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), path.stat())
+    except FileNotFoundError:
+        return False
+
+
+def _try_lock(file: IO[bytes]) -> bool:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

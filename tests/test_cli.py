@@ -100,7 +100,7 @@ class TestParse:
         ("words", "message"),
         [
             (["rnu"], "'rnu' is not a verb; did you mean 'run'"),
-            (["dance"], "use one of run, check, list"),
+            (["dance"], f"use one of {', '.join(cli.VERBS)}"),
             (["run", "check"], "'check' is not understood; write flags as --key=value"),
             (["--seeds", "5"], "'--seeds' is not understood"),
             (["-x=3"], "'-x=3' is not understood"),

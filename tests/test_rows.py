@@ -110,3 +110,15 @@ def test_features_by_side(dataset, rows):
     assert set(rows.features_of("item_id")) == {"title", "year", "genre", "price"}
     assert set(rows.features_of("user_id")) == {"age", "gender", "income"}
     assert len(rows.features_of("item_id")["year"]) == dataset.item_num
+
+
+def test_columns_of_the_cache_are_shared_not_copied(tiny_keys):
+    """All processes of a machine that map the same file hold its pages once."""
+    make = lambda: ColdStartDataset(make_config("Base", "tiny", overrides=tiny_keys))  # noqa: E731
+    make()
+    dataset = make()
+    assert dataset.from_cache
+    rows = Rows(dataset, "cpu")
+    column = dataset.inter[dataset.iid_field]
+    assert not column.flags.writeable
+    assert rows.columns[dataset.iid_field].data_ptr() == column.ctypes.data

@@ -4,6 +4,9 @@ import copy
 import json
 import math
 import mmap
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
@@ -599,6 +602,46 @@ class TestCache:
         trainer, _ = run_all(build(), cache=cache)
         assert "the pre-trained backbone is not cached: cannot write" in caplog.text
         assert len(trainer.journal["stages"]) == 5
+
+    def test_who_comes_second_waits_and_reads(self, build, cache):
+        """Two at once train it once; the file of the lock goes with its last holder."""
+        methods = [build(), build()]  # building seeds torch's one generator: not at once
+
+        def pretrain(method):
+            trainer = Trainer(method, 5, cache=cache)
+            trainer.pretrain()
+            return steps_of(trainer, "pretrain")["cached"]
+
+        with ThreadPoolExecutor(2) as pool:
+            cached = list(pool.map(pretrain, methods))
+        assert sorted(cached) == [False, True]
+        assert same(*methods)
+        assert [path.name for path in cache.folder.iterdir()] == ["key-5.pt"]
+
+    def test_a_stop_ends_the_waiting(self, build, cache):
+        method = build()
+        with cache.turn(method, 5), pytest.raises(Interrupted):
+            Trainer(method, 5, cache=cache, stop=lambda: True).pretrain()
+        assert list(cache.folder.iterdir()) == []
+
+    def test_the_place_of_a_dead_process_is_free(self, build, cache):
+        code = (
+            "import sys, time; from pathlib import Path; from recbole_cold.trainer import _locked\n"
+            "with _locked(Path(sys.argv[1]), lambda: False): print('held', flush=True); "
+            "time.sleep(60)"
+        )
+        lock = cache.folder / "key-5.lock"
+        words = [sys.executable, "-c", code, str(lock)]
+        with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as holder:
+            assert holder.stdout.readline() == "held\n"
+            with pytest.raises(Interrupted):
+                Trainer(build(), 5, cache=cache, stop=lambda: True).pretrain()
+            holder.kill()
+            holder.wait()
+        assert lock.exists()
+        trainer, _ = run_all(build(), cache=cache)
+        assert steps_of(trainer, "pretrain")["cached"] is False
+        assert [path.name for path in cache.folder.iterdir()] == ["key-5.pt"]
 
     def test_a_shared_seed_of_pretraining_is_its_key(self, build, cache):
         trainer, _ = run_all(build(pretrain_seed=9), cache=cache)

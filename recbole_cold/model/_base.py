@@ -99,7 +99,7 @@ class ColdStartRecommender(AbstractRecommender):
     def __init__(self, config, dataset) -> None:
         super().__init__()
         self.config = config
-        self._check_choices()
+        self.check_choices(config)
         self.rows: Rows = dataset.rows
         self.device = self.rows.device
         self.label_field = dataset.label_field
@@ -116,14 +116,16 @@ class ColdStartRecommender(AbstractRecommender):
         self._register_ids(dataset.split)
         self._register_counts(dataset)
 
-    def _check_choices(self) -> None:
-        levels = reversed(type(self).__mro__)
+    @classmethod
+    def check_choices(cls, config) -> None:
+        """Raise a ``UserError`` for a value that is none of the words in ``choices``."""
+        levels = reversed(cls.__mro__)
         choices = {k: v for level in levels for k, v in vars(level).get("choices", {}).items()}
         for key, known in choices.items():
-            if self.config[key] not in known:
-                guess = nearest(str(self.config[key]), known)
+            if config[key] not in known:
+                guess = nearest(str(config[key]), known)
                 raise UserError(
-                    f"{key} '{self.config[key]}' is none of {', '.join(known)}"
+                    f"{key} '{config[key]}' is none of {', '.join(known)}"
                     + (f"; did you mean '{guess}'?" if guess else "; choose one of them")
                 )
 

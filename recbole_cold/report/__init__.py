@@ -4,22 +4,52 @@ A results document (schema 1) holds runs x seeds x phases x metrics together wit
 optimizer steps and the seconds behind them, so a table can say what its numbers cost.
 """
 
+from recbole_cold.report._comparison import (
+    MATCHED,
+    Cell,
+    Comparison,
+    holm,
+    load_comparison,
+    validate_comparison,
+    wilcoxon_p,
+)
 from recbole_cold.report._document import SCHEMA, load, validate, write_json
 from recbole_cold.report._figures import PairedTest, Row, paired_test, summary
+from recbole_cold.report._matrix import (
+    comparison_csv,
+    comparison_latex,
+    comparison_markdown,
+    comparison_table,
+)
+from recbole_cold.report._panels import plot_comparison
 from recbole_cold.report._pictures import plot_curves
+from recbole_cold.report._sweep import plot_sweep
 from recbole_cold.report._tables import costs, markdown, table
 
 __all__ = [
+    "MATCHED",
     "SCHEMA",
+    "Cell",
+    "Comparison",
     "PairedTest",
     "Row",
+    "comparison_csv",
+    "comparison_latex",
+    "comparison_markdown",
+    "comparison_table",
     "costs",
+    "holm",
     "load",
+    "load_comparison",
     "markdown",
     "paired_test",
+    "plot_comparison",
     "plot_curves",
+    "plot_sweep",
     "summary",
     "table",
     "validate",
+    "validate_comparison",
+    "wilcoxon_p",
     "write_json",
 ]

@@ -52,24 +52,36 @@ def paired_test(doc: Document, label: str, against: str, phase: str, metric: str
 
     Statistic and p are nan with fewer than two shared seeds and where all differences are equal.
     """
+    return t_test(*paired_values(doc, label, against, phase, metric))
+
+
+def t_test(ours: Sequence[float], theirs: Sequence[float]) -> PairedTest:
+    """Paired t-test of two equally long samples, as :func:`paired_test` takes them."""
+    if not ours:
+        return PairedTest(math.nan, math.nan, math.nan, 0)
+    differences = [x - y for x, y in zip(ours, theirs, strict=True)]
+    mean = statistics.fmean(differences)
+    # Differences that are equal up to rounding would give an infinite statistic out of noise.
+    noise = 1e-12 * max(map(abs, (*ours, *theirs)))
+    if len(ours) < 2 or max(differences) - min(differences) < noise:
+        return PairedTest(mean, math.nan, math.nan, len(ours))
+    from scipy import stats
+
+    found = stats.ttest_rel(ours, theirs)
+    return PairedTest(mean, float(found.statistic), float(found.pvalue), len(ours))
+
+
+def paired_values(
+    doc: Document, label: str, against: str, phase: str, metric: str
+) -> tuple[list[float], list[float]]:
+    """The values of two runs for the seeds that both have, in the order of the seeds."""
     if phase not in doc["phases"]:
         raise UserError(f"phase '{phase}' is unknown; known are {', '.join(doc['phases'])}.")
     wanted_metrics(doc, [metric])
     ours = _values(doc, _run(doc, label), phase, metric)
     theirs = _values(doc, _run(doc, against), phase, metric)
     shared = sorted(ours.keys() & theirs.keys())
-    if not shared:
-        return PairedTest(math.nan, math.nan, math.nan, 0)
-    a, b = [ours[seed] for seed in shared], [theirs[seed] for seed in shared]
-    differences = [x - y for x, y in zip(a, b, strict=True)]
-    mean = statistics.fmean(differences)
-    # Differences that are equal up to rounding would give an infinite statistic out of noise.
-    if len(shared) < 2 or max(differences) - min(differences) < 1e-12 * max(map(abs, a + b)):
-        return PairedTest(mean, math.nan, math.nan, len(shared))
-    from scipy import stats
-
-    found = stats.ttest_rel(a, b)
-    return PairedTest(mean, float(found.statistic), float(found.pvalue), len(shared))
+    return [ours[seed] for seed in shared], [theirs[seed] for seed in shared]
 
 
 def _row(label: str, phase: str, metric: str, values: Mapping[int, float]) -> Row:

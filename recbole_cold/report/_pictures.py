@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 
 # Okabe and Ito's colours without the yellow, which is lost on white: told apart by readers with any
 # of the common colour vision deficiencies, and by marker and dash in black and white.
-_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
-_MARKERS = ("o", "s", "^", "D", "v", "P", "X")
-_DASHES = ("-", "--", "-.", ":")
-_GREY = "#666666"
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+DASHES = ("-", "--", "-.", ":")
+GREY = "#666666"
 _LONGEST_NAME = 28
 
 
@@ -36,6 +36,20 @@ class _Line(NamedTuple):
     std: list[float]
 
 
+def picture_kind(path: Path) -> str:
+    """The format that a file's suffix asks for."""
+    kind = path.suffix.lstrip(".").lower()
+    if kind not in ("png", "pdf", "svg"):
+        raise UserError(f"cannot draw '{path}': name a file that ends in .png, .pdf or .svg.")
+    return kind
+
+
+def saved(figure: Any, buffer: io.BytesIO, kind: str) -> None:
+    """Write a figure without dates and versions: equal results give equal bytes."""
+    metadata = {"png": {"Software": None}, "pdf": {"CreationDate": None}, "svg": {"Date": None}}
+    figure.savefig(buffer, format=kind, metadata=metadata[kind])
+
+
 def plot_curves(doc: Document, path: str | Path) -> None:
     """Draw AUC over the phases, one line per run with its std band, and LogLoss beside it.
 
@@ -45,9 +59,7 @@ def plot_curves(doc: Document, path: str | Path) -> None:
         UserError: no metric has a known value, the suffix is another, or the folder is unwritable.
     """
     path = Path(path)
-    kind = path.suffix.lstrip(".").lower()
-    if kind not in ("png", "pdf", "svg"):
-        raise UserError(f"cannot draw '{path}': name a file that ends in .png, .pdf or .svg.")
+    kind = picture_kind(path)
     panels = {
         name: _lines(doc, name) for name in ("AUC", "LogLoss", "F1") if name in doc["metrics"]
     }
@@ -57,10 +69,7 @@ def plot_curves(doc: Document, path: str | Path) -> None:
             f"cannot draw '{path}': no phase of these results has a metric with a value."
         )
     buffer = io.BytesIO()
-    # Without dates and versions in the file, equal results give equal bytes.
-    metadata = {"png": {"Software": None}, "pdf": {"CreationDate": None}, "svg": {"Date": None}}
-    figure = _figure(doc, panels)
-    figure.savefig(buffer, format=kind, metadata=metadata[kind])
+    saved(_figure(doc, panels), buffer, kind)
     write_bytes(path, buffer.getvalue())
 
 
@@ -85,11 +94,11 @@ def _style(doc: Document, number: int) -> dict[str, Any]:
     of_kind = (
         sum((model == base["model"]) == plain for model in models[:number]) if base else number
     )
-    shape = _MARKERS[of_kind % len(_MARKERS)]
+    shape = MARKERS[of_kind % len(MARKERS)]
     if plain:
-        return {"color": _GREY, "marker": shape, "linestyle": _DASHES[of_kind % len(_DASHES)]}
-    dash = _DASHES[of_kind // len(_COLOURS) % len(_DASHES)]
-    return {"color": _COLOURS[of_kind % len(_COLOURS)], "marker": shape, "linestyle": dash}
+        return {"color": GREY, "marker": shape, "linestyle": DASHES[of_kind % len(DASHES)]}
+    dash = DASHES[of_kind // len(COLOURS) % len(DASHES)]
+    return {"color": COLOURS[of_kind % len(COLOURS)], "marker": shape, "linestyle": dash}
 
 
 def _figure(doc: Document, panels: Mapping[str, list[_Line]]) -> Any:
@@ -151,7 +160,7 @@ def _draw(axes: "Axes", doc: Document, metric: str, lines: Sequence[_Line]) -> N
     bottom, top = _range(lines)
     axes.set_ylim(bottom, top)
     if metric == "AUC" and bottom < 0.5 < top:
-        axes.axhline(0.5, color=_GREY, linewidth=0.8, linestyle=":", zorder=0)
+        axes.axhline(0.5, color=GREY, linewidth=0.8, linestyle=":", zorder=0)
     axes.tick_params(axis="y", labelsize=10.5)
     axes.grid(axis="y", color="#dddddd", linewidth=0.7)
     axes.set_axisbelow(True)

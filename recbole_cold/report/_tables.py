@@ -1,5 +1,6 @@
 """Results as text: a table for the screen, Markdown, and a table of costs."""
 
+import math
 import statistics
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
@@ -30,12 +31,12 @@ def table(
     """
     width = width or WIDTH
     wanted = wanted_metrics(doc, metrics)
-    blocks = [_wrap(fact_lines(doc), width)]
+    blocks = [wrap(fact_lines(doc), width)]
     for metric in wanted:
-        blocks.append(_screen(_metric_grid(doc, metric, base, "{}*", "{} "), width))
-    blocks.append(_screen(_steps_grid(doc), width))
+        blocks.append(screen_lines(_metric_grid(doc, metric, base, "{}*", "{} "), width))
+    blocks.append(screen_lines(_steps_grid(doc), width))
     blocks.append(
-        _wrap([*_legend(doc, wanted), *(f"warning: {w}" for w in warning_lines(doc))], width)
+        wrap([*_legend(doc, wanted), *(f"warning: {w}" for w in warning_lines(doc))], width)
     )
     return "\n\n".join("\n".join(block) for block in blocks if block)
 
@@ -43,15 +44,34 @@ def table(
 def markdown(doc: Document, metrics: Iterable[str] | None = None, base: str | None = None) -> str:
     """The same as :func:`table` in Markdown, best values bold, with the command that made it."""
     wanted = wanted_metrics(doc, metrics)
-    parts = ["\n".join(f"- {_escape(fact)}" for fact in fact_lines(doc))]
+    parts = ["\n".join(f"- {escape_pipes(fact)}" for fact in fact_lines(doc))]
     parts += [_pipes(_metric_grid(doc, metric, base, "**{}**", "{}")) for metric in wanted]
     parts.append(_pipes(_steps_grid(doc)))
-    parts += [_escape(line) for line in _legend(doc, wanted, "bold")]
+    parts += [escape_pipes(line) for line in _legend(doc, wanted, "bold")]
     found = warning_lines(doc)
     if found:
-        parts.append("\n".join(f"- warning: {_escape(line)}" for line in found))
+        parts.append("\n".join(f"- warning: {escape_pipes(line)}" for line in found))
     parts.append(f"```\n{doc['command']}\n```")
     return "\n\n".join(parts) + "\n"
+
+
+def cost_figures(run: Mapping[str, Any]) -> dict[str, float]:
+    """Means over the seeds of a run: seconds by stage, CPU seconds, steps of its longest phase."""
+    parts = [seed["stages"] for seed in run["seeds"]]
+    own = {"pretrain", "learn"}
+    figures = {
+        "pretrain": [_total(part, "seconds", {"pretrain"}) for part in parts],
+        "learn": [_total(part, "seconds", {"learn"}) for part in parts],
+        "warm": [_total(part, "seconds", None, own) for part in parts],
+        "cpu": [_total(part, "cpu_seconds") for part in parts],
+        "phase_steps": [
+            float(max((stage["steps"] for stage in part if stage["name"] not in own), default=0))
+            for part in parts
+        ],
+    }
+    return {
+        name: statistics.fmean(values) if values else math.nan for name, values in figures.items()
+    }
 
 
 def costs(doc: Document, width: int | None = None) -> str:
@@ -78,7 +98,7 @@ def costs(doc: Document, width: int | None = None) -> str:
         ])  # fmt: skip
     told = ["parameters: backbone + method; peak MiB: the highest of all stages and seeds"]
     width = width or WIDTH
-    return "\n".join([*_screen(grid, width), *_wrap([*told, *_cached(doc)], width)])
+    return "\n".join([*screen_lines(grid, width), *wrap([*told, *_cached(doc)], width)])
 
 
 def _total(
@@ -158,7 +178,7 @@ def _cached(doc: Document) -> list[str]:
     return ["c: read from the cache; its steps were made earlier, its seconds are those of reading"]
 
 
-def _wrap(lines: Iterable[str], width: int) -> list[str]:
+def wrap(lines: Iterable[str], width: int) -> list[str]:
     return [
         part
         for line in lines
@@ -166,7 +186,7 @@ def _wrap(lines: Iterable[str], width: int) -> list[str]:
     ]
 
 
-def _screen(grid: Grid, width: int) -> list[str]:
+def screen_lines(grid: Grid, width: int) -> list[str]:
     """Lines of aligned columns, the first to the left; columns beyond ``width`` go underneath."""
     longest = max(12, width // 3)
     grid = [[shorten(line[0], longest), *line[1:]] for line in grid]
@@ -186,10 +206,10 @@ def _screen(grid: Grid, width: int) -> list[str]:
 
 
 def _pipes(grid: Grid) -> str:
-    lines = ["| " + " | ".join(map(_escape, line)) + " |" for line in grid]
+    lines = ["| " + " | ".join(map(escape_pipes, line)) + " |" for line in grid]
     lines.insert(1, "| --- |" + " ---: |" * (len(grid[0]) - 1))
     return "\n".join(lines)
 
 
-def _escape(text: str) -> str:
+def escape_pipes(text: str) -> str:
     return text.replace("|", "\\|")

@@ -87,6 +87,11 @@ def _split_line(split: Mapping[str, Any]) -> str:
 
 
 def warning_lines(doc: Document) -> list[str]:
+    """Warnings of the scores, then the runs that are not complete."""
+    return score_warnings_of(doc) + list(_incomplete(doc))
+
+
+def score_warnings_of(doc: Document) -> list[str]:
     """Each warning once per run, with its phases and, when not all, the number of seeds."""
     places: dict[tuple[str, str], dict[str, set[int]]] = defaultdict(lambda: defaultdict(set))
     for label, seed, name, phase in _scored(doc):
@@ -103,7 +108,7 @@ def warning_lines(doc: Document) -> list[str]:
             if name in phases
         ]
         found.append(f"{label}, {', '.join(of)}: {text}")
-    return sorted(found) + list(_incomplete(doc))
+    return sorted(found)
 
 
 def _incomplete(doc: Document) -> Iterator[str]:

@@ -1,0 +1,305 @@
+"""A comparison: results documents of several backbones as one table of methods, with its tests.
+
+A comparison (schema 1) is a list of results documents, one per backbone, together with what was
+asked for: rows, backbones, seeds, and the row that the others are tested against.
+"""
+
+import json
+import math
+import statistics
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from recbole_cold.errors import UserError
+from recbole_cold.evaluator import COMPARISONS, LOWER_IS_BETTER
+from recbole_cold.report._document import SCHEMA, Document, validate
+from recbole_cold.report._figures import (
+    PairedTest,
+    Row,
+    paired_values,
+    summary,
+    t_test,
+    wanted_metrics,
+)
+
+MATCHED = "Base, matched steps"
+"""The row of the plain backbone with as many steps per warm phase as the longest method."""
+
+FEWEST_FOR_WILCOXON = 6  # with five pairs its smallest two-sided p is .0625
+SIGNIFICANT = 0.05
+
+
+class Cell(NamedTuple):
+    """One number of a comparison's table.
+
+    Attributes:
+        row: figures over the seeds.
+        place: 1 the best of its backbone and phase, 2 the second, 0 another.
+        test: against the named row, seed by seed; None for that row itself and where it is absent.
+        p_holm: the p-value of the t-test, corrected over all tests of the table.
+        wilcoxon: two-sided p of Wilcoxon's signed-rank test from six seeds on, nan below.
+        wilcoxon_holm: the same, corrected.
+    """
+
+    row: Row
+    place: int
+    test: PairedTest | None
+    p_holm: float
+    wilcoxon: float
+    wilcoxon_holm: float
+
+    @property
+    def verdict(self) -> str:
+        """``+`` significantly better than the named row, ``-`` worse, empty otherwise."""
+        if self.test is None or not self.p_holm < SIGNIFICANT:
+            return ""
+        better = (self.test.difference > 0) != (self.row.metric in LOWER_IS_BETTER)
+        return "+" if better else "-"
+
+
+Key = tuple[str, str, str]  # backbone, row, phase
+
+
+class Comparison:
+    """A comparison as read from its file, with the tables that follow from it.
+
+    Args:
+        document: what :func:`load_comparison` gives, or an equal value in memory.
+
+    Raises:
+        UserError: the named row is not there.
+    """
+
+    def __init__(self, document: Document) -> None:
+        self.document = document
+        self.by_backbone = {
+            str(doc["backbone_label"]): _named(doc) for doc in document["documents"]
+        }
+        self.backbones = _union(document.get("backbones", []), self.by_backbone)
+        found = [run["label"] for doc in self.by_backbone.values() for run in doc["runs"]]
+        rows = _union(document.get("rows", []), found)
+        # The matched row is the yardstick, read last as in the table of one run.
+        self.rows = [row for row in rows if row != MATCHED] + [MATCHED] * (MATCHED in rows)
+        self.seeds = sorted(
+            {
+                *document.get("seeds", []),
+                *(seed["seed"] for run in self.runs() for seed in run["seeds"]),
+            }
+        )
+        self.against = self._against(document.get("against"))
+        self._cells: dict[str, dict[Key, Cell]] = {}
+
+    def runs(self) -> Iterator[Mapping[str, Any]]:
+        for doc in self.by_backbone.values():
+            yield from doc["runs"]
+
+    def run(self, backbone: str, row: str) -> Mapping[str, Any] | None:
+        """The run in one place of the table; None where it is missing."""
+        runs = self.by_backbone.get(backbone, {}).get("runs", [])
+        return next((run for run in runs if run["label"] == row), None)
+
+    def _against(self, name: str | None) -> str | None:
+        if name is None:
+            return "Base" if "Base" in self.rows else None
+        if name not in self.rows:
+            raise UserError(
+                f"--against names '{name}', which is not a row of this table; there are "
+                f"{', '.join(self.rows)}."
+            )
+        return name
+
+    @cached_property
+    def phases(self) -> list[str]:
+        return list(next(iter(self.by_backbone.values()))["phases"])
+
+    @cached_property
+    def metrics(self) -> list[str]:
+        """Metrics that every document has, and RelaImpr where there is something to relate to."""
+        docs = list(self.by_backbone.values())
+        names = [m for m in docs[0]["metrics"] if all(m in doc["metrics"] for doc in docs)]
+        names = [name for name in names if name not in COMPARISONS]
+        return names + (["RelaImpr"] if "AUC" in names and self.against else [])
+
+    def cells(self, metric: str) -> dict[Key, Cell]:
+        """Every cell of one metric's table by backbone, row and phase; missing ones are absent.
+
+        Holm's correction is over all tests of this table: rows, backbones and phases.
+        """
+        if metric not in self._cells:
+            self._cells[metric] = self._tested(metric)
+        return self._cells[metric]
+
+    def _tested(self, metric: str) -> dict[Key, Cell]:
+        rows = {(b, row.label, row.phase): row for b, row in self._figures(metric) if row.n}
+        places = _places(rows)
+        tests: dict[Key, PairedTest] = {}
+        ranks: dict[Key, float] = {}
+        if metric not in COMPARISONS and self.against is not None:
+            for key in rows:
+                backbone, label, phase = key
+                if label != self.against and (backbone, self.against, phase) in rows:
+                    doc = self.by_backbone[backbone]
+                    pairs = paired_values(doc, label, self.against, phase, metric)
+                    tests[key], ranks[key] = t_test(*pairs), wilcoxon_p(*pairs)
+        corrected = dict(zip(tests, holm([t.p_value for t in tests.values()]), strict=True))
+        ranked = dict(zip(ranks, holm(list(ranks.values())), strict=True))
+        nothing = math.nan
+        return {
+            key: Cell(
+                row,
+                places.get(key, 0),
+                tests.get(key),
+                corrected.get(key, nothing),
+                ranks.get(key, nothing),
+                ranked.get(key, nothing),
+            )
+            for key, row in rows.items()
+        }
+
+    def _figures(self, metric: str) -> Iterator[tuple[str, Row]]:
+        for backbone, doc in self.by_backbone.items():
+            wanted_metrics(doc, [metric])
+            labels = [run["label"] for run in doc["runs"]]
+            base = self.against
+            if metric in COMPARISONS and base not in labels:
+                continue
+            for row in summary(doc, [metric], base if base in labels else None):
+                yield backbone, row
+
+    def leaders(self, metric: str) -> list[tuple[str, dict[str, float], float, int]]:
+        """Per row: mean over all backbones in each phase, mean place, number of first places.
+
+        A row that misses a backbone in a phase has no mean there: it would be of other backbones.
+        """
+        cells = self.cells(metric)
+        found = []
+        for row in self.rows:
+            means, places, firsts = {}, [], 0
+            for phase in self.phases:
+                keys = [(backbone, row, phase) for backbone in self.backbones]
+                known = [cells[key].row.mean for key in keys if key in cells]
+                means[phase] = statistics.fmean(known) if len(known) == len(keys) else math.nan
+                for key in keys:
+                    if key in cells:
+                        places.append(_place(cells, key))
+                        firsts += cells[key].place == 1
+            whole = len(places) == len(self.backbones) * len(self.phases)
+            found.append((row, means, statistics.fmean(places) if whole else math.nan, firsts))
+        return found
+
+    def missing(self) -> list[str]:
+        """What was asked for and is not there, one line per backbone and row."""
+        total, lines = len(self.seeds), []
+        for backbone in self.backbones:
+            for row in self.rows:
+                run = self.run(backbone, row)
+                whole = [] if run is None else [seed for seed in run["seeds"] if self._whole(seed)]
+                if len(whole) < total or not total:
+                    lines.append(f"{row} on {backbone}: {len(whole)} of {total} seeds are there")
+        return lines
+
+    def _whole(self, seed: Mapping[str, Any]) -> bool:
+        return set(self.phases) <= set(seed["phases"])
+
+
+# ------------------------------------------------------------------------------- statistics
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Holm's step-down correction of a family of p-values; nan is no test and stays nan.
+
+    The k-th smallest of m is multiplied by m - k + 1, and none is smaller than one before it.
+    """
+    known = sorted((p, place) for place, p in enumerate(p_values) if not math.isnan(p))
+    corrected, highest = [math.nan] * len(p_values), 0.0
+    for k, (p, place) in enumerate(known):
+        highest = max(highest, min(1.0, (len(known) - k) * p))
+        corrected[place] = highest
+    return corrected
+
+
+def wilcoxon_p(ours: Sequence[float], theirs: Sequence[float]) -> float:
+    """Two-sided p of the signed-rank test; nan below six pairs and where nothing differs."""
+    differences = [a - b for a, b in zip(ours, theirs, strict=True)]
+    if len(differences) < FEWEST_FOR_WILCOXON or not any(differences):
+        return math.nan
+    from scipy import stats
+
+    # Exact where no difference is zero or tied, which scores with all their digits are not.
+    return float(stats.wilcoxon(differences).pvalue)
+
+
+def _places(rows: Mapping[Key, Row]) -> dict[Key, int]:
+    """1 and 2 for the best and second mean of a backbone and phase; ties share a place."""
+    places: dict[Key, int] = {}
+    groups: dict[tuple[str, str], list[Key]] = {}
+    for key in rows:
+        groups.setdefault((key[0], key[2]), []).append(key)
+    for keys in groups.values():
+        lower = rows[keys[0]].metric in LOWER_IS_BETTER
+        means = sorted({rows[key].mean for key in keys}, reverse=not lower)
+        if len(means) > 1:  # nobody is best where all are equal
+            for key in keys:
+                place = means.index(rows[key].mean) + 1
+                places[key] = place if place <= 2 else 0
+    return places
+
+
+def _place(cells: Mapping[Key, Cell], key: Key) -> int:
+    """The place among all rows of its backbone and phase, from 1; ties share the better one."""
+    mean, metric = cells[key].row.mean, cells[key].row.metric
+    others = [c.row.mean for k, c in cells.items() if (k[0], k[2]) == (key[0], key[2])]
+    if metric in LOWER_IS_BETTER:
+        return 1 + sum(other < mean for other in others)
+    return 1 + sum(other > mean for other in others)
+
+
+# ------------------------------------------------------------------------------- documents
+def load_comparison(path: str | Path) -> dict[str, Any]:
+    """The comparison at ``path``, a file or its folder, every results document in it checked.
+
+    Raises:
+        UserError: the file is missing, is no comparison, or a document in it is not whole.
+    """
+    path = Path(path)
+    path = path / "comparison.json" if path.is_dir() else path
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(
+            f"cannot read '{path}' ({error.strerror or error}); give the folder of a comparison."
+        ) from error
+    except ValueError as error:
+        raise UserError(f"'{path}' is not JSON ({error}): compare again.") from error
+    return validate_comparison(document, str(path))
+
+
+def validate_comparison(document: Any, source: str = "the comparison") -> dict[str, Any]:
+    """``document``, checked like the results documents in it."""
+    found = isinstance(document, dict) and isinstance(document.get("documents"), list)
+    if not found or document.get("schema") != SCHEMA or not document["documents"]:
+        raise UserError(
+            f"'{source}' is not a comparison of schema {SCHEMA} with results documents in it; "
+            "give the comparison.json of this program."
+        )
+    for number, doc in enumerate(document["documents"]):
+        where = f"{source}, document {number + 1}"
+        validate(doc, where)
+        if not isinstance(doc.get("backbone_label"), str):
+            raise UserError(f"'{where}' does not name its backbone: backbone_label is missing.")
+    return dict(document)
+
+
+def _named(doc: Document) -> dict[str, Any]:
+    """The document with its matched row under one name, which holds on every backbone."""
+    steps = [run.get("matched_steps") or 0 for run in doc["runs"]]
+    most = max(steps, default=0)
+    runs = [
+        {**run, "label": MATCHED} if most and run.get("matched_steps") == most else run
+        for run in doc["runs"]
+    ]
+    return {**doc, "runs": runs}
+
+
+def _union(first: Iterable[str], second: Iterable[str]) -> list[str]:
+    return list(dict.fromkeys([*first, *second]))

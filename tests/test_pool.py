@@ -1,0 +1,167 @@
+"""Many trials at a time: their own cards, one process for several, failures kept apart."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from recbole_cold import pool
+from recbole_cold.errors import UserError
+from recbole_cold.pool import placed, room, run_all
+from recbole_cold.trainer import Interrupted
+from recbole_cold.trials import TrialSpec, run_trial
+
+
+@pytest.fixture(scope="module")
+def spec(tiny_path):
+    def make(model="Base", seed=5, **overrides):
+        keys = {
+            "data_path": str(tiny_path.parent), "threshold": {"rating": 4}, "cold_threshold": 30,
+            "warm_size": 3, "train_batch_size": 64, "embedding_size": 4, "fit_on": "valid",
+            "show_progress": False, **overrides,
+        }  # fmt: skip
+        return TrialSpec(model, "tiny", "FM", (), keys, seed)
+
+    return make
+
+
+# ------------------------------------------------------------------------- no Ray needed
+def test_importing_the_command_line_imports_no_ray():
+    code = "import sys, recbole_cold.cli, recbole_cold.experiment; print('ray' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout.strip() == "False", done.stderr
+
+
+class TestRoom:
+    @pytest.fixture(autouse=True)
+    def machines(self, monkeypatch):
+        monkeypatch.setattr(pool, "_nodes", lambda address: [(8.0, 2.0), (4.0, 0.0)])
+
+    @pytest.mark.parametrize(
+        ("cpus", "gpus", "fits"),
+        [(1, 0, 12), (0.5, 0, 24), (3, 0, 3), (1, 1, 2), (1, 0.5, 4), (1, 0.4, 4), (1, 2, 1),
+         (0.1, 0.1, 20), (8, 1, 1)],
+    )  # fmt: skip
+    def test_is_counted_machine_by_machine_and_card_by_card(self, cpus, gpus, fits):
+        assert room(cpus, gpus) == fits
+
+    @pytest.mark.parametrize(
+        ("cpus", "gpus", "message"),
+        [
+            (9, 0, "a trial asks for 9 CPU cores and 0 GPUs, and this machine does not have as"),
+            (1, 3, "at most 8 and 2); change --cpus_per_trial or --gpus_per_trial"),
+            (0, 0, "--cpus_per_trial=0 is no share"),
+            (-1, 0, "--cpus_per_trial=-1 is no share"),
+            (1, float("nan"), "--gpus_per_trial=nan is no share"),
+            (1, 1.5, "--gpus_per_trial=1.5 is no number of cards"),
+        ],
+    )
+    def test_refuses_what_no_machine_has(self, cpus, gpus, message):
+        with pytest.raises(UserError) as raised:
+            room(cpus, gpus)
+        assert message in str(raised.value)
+
+
+def test_a_trial_goes_where_ray_put_it(spec):
+    there = spec(gpu_id="3", device="cuda:3")
+    assert placed(there, 0.5).overrides | {} == {**there.overrides, "device": "auto", "gpu_id": "0"}
+    on_cpu = placed(there, 0).overrides
+    assert on_cpu["device"] == "cpu"
+    assert "gpu_id" not in on_cpu
+
+
+def test_no_cluster_at_an_address_is_one_sentence():
+    with (
+        pytest.raises(UserError, match=r"there is no Ray cluster at '127\.0\.0\.1:1'"),
+        pool.session("127.0.0.1:1"),
+    ):
+        pass
+
+
+# ------------------------------------------------------------------------- one Ray for all of it
+@pytest.fixture(scope="module")
+def ray_with_two_fake_gpus(own_caches):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("torch.cuda.device_count", lambda: 2)
+        patch.setattr(pool, "cores", lambda: 2)
+        with pool.session():
+            yield
+
+
+@pytest.fixture(scope="module")
+def outcomes(ray_with_two_fake_gpus, spec):
+    """Trials by two processes with a card each; the third one raises."""
+    specs = [spec(seed=5), spec(seed=6), spec("MWUF", mwuf_users="nobody")]
+    specs += [spec("MWUF", seed=seed) for seed in (5, 6, 7)]
+    done, failed = {}, {}
+    run_all(
+        specs, gpus=1, cpus=0.5,
+        on_done=lambda spec, document: done.update({spec.key: document}),
+        on_failed=lambda spec, error: failed.update({spec.key: error}),
+    )  # fmt: skip
+    return specs, done, failed
+
+
+class TestRunAll:
+    def test_each_process_sees_its_own_card_and_our_config_leaves_it(self, outcomes):
+        """The variable is read after the trial: RecBole's Config would have set it to gpu_id."""
+        _, done, _ = outcomes
+        seen = {d["trial"]["pid"]: d["trial"]["cuda_visible_devices"] for d in done.values()}
+        assert sorted(seen.values()) == ["0", "1"]
+
+    def test_a_trial_that_raises_leaves_the_others_alone(self, outcomes):
+        specs, done, failed = outcomes
+        assert failed == {
+            specs[2].key: "mwuf_users 'nobody' is none of all, positive, swapped; choose one of "
+            "them"
+        }
+        assert done.keys() == {spec.key for spec in specs} - failed.keys()
+
+    def test_one_process_runs_several_and_gives_the_numbers_of_a_trial_alone(
+        self, outcomes, numbers
+    ):
+        specs, done, _ = outcomes
+        assert len({document["trial"]["pid"] for document in done.values()}) == 2
+        assert os.getpid() not in {document["trial"]["pid"] for document in done.values()}
+        for spec in (specs[1], specs[-1]):
+            assert numbers(done[spec.key]) == numbers(run_trial(spec))
+            assert done[spec.key]["trial"]["key"] == spec.key
+
+    def test_weak_trials_are_stopped_between_epochs(self, ray_with_two_fake_gpus, spec):
+        """One at a time: the good ones first, so that what comes later is compared with them."""
+        good = [spec(learning_rate=0.02, pretrain_epochs=4, seed=seed) for seed in (5, 6)]
+        weak = [spec(learning_rate=1e-7, pretrain_epochs=4, seed=seed) for seed in (5, 6)]
+        done, stopped = [], {}
+        run_all(
+            [*good, *weak], concurrent=1, asha=("AUC", "max", 4),
+            on_done=lambda spec, document: done.append(spec.key),
+            on_failed=lambda spec, error: pytest.fail(error),
+            on_stopped=lambda spec, epoch: stopped.update({spec.key: epoch}),
+        )  # fmt: skip
+        assert good[0].key in done
+        assert stopped
+        assert stopped.keys() <= {each.key for each in [good[1], *weak]}
+        assert set(stopped.values()) <= {1, 2}
+
+    def test_a_stop_gives_up_and_an_error_of_the_caller_comes_through(
+        self, ray_with_two_fake_gpus, spec
+    ):
+        done = []
+        words = {"on_failed": lambda spec, error: pytest.fail(error), "concurrent": 1}
+        with pytest.raises(Interrupted):
+            run_all(
+                [spec(seed=seed) for seed in range(4)],
+                on_done=lambda spec, document: done.append(spec), stop=lambda: bool(done), **words,
+            )  # fmt: skip
+        assert 1 <= len(done) < 4
+
+        def full_disk(spec, document):
+            raise UserError("the disk is full")
+
+        with pytest.raises(UserError, match="the disk is full"):
+            run_all([spec(seed=8), spec(seed=9)], on_done=full_disk, **words)
+
+    def test_specs_reach_a_process_as_texts(self, spec):
+        assert TrialSpec.from_dict(json.loads(json.dumps(spec().as_dict()))) == spec()
