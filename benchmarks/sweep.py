@@ -88,7 +88,7 @@ def trial_processes(cache: str) -> list[int]:
             told = f"RECBOLE_COLD_BENCHMARK={cache}\0".encode() in (path / "environ").read_bytes()
         except OSError:
             continue
-        if told and name.startswith(b"ray::Trial"):
+        if told and name.startswith(b"ray::ResourceTrainable"):
             found.append(int(path.name))
     return found
 

@@ -46,6 +46,7 @@ def cores() -> int:
 
 def _nodes(ray_address: str | None) -> list[tuple[float, float]]:
     """CPUs and GPUs of each machine that trials would run on."""
+    _set_environment(ray_address)
     import ray
 
     if ray_address is None and not ray.is_initialized():
@@ -102,8 +103,7 @@ def session(ray_address: str | None = None) -> Iterator[None]:
     Raises:
         UserError: there is no cluster at the address.
     """
-    for name, value in _QUIET.items():
-        os.environ.setdefault(name, value)
+    _set_environment(ray_address)
     import ray
 
     if ray.is_initialized():
@@ -139,6 +139,17 @@ def session(ray_address: str | None = None) -> Iterator[None]:
             yield
         finally:
             ray.shutdown()
+
+
+def _set_environment(ray_address: str | None) -> None:
+    """What Ray reads when it is imported."""
+    for name, value in _QUIET.items():
+        os.environ.setdefault(name, value)
+    # Since 2.60 `ray start` asks for a token where the user has one, but connecting brings it only
+    # when told to.
+    token = Path.home() / ".ray" / "auth_token"
+    if ray_address is not None and token.exists():
+        os.environ.setdefault("RAY_AUTH_MODE", "token")
 
 
 def _knock(ray_address: str) -> None:

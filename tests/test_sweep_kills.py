@@ -36,6 +36,9 @@ class Fragile(ColdStartRecommender):
 # Every trial pre-trains for itself, so that there is time to kill it.
 GRID = ["--grid=learning_rate=[1e-3,2e-3,3e-3,4e-3,5e-3,6e-3]", "--pretrain_epochs=60"]
 
+# Ray 2.60 wants a token where the user's home has one.
+NO_TOKEN = {"RAY_AUTH_MODE": "disabled"}
+
 
 @pytest.fixture(scope="module")
 def flags(tiny_path):
@@ -198,6 +201,25 @@ def test_an_interrupt_says_how_to_continue(start, unbroken, tmp_path):
     assert outcome(the_sweep(saved)) == unbroken
 
 
+def wait_for_nodes(address, count, environment):
+    """Until the cluster at ``address`` has that many machines."""
+    code = (
+        "import sys, time; from recbole_cold import pool\n"
+        "pool._set_environment(sys.argv[1]); import ray\n"
+        "with pool.session(sys.argv[1]):\n"
+        "    while sum(node['Alive'] for node in ray.nodes()) < int(sys.argv[2]): time.sleep(0.2)"
+    )
+    for _ in range(20):
+        done = subprocess.run(
+            [sys.executable, "-c", code, address, str(count)],
+            env=environment, capture_output=True, text=True, timeout=90,
+        )  # fmt: skip
+        if done.returncode == 0:
+            return
+        time.sleep(1)
+    pytest.fail(done.stderr)
+
+
 @pytest.fixture
 def cluster():
     """Two Ray nodes on this machine, one CPU each; their address. Both end with the test."""
@@ -208,28 +230,16 @@ def cluster():
     folder = Path(tempfile.mkdtemp(prefix="rc-two-", dir="/tmp"))
     ray = [str(Path(sys.executable).parent / "ray"), "start", "--block", "--num-cpus=1",
            "--disable-usage-stats", "--object-store-memory=100000000"]  # fmt: skip
-    kept = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    kept = {**os.environ, "PYTHONPATH": str(ROOT), **NO_TOKEN}
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "env": kept}
     address = f"127.0.0.1:{port}"
     head = ["--head", f"--port={port}", "--node-ip-address=127.0.0.1",
             "--include-dashboard=false", f"--temp-dir={folder}"]  # fmt: skip
     nodes = []
     try:
-        nodes.append(subprocess.Popen([*ray, *head], start_new_session=True, **quiet))
-        for _ in range(300):
-            with socket.socket() as knock:
-                if knock.connect_ex(("127.0.0.1", port)) == 0:
-                    break
-            time.sleep(0.2)
-        time.sleep(5)
-        nodes.append(
-            subprocess.Popen(
-                [*ray, f"--address={address}", "--node-ip-address=127.0.0.1"],
-                start_new_session=True,
-                **quiet,
-            )
-        )
-        time.sleep(10)
+        for words in (head, [f"--address={address}", "--node-ip-address=127.0.0.1"]):
+            nodes.append(subprocess.Popen([*ray, *words], start_new_session=True, **quiet))
+            wait_for_nodes(address, len(nodes), kept)
         yield address
     finally:
         for node in reversed(nodes):
@@ -248,7 +258,8 @@ def cluster():
 def test_a_sweep_on_two_machines(start, unbroken, cluster, tmp_path):
     """As docs/sweeps.md does it. One CPU each and one per trial: both machines must serve."""
     saved = tmp_path / "saved"
-    process = start(saved, *GRID, f"--ray_address={cluster}", "--cpus_per_trial=1")
+    words = [*GRID, f"--ray_address={cluster}", "--cpus_per_trial=1"]
+    process = start(saved, *words, **NO_TOKEN)
     code, out, err = ended(process)
     assert code == 0, out + err
     assert "2 at a time, each with 1 CPU" in out
