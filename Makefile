@@ -10,7 +10,7 @@ INSTALLED := $(VENV)/.installed
 TEST_ENV := OMP_NUM_THREADS=1
 
 .DELETE_ON_ERROR:
-.PHONY: demo test test-slow test-all install clean
+.PHONY: demo test test-slow test-again test-all install clean
 
 demo: $(INSTALLED)
 	$(BIN)/recbole-cold --model=Base,DropoutNet,MetaE,MWUF,CVAR --backbone=DeepFM --dataset=ml-100k --seeds=3
@@ -23,6 +23,9 @@ test: $(INSTALLED)
 
 test-slow: $(INSTALLED)
 	$(TEST_ENV) $(BIN)/python -m pytest -m slow
+
+test-again: $(INSTALLED)
+	$(TEST_ENV) $(BIN)/python -m pytest -m slow --last-failed
 
 test-all: test test-slow
 
