@@ -226,6 +226,9 @@ class Sweep:
             if self.config["pretrain_epochs"] < 2:
                 raise UserError("--scheduler=asha stops trials between pre-training epochs, and "
                                 "there is one; raise --pretrain_epochs")  # fmt: skip
+            if not self._pretraining_axes():
+                raise UserError("--scheduler=asha compares pre-training, which no axis of this "
+                                "space changes; leave it out")  # fmt: skip
         if request.search == "optuna":
             _optuna()
 
@@ -337,13 +340,14 @@ class Sweep:
             ]
         )
 
+    def _pretraining_axes(self) -> list[str]:
+        own = keys_of(self.entry.spec) - keys_of_backbone(self.config)
+        apart = WITHOUT_PART_IN_PRETRAINING | own
+        return [axis.key for axis in self.axes if axis.key.partition(".")[0] not in apart]
+
     def _pretrainings(self) -> int:
         """Different pre-trained backbones; trials that agree on one share it."""
-        own = keys_of(self.entry.spec) - keys_of_backbone(self.config)
-        concerned = [
-            axis.key for axis in self.axes
-            if axis.key.partition(".")[0] not in WITHOUT_PART_IN_PRETRAINING | own
-        ]  # fmt: skip
+        concerned = self._pretraining_axes()
         if self.request.search == "optuna":
             return (self.n_settings if concerned else 1) * len(self.seeds)
         different = {
@@ -364,15 +368,23 @@ class Sweep:
         assert self.folder is not None
         return self.folder / "trials" / f"{spec.key}.json"
 
+    def _early_path(self, spec: TrialSpec) -> Path:
+        assert self.folder is not None
+        return self.folder / "stopped" / spec.key
+
     def read_done(self) -> int:
-        """Take the trials that an earlier call finished; how many."""
+        """Take the trials that an earlier call finished or stopped early; how many."""
         for each in self.settings:
             for spec in each.specs:
                 self._read(spec)
-        return len(self.documents)
+        return len(self.documents) + len(self.stopped)
 
     def _read(self, spec: TrialSpec) -> bool:
-        if spec.key in self.documents:
+        if spec.key in self.documents or spec.key in self.stopped:
+            return True
+        early = self._early_path(spec)
+        if early.exists():
+            self.stopped[spec.key] = int(early.read_text())
             return True
         path = self._path(spec)
         if not path.exists():
@@ -447,6 +459,7 @@ class Sweep:
         self._line(spec, "failed", "")
 
     def _early(self, spec: TrialSpec, epoch: int) -> None:
+        write_bytes(self._early_path(spec), f"{epoch}\n".encode())
         self.stopped[spec.key] = epoch
         self._line(spec, f"stopped after epoch {epoch}", "")
 
@@ -829,11 +842,13 @@ def settings_table(document: Mapping[str, Any]) -> str:
     ]
     title = (
         f"{document['dataset']}, {document['model']} on {document['backbone']}: "
-        f"{len(document['settings'])} settings x {total} seeds, scored on pseudo-new items of the "
-        "training part"
+        f"{len(document['settings'])} settings x {total} seed{'s' * (total > 1)}, scored on "
+        "pseudo-new items of the training part"
     )
     failed = sum(trial["status"] == "failed" for trial in document["trials"])
+    early = sum(trial["status"] == "stopped" for trial in document["trials"])
     told = [f"{failed} of {len(document['trials'])} trials failed"] if failed else []
+    told += [f"{early} trials were stopped early"] if early else []
     return "\n".join([title, "", *text, *told])
 
 

@@ -22,7 +22,7 @@ def without_ray(monkeypatch):
     """Trials one after another in this process; the list of keys that were run."""
     ran = []
 
-    def run_all(specs, *, on_done, on_failed, stop, gpus, **_):
+    def run_all(specs, *, on_done, on_failed, stop, gpus, **_words):
         for spec in specs:
             if stop():
                 raise Interrupted
@@ -102,6 +102,11 @@ class TestRefused:
             (["--search=best"], "--search=best is none of grid, random, optuna"),
             (["--scheduler=hyperband"], "--scheduler=hyperband is none of none, asha"),
             (["--scheduler=asha"], "--scheduler=asha stops trials between pre-training epochs"),
+            (["--scheduler=asha", "--pretrain_epochs=3"], "pre-training, which no axis of this"),
+            (
+                ["--scheduler=asha", "--grid=pretrain_epochs=[2,3]", "--pretrain_epochs=3"],
+                "cannot stop trials by epochs while pretrain_epochs is an axis",
+            ),
             (["--select_on=warm"], "--select_on=warm is no phase; use mean or one of cold, warm_a"),
             (["--valid_metric=RelaImpr"], "valid_metric RelaImpr compares methods"),
             (["--gpus_per_trial=1"], "this machine does not have as many (at most 2 and 0)"),
@@ -287,6 +292,35 @@ class TestChoice:
         assert code == 2
         assert "no setting came through all seeds; the first failure: boom" in err
         assert not (newest() / "best.yaml").exists()
+
+
+def test_what_was_stopped_early_stays_so(tune, in_process, newest, monkeypatch):
+    """It cannot win, and a resumed sweep does not run it again."""
+    run_all = pool.run_all
+
+    def early(specs, *, on_stopped, asha, **words):
+        assert asha == ("AUC", "max", 3)
+        rest = [spec for spec in specs if spec.overrides["learning_rate"] != 0.1]
+        for spec in specs:
+            if spec not in rest:
+                on_stopped(spec, 1)
+        run_all(rest, **words)
+
+    monkeypatch.setattr(pool, "run_all", early)
+    words = ["--grid=learning_rate=[0.1,1e-3]", "--scheduler=asha", "--pretrain_epochs=3"]
+    code, out, _ = tune(*words)
+    assert code == 0
+    assert "stopped after epoch 1" in out
+    assert "1 trials were stopped early" in out
+    folder = newest()
+    document = sweep.read_sweep(folder)
+    assert [trial["status"] for trial in document["trials"]] == ["stopped", "done"]
+    assert document["trials"][0]["stopped_after_epoch"] == 1
+    (folder / "table.txt").unlink()
+    before = list(in_process)
+    assert main(["tune", f"--resume={folder}"]) == 0
+    assert in_process == before
+    assert sweep.read_sweep(folder)["trials"] == document["trials"]
 
 
 class TestSpaces:
