@@ -9,11 +9,12 @@ import math
 import os
 import shutil
 import socket
+import sys
 import tempfile
 import threading
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, redirect_stdout, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -199,6 +200,23 @@ def _own_path() -> Iterator[None]:
             del os.environ["PYTHONPATH"]
         else:
             os.environ["PYTHONPATH"] = before
+
+
+class _OneThread:
+    """A stream that takes words of the thread that made it, and drops those of others.
+
+    Ray's listener prints on stdout what a node says of a dead process, whatever its log level is.
+    """
+
+    def __init__(self, stream: Any) -> None:
+        self._stream, self._thread = stream, threading.get_ident()
+
+    def write(self, text: str) -> int:
+        ours = threading.get_ident() == self._thread
+        return self._stream.write(text) if ours else len(text)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
 
 
 def _first_line(error: BaseException) -> str:
@@ -393,7 +411,8 @@ def _fit_tuner(specs, driver, name, storage, at_a_time, cpus, gpus, asha) -> Non
         ),
     )
     logging.getLogger("ray").setLevel(logging.CRITICAL)
-    tuner.fit()
+    with redirect_stdout(_OneThread(sys.stdout)):
+        tuner.fit()
 
 
 def _scheduler(asha: tuple[str, str, int] | None):

@@ -104,3 +104,11 @@ def test_unknown_names_are_refused(benchmark, capsys):
         benchmark("run").main(["loding"])
     assert "loding" in capsys.readouterr().err
     assert str(ROOT) in sys.path
+
+
+@pytest.mark.slow
+def test_sweep(benchmark, small):
+    """Trials on Ray give the numbers of trials in this process."""
+    table = benchmark("sweep").measure(small(keys={"train_batch_size": 256}))
+    assert table.agreement == {"AUC of trials in a process and on Ray": 0.0}
+    assert len(table.rows) == 7

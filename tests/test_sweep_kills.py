@@ -162,6 +162,7 @@ def test_a_killed_worker_costs_nothing_but_time(start, unbroken, tmp_path):
     os.kill(first_trial(saved, process)["trial"]["pid"], signal.SIGKILL)
     code, out, err = ended(process)
     assert code == 0, out + err
+    assert "raylet" not in out + err  # our own lines, and nothing of Ray's
     assert outcome(the_sweep(saved)) == unbroken
 
 
