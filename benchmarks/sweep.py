@@ -168,7 +168,7 @@ def measure(options: Options) -> Table:
     for at_a_time, peak in memory.items():
         rows.append(
             [f"peak memory, {at_a_time} at a time", f"{peak['total']:.0f} MiB",
-             f"data: {peak['shared']:.1f} MiB, {peak['whole']:.1f} MiB if each had its own"]
+             f"data: {peak['shared']:.1f} MiB; {peak['whole']:.1f} MiB if each had its own"]
         )  # fmt: skip
     return Table(
         f"A sweep on {options.dataset}: {count} trials of {trial:.1f} s",
