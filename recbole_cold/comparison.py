@@ -26,6 +26,7 @@ from recbole_cold.experiment import (
     Request,
     code_of,
     entry_texts,
+    make_folder,
     matched_entry,
     parse_entries,
     refuse_run_wide,
@@ -400,22 +401,8 @@ def new_folder(request: CompareRequest | None, dataset: str, saved_dir: Path) ->
     Raises:
         UserError: it cannot be written.
     """
-    stem = f"{dataset}-compare-{datetime.now():%Y%m%d-%H%M%S}"
-    for number in range(1000):
-        folder = saved_dir / (stem if number == 0 else f"{stem}-{number + 1}")
-        try:
-            folder.mkdir(parents=True)
-        except OSError as error:
-            if folder.exists():
-                continue
-            raise UserError(
-                f"cannot create the folder '{folder}' ({error.strerror}); choose another with "
-                "--saved_dir"
-            ) from error
-        if request is not None:
-            write_bytes(folder / "request.json", json.dumps(asdict(request), indent=1).encode())
-        return folder
-    raise UserError(f"there are a thousand folders like '{stem}' in '{saved_dir}'; clean it up")
+    asked = None if request is None else asdict(request)
+    return make_folder(f"{dataset}-compare", saved_dir, asked)
 
 
 def is_comparison(path: Path) -> bool:

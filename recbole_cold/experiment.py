@@ -15,7 +15,7 @@ import re
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
@@ -767,8 +767,8 @@ def new_folder(request: Request, config: ColdConfig) -> Path:
     return make_folder(name, config["saved_dir"], asdict(request))
 
 
-def make_folder(name: str, saved_dir: str, request: Mapping[str, Any]) -> Path:
-    """A new folder ``name-<time>`` in ``saved_dir``, with ``request.json`` in it.
+def make_folder(name: str, saved_dir: str | Path, request: Mapping[str, Any] | None = None) -> Path:
+    """A new folder ``name-<time>`` in ``saved_dir``, with ``request.json`` in it if one is given.
 
     Raises:
         UserError: ``saved_dir`` cannot be written.
@@ -786,6 +786,8 @@ def make_folder(name: str, saved_dir: str, request: Mapping[str, Any]) -> Path:
                 f"cannot create the run's folder '{folder}' ({error.strerror}); choose another "
                 "with --saved_dir"
             ) from error
+        if request is None:
+            return folder
         try:
             write_bytes(folder / "request.json", json.dumps(request, indent=1).encode())
         except UserError:
@@ -868,7 +870,3 @@ def latest_folder(saved_dir: str | Path, verb: str = "run") -> Path:
             f"there is no unfinished {what} in '{saved}'; give its folder: --resume=DIR"
         )
     return max(open_runs, key=lambda path: (path / "request.json").stat().st_mtime)
-
-
-def with_command(request: Request, command: str) -> Request:
-    return replace(request, command=command)
