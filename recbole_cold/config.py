@@ -141,8 +141,15 @@ class ColdConfig(Config):
         overall = read_yaml(properties_dir() / "overall.yaml")
         backbone = self._asked_backbone or given.get("backbone") or overall["backbone"]
         self.method_class = find_method(model)
-        self.backbone_class = find_backbone(backbone)
-        self.backbone_name = self.backbone_class.__name__
+        network = getattr(self.method_class, "network", None)
+        if network is None:
+            self.backbone_class = find_backbone(backbone)
+            self.backbone_name = self.backbone_class.__name__
+        else:
+            self.backbone_class, self.backbone_name = network, self.method_class.__name__
+            asked = self._asked_backbone or given.get("backbone")
+            if asked not in (None, self.backbone_name, network):
+                _info_once(f"{self.backbone_name} is a network of its own: backbone {asked} unused")
         return self.method_class.__name__, self.backbone_class, str(dataset)
 
     def _load_internal_config_dict(self, model: str, model_class: type, dataset: str) -> None:
@@ -471,6 +478,11 @@ def _check_kind(key: str, value: Any, default: Any, where: str) -> None:
 def _warn_once(warning: str) -> None:
     """Log a warning; one command builds a configuration per method and seed, and says it once."""
     logger.warning("%s", warning)
+
+
+@cache
+def _info_once(text: str) -> None:
+    logger.info("%s", text)
 
 
 def _did_you_mean(name: str, known: Iterable[str]) -> str:

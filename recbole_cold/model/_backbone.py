@@ -9,6 +9,7 @@ Shape letters: b rows of a batch, n items, d embedding size, s width of the side
 import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import ClassVar
 
 import torch
 from recbole.model.abstract_recommender import ContextRecommender
@@ -66,6 +67,8 @@ class Backbone(nn.Module):
         UserError: the model's output ignores the given vector, cannot be reproduced with the
             table's own rows, or is no logit.
     """
+
+    reads_vector: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -222,7 +225,7 @@ class Backbone(nn.Module):
                     f"backbone '{self.name}' cannot be wrapped: its logits change when it is given "
                     "the rows of its own table; choose another backbone (see 'recbole-cold list')"
                 )
-            if torch.equal(self.logits(batch, own + 1.0), plain):
+            if self.reads_vector and torch.equal(self.logits(batch, own + 1.0), plain):
                 raise UserError(
                     f"backbone '{self.name}' cannot be wrapped: its output ignores the embedding "
                     f"of '{self.id_field}'; choose another backbone (see 'recbole-cold list')"
@@ -317,7 +320,20 @@ class Backbone(nn.Module):
         return torch.cat(parts, dim=1).detach()
 
 
-def build_backbone(config, dataset, rows: Rows, id_field: str) -> Backbone:
+class OwnNetwork(Backbone):
+    """The network of a method that may leave the ID's embedding out, and never has it given."""
+
+    reads_vector = False
+
+    @contextmanager
+    def frozen_tables(self) -> Iterator[None]:
+        """Nothing to keep: the method embeds what it needs itself."""
+        yield
+
+
+def build_backbone(
+    config, dataset, rows: Rows, id_field: str, seam: type[Backbone] = Backbone
+) -> Backbone:
     """The configured backbone, initialised from torch's global generator, behind the seam."""
     model_class = _with_pooling(config.backbone_class, config["pooling"])
     model = with_lookups(model_class(config, dataset).to(rows.device))
@@ -326,4 +342,4 @@ def build_backbone(config, dataset, rows: Rows, id_field: str) -> Backbone:
             for parameter in model.parameters():
                 parameter.uniform_(-0.01, 0.01)
     first_order = config["id_first_order"] != "off"
-    return Backbone(model, dataset, rows, id_field, first_order, config["share_sequences"])
+    return seam(model, dataset, rows, id_field, first_order, config["share_sequences"])

@@ -5,18 +5,19 @@ plain backbone: nothing to learn, new items start from ``new_item_init`` and are
 Shape letters: b rows of a batch, n all items, m new items, d embedding size, s side information.
 """
 
+import builtins
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
-from recbole.model.abstract_recommender import AbstractRecommender
+from recbole.model.abstract_recommender import AbstractRecommender, ContextRecommender
 from recbole.utils import InputType, ModelType
 from torch import Generator, Tensor, nn
 from torch.nn import functional as F
 
 from recbole_cold.errors import UserError
-from recbole_cold.model._backbone import build_backbone
+from recbole_cold.model._backbone import Backbone, build_backbone
 from recbole_cold.model._shortcuts import lookup
 from recbole_cold.registry import nearest
 from recbole_cold.rows import Batch, Rows
@@ -89,12 +90,16 @@ class ColdStartRecommender(AbstractRecommender):
             (its ``Rows`` on the training device).
     """
 
+    # A method that is a network of its own names it: it then takes the place of the backbone.
+    network: ClassVar[builtins.type[ContextRecommender] | None] = None
     type = ModelType.CONTEXT
     input_type = InputType.POINTWISE
     paper: ClassVar[str] = ""
     year: ClassVar[int | None] = None
     # Method keys that take one of a few words, and the words; a subclass adds to its parents'.
     choices: ClassVar[dict[str, tuple[str, ...]]] = {}
+    # The phases a method has an answer of its own for; tables mark the others as unadapted.
+    serves: ClassVar[tuple[str, ...]] = ("cold", "warm")
 
     def __init__(self, config, dataset) -> None:
         super().__init__()
@@ -108,7 +113,7 @@ class ColdStartRecommender(AbstractRecommender):
         self.other_field = dataset.iid_field if user_side else dataset.uid_field
         pretrain_seed = config["pretrain_seed"]
         seed_layers(config["seed"] if pretrain_seed is None else pretrain_seed, "backbone")
-        self.backbone = build_backbone(config, dataset, self.rows, self.id_field)
+        self.backbone = self.make_backbone(config, dataset)
         seed_layers(config["seed"], "method")
         self.embedding_size = self.backbone.embedding_size
         self.n_ids = self.backbone.n_ids
@@ -128,6 +133,10 @@ class ColdStartRecommender(AbstractRecommender):
                     f"{key} '{config[key]}' is none of {', '.join(known)}"
                     + (f"; did you mean '{guess}'?" if guess else "; choose one of them")
                 )
+
+    def make_backbone(self, config, dataset) -> Backbone:
+        """The click model, or the method's own network, behind the seam."""
+        return build_backbone(config, dataset, self.rows, self.id_field)
 
     def _index(self, rows) -> Tensor:
         return self.rows.index(rows)

@@ -1,10 +1,97 @@
-"""Differentiable adaptation of vectors: the inner loop of meta-learning."""
+"""Differentiable adaptation, batched over tasks: the inner loop of meta-learning.
 
-from collections.abc import Callable, Sequence
+Shape letters: t tasks, k rows of a task, d size of a vector.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
+
+from recbole_cold.errors import Diverged
+
+
+def adapt(
+    loss: Callable[[dict[str, Tensor]], Tensor],
+    fast: Mapping[str, Tensor],
+    *,
+    learning_rates: float | Mapping[str, float | Tensor],
+    steps: int = 1,
+    second_order: bool = True,
+    name_of: Callable[[int], str] | None = None,
+) -> tuple[dict[str, Tensor], Tensor]:
+    """Gradient steps of every task's parameters on its own loss, and the losses before them.
+
+    Tasks are batched, not looped over: each has its own copy of what adapts along the leading axis,
+    and a loss that depends on its own copy only has the gradient of the sum, task by task. Works
+    under ``no_grad``, too: the result is part of a graph where the caller builds one.
+
+    Args:
+        loss: of the adapted tensors, one number per task [t].
+        fast: what adapts and where it starts, each [t, ...]; ``expand`` a shared start.
+        learning_rates: of the steps, one for all or one per name.
+        steps: how many, each on the whole of ``loss``; 0 adapts nothing.
+        second_order: keep the steps' own graph, so that a loss after them sees the Hessian.
+        name_of: the name of a task for sentences; without it nobody looks for NaN.
+
+    Returns:
+        The adapted tensors, under the names of ``fast``, and the losses [t] at the start.
+
+    Raises:
+        Diverged: a step that gave no finite number: which task, which step.
+    """
+    outside = torch.is_grad_enabled()
+    history: list[Tensor] = []
+    with torch.enable_grad():
+        fast = {k: v if v.requires_grad else v.detach().requires_grad_() for k, v in fast.items()}
+        if not isinstance(learning_rates, Mapping):
+            learning_rates = dict.fromkeys(fast, learning_rates)
+        start_t = None
+        for step in range(max(steps, 1)):
+            loss_t = loss(fast)
+            start_t = loss_t if start_t is None else start_t
+            if steps == 0:
+                break
+            # The graph is kept either way: the first losses may be part of what is learned from.
+            gradients = torch.autograd.grad(
+                loss_t.sum(),
+                list(fast.values()),
+                retain_graph=True,
+                create_graph=second_order and outside,
+                materialize_grads=True,
+            )
+            if not (second_order and outside):
+                gradients = tuple(gradient.detach() for gradient in gradients)
+            if name_of is not None:
+                history.append(_finite(loss_t, gradients))
+            fast = {
+                name: value - learning_rates[name] * gradient
+                for (name, value), gradient in zip(fast.items(), gradients, strict=True)
+            }
+    assert start_t is not None
+    if history:
+        _refuse_infinite(torch.stack(history), name_of)
+    if not outside:
+        fast, start_t = {k: v.detach() for k, v in fast.items()}, start_t.detach()
+    return fast, start_t
+
+
+def _finite(loss_t: Tensor, gradients: Sequence[Tensor]) -> Tensor:
+    """Whether each task's loss and gradients are finite numbers: bool [t]."""
+    with torch.no_grad():
+        total_t = loss_t + sum(gradient.flatten(1).sum(dim=1) for gradient in gradients)
+        return torch.isfinite(total_t)
+
+
+def _refuse_infinite(finite_st: Tensor, name_of: Callable[[int], str]) -> None:
+    """One look for all steps: a device waits once."""
+    if not bool(finite_st.all()):
+        step, task = torch.nonzero(~finite_st)[0].tolist()
+        raise Diverged(
+            f"inner step {step + 1} of {len(finite_st)} gives no finite number for "
+            f"{name_of(task)}; try a smaller inner learning rate"
+        )
 
 
 def inner_step(
@@ -12,29 +99,24 @@ def inner_step(
     vector_td: Tensor,
     learning_rate: float,
     second_order: bool = True,
+    name_of: Callable[[int], str] | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """One gradient step of every task's vector on its own loss, and the losses before it.
-
-    Tasks are batched, not looped over: a loss that depends on its own vector only has the
-    gradient of the sum, row by row.
-
-    Args:
-        loss: vectors [t, d] to one loss per task [t].
-        vector_td: where the step starts, [t, d]; part of a graph.
-        learning_rate: of the inner step.
-        second_order: keep the step's own graph, so that a loss after it sees the Hessian.
-
-    Returns:
-        The stepped vectors [t, d] and the losses [t] at ``vector_td``.
-    """
-    loss_t = loss(vector_td)
-    # The graph is kept either way: the losses before the step are part of what is learned from.
-    (gradient_td,) = torch.autograd.grad(
-        loss_t.sum(), vector_td, retain_graph=True, create_graph=second_order
+    """``adapt`` for one vector [t, d] per task and one step."""
+    fast, loss_t = adapt(
+        lambda fast: loss(fast["vector"]),
+        {"vector": vector_td},
+        learning_rates=learning_rate,
+        second_order=second_order,
+        name_of=name_of,
     )
-    if not second_order:
-        gradient_td = gradient_td.detach()
-    return vector_td - learning_rate * gradient_td, loss_t
+    return fast["vector"], loss_t
+
+
+def stacked_linear(x_tki: Tensor, weight_toi: Tensor, bias_to: Tensor | None = None) -> Tensor:
+    """A linear layer of its own for every task: rows [t, k, in] to [t, k, out]."""
+    if bias_to is None:
+        return torch.bmm(x_tki, weight_toi.transpose(1, 2))
+    return torch.baddbmm(bias_to[:, None], x_tki, weight_toi.transpose(1, 2))
 
 
 def loss_in_chunks(
