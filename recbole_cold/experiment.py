@@ -644,6 +644,7 @@ class Experiment:
         if trainer.resume():
             logger.info("%s, seed %d: continued from its resume point", entry.label, seed)
         results = run_phases(trainer, split, trainer.evaluate, phases)
+        self._write_found(entry, seed, method.found())
         run["seeds"].append({"seed": seed, "phases": results, "stages": trainer.journal["stages"]})
         self._write()
         self._clear_state(entry, seed)
@@ -700,6 +701,18 @@ class Experiment:
         if self.folder is None:
             return None
         return self._entry_folder(entry) / "state" / f"seed-{seed}.pt"
+
+    def _write_found(self, entry: Entry, seed: int, found: Mapping[str, Any]) -> None:
+        """What a run decided itself, as a file for a later run's ``--config_files``."""
+        if not found:
+            return
+        text = yaml.safe_dump(dict(found), sort_keys=True, allow_unicode=True)
+        told = text.strip()
+        if self.folder is not None:
+            path = self._entry_folder(entry) / f"found-seed-{seed}.yaml"
+            write_bytes(path, f"# Found by {entry.label}, seed {seed}.\n{text}".encode())
+            told = str(path)
+        logger.info("%s, seed %d decided: %s", entry.label, seed, told)
 
     def _clear_state(self, entry: Entry, seed: int) -> None:
         path = self._state_path(entry, seed)

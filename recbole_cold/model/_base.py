@@ -273,6 +273,10 @@ class ColdStartRecommender(AbstractRecommender):
             mode="train" if self.config["batch_norm"] == "moving" else "dropout",
         )
 
+    def found(self) -> dict[str, Any]:
+        """Configuration keys that the run itself decided, to be given to a later one as a file."""
+        return {}
+
     # ---------------------------------------------------------------- tools for subclasses
     def row_batches(self, index: Tensor) -> RowBatches:
         return RowBatches(index, self.config["train_batch_size"], self.rows)

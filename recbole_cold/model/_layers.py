@@ -16,6 +16,11 @@ def mlp(sizes: Sequence[int]) -> nn.Sequential:
     return nn.Sequential(*layers[:-1])
 
 
+def rows_mean(value_tkd: Tensor, mask_tk: Tensor) -> Tensor:
+    """Mean over each task's real rows, zeros for a task without any: [t, d]."""
+    return (value_tkd * mask_tk[..., None]).sum(dim=1) / mask_tk.sum(dim=1).clamp(min=1.0)[:, None]
+
+
 class OwnSide(nn.Module):
     """Side information from tables that the method owns and trains, apart from the backbone's.
 
