@@ -3,7 +3,7 @@
 Shape letters: t tasks (items), j blocks of an item, k rows of a block.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -36,9 +36,7 @@ def time_blocks(
         n_blocks: blocks per item.
         size: rows per block at most.
     """
-    keys = (ids[index],) if time is None else (time[index], ids[index])
-    order = index[np.lexsort(keys)]
-    ids_t, start_t, count_t = np.unique(ids[order], return_index=True, return_counts=True)
+    order, ids_t, start_t, count_t = _by_item(ids, time, index)
     length_t = count_t // n_blocks
     if size is not None:
         length_t = np.minimum(length_t, size)
@@ -50,6 +48,15 @@ def time_blocks(
     position = start_t[:, None, None] + block_j[:, None] * length_t[:, None, None] + place_k
     position = np.where(mask_tjk, position, start_t[:, None, None])
     return Blocks(ids_t, order[position], mask_tjk)
+
+
+def _by_item(
+    ids: np.ndarray, time: np.ndarray | None, index: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Rows by item and time, and each item's code, place of its first row, number of rows."""
+    keys = (ids[index],) if time is None else (time[index], ids[index])
+    order = index[np.lexsort(keys)]
+    return order, *np.unique(ids[order], return_index=True, return_counts=True)
 
 
 class Episode(NamedTuple):
@@ -87,7 +94,8 @@ class EpisodeBatches:
         blocks: of the items to learn from.
         pairs: (support block, query block) of one epoch after the other.
         meta_batch_size: tasks of one batch; 1 is the schedule of per-item code.
-        shuffle: draw the order of tasks anew in each epoch.
+        support_cap: support rows of a task at most: of a longer block a part, drawn anew each time.
+        query_cap: the same for query rows.
     """
 
     def __init__(
@@ -96,8 +104,11 @@ class EpisodeBatches:
         blocks: Blocks,
         pairs: Sequence[tuple[int, int]],
         meta_batch_size: int,
+        support_cap: int | None = None,
+        query_cap: int | None = None,
     ) -> None:
         self.rows, self.pairs, self.meta_batch_size = rows, list(pairs), meta_batch_size
+        self.caps = support_cap, query_cap
         self._ids = torch.as_tensor(blocks.ids_t, dtype=torch.long).to(rows.device)
         self._rows = torch.as_tensor(blocks.rows_tjk, dtype=torch.long).to(rows.device)
         self._mask = torch.as_tensor(blocks.mask_tjk, dtype=torch.float32).to(rows.device)
@@ -108,17 +119,108 @@ class EpisodeBatches:
     def epoch(self, generator: Generator, epoch: int, start: int = 0) -> Iterable[Episode]:
         """Task batches ``start``, ``start + 1``, ... of one epoch."""
         order = torch.randperm(len(self._ids), generator=generator).to(self._ids.device)
-        support, query = self.pairs[epoch % len(self.pairs)]
+        draws = _draws(generator, len(self))
+        blocks = self.pairs[epoch % len(self.pairs)]
         for position in range(start, len(self)):
             tasks = order[position * self.meta_batch_size : (position + 1) * self.meta_batch_size]
-            rows_tjk, mask_tjk = self._rows[tasks], self._mask[tasks]
-            yield Episode(
-                self._ids[tasks],
-                self.rows.batch(rows_tjk[:, support].reshape(-1)),
-                mask_tjk[:, support],
-                self.rows.batch(rows_tjk[:, query].reshape(-1)),
-                mask_tjk[:, query],
-            )
+            draw = draws(position)
+            parts: list[Batch | Tensor] = []
+            for block, cap in zip(blocks, self.caps, strict=True):
+                rows_tk, mask_tk = self._rows[tasks, block], self._mask[tasks, block]
+                if cap is not None and cap < rows_tk.shape[1]:
+                    place_tk = _subset(mask_tk.sum(dim=1), cap, rows_tk.shape[1], draw)
+                    rows_tk = rows_tk.gather(1, place_tk)
+                    mask_tk = mask_tk.gather(1, place_tk)
+                parts += [self.rows.batch(rows_tk.reshape(-1)), mask_tk]
+            yield Episode(self._ids[tasks], *parts)
+
+
+class FewShotBatches:
+    """Batches of tasks with few support rows, all drawn anew: the size for a whole batch, then each
+    task's rows without replacement; the older ones are support, the newer ones query.
+
+    An item with too few rows gives what it has, in the same proportion; the rest is padding.
+
+    Args:
+        rows: where the rows live.
+        ids: item code of every row of the data set.
+        time: their times, or None to take ``index`` as the order.
+        index: the rows to use.
+        sizes: numbers of support rows to draw from.
+        n_query: query rows of a task.
+        meta_batch_size: tasks of one batch.
+
+    Attributes:
+        short: items that cannot fill the largest support and the query.
+    """
+
+    def __init__(
+        self,
+        rows: Rows,
+        ids: np.ndarray,
+        time: np.ndarray | None,
+        index: np.ndarray,
+        sizes: Sequence[int],
+        n_query: int,
+        meta_batch_size: int,
+    ) -> None:
+        self.rows, self.sizes, self.n_query = rows, tuple(sizes), n_query
+        self.meta_batch_size = meta_batch_size
+        order, ids_t, start_t, count_t = _by_item(ids, time, index)
+        enough = count_t >= 2  # one row to learn from, one to be tested on
+        self._order = torch.from_numpy(order)
+        self._ids, self._start, self._count = (
+            torch.from_numpy(part[enough]).long() for part in (ids_t, start_t, count_t)
+        )
+        self.short = int((self._count < max(self.sizes) + n_query).sum())
+
+    def __len__(self) -> int:
+        return -(-len(self._ids) // self.meta_batch_size)
+
+    def epoch(self, generator: Generator, epoch: int, start: int = 0) -> Iterable[Episode]:
+        """Task batches ``start``, ``start + 1``, ... of one epoch."""
+        order = torch.randperm(len(self._ids), generator=generator)
+        draws = _draws(generator, len(self))
+        for position in range(start, len(self)):
+            tasks = order[position * self.meta_batch_size : (position + 1) * self.meta_batch_size]
+            yield self._episode(tasks, draws(position))
+
+    def _episode(self, tasks: Tensor, draw: Generator) -> Episode:
+        size = self.sizes[int(torch.randint(len(self.sizes), (), generator=draw))]
+        whole, count_t = size + self.n_query, self._count[tasks]
+        width = max(int(count_t.max()), whole)
+        place_tk = _subset(count_t, whole, width, draw)
+        # Real places come first and are in time order; padding repeats the first one.
+        n_t = count_t.clamp(max=whole)
+        support_t = torch.where(n_t == whole, size, (n_t * size // whole).clamp(min=1))
+        parts: list[Batch | Tensor] = []
+        for first_t, length_t, most in (
+            (torch.zeros_like(n_t), support_t, size),
+            (support_t, n_t - support_t, self.n_query),
+        ):
+            k = torch.arange(most)
+            mask_tk = k < length_t[:, None]
+            at_tk = torch.where(mask_tk, first_t[:, None] + k, 0)
+            row_tk = self._order[self._start[tasks][:, None] + place_tk.gather(1, at_tk)]
+            parts.append(self.rows.batch(row_tk.reshape(-1).to(self.rows.device)))
+            parts.append(mask_tk.to(self.rows.device, torch.float32))
+        return Episode(self._ids[tasks].to(self.rows.device), *parts)
+
+
+def _draws(generator: Generator, n_batches: int) -> Callable[[int], Generator]:
+    """A generator for each batch, so that a late start draws what running through would."""
+    seeds = torch.randint(2**62, (n_batches,), generator=generator).tolist()
+    return lambda position: Generator().manual_seed(seeds[position])
+
+
+def _subset(count_t: Tensor, size: int, width: int, generator: Generator) -> Tensor:
+    """``size`` different places of each task's first ``count``, drawn evenly, in order: [t, size].
+
+    Places that are missing come last, and lie behind the task's real ones.
+    """
+    draw_tk = torch.rand(len(count_t), width, generator=generator).to(count_t.device)
+    draw_tk += (torch.arange(width, device=count_t.device) >= count_t[:, None]) * 2.0
+    return draw_tk.topk(size, dim=1, largest=False).indices.sort(dim=1).values
 
 
 def masked_mean(value_tk: Tensor, mask_tk: Tensor) -> Tensor:

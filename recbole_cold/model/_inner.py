@@ -48,7 +48,7 @@ def adapt(
         if not isinstance(learning_rates, Mapping):
             learning_rates = dict.fromkeys(fast, learning_rates)
         start_t = None
-        for step in range(max(steps, 1)):
+        for _ in range(max(steps, 1)):
             loss_t = loss(fast)
             start_t = loss_t if start_t is None else start_t
             if steps == 0:

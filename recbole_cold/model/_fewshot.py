@@ -1,0 +1,411 @@
+"""Few-shot learners: what a model makes of a few rows of an item gives the item's other scores.
+
+A method here is a network of its own with two questions, ``state`` (what is made of the support)
+and ``task_logits`` (scores by that), and a loss of episodes. It is meta-trained on old items as if
+they were new; a new item's state is made anew from all rows seen so far, in every phase.
+Shape letters: t tasks (items of the cold side), k rows of a task, p width of the own side, q of
+everything else, b rows of a batch, m new items.
+"""
+
+import logging
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import ClassVar, NamedTuple, TypeVar
+
+import numpy as np
+import torch
+from recbole.model.abstract_recommender import ContextRecommender
+from recbole.utils import FeatureSource
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from recbole_cold.episodes import Episode, FewShotBatches, masked_mean
+from recbole_cold.errors import Diverged, UserError
+from recbole_cold.model._backbone import Backbone, OwnNetwork, build_backbone
+from recbole_cold.model._base import ColdStartRecommender, Fit, Step
+from recbole_cold.model._shortcuts import view
+from recbole_cold.rows import Batch
+
+logger = logging.getLogger(__name__)
+
+State = dict[str, Tensor]
+T = TypeVar("T")
+# States of new items are kept between batches up to this size, and made anew for each beyond it.
+_STATE_BYTES = 2**31
+
+
+class TaskRows(NamedTuple):
+    """Rows of tasks, embedded and padded: ids [t], own [t, p], other [t, k, q], label and mask
+    [t, k]. ``own`` is the same for all rows of a task, and also there where a task has no row."""
+
+    ids_t: Tensor
+    own_tp: Tensor
+    other_tkq: Tensor
+    label_tk: Tensor
+    mask_tk: Tensor
+
+    def inputs(self) -> Tensor:
+        """Both sides of every row: [t, k, p + q]."""
+        own_tkp = self.own_tp[:, None].expand(-1, self.other_tkq.shape[1], -1)
+        return torch.cat([own_tkp, self.other_tkq], dim=2)
+
+    def empty(self) -> "TaskRows":
+        """The same tasks without any row."""
+        rows = (part[:, :0] for part in (self.other_tkq, self.label_tk, self.mask_tk))
+        return TaskRows(self.ids_t, self.own_tp, *rows)
+
+
+class FieldGroup:
+    """Some of a model's fields, embedded by RecBole's own code out of the model's own tables."""
+
+    def __init__(self, model: ContextRecommender, fields: Iterable[str]) -> None:
+        fields = set(fields)
+        twin = view(model)
+        for kind in ("token", "float"):
+            names = getattr(model, f"{kind}_field_names")
+            kept = [n for n, name in enumerate(names) if name in fields]
+            setattr(twin, f"{kind}_field_names", [names[n] for n in kept])
+            if kept:
+                table = view(getattr(model, f"{kind}_embedding_table"))
+                table.offsets = table.offsets[kept]
+                # Hooks on the whole table know its positions, not these.
+                table._forward_hooks = OrderedDict()
+                twin._modules[f"{kind}_embedding_table"] = table
+        for kind in ("token_seq", "float_seq"):
+            names = getattr(model, f"{kind}_field_names")
+            kept = [n for n, name in enumerate(names) if name in fields]
+            setattr(twin, f"{kind}_field_names", [names[n] for n in kept])
+            if kept:
+                tables = getattr(model, f"{kind}_embedding_table")
+                picked = nn.ModuleList(tables[n] for n in kept)
+                twin._modules[f"{kind}_embedding_table"] = picked
+        # RecBole embeds sequences before single tokens.
+        kinds = ("token_seq", "token", "float_seq", "float")
+        self.names: list[str] = [n for k in kinds for n in getattr(twin, f"{k}_field_names")]
+        self._twin, self._size = twin, model.embedding_size
+        self._like = model.token_embedding_table.embedding
+
+    @property
+    def width(self) -> int:
+        return len(self.names) * self._size
+
+    def __call__(self, interaction: Mapping[str, Tensor], n_rows: int) -> Tensor:
+        """The embedded fields of ``n_rows`` rows, side by side in the order of ``names``: [b, p]"""
+        if not self.names or n_rows == 0:
+            return self._like.weight.new_zeros(n_rows, self.width)
+        return self._twin.concat_embed_input_fields(interaction).flatten(1)
+
+
+class FewShotNetwork(ContextRecommender):
+    """The tables of a few-shot learner; subclasses add layers and answer the two questions.
+
+    The cold side's own ID is left out unless ``own_id``: a new item's row was never trained.
+
+    Attributes:
+        own: the cold side's fields, ``own.width`` is p.
+        other: all other fields, ``other.width`` is q.
+    """
+
+    def __init__(self, config, dataset) -> None:
+        super().__init__(config, dataset)
+        user_side = config["cold_side"] == "user"
+        self.id_field = dataset.uid_field if user_side else dataset.iid_field
+        self.id_word = "user" if user_side else "item"
+        sources = (
+            (FeatureSource.USER, FeatureSource.USER_ID)
+            if user_side
+            else (FeatureSource.ITEM, FeatureSource.ITEM_ID)
+        )
+        own = set(dataset.fields(source=list(sources)))
+        # Plain attributes: a registered view would double every key of the state dict.
+        self.__dict__["own"] = FieldGroup(self, own - ({self.id_field} - self._wanted(config)))
+        self.__dict__["other"] = FieldGroup(self, set(self.field_names) - own)
+        self.tokens = dataset.field2id_token[self.id_field]
+
+    def _wanted(self, config) -> set[str]:
+        return {self.id_field} if config["own_id"] else set()
+
+    # ---------------------------------------------------------------- the two questions
+    def state(self, support: TaskRows) -> State:
+        """What is made of each task's support: tensors with a leading axis t.
+
+        A task without any real row gets the state that nothing was learned for.
+        """
+        raise NotImplementedError
+
+    def task_logits(self, state: State, rows: TaskRows) -> Tensor:
+        """Logits [t, k] of rows by their tasks' states; their labels are not looked at."""
+        raise NotImplementedError
+
+    # ---------------------------------------------------------------- tools
+    def names_of(self, tasks: TaskRows) -> Callable[[int], str]:
+        """The item (or user) of a task in words, for ``adapt``."""
+        return lambda task: f"{self.id_word} '{self.tokens[int(tasks.ids_t[task])]}'"
+
+    def forward(self, interaction: Mapping[str, Tensor]) -> Tensor:
+        """Logits [b] of rows whose items have no support."""
+        ids = interaction[self.id_field]
+        own, other = self.own(interaction, len(ids)), self.other(interaction, len(ids))
+        label = own.new_zeros(len(ids), 1)
+        rows = TaskRows(ids, own, other[:, None], label, torch.ones_like(label))
+        return self.task_logits(self.state(rows.empty()), rows)[:, 0]
+
+    def predict(self, interaction: Mapping[str, Tensor]) -> Tensor:
+        return torch.sigmoid(self.forward(interaction))
+
+    def calculate_loss(self, interaction: Mapping[str, Tensor]) -> Tensor:
+        label = interaction[self.LABEL]
+        return F.binary_cross_entropy_with_logits(self.forward(interaction), label)
+
+
+def row_loss(logit_tk: Tensor, rows: TaskRows) -> Tensor:
+    """Mean cross entropy of each task's real rows: [t]."""
+    loss_tk = F.binary_cross_entropy_with_logits(
+        logit_tk, rows.label_tk.to(logit_tk.dtype), reduction="none"
+    )
+    return masked_mean(loss_tk, rows.mask_tk.to(logit_tk.dtype))
+
+
+class FewShotRecommender(ColdStartRecommender):
+    """Meta-training on old items and serving of new ones; subclasses name their ``network``.
+
+    There is no pre-training and no optimizer step in the phases: each phase adds rows to the new
+    items' supports. An item without any is scored unadapted.
+    """
+
+    serves = ("warm",)
+    network: ClassVar[type[FewShotNetwork]]
+
+    def __init__(self, config, dataset) -> None:
+        super().__init__(config, dataset)
+        self._time = dataset.time
+        self._all_ids = np.asarray(dataset.inter[self.id_field])
+        self._train = np.asarray(dataset.split["train"])
+        self._chunk = config["task_chunk"]
+        self._states: State | None = None
+        self._register_support(dataset.split)
+
+    def make_backbone(self, config, dataset) -> Backbone:
+        return build_backbone(config, dataset, self.rows, self.id_field, OwnNetwork)
+
+    @property
+    def net(self) -> FewShotNetwork:
+        return self.backbone.model
+
+    # ---------------------------------------------------------------- meta-training
+    def pretrain_fits(self) -> list[Fit]:
+        return []
+
+    def trainable(self, stage: str) -> list[nn.Parameter]:
+        return list(self.backbone.parameters()) if stage == "learn" else []
+
+    def warm_fits(self, index: Tensor) -> list[Fit]:
+        return []
+
+    def learn_fits(self) -> list[Fit]:
+        return [self.meta_fit()]
+
+    def meta_fit(self, name: str = "meta-train") -> Fit:
+        """Passes over all old items, the loss of an episode as ``episode_loss`` says."""
+        step = Step(
+            self.episode_loss,
+            self.trainable("learn"),
+            self.config["learning_rate"],
+            self.config["weight_decay"],
+        )
+        return Fit(name, [step], self.batches(), epochs=self.config["meta_epochs"], mode="train")
+
+    def support_sizes(self) -> list[int]:
+        """How many rows a new item has in each phase: K, 2K, 3K."""
+        size = self.config["warm_size"]
+        return [size * (number + 1) for number in range(self.config["warm_sets"])]
+
+    def batches(self) -> FewShotBatches:
+        batches = FewShotBatches(
+            self.rows,
+            self._all_ids,
+            self._time,
+            self._train,
+            self.support_sizes(),
+            self.config["episode_query"],
+            self.config["meta_batch_size"],
+        )
+        most = max(self.support_sizes()) + self.config["episode_query"]
+        if not len(batches):
+            raise UserError(
+                f"{type(self).__name__} needs old {self.net.id_word}s with at least 2 rows (one to "
+                "learn from, one to be tested on); lower cold_threshold or use other data"
+            )
+        if batches.short:
+            logger.info(
+                "%d of %d old %ss have fewer than the %d rows of the largest support and its "
+                "query; theirs are shorter and masked",
+                batches.short,
+                len(self.old_ids),
+                self.net.id_word,
+                most,
+            )
+        return batches
+
+    def episode_loss(self, episode: Episode) -> Tensor:
+        """The mean over tasks of their queries' loss, after their supports."""
+        support, query = self.support_of(episode), self.query_of(episode)
+        return row_loss(self.net.task_logits(self.net.state(support), query), query).mean()
+
+    def support_of(self, episode: Episode) -> TaskRows:
+        return self.task_rows(episode.ids_t, episode.support, episode.support_mask_tk)
+
+    def query_of(self, episode: Episode) -> TaskRows:
+        return self.task_rows(episode.ids_t, episode.query, episode.query_mask_tk)
+
+    def task_rows(self, ids_t: Tensor, batch: Batch, mask_tk: Tensor) -> TaskRows:
+        """The rows of ``batch`` [t * k], those of one task after the other."""
+        t, k = mask_tk.shape
+        other_tkq = self.net.other(batch, t * k).reshape(t, k, self.net.other.width)
+        label_tk = batch[self.label_field].view(t, k)
+        return TaskRows(ids_t, self.own_side(ids_t), other_tkq, label_tk, mask_tk)
+
+    def own_side(self, ids: Tensor) -> Tensor:
+        """The embedded own side of items: [t, p]; it belongs to no row."""
+        batch = self.rows.batch(torch.zeros_like(ids))
+        batch[self.id_field] = ids
+        return self.net.own(batch, len(ids))
+
+    # ---------------------------------------------------------------- support of new items
+    def _register_support(self, split) -> None:
+        """Room for all rows that the phases will show, so that a state file always fits."""
+        index = np.concatenate([np.asarray(split[name]) for name in split.warm_parts] or [[]])
+        slot = self.slot[self._index(self._all_ids[index.astype(np.int64)])]
+        counts = torch.bincount(slot[slot >= 0], minlength=len(self.new_ids))
+        room = int(counts.max()) if len(counts) else 0
+        shape = (len(self.new_ids), room)
+        zeros = torch.zeros(shape, dtype=torch.long, device=self.device)
+        self.register_buffer("support_rows", zeros)
+        self.register_buffer("support_count", torch.zeros_like(self.new_ids))
+
+    def observe(self, index: Tensor) -> None:
+        super().observe(index)
+        slot = self.slot[self.rows.columns[self.id_field][index].long()]
+        index, slot = index[slot >= 0], slot[slot >= 0]
+        order = torch.argsort(slot, stable=True)
+        index, slot = index[order], slot[order]
+        count = torch.bincount(slot, minlength=len(self.new_ids))
+        place = torch.arange(len(slot), device=self.device) - (count.cumsum(0) - count)[slot]
+        place = place + self.support_count[slot]
+        fits = place < self.support_rows.shape[1]
+        self.support_rows[slot[fits], place[fits]] = index[fits]
+        self.support_count += count
+        self.support_count.clamp_(max=self.support_rows.shape[1])
+        self._states = None
+
+    def restored(self) -> None:
+        super().restored()
+        self._states = None
+
+    def _support(self, slot_t: Tensor) -> TaskRows:
+        """All rows seen of the new items ``slot_t``, padded to the longest."""
+        count_t = self.support_count[slot_t]
+        width = int(count_t.max()) if len(count_t) else 0
+        place = torch.arange(width, device=self.device)
+        mask_tk = (place < count_t[:, None]).to(torch.float32)
+        batch = self.rows.batch(self.support_rows[slot_t, :width].reshape(-1))
+        return self.task_rows(self.new_ids[slot_t], batch, mask_tk)
+
+    # ---------------------------------------------------------------- serving
+    def adapted(self) -> State | None:
+        """The states of all new items, [m, ...] each; None where they would not fit."""
+        if self._states is None:
+            parts: list[State] = []
+            for part in self._in_chunks(len(self.new_ids), self._state_of):
+                parts.append(part)
+                size = sum(v.numel() * v.element_size() for v in part.values())
+                share = size / max(len(next(iter(part.values()))), 1)
+                if share * len(self.new_ids) > _STATE_BYTES:
+                    return None
+            self._states = {k: torch.cat([part[k] for part in parts]) for k in parts[0]}
+        return self._states
+
+    def _state_of(self, tasks: slice) -> State:
+        slot = torch.arange(len(self.new_ids), device=self.device)[tasks]
+        return self.net.state(self._support(slot))
+
+    @torch.no_grad()
+    def logits(self, interaction: Mapping[str, Tensor]) -> Tensor:
+        """Logits [b]: each row by the state of its item, whatever it is scored with."""
+        ids = interaction[self.id_field]
+        other_bq = self.net.other(interaction, len(ids))
+        out = other_bq.new_empty(len(ids))
+        slot = self.slot[ids]
+        warm = (slot >= 0) & (self.support_count[slot.clamp(min=0)] > 0)
+        for part, made in ((warm, True), (~warm, False)):
+            row = torch.nonzero(part)[:, 0]
+            if not len(row):
+                continue
+            ids_t, place_tk, mask_tk = _grouped(ids[row])
+            row_tk = row[place_tk]
+
+            def scores(
+                tasks: slice,
+                ids_t: Tensor = ids_t,
+                row_tk: Tensor = row_tk,
+                mask_tk: Tensor = mask_tk,
+                made: bool = made,
+            ) -> Tensor:
+                rows = self._scored(ids_t[tasks], other_bq[row_tk[tasks]], mask_tk[tasks])
+                state = self._states_for(rows) if made else self.net.state(rows.empty())
+                return self.net.task_logits(state, rows)
+
+            logit_tk = torch.cat(list(self._in_chunks(len(ids_t), scores)))
+            out[row_tk[mask_tk]] = logit_tk[mask_tk]
+        return out
+
+    def _scored(self, ids_t: Tensor, other_tkq: Tensor, mask_tk: Tensor) -> TaskRows:
+        unseen = torch.zeros_like(mask_tk, dtype=other_tkq.dtype)
+        mask = mask_tk.to(other_tkq.dtype)
+        return TaskRows(ids_t, self.own_side(ids_t), other_tkq, unseen, mask)
+
+    def _states_for(self, rows: TaskRows) -> State:
+        slot_t, states = self.slot[rows.ids_t], self.adapted()
+        if states is None:
+            return self.net.state(self._support(slot_t))
+        return {name: value[slot_t] for name, value in states.items()}
+
+    def _in_chunks(self, total: int, work: Callable[[slice], T]) -> Iterator[T]:
+        """``work`` on ``task_chunk`` tasks at a time, on half as many each time memory is short."""
+        start = 0
+        while start < total:
+            try:
+                part = work(slice(start, start + self._chunk))
+            except (MemoryError, RuntimeError) as error:
+                if self._chunk == 1 or not short_of_memory(error):
+                    raise
+                self._chunk //= 2
+                logger.warning("memory is short: going on with %d tasks at a time", self._chunk)
+                continue
+            yield part
+            start += self._chunk
+
+
+def short_of_memory(error: BaseException) -> bool:
+    """Whether an allocation failed; on a CPU torch says so by a plain RuntimeError."""
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or (
+        "DefaultCPUAllocator" in str(error)
+    )
+
+
+def _grouped(ids: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Rows by item, long items in several pieces: their ids [t], places in ``ids`` and mask [t, k].
+
+    A piece has about as many rows as an item has on average, so that padding stays bounded.
+    """
+    order = torch.argsort(ids, stable=True)
+    unique, count = torch.unique_consecutive(ids[order], return_counts=True)
+    width = -(-len(ids) // len(unique))
+    pieces = -(-count // width)
+    item_t = torch.arange(len(unique), device=ids.device).repeat_interleave(pieces)
+    piece_t = torch.arange(len(item_t), device=ids.device) - (pieces.cumsum(0) - pieces)[item_t]
+    offset_tk = piece_t[:, None] * width + torch.arange(width, device=ids.device)
+    mask_tk = offset_tk < count[item_t][:, None]
+    start_t = (count.cumsum(0) - count)[item_t]
+    place_tk = order[torch.where(mask_tk, start_t[:, None] + offset_tk, 0)]
+    return unique[item_t], place_tk, mask_tk
