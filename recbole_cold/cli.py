@@ -540,9 +540,11 @@ def list_all(arguments: Arguments) -> int:
     from recbole_cold import registry
     from recbole_cold.model._backbone import UNWRAPPABLE
 
-    print("methods (--model)")
+    print("methods (--model): paper, phases served, own network in place of a backbone")
     for name, method in sorted(registry.methods().items()):
-        print(f"  {name:<12} {getattr(method, 'paper', '')}")
+        own = "own network" if method.network is not None else ""
+        line = f"  {name:<12} {method.paper:<32} {', '.join(method.serves):<11} {own}"
+        print(line.rstrip())
     print("\nbackbones (--backbone)")
     for name in sorted(registry.backbones()):
         reason = UNWRAPPABLE.get(name)

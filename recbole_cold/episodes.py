@@ -124,15 +124,20 @@ class EpisodeBatches:
         for position in range(start, len(self)):
             tasks = order[position * self.meta_batch_size : (position + 1) * self.meta_batch_size]
             draw = draws(position)
-            parts: list[Batch | Tensor] = []
-            for block, cap in zip(blocks, self.caps, strict=True):
-                rows_tk, mask_tk = self._rows[tasks, block], self._mask[tasks, block]
-                if cap is not None and cap < rows_tk.shape[1]:
-                    place_tk = _subset(mask_tk.sum(dim=1), cap, rows_tk.shape[1], draw)
-                    rows_tk = rows_tk.gather(1, place_tk)
-                    mask_tk = mask_tk.gather(1, place_tk)
-                parts += [self.rows.batch(rows_tk.reshape(-1)), mask_tk]
-            yield Episode(self._ids[tasks], *parts)
+            support, query = (
+                self._part(tasks, block, cap, draw)
+                for block, cap in zip(blocks, self.caps, strict=True)
+            )
+            yield Episode(self._ids[tasks], *support, *query)
+
+    def _part(
+        self, tasks: Tensor, block: int, cap: int | None, draw: Generator
+    ) -> tuple[Batch, Tensor]:
+        rows_tk, mask_tk = self._rows[tasks, block], self._mask[tasks, block]
+        if cap is not None and cap < rows_tk.shape[1]:
+            place_tk = _subset(mask_tk.sum(dim=1), cap, rows_tk.shape[1], draw)
+            rows_tk, mask_tk = rows_tk.gather(1, place_tk), mask_tk.gather(1, place_tk)
+        return self.rows.batch(rows_tk.reshape(-1)), mask_tk
 
 
 class FewShotBatches:
@@ -193,18 +198,20 @@ class FewShotBatches:
         # Real places come first and are in time order; padding repeats the first one.
         n_t = count_t.clamp(max=whole)
         support_t = torch.where(n_t == whole, size, (n_t * size // whole).clamp(min=1))
-        parts: list[Batch | Tensor] = []
-        for first_t, length_t, most in (
-            (torch.zeros_like(n_t), support_t, size),
-            (support_t, n_t - support_t, self.n_query),
-        ):
-            k = torch.arange(most)
-            mask_tk = k < length_t[:, None]
-            at_tk = torch.where(mask_tk, first_t[:, None] + k, 0)
-            row_tk = self._order[self._start[tasks][:, None] + place_tk.gather(1, at_tk)]
-            parts.append(self.rows.batch(row_tk.reshape(-1).to(self.rows.device)))
-            parts.append(mask_tk.to(self.rows.device, torch.float32))
-        return Episode(self._ids[tasks].to(self.rows.device), *parts)
+        row_tk = self._order[self._start[tasks][:, None] + place_tk.clamp(max=count_t[:, None] - 1)]
+        support = self._part(row_tk, torch.zeros_like(n_t), support_t, size)
+        query = self._part(row_tk, support_t, n_t - support_t, self.n_query)
+        return Episode(self._ids[tasks].to(self.rows.device), *support, *query)
+
+    def _part(
+        self, row_tk: Tensor, first_t: Tensor, length_t: Tensor, most: int
+    ) -> tuple[Batch, Tensor]:
+        """``length`` rows of each task from place ``first`` on, padded to ``most``."""
+        k = torch.arange(most)
+        mask_tk = k < length_t[:, None]
+        row_tk = row_tk.gather(1, torch.where(mask_tk, first_t[:, None] + k, 0))
+        device = self.rows.device
+        return self.rows.batch(row_tk.reshape(-1).to(device)), mask_tk.to(device, torch.float32)
 
 
 def _draws(generator: Generator, n_batches: int) -> Callable[[int], Generator]:

@@ -27,11 +27,19 @@ import torch
 import yaml
 
 from recbole_cold import __version__, report
-from recbole_cold.config import ColdConfig, keys_of, keys_of_backbone, make_config, parse_value
+from recbole_cold.config import (
+    ColdConfig,
+    keys_of,
+    keys_of_backbone,
+    keys_of_click_model,
+    make_config,
+    parse_value,
+)
 from recbole_cold.dataset import ColdStartDataset, cache_root
 from recbole_cold.errors import Diverged, UserError
 from recbole_cold.model._base import ColdStartRecommender
 from recbole_cold.phases import protocol, run_phases
+from recbole_cold.registry import find_method
 from recbole_cold.rows import Rows
 from recbole_cold.split import Split, common_phases, frequency_split, pseudo_new, split_from_parts
 from recbole_cold.store import write_bytes
@@ -446,20 +454,31 @@ class Experiment:
 
     def config(self, entry: Entry, seed: int | None = None) -> ColdConfig:
         """The configuration of one entry, for one seed or as given."""
-        others = {key for other in self.entries for key in keys_of(other.spec)} - set(entry.variant)
+        others = {key for other in self.entries for key in keys_of(other.spec)}
+        others |= self._keys_of_backbone_beside(entry)
         config = make_config(
             entry.spec,
             self.request.dataset,
             self.request.backbone,
             self.request.config_files,
             {**self.request.overrides, **entry.variant},
-            also_known=others,
+            also_known=others - set(entry.variant),
         )
         if seed is not None:
             if config["share_pretrained"] and config["pretrain_seed"] is None:
                 config["pretrain_seed"] = config["seed"]
             config["seed"] = seed
         return config
+
+    def _keys_of_backbone_beside(self, entry: Entry) -> set[str]:
+        """For a method with a network of its own: keys of the backbone that other rows stand on."""
+        if find_method(entry.spec).network is None:
+            return set()
+        plain = (other for other in self.entries if find_method(other.spec).network is None)
+        for other in plain:
+            config = self.config(other)
+            return keys_of_click_model(config.backbone_class, config.dataset)
+        return set()
 
     # ---------------------------------------------------------------- shared values
     def data(self, config: ColdConfig) -> ColdStartDataset:

@@ -181,7 +181,8 @@ class Bench:
         method = method or self.method_class
         foreign = keys_of(self.method_class) if method is not self.method_class else ()
         keys = {**self.keys, "seed": seed}
-        return ReadingConfig(method, "conformance", (), keys, backbone=backbone, also_known=foreign)
+        on = self.method_class.network or backbone
+        return ReadingConfig(method, "conformance", (), keys, backbone=on, also_known=foreign)
 
     def build(
         self,
@@ -327,7 +328,8 @@ class MethodConformance:
         equivariant: whether the cold rows depend on an item's content alone. Say ``False`` where
             the start is drawn at random per item, or read from untrained rows.
         serves_rows: whether ``predict`` is the backbone's forward pass with the served rows.
-        backbones: on which the method runs; the first one serves tests that need only one.
+        backbones: on which the method runs; the first one serves tests that need only one. A method
+            with a network of its own runs on that alone: ``learn`` trains it, and no row is served.
     """
 
     method: ClassVar[type]
@@ -338,6 +340,12 @@ class MethodConformance:
     equivariant: ClassVar[bool] = True
     serves_rows: ClassVar[bool] = True
     backbones: ClassVar[Sequence[str]] = ("DeepFM", "DCN", "FM", "PNN", "WideDeep", "AutoInt")
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if getattr(getattr(cls, "method", None), "network", None) is not None:
+            cls.backbones, cls.trains_backbone = (cls.method.__name__,), True
+            cls.serves_rows = False
 
     def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
         if "backbone" in metafunc.fixturenames:
@@ -545,7 +553,9 @@ class MethodConformance:
         """Pre-training may be skipped: nothing outside the backbone comes from it."""
         cache = BackboneCache(tmp_path, lambda _method, seed: str(seed))
         backbone = self.backbones[0]
-        bench.run(backbone, cache=cache, cold_only=True)
+        first = bench.run(backbone, cache=cache, cold_only=True)
+        if not first.method.pretrain_fits():
+            pytest.skip("this method trains nothing before `learn`")
         cached = bench.run(backbone, cache=cache, cold_only=True)
         assert cached.trainer.journal["stages"][0]["cached"]
         assert not changed(bench.kept(backbone).states["learn"], cached.states["learn"])
@@ -553,6 +563,8 @@ class MethodConformance:
     def test_equal_pretraining_keys_mean_equal_backbones(self, bench: Bench):
         """A method whose ``pretrain_key`` is empty shares the plain backbone with all others."""
         run = bench.kept(self.backbones[0])
+        if self.method.network is not None:
+            pytest.skip("a network of its own shares no backbone with other methods")
         plain, _ = bench.build(self.backbones[0], method=ColdStartRecommender)
         Trainer(plain, SEED).pretrain()
         ours = {n: v for n, v in run.states["pretrain"].items() if n.startswith("backbone.")}

@@ -9,7 +9,7 @@ everything else, b rows of a batch, m new items.
 
 import logging
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import ClassVar, NamedTuple, TypeVar
 
 import numpy as np
@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from recbole_cold.episodes import Episode, FewShotBatches, masked_mean
-from recbole_cold.errors import Diverged, UserError
+from recbole_cold.errors import UserError
 from recbole_cold.model._backbone import Backbone, OwnNetwork, build_backbone
 from recbole_cold.model._base import ColdStartRecommender, Fit, Step
 from recbole_cold.model._shortcuts import view
@@ -205,15 +205,22 @@ class FewShotRecommender(ColdStartRecommender):
     def learn_fits(self) -> list[Fit]:
         return [self.meta_fit()]
 
-    def meta_fit(self, name: str = "meta-train") -> Fit:
-        """Passes over all old items, the loss of an episode as ``episode_loss`` says."""
+    def meta_fit(
+        self,
+        name: str = "meta-train",
+        loss: Callable[[Episode], Tensor] | None = None,
+        parameters: Sequence[nn.Parameter] | None = None,
+        epochs: int | None = None,
+    ) -> Fit:
+        """Passes over all old items; without other words the loss is ``episode_loss``."""
         step = Step(
-            self.episode_loss,
-            self.trainable("learn"),
+            loss or self.episode_loss,
+            self.trainable("learn") if parameters is None else parameters,
             self.config["learning_rate"],
             self.config["weight_decay"],
         )
-        return Fit(name, [step], self.batches(), epochs=self.config["meta_epochs"], mode="train")
+        epochs = self.config["meta_epochs"] if epochs is None else epochs
+        return Fit(name, [step], self.batches(), epochs=epochs, mode="train")
 
     def support_sizes(self) -> list[int]:
         """How many rows a new item has in each phase: K, 2K, 3K."""

@@ -11,7 +11,10 @@ from recbole_cold.report._document import Document
 
 
 class Row(NamedTuple):
-    """One metric of one labelled run in one phase, over its seeds; unknown figures are nan."""
+    """One metric of one labelled run in one phase, over its seeds; unknown figures are nan.
+
+    ``unadapted``: the method has no answer of its own in this phase, its start was scored.
+    """
 
     label: str
     phase: str
@@ -19,6 +22,7 @@ class Row(NamedTuple):
     mean: float
     std: float
     n: int
+    unadapted: bool = False
 
 
 class PairedTest(NamedTuple):
@@ -40,11 +44,17 @@ def summary(
         base: label (or else model) of the run that RelaImpr is relative to, seed by seed.
     """
     return [
-        _row(run["label"], phase, metric, _values(doc, run, phase, metric, base))
+        _row(run["label"], phase, metric, _values(doc, run, phase, metric, base))._replace(
+            unadapted=_unadapted(run, phase)
+        )
         for metric in wanted_metrics(doc, metrics)
         for run in doc["runs"]
         for phase in doc["phases"]
     ]
+
+
+def _unadapted(run: Mapping[str, Any], phase: str) -> bool:
+    return any(seed["phases"].get(phase, {}).get("unadapted") for seed in run["seeds"])
 
 
 def paired_test(doc: Document, label: str, against: str, phase: str, metric: str) -> PairedTest:

@@ -9,7 +9,13 @@ from typing import Any, NamedTuple
 from recbole_cold.evaluator import COMPARISONS, LOWER_IS_BETTER
 from recbole_cold.report._comparison import FEWEST_FOR_WILCOXON, SIGNIFICANT, Cell, Comparison, Key
 from recbole_cold.report._tables import WIDTH, cost_figures, escape_pipes, screen_lines, wrap
-from recbole_cold.report._words import cell_text, fact_lines, score_warnings_of, shorten
+from recbole_cold.report._words import (
+    cell_text,
+    fact_lines,
+    score_warnings_of,
+    shorten,
+    unadapted_lines,
+)
 
 MISSING = "missing"
 
@@ -294,6 +300,7 @@ def _legend(comparison: Comparison, best: str, second: str) -> list[str]:
             + (f" ({lower[0]}: lowest)" if lower else "")
         )
     told += _legend_of_tests(comparison)
+    told += unadapted_lines(_merged(comparison))
     if "RelaImpr" in comparison.metrics:
         told.append(
             f"RelaImpr: (AUC - 0.5) / (AUC of {comparison.against} - 0.5) - 1, seed by seed"

@@ -9,7 +9,13 @@ from typing import Any
 from recbole_cold.evaluator import COMPARISONS, LOWER_IS_BETTER
 from recbole_cold.report._document import Document
 from recbole_cold.report._figures import base_name, base_run, best_of, summary, wanted_metrics
-from recbole_cold.report._words import cell_text, fact_lines, shorten, warning_lines
+from recbole_cold.report._words import (
+    cell_text,
+    fact_lines,
+    shorten,
+    unadapted_lines,
+    warning_lines,
+)
 
 WIDTH = 120
 
@@ -168,7 +174,7 @@ def _legend(doc: Document, metrics: Sequence[str], mark: str = "*") -> list[str]
         told.append(f"{mark}: best of its column" + (f" ({lower[0]}: lowest)" if lower else ""))
     if any(name in COMPARISONS for name in metrics):
         told.append("RelaImpr: (AUC - 0.5) / (AUC of the base - 0.5) - 1, seed by seed")
-    return told + _cached(doc)
+    return told + unadapted_lines(doc) + _cached(doc)
 
 
 def _cached(doc: Document) -> list[str]:

@@ -17,11 +17,20 @@ def _number(value: float, metric: str, signed: bool = True) -> str:
 
 
 def cell_text(row: Row) -> str:
-    """``0.7421 ± 0.0013``, without the deviation of a single seed; ``-`` where nothing is known."""
+    """``0.7421 ± 0.0013``, without the deviation of a single seed; ``-`` where nothing is known.
+
+    A ``u`` marks what a method scores unadapted.
+    """
     if not row.n:
         return "-"
     spread = f" ± {_number(row.std, row.metric, signed=False)}" if row.n > 1 else ""
-    return _number(row.mean, row.metric) + spread
+    return _number(row.mean, row.metric) + spread + ("u" if row.unadapted else "")
+
+
+def unadapted_lines(doc: Document) -> list[str]:
+    """The footnote of the mark ``u``, where a cell has it."""
+    marked = any(phase.get("unadapted") for *_, phase in _scored(doc))
+    return ["u: unadapted: few-shot learners have nothing to learn from yet"] * marked
 
 
 def all_seeds(doc: Document) -> list[int]:
