@@ -1,7 +1,9 @@
 """Small networks that several methods use."""
 
 import itertools
-from collections.abc import Mapping, Sequence
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +16,14 @@ def mlp(sizes: Sequence[int]) -> nn.Sequential:
     for size_in, size_out in itertools.pairwise(sizes):
         layers += [nn.Linear(size_in, size_out), nn.ReLU()]
     return nn.Sequential(*layers[:-1])
+
+
+@contextmanager
+def empty_layers() -> Iterator[None]:
+    """While open, a layer that reads nothing is made without a warning: it is its bias."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Initializing zero-element tensors")
+        yield
 
 
 def rows_mean(value_tkd: Tensor, mask_tk: Tensor) -> Tensor:
