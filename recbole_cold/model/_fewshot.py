@@ -75,8 +75,8 @@ class FieldGroup:
             names = getattr(model, f"{kind}_field_names")
             kept = [n for n, name in enumerate(names) if name in fields]
             setattr(twin, f"{kind}_field_names", [names[n] for n in kept])
-            if kept:
-                tables = getattr(model, f"{kind}_embedding_table")
+            tables = getattr(model, f"{kind}_embedding_table", None)
+            if tables is not None:
                 picked = nn.ModuleList(tables[n] for n in kept)
                 twin._modules[f"{kind}_embedding_table"] = picked
         # RecBole embeds sequences before single tokens.
