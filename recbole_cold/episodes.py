@@ -72,18 +72,20 @@ class Episode(NamedTuple):
         """Rows that count: padding does not."""
         return int(self.support_mask_tk.sum() + self.query_mask_tk.sum())
 
-    def split(self, size: int) -> list["Episode"]:
-        """Episodes of ``size`` tasks each, in order; the last one has what is left."""
-        masks = self.support_mask_tk.split(size), self.query_mask_tk.split(size)
-        rows = [
-            [batch.rows.batch(part) for part in batch.index.split(size * mask_tk.shape[1])]
+    def tasks(self, part: slice) -> "Episode":
+        """The episode of some of its tasks."""
+        support, query = (
+            (batch.rows.batch(batch.index.view(mask_tk.shape)[part].reshape(-1)), mask_tk[part])
             for batch, mask_tk in (
                 (self.support, self.support_mask_tk),
                 (self.query, self.query_mask_tk),
             )
-        ]
-        parts = zip(self.ids_t.split(size), rows[0], masks[0], rows[1], masks[1], strict=True)
-        return [Episode(*part) for part in parts]
+        )
+        return Episode(self.ids_t[part], *support, *query)
+
+    def split(self, size: int) -> list["Episode"]:
+        """Episodes of ``size`` tasks each, in order; the last one has what is left."""
+        return [self.tasks(slice(n, n + size)) for n in range(0, len(self.ids_t), size)]
 
 
 class EpisodeBatches:

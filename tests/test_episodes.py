@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from recbole_cold.episodes import EpisodeBatches, masked_mean, time_blocks
+from recbole_cold.episodes import EpisodeBatches, FewShotBatches, masked_mean, time_blocks
 
 PAIRS = ((0, 1), (1, 2), (2, 3), (3, 0))
 
@@ -163,3 +163,144 @@ def test_padding_has_no_influence_and_no_gradient():
     (gradient,) = torch.autograd.grad(masked_mean(leaf, mask).sum(), leaf)
     for task, k in itertools.product(range(3), range(4)):
         assert gradient[task, k] == (0.5 if k < 2 else 0.0)
+
+
+# ---------------------------------------------------------------------------- caps
+def capped(log, support, query):
+    ids, time, index = log
+    blocks = time_blocks(ids, time, index, 4, None)
+    return blocks, EpisodeBatches(FakeRows(), blocks, PAIRS, 4, support, query)
+
+
+def test_a_cap_takes_a_part_of_each_block_anew_in_time_order(log):
+    blocks, episodes = capped(log, 2, 3)
+    place = {item: task for task, item in enumerate(blocks.ids_t.tolist())}
+    met = []
+    for seed in range(30):
+        for episode in episodes.epoch(torch.Generator().manual_seed(seed), 0):
+            for part, mask_tk, block, cap in (
+                (episode.support, episode.support_mask_tk, 0, 2),
+                (episode.query, episode.query_mask_tk, 1, 3),
+            ):
+                rows_tk = part.view_as(mask_tk)
+                assert mask_tk.shape[1] == cap
+                for item, rows, mask in zip(episode.ids_t.tolist(), rows_tk, mask_tk, strict=True):
+                    task = place[item]
+                    whole = blocks.rows_tjk[task, block][blocks.mask_tjk[task, block]].tolist()
+                    real = rows[mask.bool()].tolist()
+                    assert len(real) == min(cap, len(whole)) and set(real) <= set(whole)
+                    assert real == sorted(real, key=whole.index)
+                    met.append((item, block, *real))
+    pairs = {(m[0], m[2:]) for m in met if m[1] == 0 and m[0] == 1}
+    n = int(blocks.mask_tjk[place[1], 0].sum())
+    assert len(pairs) == n * (n - 1) // 2  # every subset comes up
+
+
+def test_caps_larger_than_the_blocks_change_nothing(log):
+    _, plain = capped(log, None, None)
+    _, roomy = capped(log, 50, 50)
+    for one, other in zip(
+        plain.epoch(torch.Generator().manual_seed(3), 1),
+        roomy.epoch(torch.Generator().manual_seed(3), 1),
+        strict=True,
+    ):
+        assert all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
+
+
+# ---------------------------------------------------------------------------- few-shot episodes
+def few_shot(log, sizes=(2, 4, 6), n_query=3, tasks=4, timed=True):
+    ids, time, index = log
+    time = time if timed else None
+    return FewShotBatches(FakeRows(), ids, time, index, sizes, n_query, tasks)
+
+
+def parts_of(episode):
+    """Item -> (support rows, query rows), padding left out."""
+    support = episode.support.view_as(episode.support_mask_tk)
+    query = episode.query.view_as(episode.query_mask_tk)
+    return {
+        item: (
+            support[t][episode.support_mask_tk[t].bool()].tolist(),
+            query[t][episode.query_mask_tk[t].bool()].tolist(),
+        )
+        for t, item in enumerate(episode.ids_t.tolist())
+    }
+
+
+@pytest.mark.parametrize("timed", [True, False])
+def test_few_shot_rows_are_the_items_own_and_go_forward_in_time(log, timed):
+    ids, time, index = log
+    episodes = few_shot(log, timed=timed)
+    order = {item: naive_blocks(ids, time if timed else None, index, 1, None)[item][0]
+             for item in set(ids[index].tolist())}  # fmt: skip
+    for epoch in range(20):
+        for episode in episodes.epoch(torch.Generator().manual_seed(epoch), epoch):
+            for item, (support, query) in parts_of(episode).items():
+                place = [order[item].index(row) for row in support + query]
+                assert place == sorted(set(place))
+
+
+def test_few_shot_sizes_hold_for_a_whole_batch_and_all_come_up(log):
+    ids, _, index = log
+    count = {item: int((ids[index] == item).sum()) for item in set(ids[index].tolist())}
+    episodes, met = few_shot(log), set()
+    for seed in range(20):
+        for episode in episodes.epoch(torch.Generator().manual_seed(seed), 0):
+            size = episode.support_mask_tk.shape[1]
+            met.add(size)
+            assert episode.query_mask_tk.shape[1] == 3
+            for item, (support, query) in parts_of(episode).items():
+                if count[item] >= size + 3:
+                    assert (len(support), len(query)) == (size, 3)
+    assert met == {2, 4, 6}
+
+
+def test_few_shot_items_with_few_rows_give_what_they_have(log):
+    """Item 3 has three rows: with 6 + 3 asked for, two are support and one is query."""
+    episodes = few_shot(log, sizes=(6,))
+    for episode in episodes.epoch(torch.Generator().manual_seed(0), 0):
+        for item, (support, query) in parts_of(episode).items():
+            assert support and query
+            if item == 3:
+                assert (len(support), len(query)) == (2, 1)
+    ids, _, index = log
+    counts = np.bincount(ids[index])
+    assert episodes.short == int(((counts > 1) & (counts < 9)).sum()) > 0
+    # An item of one row is no task; a batch larger than the number of tasks has them all.
+    alone = few_shot((ids, log[1], np.r_[index[ids[index] != 3], 197]), tasks=100)
+    (episode,) = alone.epoch(torch.Generator().manual_seed(0), 0)
+    assert 3 not in episode.ids_t.tolist() and len(alone) == 1
+    assert len(episode.ids_t) == len(set(ids[index].tolist())) - 1
+
+
+def test_few_shot_subsets_are_drawn_evenly(log):
+    """All rows of an item are used, each about equally often."""
+    ids, _, index = log
+    counts = dict.fromkeys(index[ids[index] == 1].tolist(), 0)
+    episodes = few_shot(log, sizes=(2,))
+    n_seeds = 600
+    for seed in range(n_seeds):
+        for episode in episodes.epoch(torch.Generator().manual_seed(seed), 0):
+            support, query = parts_of(episode).get(1, ([], []))
+            for row in support + query:
+                counts[row] += 1
+    expected = n_seeds * 5 / len(counts)
+    assert max(abs(n - expected) for n in counts.values()) < 5 * expected**0.5
+
+
+def test_few_shot_late_start_gives_the_same_tail(log):
+    episodes = few_shot(log, tasks=3)
+
+    def drawn(seed, epoch, start=0):
+        generator = torch.Generator().manual_seed(seed)
+        return [parts_of(e) for e in episodes.epoch(generator, epoch, start)]
+
+    assert drawn(1, 0) == drawn(1, 0)
+    assert drawn(1, 0) != drawn(2, 0)
+    assert drawn(1, 0, start=2) == drawn(1, 0)[2:]
+    _, quarters = capped(log, 2, 2)
+    tails = [
+        [e.support.tolist() for e in quarters.epoch(torch.Generator().manual_seed(5), 0, start)]
+        for start in (0, 1)
+    ]
+    assert tails[0][1:] == tails[1]

@@ -177,6 +177,9 @@ class FewShotRecommender(ColdStartRecommender):
     network: ClassVar[type[FewShotNetwork]]
 
     def __init__(self, config, dataset) -> None:
+        for key in ("episode_query", "meta_batch_size", "task_chunk"):
+            if not isinstance(config[key], int) or config[key] < 1:
+                raise UserError(f"{key} must be a whole number of at least 1, not {config[key]}")
         super().__init__(config, dataset)
         self._time = dataset.time
         self._all_ids = np.asarray(dataset.inter[self.id_field])
@@ -213,9 +216,11 @@ class FewShotRecommender(ColdStartRecommender):
         epochs: int | None = None,
     ) -> Fit:
         """Passes over all old items; without other words the loss is ``episode_loss``."""
+        loss = loss or self.episode_loss
+        parameters = self.trainable("learn") if parameters is None else parameters
         step = Step(
-            loss or self.episode_loss,
-            self.trainable("learn") if parameters is None else parameters,
+            lambda episode: self._within_memory(loss, episode, parameters),
+            parameters,
             self.config["learning_rate"],
             self.config["weight_decay"],
         )
@@ -258,6 +263,35 @@ class FewShotRecommender(ColdStartRecommender):
         """The mean over tasks of their queries' loss, after their supports."""
         support, query = self.support_of(episode), self.query_of(episode)
         return row_loss(self.net.task_logits(self.net.state(support), query), query).mean()
+
+    def _within_memory(
+        self,
+        loss: Callable[[Episode], Tensor],
+        episode: Episode,
+        parameters: Sequence[nn.Parameter],
+    ) -> Tensor:
+        """The loss of an episode, in chunks of tasks where it is larger than ``task_chunk``."""
+        n_tasks = len(episode.ids_t)
+        if n_tasks <= self._chunk:
+            try:
+                return loss(episode)
+            except (MemoryError, RuntimeError) as error:
+                self._halve(error, n_tasks)
+        gradients = [torch.zeros_like(parameter) for parameter in parameters]
+
+        def learn(tasks: slice) -> Tensor:
+            part = episode.tasks(tasks)
+            value = loss(part) * (len(part.ids_t) / n_tasks)
+            found = torch.autograd.grad(value, parameters, allow_unused=True)
+            for gradient, more in zip(gradients, found, strict=True):
+                if more is not None:
+                    gradient += more
+            return value.detach()
+
+        total = torch.stack(list(self._in_chunks(n_tasks, learn))).sum()
+        # Zero, with the gradient that was computed already.
+        pairs = zip(gradients, parameters, strict=True)
+        return total + sum((g * (p - p.detach())).sum() for g, p in pairs)
 
     def support_of(self, episode: Episode) -> TaskRows:
         return self.task_rows(episode.ids_t, episode.support, episode.support_mask_tk)
@@ -384,13 +418,17 @@ class FewShotRecommender(ColdStartRecommender):
             try:
                 part = work(slice(start, start + self._chunk))
             except (MemoryError, RuntimeError) as error:
-                if self._chunk == 1 or not short_of_memory(error):
-                    raise
-                self._chunk //= 2
-                logger.warning("memory is short: going on with %d tasks at a time", self._chunk)
+                self._halve(error, min(self._chunk, total - start))
                 continue
             yield part
             start += self._chunk
+
+    def _halve(self, error: Exception, tried: int) -> None:
+        """Smaller chunks from now on, if it was memory that failed."""
+        if tried == 1 or not short_of_memory(error):
+            raise error
+        self._chunk = tried // 2
+        logger.warning("memory is short: going on with %d tasks at a time", self._chunk)
 
 
 def short_of_memory(error: BaseException) -> bool:

@@ -1,8 +1,11 @@
-"""The inner step: one gradient step of many vectors at once, differentiable."""
+"""Gradient steps of many tasks at once, differentiable."""
 
+import pytest
 import torch
+from torch.nn import functional as F
 
-from recbole_cold.model._inner import inner_step, loss_in_chunks
+from recbole_cold.errors import Diverged
+from recbole_cold.model._inner import adapt, inner_step, loss_in_chunks, stacked_linear
 
 
 def quadratic(target):
@@ -81,3 +84,147 @@ def test_a_loss_in_chunks_has_the_value_and_gradient_of_the_whole(rng64):
         assert abs(chunked - whole) < 1e-13
         expected, found = torch.autograd.grad(whole, start), torch.autograd.grad(chunked, start)
         assert (expected[0] - found[0]).abs().max() < 1e-13
+
+
+# ---------------------------------------------------------------------------- any parameters
+def head_of(rng64):
+    """A small network with a smooth kink-free activation, and ragged tasks for it."""
+    head = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.Tanh(), torch.nn.Linear(4, 1))
+    with torch.no_grad():
+        for parameter in head.double().parameters():
+            parameter.copy_(rng64(*parameter.shape))
+    support, query = rng64(5, 6, 3), rng64(5, 4, 3)
+    label = {6: (rng64(5, 6) > 0).double(), 4: (rng64(5, 4) > 0).double()}
+    mask = (torch.arange(6) < torch.tensor([6, 4, 1, 0, 3])[:, None]).double()
+    return head, support, query, label, mask
+
+
+def masked_loss(logit, label, mask):
+    each = F.binary_cross_entropy_with_logits(logit, label, reduction="none")
+    return (each * mask).sum(-1) / mask.sum(-1).clamp(min=1)
+
+
+def stacked(head, support, query, label, mask, steps, second_order):
+    """Query logits by fast weights along a leading axis."""
+
+    def logits(fast, x):
+        hidden = torch.tanh(stacked_linear(x, fast["0.weight"], fast["0.bias"]))
+        return stacked_linear(hidden, fast["2.weight"], fast["2.bias"])[..., 0]
+
+    start = {k: v.expand(len(support), *v.shape) for k, v in head.named_parameters()}
+    fast, _ = adapt(
+        lambda fast: masked_loss(logits(fast, support), label[6], mask),
+        start, learning_rates=0.3, steps=steps, second_order=second_order,
+    )  # fmt: skip
+    return logits(fast, query)
+
+
+def vmapped(head, support, query, label, mask, steps, second_order):
+    """The same by ``torch.func``, the head as it is."""
+    shared = dict(head.named_parameters())
+
+    def one(x, y, m, x_query):
+        def loss(p):
+            return masked_loss(torch.func.functional_call(head, p, (x,))[:, 0], y, m)
+
+        p = shared
+        for _ in range(steps):
+            g = torch.func.grad(loss)(p)
+            if not second_order:
+                g = {k: v.detach() for k, v in g.items()}
+            p = {k: p[k] - 0.3 * g[k] for k in p}
+        return torch.func.functional_call(head, p, (x_query,))[:, 0]
+
+    return torch.func.vmap(one)(support, label[6], mask, query)
+
+
+def looped(head, support, query, label, mask, steps, second_order):
+    """The same, one task after the other, padding cut off."""
+    rows = []
+    for task in range(len(support)):
+        n = int(mask[task].sum())
+        p = dict(head.named_parameters())
+        for _ in range(steps if n else 0):
+            logit = torch.func.functional_call(head, p, (support[task, :n],))[:, 0]
+            loss = F.binary_cross_entropy_with_logits(logit, label[6][task, :n])
+            g = torch.autograd.grad(loss, list(p.values()), create_graph=second_order)
+            p = {k: v - 0.3 * part for (k, v), part in zip(p.items(), g, strict=True)}
+        rows.append(torch.func.functional_call(head, p, (query[task],))[:, 0])
+    return torch.stack(rows)
+
+
+@pytest.mark.parametrize("second_order", [True, False])
+@pytest.mark.parametrize("steps", [0, 1, 5])
+def test_stacked_equals_vmapped_equals_looped(rng64, steps, second_order):
+    """Logits of ragged tasks, and the outer gradient of the shared start."""
+    parts = head_of(rng64)
+    parameters = list(parts[0].parameters())
+    found = []
+    for form in (looped, vmapped, stacked):
+        logit = form(*parts, steps, second_order)
+        outer = masked_loss(logit, parts[3][4], torch.ones_like(logit)).mean()
+        gradient = torch.autograd.grad(outer, parameters)
+        found.append(torch.cat([logit.reshape(-1), *(part.reshape(-1) for part in gradient)]))
+    assert (found[0] - found[1]).abs().max() < 1e-12
+    assert (found[0] - found[2]).abs().max() < 1e-12
+
+
+def test_gradcheck_through_several_steps():
+    generator = torch.Generator().manual_seed(1)
+    start, scale = torch.randn(2, 3, 2, dtype=torch.float64, generator=generator).unbind(1)[:2]
+
+    def outer(vector, scale):
+        fast, before = adapt(
+            lambda fast: wavy(fast["v"]) * fast["s"].sum(dim=1),
+            {"v": vector, "s": scale}, learning_rates={"v": 0.1, "s": 0.02}, steps=3,
+        )  # fmt: skip
+        return (wavy(fast["v"]) * fast["s"].prod(dim=1)).sum() + before.sum()
+
+    leaves = [part.clone().requires_grad_() for part in (start, scale)]
+    assert torch.autograd.gradcheck(outer, leaves, eps=1e-6, atol=1e-8)
+
+
+def test_each_name_has_its_own_rate(rng64):
+    start = {"v": rng64(3, 2), "s": rng64(3, 2), "idle": rng64(3, 4)}
+    fast, _ = adapt(
+        lambda fast: quadratic(0.0)(fast["v"]) + quadratic(0.0)(fast["s"]),
+        start, learning_rates={"v": 0.5, "s": 0.0, "idle": 1.0},
+    )  # fmt: skip
+    assert torch.allclose(fast["v"], 0.5 * start["v"], atol=1e-15)
+    assert torch.equal(fast["s"], start["s"])
+    assert torch.equal(fast["idle"], start["idle"])  # no loss reads it
+
+
+def test_scoring_adapts_without_a_graph(rng64):
+    vector = rng64(4, 3)
+    expected, before = adapt(
+        lambda fast: wavy(fast["v"]), {"v": vector.clone().requires_grad_()},
+        learning_rates=0.1, steps=3,
+    )  # fmt: skip
+    with torch.no_grad():
+        fast, loss = adapt(lambda f: wavy(f["v"]), {"v": vector}, learning_rates=0.1, steps=3)
+    assert torch.equal(fast["v"], expected["v"].detach()) and torch.equal(loss, before.detach())
+    assert not fast["v"].requires_grad and not loss.requires_grad and not vector.requires_grad
+
+
+def test_a_step_that_gives_no_number_is_named(rng64):
+    """Task 2 doubles at each step until its square root has no derivative at 0: step 3."""
+    start = torch.tensor([[1.0], [4.0], [0.75]]).double()
+
+    def loss(fast):
+        v = fast["v"][:, 0]
+        return torch.where(torch.tensor([False, False, True]), (v - 0.25).sqrt() * 0 + v, 0 * v)
+
+    with pytest.raises(Diverged, match=r"inner step 3 of 4 .* for item c"):
+        adapt(
+            loss, {"v": start}, learning_rates=0.25, steps=4, name_of=lambda t: f"item {'abc'[t]}"
+        )
+
+
+def test_a_linear_layer_per_task(rng64):
+    x, weight, bias = rng64(3, 5, 2), rng64(3, 4, 2), rng64(3, 4)
+    for task in range(3):
+        alone = F.linear(x[task], weight[task], bias[task])
+        assert torch.allclose(stacked_linear(x, weight, bias)[task], alone, atol=1e-15)
+        alone = F.linear(x[task], weight[task])
+        assert torch.allclose(stacked_linear(x, weight)[task], alone, atol=1e-15)
