@@ -45,7 +45,7 @@ COUNTS = ("seed", "cold_threshold", "common_phases", "pretrain_epochs", "warm_ep
           "pretrain_seed", "num_threads")  # fmt: skip
 RATES = ("learning_rate", "warm_learning_rate")
 # Blocks of a method's yaml that are no configuration keys.
-BLOCKS = ("released", "sweep_space")
+BLOCKS = ("datasets", "released", "sweep_space")
 # RecBole reads these without giving a default in any yaml.
 READ_WITHOUT_DEFAULT = ("model", "dataset", "config_files", "double_tower", "has_residual")
 # Keys that RecBole's trainer, splitter or loader reads and ours do not: what to use instead.
@@ -162,6 +162,8 @@ class ColdConfig(Config):
             self._add_layer(name, {k: v for k, v in values.items() if k not in BLOCKS})
             if name.startswith("properties/dataset/"):
                 self.parameters["Dataset"] += sorted(values.keys() - data_keys)
+        for name, values in own:
+            self._add_layer(f"{dataset} in {name}", (values.get("datasets") or {}).get(dataset, {}))
         self._refuse_unknown(key for _, values in own for key in values.get("released") or {})
         protocol = self.external_config_dict.get("protocol", self.internal_config_dict["protocol"])
         if protocol == "released":

@@ -28,7 +28,7 @@ import yaml
 from torch import Tensor, nn
 
 from recbole_cold import seeding
-from recbole_cold.config import READ_WITHOUT_DEFAULT, ColdConfig, keys_of, read_yaml
+from recbole_cold.config import BLOCKS, READ_WITHOUT_DEFAULT, ColdConfig, keys_of, read_yaml
 from recbole_cold.experiment import load_data, make_split, phases_of
 from recbole_cold.model._base import ColdStartRecommender
 from recbole_cold.phases import run_phases
@@ -299,7 +299,7 @@ def keys_in_source(cls: type) -> set[str]:
 
 
 def keys_without_comment(path: Path) -> list[str]:
-    """Keys of a yaml file, ``released`` and ``sweep_space`` aside, with no comment beside them."""
+    """Keys of a yaml file, blocks such as ``released`` aside, with no comment beside them."""
     text = path.read_text(encoding="utf-8")
     tree = yaml.compose(text)
     lines, bare = text.splitlines(), []
@@ -307,7 +307,7 @@ def keys_without_comment(path: Path) -> list[str]:
         first, last = key.start_mark.line, max(key.start_mark.line, value.end_mark.line - 1)
         beside = [lines[first], *lines[first + 1 : last + 1]]
         beside[0] = beside[0][key.end_mark.column :]
-        if key.value not in ("released", "sweep_space") and not any(" #" in b for b in beside):
+        if key.value not in BLOCKS and not any(" #" in b for b in beside):
             bare.append(key.value)
     return bare
 
@@ -582,8 +582,11 @@ class MethodConformance:
         known = {*config.final_config_dict, *READ_WITHOUT_DEFAULT}
         for cls in own_classes(self.method):
             path = yaml_of(cls)
-            for block in ("released", "sweep_space") if path is not None else ():
-                stray = (read_yaml(path).get(block) or {}).keys() - known
+            for block in BLOCKS if path is not None else ():
+                keys = read_yaml(path).get(block) or {}
+                if block == "datasets":
+                    keys = {key for values in keys.values() for key in values}
+                stray = set(keys) - known
                 assert not stray, f"{block} of {path.name} has {sorted(stray)}, unknown keys"
         in_source = {key for cls in own_classes(self.method) for key in keys_in_source(cls)}
         unknown = in_source - known

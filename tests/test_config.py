@@ -38,8 +38,10 @@ def plugin(tmp_path):
         "class Warmer(DropoutNet):\n    pass\n"
     )
     values = {
-        "heat": 0.5,
+        "heat": 0.4,
         "embedding_size": 8,
+        "width": 3,
+        "datasets": {"ml-100k": {"heat": 0.5, "width": 4}, "ml-1m": {"heat": 0.9}},
         "released": {"heat": 2.0},
         "sweep_space": {"heat": [1]},
     }
@@ -74,8 +76,17 @@ class TestLayers:
         assert config["dropoutnet_rate"] == build("DropoutNet")["dropoutnet_rate"]
         assert config["model"] == "Warmer"
 
+    def test_a_method_has_values_of_its_own_for_a_data_set(self, plugin):
+        """Above its other values, below ``released`` and what the user says."""
+        config = build(plugin)
+        assert (config["heat"], config["width"]) == (0.5, 4)
+        assert config.sources["width"].startswith("ml-100k in ")
+        assert build(plugin, protocol="released")["heat"] == 2.0
+        assert build(plugin, width=5)["width"] == 5
+
     def test_blocks_are_no_keys(self, plugin):
         config = build(plugin)
+        assert config["datasets"] is None
         assert config["released"] is None
         assert config["sweep_space"] is None
         assert module.sweep_space(plugin)["heat"] == [1]
