@@ -7,6 +7,7 @@ import torch
 
 from recbole_cold.config import make_config
 from recbole_cold.experiment import load_data, make_split
+from recbole_cold.registry import find_method
 from recbole_cold.rows import Rows
 
 SMALL = {
@@ -38,7 +39,8 @@ def build(tiny_path):
     loaded: dict = {}
 
     def make(method="Base", backbone="DeepFM", double=False, data="tiny", **keys):
-        layers = {} if backbone in NO_LAYERS else {"mlp_hidden_size": [6, 5]}
+        alone = find_method(method).network is not None or backbone in NO_LAYERS
+        layers = {} if alone else {"mlp_hidden_size": [6, 5]}
         keys = {**SMALL, **layers, "data_path": str(tiny_path.parent), **keys}
         config = make_config(method, data, backbone, overrides=keys)
         key = json.dumps([data, *(config[name] for name in DATA_KEYS)])
