@@ -186,6 +186,7 @@ class FewShotRecommender(ColdStartRecommender):
         self._train = np.asarray(dataset.split["train"])
         self._chunk = config["task_chunk"]
         self._states: State | None = None
+        self._keeps_states = True
         self._register_support(dataset.split)
 
     def make_backbone(self, config, dataset) -> Backbone:
@@ -355,13 +356,14 @@ class FewShotRecommender(ColdStartRecommender):
     # ---------------------------------------------------------------- serving
     def adapted(self) -> State | None:
         """The states of all new items, [m, ...] each; None where they would not fit."""
-        if self._states is None:
+        if self._states is None and self._keeps_states:
             parts: list[State] = []
             for part in self._in_chunks(len(self.new_ids), self._state_of):
                 parts.append(part)
                 size = sum(v.numel() * v.element_size() for v in part.values())
                 share = size / max(len(next(iter(part.values()))), 1)
                 if share * len(self.new_ids) > _STATE_BYTES:
+                    self._keeps_states = False
                     return None
             self._states = {k: torch.cat([part[k] for part in parts]) for k in parts[0]}
         return self._states
@@ -375,35 +377,34 @@ class FewShotRecommender(ColdStartRecommender):
         """Logits [b]: each row by the state of its item, whatever it is scored with."""
         ids = interaction[self.id_field]
         other_bq = self.net.other(interaction, len(ids))
-        out = other_bq.new_empty(len(ids))
         slot = self.slot[ids]
         warm = (slot >= 0) & (self.support_count[slot.clamp(min=0)] > 0)
-        for part, made in ((warm, True), (~warm, False)):
+        out = other_bq.new_empty(len(ids))
+        for part, state_of in ((warm, self._states_for), (~warm, self._unadapted)):
             row = torch.nonzero(part)[:, 0]
-            if not len(row):
-                continue
-            ids_t, place_tk, mask_tk = _grouped(ids[row])
-            row_tk = row[place_tk]
-
-            def scores(
-                tasks: slice,
-                ids_t: Tensor = ids_t,
-                row_tk: Tensor = row_tk,
-                mask_tk: Tensor = mask_tk,
-                made: bool = made,
-            ) -> Tensor:
-                rows = self._scored(ids_t[tasks], other_bq[row_tk[tasks]], mask_tk[tasks])
-                state = self._states_for(rows) if made else self.net.state(rows.empty())
-                return self.net.task_logits(state, rows)
-
-            logit_tk = torch.cat(list(self._in_chunks(len(ids_t), scores)))
-            out[row_tk[mask_tk]] = logit_tk[mask_tk]
+            if len(row):
+                out[row] = self._by_task(ids[row], other_bq[row], state_of)
         return out
 
-    def _scored(self, ids_t: Tensor, other_tkq: Tensor, mask_tk: Tensor) -> TaskRows:
-        unseen = torch.zeros_like(mask_tk, dtype=other_tkq.dtype)
-        mask = mask_tk.to(other_tkq.dtype)
-        return TaskRows(ids_t, self.own_side(ids_t), other_tkq, unseen, mask)
+    def _by_task(
+        self, ids: Tensor, other_bq: Tensor, state_of: Callable[[TaskRows], State]
+    ) -> Tensor:
+        """Logits [b] of rows, scored together by item."""
+        ids_t, place_tk, mask_tk = _grouped(ids)
+
+        def scores(tasks: slice) -> Tensor:
+            other_tkq, mask = other_bq[place_tk[tasks]], mask_tk[tasks].to(other_bq.dtype)
+            own_tp, unseen = self.own_side(ids_t[tasks]), torch.zeros_like(mask)
+            rows = TaskRows(ids_t[tasks], own_tp, other_tkq, unseen, mask)
+            return self.net.task_logits(state_of(rows), rows)
+
+        logit_tk = torch.cat(list(self._in_chunks(len(ids_t), scores)))
+        out = logit_tk.new_empty(len(ids))
+        out[place_tk[mask_tk]] = logit_tk[mask_tk]
+        return out
+
+    def _unadapted(self, rows: TaskRows) -> State:
+        return self.net.state(rows.empty())
 
     def _states_for(self, rows: TaskRows) -> State:
         slot_t, states = self.slot[rows.ids_t], self.adapted()
@@ -415,13 +416,14 @@ class FewShotRecommender(ColdStartRecommender):
         """``work`` on ``task_chunk`` tasks at a time, on half as many each time memory is short."""
         start = 0
         while start < total:
+            size = self._chunk
             try:
-                part = work(slice(start, start + self._chunk))
+                part = work(slice(start, start + size))
             except (MemoryError, RuntimeError) as error:
-                self._halve(error, min(self._chunk, total - start))
+                self._halve(error, min(size, total - start))
                 continue
             yield part
-            start += self._chunk
+            start += size
 
     def _halve(self, error: Exception, tried: int) -> None:
         """Smaller chunks from now on, if it was memory that failed."""

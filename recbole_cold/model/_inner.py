@@ -44,7 +44,11 @@ def adapt(
     outside = torch.is_grad_enabled()
     history: list[Tensor] = []
     with torch.enable_grad():
-        fast = {k: v if v.requires_grad else v.detach().requires_grad_() for k, v in fast.items()}
+        # A view that was made under ``no_grad`` says it requires a gradient, and never gets one.
+        fast = {
+            name: value if outside and value.requires_grad else value.detach().requires_grad_()
+            for name, value in fast.items()
+        }
         if not isinstance(learning_rates, Mapping):
             learning_rates = dict.fromkeys(fast, learning_rates)
         start_t = None
@@ -59,7 +63,6 @@ def adapt(
                 list(fast.values()),
                 retain_graph=True,
                 create_graph=second_order and outside,
-                materialize_grads=True,
             )
             if not (second_order and outside):
                 gradients = tuple(gradient.detach() for gradient in gradients)

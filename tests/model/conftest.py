@@ -26,7 +26,7 @@ SMALL = {
 NO_LAYERS = {"AFM", "EulerNet", "FFM", "FM", "FiGNN", "FwFM", "KD_DAGFM", "LR"}
 DATA_KEYS = (
     "cold_side", "cold_threshold", "use_count", "use_timestamp", "numerical_features", "seq_len",
-    "load_col",
+    "load_col", "warm_size", "warm_sets",
 )  # fmt: skip
 
 
