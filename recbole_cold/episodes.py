@@ -3,7 +3,7 @@
 Shape letters: t tasks (items), j blocks of an item, k rows of a block.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -88,16 +88,51 @@ class Episode(NamedTuple):
         return [self.tasks(slice(n, n + size)) for n in range(0, len(self.ids_t), size)]
 
 
-class EpisodeBatches:
-    """Batches of tasks in a seeded order; epoch e uses the e-th pair of blocks, round and round.
+class TaskBatches:
+    """Batches of tasks in a seeded order; subclasses make the episode of a batch.
+
+    Each batch draws from a generator of its own: a late start draws what running through would.
+
+    Args:
+        rows: where the rows live.
+        ids: item code of every task.
+        meta_batch_size: tasks of one batch; 1 is the schedule of per-item code.
+        shuffle: draw the order of tasks anew in each epoch; else it is that of the items' codes.
+    """
+
+    def __init__(self, rows: Rows, ids: Tensor, meta_batch_size: int, shuffle: bool = True) -> None:
+        self.rows, self._ids = rows, ids
+        self.meta_batch_size, self.shuffle = meta_batch_size, shuffle
+
+    def __len__(self) -> int:
+        return -(-len(self._ids) // self.meta_batch_size)
+
+    def epoch(self, generator: Generator, epoch: int, start: int = 0) -> Iterable[Episode]:
+        """Task batches ``start``, ``start + 1``, ... of one epoch."""
+        order = torch.randperm(len(self._ids), generator=generator)
+        if not self.shuffle:
+            order = torch.arange(len(self._ids))
+        seeds = torch.randint(2**62, (len(self),), generator=generator).tolist()
+        for position in range(start, len(self)):
+            tasks = order[position * self.meta_batch_size : (position + 1) * self.meta_batch_size]
+            yield self.episode(tasks, epoch, Generator().manual_seed(seeds[position]))
+
+    def episode(self, tasks: Tensor, epoch: int, draw: Generator) -> Episode:
+        """The episode of tasks given by their numbers, on the CPU as ``draw`` is."""
+        raise NotImplementedError
+
+
+class EpisodeBatches(TaskBatches):
+    """Episodes of whole blocks; epoch e uses the e-th pair of blocks, round and round.
 
     Args:
         rows: where the rows live.
         blocks: of the items to learn from.
         pairs: (support block, query block) of one epoch after the other.
-        meta_batch_size: tasks of one batch; 1 is the schedule of per-item code.
+        meta_batch_size: tasks of one batch.
         support_cap: support rows of a task at most: of a longer block a part, drawn anew each time.
         query_cap: the same for query rows.
+        shuffle: as above.
     """
 
     def __init__(
@@ -108,29 +143,21 @@ class EpisodeBatches:
         meta_batch_size: int,
         support_cap: int | None = None,
         query_cap: int | None = None,
+        shuffle: bool = True,
     ) -> None:
-        self.rows, self.pairs, self.meta_batch_size = rows, list(pairs), meta_batch_size
-        self.caps = support_cap, query_cap
-        self._ids = torch.as_tensor(blocks.ids_t, dtype=torch.long).to(rows.device)
+        ids = torch.as_tensor(blocks.ids_t, dtype=torch.long).to(rows.device)
+        super().__init__(rows, ids, meta_batch_size, shuffle)
+        self.pairs, self.caps = list(pairs), (support_cap, query_cap)
         self._rows = torch.as_tensor(blocks.rows_tjk, dtype=torch.long).to(rows.device)
         self._mask = torch.as_tensor(blocks.mask_tjk, dtype=torch.float32).to(rows.device)
 
-    def __len__(self) -> int:
-        return -(-len(self._ids) // self.meta_batch_size)
-
-    def epoch(self, generator: Generator, epoch: int, start: int = 0) -> Iterable[Episode]:
-        """Task batches ``start``, ``start + 1``, ... of one epoch."""
-        order = torch.randperm(len(self._ids), generator=generator).to(self._ids.device)
-        draws = _draws(generator, len(self))
-        blocks = self.pairs[epoch % len(self.pairs)]
-        for position in range(start, len(self)):
-            tasks = order[position * self.meta_batch_size : (position + 1) * self.meta_batch_size]
-            draw = draws(position)
-            support, query = (
-                self._part(tasks, block, cap, draw)
-                for block, cap in zip(blocks, self.caps, strict=True)
-            )
-            yield Episode(self._ids[tasks], *support, *query)
+    def episode(self, tasks: Tensor, epoch: int, draw: Generator) -> Episode:
+        blocks, tasks = self.pairs[epoch % len(self.pairs)], tasks.to(self._ids.device)
+        support, query = (
+            self._part(tasks, block, cap, draw)
+            for block, cap in zip(blocks, self.caps, strict=True)
+        )
+        return Episode(self._ids[tasks], *support, *query)
 
     def _part(
         self, tasks: Tensor, block: int, cap: int | None, draw: Generator
@@ -142,7 +169,7 @@ class EpisodeBatches:
         return self.rows.batch(rows_tk.reshape(-1)), mask_tk
 
 
-class FewShotBatches:
+class FewShotBatches(TaskBatches):
     """Batches of tasks with few support rows, all drawn anew: the size for a whole batch, then each
     task's rows without replacement; the older ones are support, the newer ones query.
 
@@ -171,33 +198,20 @@ class FewShotBatches:
         n_query: int,
         meta_batch_size: int,
     ) -> None:
-        self.rows, self.sizes, self.n_query = rows, tuple(sizes), n_query
-        self.meta_batch_size = meta_batch_size
         order, ids_t, start_t, count_t = _by_item(ids, time, index)
         enough = count_t >= 2  # one row to learn from, one to be tested on
-        self._order = torch.from_numpy(order)
-        self._ids, self._start, self._count = (
+        ids_t, start_t, count_t = (
             torch.from_numpy(part[enough]).long() for part in (ids_t, start_t, count_t)
         )
+        super().__init__(rows, ids_t, meta_batch_size)
+        self.sizes, self.n_query = tuple(sizes), n_query
+        self._order, self._start, self._count = torch.from_numpy(order), start_t, count_t
         self.short = int((self._count < max(self.sizes) + n_query).sum())
 
-    def __len__(self) -> int:
-        return -(-len(self._ids) // self.meta_batch_size)
-
-    def epoch(self, generator: Generator, epoch: int, start: int = 0) -> Iterable[Episode]:
-        """Task batches ``start``, ``start + 1``, ... of one epoch."""
-        order = torch.randperm(len(self._ids), generator=generator)
-        draws = _draws(generator, len(self))
-        for position in range(start, len(self)):
-            tasks = order[position * self.meta_batch_size : (position + 1) * self.meta_batch_size]
-            yield self._episode(tasks, draws(position))
-
-    def _episode(self, tasks: Tensor, draw: Generator) -> Episode:
+    def episode(self, tasks: Tensor, epoch: int, draw: Generator) -> Episode:
         size = self.sizes[int(torch.randint(len(self.sizes), (), generator=draw))]
         whole, count_t = size + self.n_query, self._count[tasks]
-        width = max(int(count_t.max()), whole)
-        place_tk = _subset(count_t, whole, width, draw)
-        # Real places come first and are in time order; padding repeats the first one.
+        place_tk = _subset(count_t, whole, max(int(count_t.max()), whole), draw)
         n_t = count_t.clamp(max=whole)
         support_t = torch.where(n_t == whole, size, (n_t * size // whole).clamp(min=1))
         row_tk = self._order[self._start[tasks][:, None] + place_tk.clamp(max=count_t[:, None] - 1)]
@@ -214,12 +228,6 @@ class FewShotBatches:
         row_tk = row_tk.gather(1, torch.where(mask_tk, first_t[:, None] + k, 0))
         device = self.rows.device
         return self.rows.batch(row_tk.reshape(-1).to(device)), mask_tk.to(device, torch.float32)
-
-
-def _draws(generator: Generator, n_batches: int) -> Callable[[int], Generator]:
-    """A generator for each batch, so that a late start draws what running through would."""
-    seeds = torch.randint(2**62, (n_batches,), generator=generator).tolist()
-    return lambda position: Generator().manual_seed(seeds[position])
 
 
 def _subset(count_t: Tensor, size: int, width: int, generator: Generator) -> Tensor:

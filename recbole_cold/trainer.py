@@ -213,6 +213,7 @@ class Trainer:
         self.state_path, self.cache, self.stop = state_path, cache, stop
         self.journal: dict[str, Any] = {"stages": [], "results": {}}
         self._pending: dict[str, Any] | None = None
+        self._kept: dict[str, list[Any]] = {}
         self._saved_at = time.monotonic()
 
     # ---------------------------------------------------------------- verbs
@@ -220,7 +221,7 @@ class Trainer:
         """Train the backbone on ``train``, or take it from the cache."""
         if self._is_done("pretrain"):
             return
-        if self.cache is None:
+        if self.cache is None or not self.method.pretrain_fits():
             self._stage("pretrain", self.method.pretrain_fits)
             return
         meter = Meter()
@@ -269,6 +270,8 @@ class Trainer:
             else dict.fromkeys(metrics, math.nan)
         )
         result |= {"metrics": values, "warnings": score_warnings(scores, labels, values)}
+        if ("cold" if name == "cold" else "warm") not in self.method.serves:
+            result["unadapted"] = True
         self.journal["results"][name] = result
         self._save()
         return result
@@ -371,6 +374,10 @@ class Trainer:
                 optimizer.load_state_dict(state)
             seeding.restore_layers(pending["rng"])
         else:
+            for optimizer, state in zip(
+                optimizers, self._kept.get(fit.keep or "", ()), strict=False
+            ):
+                optimizer.load_state_dict(state)
             seeding.seed_layers(seed, stage, number, fit.name)
         bar = tqdm(
             total=limit,
@@ -401,6 +408,8 @@ class Trainer:
                 if stage == "pretrain" and self.probe is not None:
                     self.watch.epoch(position["epoch"], self._plain_cold_metrics())
                     method.set_mode(fit.mode)
+        if fit.keep is not None:
+            self._kept[fit.keep] = [optimizer.state_dict() for optimizer in optimizers]
 
     def _use(
         self,
@@ -467,6 +476,7 @@ class Trainer:
             "journal": json.dumps(self.journal),
             "method": self.method.state_dict(),
             "pending": self._pending,
+            "kept": self._kept,
         }
         save_state(self.state_path, state)
 
@@ -489,6 +499,7 @@ class Trainer:
         self.method.restored()
         self.journal = json.loads(state["journal"])
         self._pending = state["pending"]
+        self._kept = state.get("kept", {})
         return True
 
 

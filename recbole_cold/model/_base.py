@@ -66,6 +66,8 @@ class Fit:
         mode: ``eval``: the backbone is in evaluation mode; ``dropout``: its dropout layers are
             active and BatchNorm keeps its statistics; ``train``: everything is in training mode.
         after: called once at the end, to serve what was learned.
+        keep: the optimizers' state is kept under this name, and a later stretch of the same name
+            goes on from it.
     """
 
     name: str
@@ -75,6 +77,7 @@ class Fit:
     repeats: int = 1
     mode: str = "eval"
     after: Callable[[], None] | None = None
+    keep: str | None = None
 
     @property
     def optimizer_steps(self) -> int:
