@@ -16,7 +16,8 @@ INNER, EPISODES = "tests/model/test_inner.py", "tests/test_episodes.py"
 SEAM, BASE = "tests/model/test_backbone.py", "tests/model/test_base.py"
 DROP, METAE = "tests/model/test_dropoutnet.py", "tests/model/test_metae.py"
 MWUF, CVAR = "tests/model/test_mwuf.py", "tests/model/test_cvar.py"
-TESTED = (INNER, EPISODES, SEAM, BASE, DROP, METAE, MWUF, CVAR)
+MAMO = "tests/model/test_mamo.py"
+TESTED = (INNER, EPISODES, SEAM, BASE, DROP, METAE, MWUF, CVAR, MAMO)
 
 
 class Mutant(NamedTuple):
@@ -71,6 +72,14 @@ def cvar(*names: str) -> tuple[str, ...]:
 
 def distance(*names: str) -> tuple[str, ...]:
     return tuple(f"{CVAR}::TestWasserstein::{name}" for name in names)
+
+
+def mamo(*names: str) -> tuple[str, ...]:
+    return tuple(f"{MAMO}::TestMAMO::{name}" for name in names)
+
+
+def memories(*names: str) -> tuple[str, ...]:
+    return tuple(f"{MAMO}::TestMemories::{name}" for name in names)
 
 
 MUTANTS = [
@@ -1000,6 +1009,179 @@ MUTANTS = [
         "        if not bool(self.cold_entered):\n",
         "        if True:\n",
         cvar("test_scalar_weights_are_a_new_items_until_it_has_its_own"),
+    ),
+    # ------------------------------------------------------------------ MAMO
+    mutant(
+        "mamo.py",
+        "torch.softmax(cosine_tm / temperature, dim=1)",
+        "torch.softmax(cosine_tm * temperature, dim=1)",
+        memories(
+            "test_attention_by_hand[0.25]",
+            "test_attention_is_one_row_in_the_limit_of_no_temperature",
+        ),
+    ),
+    mutant(
+        "mamo.py",
+        "F.normalize(profile_tp, dim=1) @",
+        "profile_tp @",
+        memories("test_attention_reads_directions_not_lengths"),
+    ),
+    mutant(
+        "mamo.py",
+        "torch.tensordot(attention_tm, memory, dims=1)",
+        "torch.tensordot(attention_tm.softmax(dim=1), memory, dims=1)",
+        memories("test_read_is_the_weighted_sum_of_the_rows"),
+    ),
+    mutant(
+        "mamo.py",
+        "attention_tm * real_t[:, None] / real_t.sum().clamp(min=1.0)",
+        "attention_tm * real_t[:, None]",
+        memories("test_write_by_hand"),
+    ),
+    mutant(
+        "mamo.py",
+        "given_m = torch.ones_like(share_tm[0]) * (real_t.sum() > 0)",
+        "given_m = torch.ones_like(share_tm[0])",
+        memories("test_tasks_without_rows_write_nothing[all]"),
+    ),
+    mutant(
+        "mamo.py",
+        "given_m = share_tm.sum(dim=0)",
+        "given_m = torch.ones_like(share_tm[0])",
+        memories("test_what_is_read_after_many_equal_writes"),
+    ),
+    mutant(
+        "mamo.py",
+        "kept_m = 1.0 - rate * given_m",
+        "kept_m = 1.0 - 0.9 * rate * given_m",
+        memories("test_rates_zero_and_one"),
+    ),
+    mutant(
+        "mamo.py",
+        "weight.flatten(start_dim=1) for weight in weights",
+        "weight.flatten(start_dim=1) for weight in reversed(list(weights))",
+        memories("test_weights_as_a_row_and_back"),
+    ),
+    mutant(
+        "mamo.py",
+        'F.leaky_relu(dense(weights, "rec.0", mixed))',
+        'F.relu(dense(weights, "rec.0", mixed))',
+        (f"{MAMO}::test_stacked_tasks_equal_a_loop_and_torch_func",),
+    ),
+    mutant(
+        "mamo.py",
+        "weights[name] - tau * shift[name]",
+        "weights[name] + tau * shift[name]",
+        (f"{MAMO}::test_the_start_by_hand",),
+    ),
+    mutant(
+        "mamo.py",
+        '"memory": read(attention_tm, tasks_mxx)',
+        '"memory": read(torch.full_like(attention_tm, 1 / 3), tasks_mxx)',
+        mamo("test_the_matrix_goes_with_the_profile"),
+    ),
+    mutant(
+        "mamo.py",
+        'self.config["mamo_write"] == "support"',
+        'self.config["mamo_write"] == "query"',
+        mamo("test_one_batch_by_hand"),
+    ),
+    mutant(
+        "mamo.py",
+        "        return after_t.mean()",
+        "        return row_loss(net.task_logits(net.state(support), query), query).mean()",
+        mamo("test_memories_are_read_only_within_a_batch"),
+    ),
+    mutant(
+        "mamo.py",
+        'config["mamo_alpha"], config["mamo_beta"], config["mamo_gamma"]',
+        'config["mamo_alpha"], config["mamo_gamma"], config["mamo_beta"]',
+        mamo("test_each_memory_has_its_own_rate[beta-gradients]"),
+    ),
+    mutant(
+        "mamo.py",
+        'config["mamo_temperature"], config["mamo_tau"]',
+        'config["mamo_temperature"], config["mamo_tau"] + 0.1',
+        mamo("test_without_tau_the_memory_of_gradients_is_not_read"),
+    ),
+    mutant(
+        "mamo.py",
+        "        if net.training:\n",
+        "        if True:\n",
+        mamo("test_phases_read_and_never_write"),
+    ),
+    mutant(
+        "mamo.py",
+        "/ (2 * d) ** 0.5)",
+        "/ (2 * d) ** 0.5, persistent=False)",
+        mamo("test_an_interrupted_meta_training_has_equal_memories"),
+    ),
+    mutant(
+        "mamo.py",
+        'config["mamo_order"] == 2',
+        'config["mamo_order"] == 3',
+        mamo("test_second_order_gradient_by_differences"),
+    ),
+    mutant(
+        "mamo.py",
+        "shared = dict(self.layers.named_parameters())",
+        "shared = {n: w.detach() for n, w in self.layers.named_parameters()}",
+        mamo("test_tables_and_every_layer_learn"),
+    ),
+    mutant(
+        "mamo.py",
+        "row_loss(self.task_logits(weights, support), support),",
+        "row_loss(self.task_logits(weights, support), support._replace("
+        "mask_tk=torch.ones_like(support.mask_tk))),",
+        mamo("test_padding_does_not_count"),
+    ),
+    mutant(
+        "mamo.py",
+        "row_loss(self.task_logits(weights, support), support),",
+        "row_loss(self.task_logits(weights, support), support).sum().square()[None],",
+        mamo("test_a_task_adapts_alone"),
+    ),
+    mutant(
+        "mamo.py",
+        "self.begin(self.attention(support.own_tp))",
+        "self.begin(self.attention(support.own_tp).flip(0))",
+        mamo("test_order_of_tasks_and_rows"),
+    ),
+    mutant(
+        "mamo.py",
+        "steps=self.steps[0] if",
+        "steps=max(self.steps[0], 1) if",
+        mamo("test_no_step_is_the_start[keys0]"),
+    ),
+    mutant(
+        "mamo.py",
+        "learning_rates=self.rate,",
+        "learning_rates=self.rate or 1e-3,",
+        mamo("test_no_step_is_the_start[keys1]"),
+    ),
+    mutant(
+        "mamo.py",
+        "learning_rates=self.rate,",
+        "learning_rates=-self.rate,",
+        mamo("test_a_separable_task_is_learned_from_its_support"),
+    ),
+    mutant(
+        "_fewshot.py",
+        'self._train = np.asarray(dataset.split["train"])',
+        "self._train = np.arange(len(self._all_ids))",
+        mamo("test_test_labels_reach_no_score"),
+    ),
+    mutant(
+        "mamo.py",
+        "        if p == 0:\n",
+        "        if False:\n",
+        mamo("test_features_are_needed"),
+    ),
+    mutant(
+        "mamo.py",
+        'choices: ClassVar = {"mamo_write"',
+        'words: ClassVar = {"mamo_write"',
+        mamo("test_other_words_are_refused"),
     ),
 ]
 

@@ -284,15 +284,10 @@ def test_the_start_by_hand(tasks, rng64):
 MEMORIES = ("profiles", "gradients", "matrices")
 
 
-def mamo(build, **keys):
-    """A backbone without layers, whose keys MAMO does not know, is named and not used."""
-    return build("MAMO", "FM", **keys)
-
-
 def built(build, **keys):
     """In float64 and in training mode, with inner steps that are large enough to be seen."""
     keys = {"mamo_inner_rate": 0.5, "mamo_tau": 0.5, "episode_query": 4, **keys}
-    method = mamo(build, double=True, **keys)
+    method = build("MAMO", double=True, **keys)
     method.set_mode("train")
     return method
 
@@ -438,7 +433,7 @@ class TestMAMO:
 
     def test_phases_read_and_never_write(self, build):
         """A4: learning writes; scoring, supports and a loss outside of training do not."""
-        method = mamo(build, meta_epochs=1)
+        method = build("MAMO", meta_epochs=1)
         trainer, started = Trainer(method, seed=7), memories(method)
         split = method.dataset.split
         trainer.learn()
@@ -455,11 +450,11 @@ class TestMAMO:
 
     def test_an_interrupted_meta_training_has_equal_memories(self, build, tmp_path):
         """A6: they are in the state, at the batch they belong to; drawn from the seed."""
-        whole = mamo(build, meta_epochs=3, meta_batch_size=4)
+        whole = build("MAMO", meta_epochs=3, meta_batch_size=4)
         Trainer(whole, seed=7).learn()
         assert {f"backbone.model.{name}" for name in MEMORIES} <= whole.state_dict().keys()
         for stop_at in (1, 2, 5, None):
-            method = mamo(build, meta_epochs=3, meta_batch_size=4)
+            method = build("MAMO", meta_epochs=3, meta_batch_size=4)
             batches = []
             trainer = Trainer(
                 method,
@@ -534,7 +529,7 @@ class TestMAMO:
         support = method.support_of(episode_of(method))
         with torch.no_grad():
             plain = method.net.state(support)
-            order = torch.tensor([2, 0, 3, 1])
+            order = torch.tensor([2, 0, 1, 3])
             other = method.net.state(type(support)(*(part[order] for part in support)))
             own, *rows = support[1], *(part.flip(1) for part in support[2:])
             flipped = method.net.state(type(support)(support.ids_t, own, *rows))
@@ -597,7 +592,7 @@ class TestMAMO:
         """G8: exchange them all; scores after every phase are the same bit for bit."""
         scores = []
         for flip in (False, True):
-            method = mamo(build, meta_epochs=1)
+            method = build("MAMO", meta_epochs=1)
             split, trainer = method.dataset.split, Trainer(method, seed=7)
             test = method.rows.index(split["test"])
             labels = method.rows.columns[method.label_field].clone()
@@ -613,12 +608,12 @@ class TestMAMO:
         columns = {"inter": ["user_id", "item_id", "rating", "timestamp"], "user": ["user_id"],
                    "item": ["item_id"]}  # fmt: skip
         with pytest.raises(UserError, match="by the features of an item, and this data set has"):
-            mamo(build, load_col=columns)
-        method = mamo(build, load_col=columns, own_id=True)
+            build("MAMO", load_col=columns)
+        method = build("MAMO", load_col=columns, own_id=True)
         assert method.net.own.names == ["item_id"]
 
     @pytest.mark.parametrize("key, known", [("mamo_write", "support, query"),
                                             ("mamo_forget", "all, attended")])  # fmt: skip
     def test_other_words_are_refused(self, build, key, known):
         with pytest.raises(UserError, match=f"none of {known}"):
-            mamo(build, **{key: "suport"})
+            build("MAMO", **{key: "suport"})
