@@ -200,12 +200,12 @@ class FewShotBatches(TaskBatches):
     ) -> None:
         order, ids_t, start_t, count_t = _by_item(ids, time, index)
         enough = count_t >= 2  # one row to learn from, one to be tested on
-        ids_t, start_t, count_t = (
+        tasks, start, count = (
             torch.from_numpy(part[enough]).long() for part in (ids_t, start_t, count_t)
         )
-        super().__init__(rows, ids_t, meta_batch_size)
+        super().__init__(rows, tasks, meta_batch_size)
         self.sizes, self.n_query = tuple(sizes), n_query
-        self._order, self._start, self._count = torch.from_numpy(order), start_t, count_t
+        self._order, self._start, self._count = torch.from_numpy(order), start, count
         self.short = int((self._count < max(self.sizes) + n_query).sum())
 
     def episode(self, tasks: Tensor, epoch: int, draw: Generator) -> Episode:

@@ -99,8 +99,8 @@ class ColdStartRecommender(AbstractRecommender):
     input_type = InputType.POINTWISE
     paper: ClassVar[str] = ""
     year: ClassVar[int | None] = None
-    # Method keys that take one of a few words, and the words; a subclass adds to its parents'.
-    choices: ClassVar[dict[str, tuple[str, ...]]] = {}
+    # Method keys that take one of a few values, and the values; a subclass adds to its parents'.
+    choices: ClassVar[dict[str, tuple[str | int, ...]]] = {}
     # The phases a method has an answer of its own for; tables mark the others as unadapted.
     serves: ClassVar[tuple[str, ...]] = ("cold", "warm")
 
@@ -131,9 +131,10 @@ class ColdStartRecommender(AbstractRecommender):
         choices = {k: v for level in levels for k, v in vars(level).get("choices", {}).items()}
         for key, known in choices.items():
             if config[key] not in known:
-                guess = nearest(str(config[key]), known)
+                words = list(map(str, known))
+                guess = nearest(str(config[key]), words)
                 raise UserError(
-                    f"{key} '{config[key]}' is none of {', '.join(known)}"
+                    f"{key} '{config[key]}' is none of {', '.join(words)}"
                     + (f"; did you mean '{guess}'?" if guess else "; choose one of them")
                 )
 

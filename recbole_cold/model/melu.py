@@ -28,7 +28,7 @@ class MeLUNetwork(FewShotNetwork):
         super().__init__(config, dataset)
         sizes = [self.own.width + self.other.width, *config["melu_hidden_size"], 1]
         self.head = nn.ModuleList(nn.Linear(*pair) for pair in itertools.pairwise(sizes))
-        self.rate, self.second_order = config["melu_inner_rate"], config["melu_order"] == "second"
+        self.rate, self.second_order = config["melu_inner_rate"], config["melu_order"] == 2
         self.steps = config["melu_inner_steps"], config["melu_test_steps"]
 
     def state(self, support: TaskRows) -> State:
@@ -64,4 +64,4 @@ class MeLU(FewShotRecommender):
     paper = "Lee et al., KDD 2019"
     year = 2019
     network = MeLUNetwork
-    choices: ClassVar = {"melu_order": ("second", "first")}
+    choices: ClassVar = {"melu_order": (1, 2)}
