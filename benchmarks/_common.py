@@ -145,7 +145,8 @@ def configuration(options: Options, method: str = "Base", **keys: Any):
     overrides = {**KEYS, **QUIET, **options.keys, **keys}
     if options.data_path is not None:
         overrides["data_path"] = options.data_path
-    return make_config(method, options.dataset, "DeepFM", overrides=overrides)
+    # A network of its own has no key for the click model's layers.
+    return make_config(method, options.dataset, "DeepFM", overrides=overrides, also_known=KEYS)
 
 
 _loaded: dict[tuple[str, str | None], tuple[Any, Split]] = {}

@@ -17,7 +17,16 @@ from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).resolve().parent
-NAMES = ("pretraining", "evaluation", "inner_loop", "loading", "learning", "whole_runs", "sweep")
+NAMES = (
+    "pretraining",
+    "evaluation",
+    "inner_loop",
+    "loading",
+    "learning",
+    "whole_runs",
+    "sweep",
+    "few_shot_tanp",
+)
 MARKERS = "<!-- figures -->", "<!-- end of figures -->"
 
 

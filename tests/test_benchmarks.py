@@ -63,6 +63,20 @@ def test_inner_loop_in_chunks(benchmark, small, monkeypatch):
     assert table.agreement == {"gradients at 5 items": pytest.approx(0.0, abs=1e-6)}
 
 
+def test_few_shot_tanp(benchmark, small):
+    """The loop draws the noise that the batch draws."""
+    table = benchmark("few_shot_tanp").measure(small(items=(3,)))
+    assert len(table.agreement) == 3
+    assert max(table.agreement.values()) < 1e-6
+
+
+def test_few_shot_tanp_would_notice_other_rows(benchmark, small, monkeypatch):
+    module = benchmark("few_shot_tanp")
+    original = module.Episode.split
+    monkeypatch.setattr(module.Episode, "split", lambda e, n: original(e, n)[:1] * 3)
+    assert max(module.measure(small(items=(3,))).agreement.values()) > 1e-4
+
+
 def test_loading(benchmark, small):
     table = benchmark("loading").measure(small())
     assert table.agreement == {"columns and tokens": 0.0}

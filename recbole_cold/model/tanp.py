@@ -242,7 +242,13 @@ class TaNP(FewShotRecommender):
     choices: ClassVar = {"tanp_film": ("gating", "plain"), "tanp_pool_distance": ("sq", "abs")}
 
     def episode_loss(self, episode: Episode) -> Tensor:
-        """Loss of the target rows (support and query), KL of the latents, and the clusters'."""
+        """The mean over tasks of their losses, and the clusters', which looks at all tasks."""
+        loss_t, clusters_tj = self.task_losses(episode)
+        clusters = clustering_loss(clusters_tj, self.config["tanp_detach_target"])
+        return loss_t.mean() + self.config["tanp_cluster_weight"] * clusters
+
+    def task_losses(self, episode: Episode) -> tuple[Tensor, Tensor]:
+        """Each task's loss [t] of its target rows (support and query) and KL, and its clusters."""
         support, query = self.support_of(episode), self.query_of(episode)
         whole, size = joined(support, query), support.mask_tk.shape[1]
         net: NeuralProcess = self.net.process
@@ -251,9 +257,8 @@ class TaNP(FewShotRecommender):
         target = net.latent(row_tkx, whole.label_tk, whole.mask_tk)
         logit_tk = net.decode(row_tkx, target.sample(), context.vector_tp)
         kl_t = gaussian_kl(target, context.latent)
-        per_task = row_loss(logit_tk, whole) + self.config["tanp_kl_weight"] * kl_t
-        clusters = clustering_loss(context.clusters_tj, self.config["tanp_detach_target"])
-        return per_task.mean() + self.config["tanp_cluster_weight"] * clusters
+        loss_t = row_loss(logit_tk, whole) + self.config["tanp_kl_weight"] * kl_t
+        return loss_t, context.clusters_tj
 
 
 def joined(support: TaskRows, query: TaskRows) -> TaskRows:
