@@ -16,8 +16,10 @@ INNER, EPISODES = "tests/model/test_inner.py", "tests/test_episodes.py"
 SEAM, BASE = "tests/model/test_backbone.py", "tests/model/test_base.py"
 DROP, METAE = "tests/model/test_dropoutnet.py", "tests/model/test_metae.py"
 MWUF, CVAR = "tests/model/test_mwuf.py", "tests/model/test_cvar.py"
+FEW_SHOT, MELU = "tests/model/test_fewshot.py", "tests/model/test_melu.py"
 MAMO = "tests/model/test_mamo.py"
-TESTED = (INNER, EPISODES, SEAM, BASE, DROP, METAE, MWUF, CVAR, MAMO)
+TANP, COLDNAS = "tests/model/test_tanp.py", "tests/model/test_coldnas.py"
+TESTED = (INNER, EPISODES, SEAM, BASE, DROP, METAE, MWUF, CVAR, MAMO, FEW_SHOT, MELU, TANP, COLDNAS)
 
 
 class Mutant(NamedTuple):
@@ -54,6 +56,19 @@ def base(*names: str) -> tuple[str, ...]:
     return tuple(f"{BASE}::TestBase::{name}" for name in names)
 
 
+def melu(*names: str) -> tuple[str, ...]:
+    return tuple(f"{MELU}::TestMeLU::{name}" for name in names)
+
+
+def few_shot(*names: str) -> tuple[str, ...]:
+    """Of MeLU; the tests ask all few-shot learners."""
+    return tuple(f"{FEW_SHOT}::TestEveryFewShotLearner::{name}[MeLU]" for name in names)
+
+
+def training(*names: str) -> tuple[str, ...]:
+    return tuple(f"{FEW_SHOT}::TestTraining::{name}" for name in names)
+
+
 def drop(*names: str) -> tuple[str, ...]:
     return tuple(f"{DROP}::TestDropoutNet::{name}" for name in names)
 
@@ -82,44 +97,94 @@ def memories(*names: str) -> tuple[str, ...]:
     return tuple(f"{MAMO}::TestMemories::{name}" for name in names)
 
 
+def tanp(*names: str) -> tuple[str, ...]:
+    return tuple(f"{TANP}::{name}" for name in names)
+
+
+def coldnas(*names: str) -> tuple[str, ...]:
+    return tuple(f"{COLDNAS}::{name}" for name in names)
+
+
 MUTANTS = [
     # ------------------------------------------------------------------ the inner step
     mutant(
         "_inner.py",
-        "return vector_td - learning_rate * gradient_td, loss_t",
-        "return vector_td + learning_rate * gradient_td, loss_t",
-        inner("test_on_a_quadratic_it_has_a_closed_form"),
+        "name: value - learning_rates[name] * gradient",
+        "name: value + learning_rates[name] * gradient",
+        inner("test_on_a_quadratic_it_has_a_closed_form", "test_each_name_has_its_own_rate"),
+        melu("test_adaptation_lowers_the_loss_where_a_task_is_separable"),
     ),
     mutant(
         "_inner.py",
-        "return vector_td - learning_rate * gradient_td, loss_t",
-        "stepped = vector_td - learning_rate * gradient_td\n    return stepped, loss(stepped)",
+        "start_t = loss_t if start_t is None else start_t",
+        "start_t = loss(fast) * 2 if start_t is None else start_t",
         inner("test_losses_are_those_before_the_step"),
     ),
     mutant(
         "_inner.py",
-        "loss_t.sum(), vector_td",
-        "loss_t.mean(), vector_td",
-        inner("test_batched_tasks_equal_tasks_one_by_one"),
+        "loss_t.sum(),\n",
+        "loss_t.mean(),\n",
+        inner(
+            "test_batched_tasks_equal_tasks_one_by_one",
+            "test_stacked_equals_vmapped_equals_looped[1-True]",
+        ),
+        melu("test_loss_and_outer_gradient_by_hand", "test_supports_of_two_sizes_in_one_batch"),
     ),
     mutant(
         "_inner.py",
-        "return vector_td - learning_rate",
-        "return vector_td - (learning_rate + 1e-3)",
+        "name: value - learning_rates[name] * gradient",
+        "name: value - (learning_rates[name] + 1e-3) * gradient",
         inner("test_rate_zero_moves_nothing"),
+        melu("test_no_step_and_rate_zero_are_unadapted"),
     ),
     mutant(
         "_inner.py",
-        "create_graph=second_order",
+        "create_graph=second_order and outside",
         "create_graph=False",
-        inner("test_the_step_is_differentiated_through"),
+        inner(
+            "test_the_step_is_differentiated_through",
+            "test_stacked_equals_vmapped_equals_looped[5-True]",
+            "test_gradcheck_through_several_steps",
+        ),
         metae("test_gradient_through_the_inner_step[mlp-FNN]"),
+        melu("test_outer_gradient_by_finite_differences"),
     ),
     mutant(
         "_inner.py",
         "retain_graph=True",
         "retain_graph=second_order",
         inner("test_the_step_is_differentiated_through"),
+    ),
+    mutant(
+        "_inner.py",
+        "range(max(steps, 1))",
+        "range(1)",
+        inner("test_stacked_equals_vmapped_equals_looped[5-False]"),
+        melu("test_served_scores_take_the_steps_of_the_phases"),
+    ),
+    mutant(
+        "_inner.py",
+        "value if outside and value.requires_grad else",
+        "value if value.requires_grad else",
+        inner("test_scoring_adapts_without_a_graph"),
+    ),
+    mutant(
+        "_inner.py",
+        "if not outside:",
+        "if False:",
+        inner("test_scoring_adapts_without_a_graph"),
+    ),
+    mutant(
+        "_inner.py",
+        "torch.nonzero(~finite_st)[0].tolist()",
+        "torch.nonzero(~finite_st)[-1].tolist()",
+        inner("test_a_step_that_gives_no_number_is_named"),
+    ),
+    mutant(
+        "_inner.py",
+        "torch.baddbmm(bias_to[:, None], x_tki, weight_toi.transpose(1, 2))",
+        "torch.baddbmm(bias_to[:1, None], x_tki, weight_toi.transpose(1, 2))",
+        inner("test_a_linear_layer_per_task", "test_stacked_equals_vmapped_equals_looped"),
     ),
     mutant(
         "_inner.py",
@@ -184,6 +249,46 @@ MUTANTS = [
         "for position in range(start, len(self)):",
         "for position in range(0, len(self)):",
         episodes("test_order_is_the_seeds_and_a_late_start_is_the_same_tail"),
+    ),
+    mutant(
+        "episodes.py",
+        ").topk(size, dim=1, largest=False).indices.sort(dim=1).values",
+        ").topk(size, dim=1, largest=False).indices",
+        episodes(
+            "test_a_cap_takes_a_part_of_each_block_anew_in_time_order",
+            "test_few_shot_rows_are_the_items_own_and_go_forward_in_time",
+        ),
+    ),
+    mutant(
+        "episodes.py",
+        "if cap is not None and cap < rows_tk.shape[1]:",
+        "if cap is not None:\n            cap = min(cap, rows_tk.shape[1] - 1)",
+        episodes("test_caps_larger_than_the_blocks_change_nothing"),
+    ),
+    mutant(
+        "episodes.py",
+        "int(torch.randint(len(self.sizes), (), generator=draw))",
+        "0",
+        episodes("test_few_shot_sizes_hold_for_a_whole_batch_and_all_come_up"),
+    ),
+    mutant(
+        "episodes.py",
+        "(n_t * size // whole).clamp(min=1)",
+        "n_t.clamp(max=size)",
+        episodes("test_few_shot_items_with_few_rows_give_what_they_have"),
+    ),
+    mutant(
+        "episodes.py",
+        "draw_tk = torch.rand(len(count_t), width, generator=generator)",
+        "draw_tk = torch.rand(len(count_t), width, generator=generator) "
+        "* torch.arange(1, width + 1)",
+        episodes("test_few_shot_subsets_are_drawn_evenly"),
+    ),
+    mutant(
+        "episodes.py",
+        "Generator().manual_seed(seeds[position])",
+        "generator",
+        episodes("test_few_shot_late_start_gives_the_same_tail"),
     ),
     mutant(
         "episodes.py",
@@ -1175,13 +1280,446 @@ MUTANTS = [
         "mamo.py",
         "        if p == 0:\n",
         "        if False:\n",
-        mamo("test_features_are_needed"),
+        mamo("test_without_features_all_read_the_same"),
+    ),
+    mutant(
+        "mamo.py",
+        'nn.init.normal_(table.weight, std=config["mamo_init_std"])',
+        "pass",
+        mamo("test_tables_start_with_the_given_spread"),
     ),
     mutant(
         "mamo.py",
         'choices: ClassVar = {"mamo_write"',
         'words: ClassVar = {"mamo_write"',
         mamo("test_other_words_are_refused"),
+    ),
+    # ------------------------------------------------------------------ few-shot learners
+    mutant(
+        "_fewshot.py",
+        "return masked_mean(loss_tk, rows.mask_tk.to(logit_tk.dtype))",
+        "return loss_tk.mean(dim=1)",
+        few_shot("test_padding_changes_nothing", "test_a_task_without_rows_is_unadapted"),
+        melu("test_loss_and_outer_gradient_by_hand", "test_loss_is_the_query_loss"),
+    ),
+    mutant(
+        "melu.py",
+        "            lambda head: row_loss(self.task_logits(head, support), support),",
+        "            lambda head: row_loss(self.task_logits(head, support), support)\n"
+        "            * torch.arange(t).exp2(),",
+        few_shot("test_tasks_in_another_order_have_the_same_scores"),
+    ),
+    mutant(
+        "melu.py",
+        "            lambda head: row_loss(self.task_logits(head, support), support),",
+        "            lambda head: row_loss(self.task_logits(head, support)\n"
+        "            * torch.arange(1, 1 + support.mask_tk.shape[1]), support),",
+        few_shot("test_support_rows_in_another_order_change_nothing"),
+    ),
+    mutant(
+        "melu.py",
+        "            lambda head: row_loss(self.task_logits(head, support), support),",
+        "            lambda head: row_loss(self.task_logits(head, support), support)\n"
+        "            .mean().expand(t),",
+        few_shot("test_a_task_knows_nothing_of_the_others"),
+    ),
+    mutant(
+        "melu.py",
+        "        return hidden[:, :, 0]",
+        "        return hidden[:, :, 0] + 1e-3 * rows.label_tk",
+        few_shot("test_query_labels_are_not_looked_at"),
+    ),
+    mutant(
+        "_fewshot.py",
+        "        super().observe(index)\n",
+        "        super().observe(index)\n        self.support_count.clamp_(max=0)\n",
+        few_shot("test_each_phase_adapts_anew_to_all_rows_seen"),
+    ),
+    mutant(
+        "_fewshot.py",
+        "self._by_task(ids[row], other_bq[row], state_of)",
+        "self._by_task(ids[row], other_bq[row], state_of) \\\n"
+        "                    + 1e-3 * interaction[self.label_field][row]",
+        few_shot("test_labels_of_test_rows_reach_no_score"),
+    ),
+    mutant(
+        "_fewshot.py",
+        "out[place_tk[mask_tk]] = logit_tk[mask_tk]",
+        "out[place_tk[mask_tk]] = logit_tk[mask_tk] + 1e-3 * len(ids)",
+        few_shot("test_a_score_does_not_depend_on_its_company"),
+    ),
+    mutant(
+        "_fewshot.py",
+        "return self.net.state(self._support(slot_t))\n",
+        "return self.net.state(rows.empty())\n",
+        few_shot("test_states_that_are_not_kept_and_chunks_change_no_score"),
+    ),
+    mutant(
+        "_fewshot.py",
+        "            size = self._chunk\n",
+        "            size = 256\n",
+        few_shot("test_short_memory_is_said_and_survived"),
+    ),
+    mutant(
+        "_fewshot.py",
+        'self.register_buffer("support_count", torch.zeros_like(self.new_ids))',
+        'self.register_buffer("support_count", torch.zeros_like(self.new_ids), persistent=False)',
+        few_shot("test_supports_are_in_the_state"),
+    ),
+    mutant(
+        "_fewshot.py",
+        'return {self.id_field} if config["own_id"] else set()',
+        "return {self.id_field}",
+        few_shot(
+            "test_the_own_id_is_an_input_only_if_asked_for",
+            "test_new_users_are_tasks_too",
+            "test_data_without_side_fields",
+        ),
+    ),
+    mutant(
+        "_fewshot.py",
+        "loss_tk = F.binary_cross_entropy_with_logits(\n",
+        "loss_tk = rows.label_tk.std(dim=1, keepdim=True).log() + "
+        "F.binary_cross_entropy_with_logits(\n",
+        few_shot("test_tasks_of_one_class_are_learned_from"),
+    ),
+    mutant(
+        "_fewshot.py",
+        "        self._states = None\n\n    def restored",
+        "        self._states = None\n        self.support_count += 1\n\n    def restored",
+        few_shot("test_a_phase_without_rows_changes_no_score"),
+    ),
+    mutant(
+        "_fewshot.py",
+        "        if batches.short:\n",
+        "        if False:\n",
+        training("test_large_k_and_large_batches"),
+    ),
+    mutant(
+        "_fewshot.py",
+        "or config[key] < 1:",
+        "and config[key] < 1:",
+        training("test_counts_are_checked"),
+    ),
+    mutant(
+        "melu.py",
+        "name_of=self.names_of(support),",
+        "name_of=None,",
+        training("test_a_diverging_inner_step_is_named"),
+    ),
+    mutant(
+        "_fewshot.py",
+        "        if not len(batches):\n",
+        "        if False:\n",
+        training("test_no_old_item_with_two_rows"),
+    ),
+    mutant(
+        "_fewshot.py",
+        'serves = ("warm",)',
+        'serves = ("cold", "warm")',
+        training("test_cold_scores_are_marked_unadapted"),
+    ),
+    mutant(
+        "_fewshot.py",
+        'return list(self.backbone.parameters()) if stage == "learn" else []',
+        "return list(self.backbone.parameters())",
+        training("test_nothing_is_trained_before_learning_or_in_the_phases"),
+    ),
+    # ------------------------------------------------------------------ MeLU
+    mutant(
+        "melu.py",
+        "for k, v in self.head.named_parameters()}",
+        "for k, v in self.head.named_parameters() if k[0] > '0'}\n"
+        "        start |= {k: v.detach().expand(t, *v.shape) for k, v in\n"
+        "                  self.head.named_parameters() if k[0] == '0'}",
+        melu("test_tables_and_head_learn_from_the_query"),
+    ),
+    mutant(
+        "melu.py",
+        "        return adapted\n",
+        "        return {**adapted, '0.bias': start['0.bias']}\n",
+        melu("test_only_the_head_adapts", "test_one_step_of_a_logistic_regression"),
+    ),
+    mutant(
+        "melu.py",
+        "second_order=self.second_order",
+        "second_order=False",
+        melu("test_the_second_order_counts_and_vanishes_with_the_rate"),
+    ),
+    mutant(
+        "melu.py",
+        "            learning_rates=self.rate,",
+        "            learning_rates=self.rate + 1e-2,",
+        melu("test_rate_of_the_release_moves_nothing"),
+    ),
+    mutant(
+        "melu.py",
+        '{"melu_order": (1, 2)}',
+        '{"melu_order": (1, 2, 3)}',
+        melu("test_unknown_order"),
+    ),
+    # ------------------------------------------------------------------ TaNP
+    mutant(
+        "_layers.py",
+        "return (value_tkd * mask_tk[..., None]).sum(dim=1)",
+        "return value_tkd.sum(dim=1)",
+        tanp(
+            "TestNeuralProcess::test_batched_tasks_equal_tasks_one_number_at_a_time",
+            "TestTaNP::test_padding_does_not_count",
+        ),
+        coldnas("test_batched_tasks_equal_tasks_one_number_at_a_time[example]"),
+    ),
+    mutant(
+        "_layers.py",
+        ".sum(dim=1).clamp(min=1.0)[:, None]",
+        ".sum(dim=1).clamp(min=1.0, max=4.0)[:, None]",
+        tanp("TestNeuralProcess::test_order_and_number_of_copies_of_the_support_do_not_matter"),
+        coldnas("test_order_and_number_of_copies_of_the_support_do_not_matter[example]"),
+    ),
+    mutant(
+        "_layers.py",
+        'message="Initializing zero-element tensors"',
+        'message="Initializing none"',
+        tanp("TestTaNP::test_a_side_without_features_has_no_say"),
+        coldnas("TestColdNAS::test_a_side_without_features_has_no_say"),
+    ),
+    mutant(
+        "tanp.py",
+        "torch.exp(0.5 * self.log_variance_tz)",
+        "torch.exp(self.log_variance_tz)",
+        tanp("test_samples_have_the_distributions_mean_and_variance"),
+    ),
+    mutant(
+        "tanp.py",
+        "** 2 / context.log_variance_tz.exp()",
+        "** 2 / (2.0 * context.log_variance_tz).exp()",
+        tanp("test_kl_is_that_of_torch_and_zero_for_equal_distributions"),
+    ),
+    mutant(
+        "tanp.py",
+        "square_tj if squared else",
+        "square_tj if not squared else",
+        tanp("test_clusters_sum_to_one_and_find_the_row_a_task_lies_on"),
+    ),
+    mutant(
+        "tanp.py",
+        "square_tj.clamp(min=1e-12).sqrt()",
+        "square_tj.sqrt()",
+        tanp("test_clusters_sum_to_one_and_find_the_row_a_task_lies_on[False]"),
+    ),
+    mutant(
+        "tanp.py",
+        "weight_tj = clusters_tj**2 / clusters_tj.sum(dim=0)",
+        "weight_tj = clusters_tj**2",
+        tanp("test_sharpened_clusters_by_hand"),
+    ),
+    mutant(
+        "tanp.py",
+        "    if detach_target:\n",
+        "    if not detach_target:\n",
+        tanp("test_the_clustering_target_has_gradient_unless_detached"),
+    ),
+    mutant(
+        "tanp.py",
+        "torch.lerp(common_th, scale_th, gate_th), torch.lerp",
+        "torch.lerp(scale_th, common_th, gate_th), torch.lerp",
+        tanp(
+            "test_an_open_gate_is_plain_modulation",
+            "TestNeuralProcess::test_batched_tasks_equal_tasks_one_number_at_a_time[{}]",
+        ),
+    ),
+    mutant(
+        "tanp.py",
+        "                hidden_tkh = layer(hidden_tkh)\n",
+        "                hidden_tkh = layer(hidden_tkh - hidden_tkh.mean(dim=1, keepdim=True))\n",
+        tanp("TestNeuralProcess::test_a_query_rows_logit_does_not_depend_on_the_others"),
+    ),
+    mutant(
+        "tanp.py",
+        "net.decode(row_tkx, target.sample(), context.vector_tp)",
+        "net.decode(row_tkx, context.latent.sample(), context.vector_tp)",
+        tanp(
+            "TestTaNP::test_loss_of_an_episode_one_number_at_a_time",
+            "TestTaNP::test_query_labels_reach_predictions_through_the_latents_only",
+        ),
+    ),
+    mutant(
+        "tanp.py",
+        "context = net.context(row_tkx[:, :size], support.label_tk, support.mask_tk)",
+        "context = net.context(row_tkx, whole.label_tk, whole.mask_tk)",
+        tanp("TestTaNP::test_query_labels_reach_predictions_through_the_latents_only"),
+    ),
+    mutant(
+        "tanp.py",
+        "return loss_t.mean() +",
+        "return loss_t.sum() +",
+        tanp("TestTaNP::test_batched_tasks_have_the_gradient_of_tasks_one_by_one"),
+    ),
+    mutant(
+        "tanp.py",
+        "        return self.mean_tz + noise_tz",
+        "        return self.mean_tz.detach() + noise_tz",
+        tanp("TestTaNP::test_gradient_against_central_differences"),
+    ),
+    mutant(
+        "tanp.py",
+        '{"latent": context.latent.mean_tz,',
+        '{"latent": context.latent.sample(),',
+        tanp(
+            "TestTaNP::test_serving_draws_nothing_and_looks_at_no_label_of_a_scored_row",
+        ),
+    ),
+    mutant(
+        "tanp.py",
+        "        return vector_tp + clusters_tj @ self.pool, clusters_tj\n",
+        "        return clusters_tj @ self.pool * 1e-3, clusters_tj\n",
+        tanp("TestNeuralProcess::test_batched_tasks_equal_tasks_one_number_at_a_time"),
+    ),
+    mutant(
+        "tanp.py",
+        "torch.cat([row_tkx, label_tk[..., None].to(row_tkx.dtype)], dim=2)\n        hidden_tz",
+        "torch.cat([row_tkx, 0 * label_tk[..., None].to(row_tkx.dtype)], dim=2)\n        hidden_tz",
+        tanp("TestNeuralProcess::test_batched_tasks_equal_tasks_one_number_at_a_time"),
+    ),
+    mutant(
+        "tanp.py",
+        "scale_th[:, None] * hidden_tkh + shift_th[:, None]",
+        "0.0 * scale_th[:, None] * hidden_tkh",
+        tanp("TestTaNP::test_supports_that_tell_the_label_are_used"),
+    ),
+    mutant(
+        "tanp.py",
+        '{"tanp_film": ("gating", "plain"), ',
+        '{"tanp_film": ("gating", "gated", "plain"), ',
+        tanp("TestTaNP::test_words_that_are_none_are_refused"),
+    ),
+    # ------------------------------------------------------------------ ColdNAS
+    mutant(
+        "coldnas.py",
+        '    "max": torch.maximum,\n',
+        '    "max": torch.minimum,\n',
+        coldnas(
+            "test_every_operation_is_that_on_two_numbers",
+            "test_batched_tasks_equal_tasks_one_number_at_a_time[example]",
+        ),
+    ),
+    mutant(
+        "coldnas.py",
+        "        if name in names:\n",
+        "        if True:\n",
+        coldnas("test_without_operations_it_is_a_plain_network"),
+    ),
+    mutant(
+        "coldnas.py",
+        "            x = layer(F.leaky_relu(self._modulate(position, x, phi)))\n",
+        "            x = layer(F.leaky_relu(self._modulate(position, x - x.mean(1, True), phi)))\n",
+        coldnas("test_a_query_rows_logit_does_not_depend_on_the_others"),
+    ),
+    mutant(
+        "coldnas.py",
+        "torch.cat([before, F.relu(factors), after], dim=1)",
+        "torch.cat([before, factors, after], dim=1)",
+        coldnas("test_factors_are_not_negative"),
+    ),
+    mutant(
+        "coldnas.py",
+        'list(OPERATIONS).index("multiply")\n            self.adapter',
+        'list(OPERATIONS).index("add")\n            self.adapter',
+        coldnas("test_factors_begin_where_they_are_told_to"),
+    ),
+    mutant(
+        "coldnas.py",
+        'past_tkd = start_tkd if skip == "start" else mixed_tkd',
+        'past_tkd = mixed_tkd if skip == "start" else start_tkd',
+        coldnas(
+            "test_mixtures_at_the_corners",
+            "test_batched_tasks_equal_tasks_one_number_at_a_time[search]",
+        ),
+    ),
+    mutant(
+        "coldnas.py",
+        "done_tkd = share(operation(",
+        "done_tkd = (operation(",
+        coldnas("test_mixtures_at_the_corners"),
+    ),
+    mutant(
+        "coldnas.py",
+        "argsort(descending=True, stable=True)",
+        "flip(0).argsort(descending=True, stable=True).sub(15).neg()",
+        coldnas("test_discretised_weights_are_the_largest_and_the_first_of_equal_ones"),
+    ),
+    mutant(
+        "coldnas.py",
+        "int(chosen_po.sum()))",
+        "4)",
+        coldnas("test_architectures_survive_the_state_dict_and_the_configuration"),
+    ),
+    mutant(
+        "coldnas.py",
+        "if not known or not 0 <= pair[0] < n_positions:",
+        "if not known or not pair[0] < n_positions:",
+        coldnas(r"test_what_is_no_architecture_is_named[value2-\\[-1, 'add'\\]]"),
+    ),
+    mutant(
+        "coldnas.py",
+        "        if pair in found:\n",
+        "        if False:\n",
+        coldnas(r"test_what_is_no_architecture_is_named[value5-\\[0, 'add'\\] twice]"),
+    ),
+    mutant(
+        "coldnas.py",
+        "        rows = self.rows(support), support.label_tk, support.mask_tk\n",
+        "        rows = self.rows(support), support.label_tk, support.mask_tk.flip(0)\n",
+        coldnas(
+            "TestColdNAS::test_loss_of_an_episode_one_number_at_a_time",
+            "TestColdNAS::test_batched_tasks_have_the_gradient_of_tasks_one_by_one",
+        ),
+    ),
+    mutant(
+        "coldnas.py",
+        "return torch.sigmoid(self.weights)",
+        "return torch.sigmoid(self.weights.detach())",
+        coldnas("TestColdNAS::test_gradient_against_central_differences"),
+    ),
+    mutant(
+        "coldnas.py",
+        "            list(self.supernet.parameters()),\n",
+        "            [*self.supernet.parameters(), *self.backbone.parameters()],\n",
+        coldnas("TestColdNAS::test_a_search_is_retrained_from_scratch"),
+    ),
+    mutant(
+        "coldnas.py",
+        "        super().restored()\n        self._build()\n",
+        "        super().restored()\n",
+        coldnas("TestColdNAS::test_what_was_found_outlives_the_process"),
+    ),
+    mutant(
+        "coldnas.py",
+        "        summary_ta = rows_mean(F.leaky_relu(self.summary(pair_tke)), mask_tk)\n",
+        "        summary_ta = rows_mean(F.leaky_relu(self.summary(pair_tke)), mask_tk)\n"
+        "        summary_ta = summary_ta + summary_ta.mean(dim=0)\n",
+        coldnas("TestColdNAS::test_serving_looks_at_supports_only"),
+    ),
+    mutant(
+        "coldnas.py",
+        "label_tk[..., None].to(row_tke.dtype)",
+        "0 * label_tk[..., None].to(row_tke.dtype)",
+        coldnas(
+            "TestColdNAS::test_supports_that_tell_the_label_are_used",
+            "test_order_and_number_of_copies_of_the_support_do_not_matter",
+        ),
+    ),
+    mutant(
+        "coldnas.py",
+        "or not 1 <= n_ops <= most:",
+        "or n_ops > most:",
+        coldnas("TestColdNAS::test_impossible_searches_are_refused"),
+    ),
+    Mutant(
+        "recbole_cold/experiment.py",
+        '/ f"found-seed-{seed}.yaml"',
+        '/ f"found-{seed}.yaml"',
+        coldnas("TestColdNAS::test_a_search_leaves_a_file_for_later_runs"),
     ),
 ]
 

@@ -7,6 +7,7 @@ d embedding size, n numbers of the own side's tower.
 """
 
 import itertools
+import logging
 from collections.abc import Iterable, Mapping, Sequence
 from typing import ClassVar
 
@@ -15,7 +16,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from recbole_cold.episodes import Episode
-from recbole_cold.errors import UserError
 from recbole_cold.model._fewshot import (
     FewShotNetwork,
     FewShotRecommender,
@@ -24,6 +24,9 @@ from recbole_cold.model._fewshot import (
     row_loss,
 )
 from recbole_cold.model._inner import adapt, stacked_linear
+from recbole_cold.model._layers import empty_layers
+
+logger = logging.getLogger(__name__)
 
 Weights = Mapping[str, Tensor]
 
@@ -79,7 +82,7 @@ def unflatten(row_tn: Tensor, shapes: Mapping[str, torch.Size]) -> dict[str, Ten
     """The inverse of ``flatten``: [t, n] to weights of the given shapes, by name."""
     parts = row_tn.split([shape.numel() for shape in shapes.values()], dim=1)
     return {
-        name: part.view(-1, *shape)
+        name: part.view(len(row_tn), *shape)
         for (name, shape), part in zip(shapes.items(), parts, strict=True)
     }
 
@@ -143,18 +146,18 @@ class MAMONetwork(FewShotNetwork):
         super().__init__(config, dataset)
         p, q, d = self.own.width, self.other.width, self.embedding_size
         if p == 0:
-            raise UserError(
-                f"MAMO reads its memories by the features of an {self.id_word}, and this data set "
-                "has none; list feature fields under load_col, or choose MeLU"
+            logger.warning(
+                "MAMO reads its memories by the features of an %s, and this data set has none: "
+                "all read the same; list feature fields under load_col",
+                self.id_word,
             )
-        self.layers = nn.ModuleDict(
-            {
-                "own": _layers(p, max(p // 2, 1), d),
-                "other": _layers(q, max(q // 2, 1), d),
-                "mix": nn.ParameterDict({"bias": torch.zeros(2 * d)}),
-                "rec": _layers(2 * d, d, 1),
-            }
-        )
+        for table in self.modules():
+            if isinstance(table, nn.Embedding):
+                nn.init.normal_(table.weight, std=config["mamo_init_std"])
+        with empty_layers():
+            own, other = _layers(p, max(p // 2, 1), d), _layers(q, max(q // 2, 1), d)
+        mix, rec = nn.ParameterDict({"bias": torch.zeros(2 * d)}), _layers(2 * d, d, 1)
+        self.layers = nn.ModuleDict({"own": own, "other": other, "mix": mix, "rec": rec})
         n, m = sum(w.numel() for w in self.layers["own"].parameters()), config["mamo_memories"]
         self.register_buffer("profiles", torch.randn(m, p))
         self.register_buffer("gradients", 0.05 * torch.randn(m, n))

@@ -603,14 +603,27 @@ class TestMAMO:
             scores.append(trainer.score(test))
         assert torch.equal(*scores)
 
-    def test_features_are_needed(self, build):
-        """A profile of nothing picks nothing."""
+    def test_without_features_all_read_the_same(self, build, caplog):
+        """A profile of nothing attends to all rows alike, and the run says so."""
         columns = {"inter": ["user_id", "item_id", "rating", "timestamp"], "user": ["user_id"],
                    "item": ["item_id"]}  # fmt: skip
-        with pytest.raises(UserError, match="by the features of an item, and this data set has"):
-            build("MAMO", load_col=columns)
-        method = build("MAMO", load_col=columns, own_id=True)
-        assert method.net.own.names == ["item_id"]
+        method = build("MAMO", load_col=columns)
+        assert "by the features of an item, and this data set has none" in caplog.text
+        support = method.support_of(episode_of(method))
+        share = method.net.attention(support.own_tp)
+        assert torch.equal(share, torch.full((4, 3), 1 / 3))
+        caplog.clear()
+        build("MAMO", load_col=columns, own_id=True)
+        build("MAMO")
+        assert "features" not in caplog.text
+
+    def test_tables_start_with_the_given_spread(self, build):
+        for std in (0.1, 0.02):
+            tables = [m for m in build("MAMO", mamo_init_std=std).net.modules()
+                      if isinstance(m, torch.nn.Embedding) and m.embedding_dim == 4]  # fmt: skip
+            numbers = torch.cat([table.weight.reshape(-1) for table in tables])
+            assert len(numbers) > 400
+            assert numbers.std().item() == pytest.approx(std, rel=0.1)
 
     @pytest.mark.parametrize("key, known", [("mamo_write", "support, query"),
                                             ("mamo_forget", "all, attended")])  # fmt: skip
