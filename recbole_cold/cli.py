@@ -24,12 +24,14 @@ usage: recbole-cold [run] --model=A,B,C [--backbone=DeepFM] [--dataset=ml-100k] 
        recbole-cold compare saved/*
        recbole-cold tune --model=A [--space=FILE] [--grid="key=[a,b]" ...]   (tune --help)
        recbole-cold check --dataset=NAME [--key=value ...]
+       recbole-cold plot DIR --item=ID                       (plot --help)
        recbole-cold list
 
   run     train and score methods in the phases cold, warm_a, warm_b, warm_c (the default verb)
   compare methods on backbones: run what is missing, reuse what is there, test against a row
   tune    search the settings of one method on pseudo-new items, then score the best on test
   check   split counts, fields and problems of a data set, without training
+  plot    feature graphs of a new item in a finished run of EmerG, by phase and order
   list    methods and backbones by name
 
 flags (any configuration key works as --key=value; RecBole's names and precedence)
@@ -83,7 +85,24 @@ examples
   recbole-cold tune --model=MetaE --space=space.yaml --samples=20 --gpus_per_trial=0.25
 """
 
-VERBS = ("run", "compare", "tune", "check", "list")
+PLOT_HELP = """\
+recbole-cold plot: feature graphs of one new item in a finished run of EmerG
+
+usage: recbole-cold plot DIR --item=ID [--entry=LABEL] [--seed=N] [--to=FILE]
+
+  Heat maps of the item's adjacency matrices, a row per phase and a column per order.
+
+flags
+  --item=ID          the item, by its name in the data
+  --entry=LABEL      which row of the table; the first one that has graphs
+  --seed=N           which seed; the first one
+  --to=FILE          a .png, .pdf or .svg; without it DIR/figures/graphs-<item>.png
+
+example
+  recbole-cold plot saved/ml-100k-EmerG-20260101-120000 --item=51
+"""
+
+VERBS = ("run", "compare", "tune", "check", "plot", "list")
 DEFAULT_MODELS = "Base,DropoutNet,MetaE,MWUF,CVAR"
 
 logger = logging.getLogger("recbole_cold")
@@ -121,7 +140,7 @@ def parse(argv: Sequence[str]) -> Arguments:
             flags[word.lstrip("-")] = True
             continue
         name, equals, value = word.partition("=")
-        if verb == "compare" and not word.startswith("-"):
+        if verb in ("compare", "plot") and not word.startswith("-"):
             flags.setdefault("folders", []).append(word)
             continue
         if not name.startswith("--") or not equals or not name[2:]:
@@ -525,6 +544,29 @@ def _show_sweep(sweep: Any, document: dict[str, Any]) -> int:
     return 1
 
 
+def plot(arguments: Arguments) -> int:
+    """Draw the feature graphs of one item of a finished run."""
+    from recbole_cold import report
+    from recbole_cold.experiment import find_graphs
+    from recbole_cold.graphs import load_graphs
+
+    keys, folders = dict(arguments.keys), arguments.flags.get("folders", [])
+    unknown = keys.keys() - {"item", "entry", "seed", "to"}
+    if unknown or len(folders) != 1 or "item" not in keys:
+        raise UserError(
+            (f"--{min(unknown)} is no flag of plot; " if unknown else "")
+            + "write: recbole-cold plot DIR --item=ID [--entry=LABEL] [--seed=N] [--to=FILE]"
+        )
+    folder, item = Path(folders[0]).expanduser().resolve(), keys["item"]
+    label, seed, path = find_graphs(folder, keys.get("entry"), keys.get("seed"))
+    name = "".join(letter if letter.isalnum() or letter in "-_." else "_" for letter in item)
+    target = Path(keys.get("to", folder / "figures" / f"graphs-{name}.png")).expanduser()
+    told = f"{report.load(folder / 'results.json')['dataset']}, {label}, seed {seed}"
+    report.plot_graphs(load_graphs(path), item, target, told)
+    print(target)
+    return 0
+
+
 def check(arguments: Arguments) -> int:
     """Say what a run would find in a data set."""
     from recbole_cold.experiment import Experiment
@@ -599,6 +641,7 @@ ACTIONS: dict[str, Callable[[Arguments], int]] = {
     "compare": compare,
     "tune": tune,
     "check": check,
+    "plot": plot,
     "list": list_all,
 }
 
@@ -610,7 +653,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         arguments = parse(words)
         if arguments.flags.get("help") or arguments.flags.get("h"):
-            print(TUNE_HELP if arguments.verb == "tune" else HELP, end="")
+            print({"tune": TUNE_HELP, "plot": PLOT_HELP}.get(arguments.verb, HELP), end="")
             return 0
         if arguments.flags.get("version"):
             print(f"recbole_cold {__version__}")

@@ -37,6 +37,7 @@ from recbole_cold.config import (
 )
 from recbole_cold.dataset import ColdStartDataset, cache_root
 from recbole_cold.errors import Diverged, UserError
+from recbole_cold.graphs import Graphs
 from recbole_cold.model._base import ColdStartRecommender
 from recbole_cold.phases import protocol, run_phases
 from recbole_cold.registry import find_method
@@ -664,6 +665,7 @@ class Experiment:
             logger.info("%s, seed %d: continued from its resume point", entry.label, seed)
         results = run_phases(trainer, split, trainer.evaluate, phases)
         self._write_found(entry, seed, method.found())
+        self._write_graphs(entry, seed, method.graphs())
         run["seeds"].append({"seed": seed, "phases": results, "stages": trainer.journal["stages"]})
         self._write()
         self._clear_state(entry, seed)
@@ -733,6 +735,12 @@ class Experiment:
             told = str(path)
         logger.info("%s, seed %d decided: %s", entry.label, seed, told)
 
+    def _write_graphs(self, entry: Entry, seed: int, graphs: Graphs | None) -> None:
+        """What ``recbole-cold plot`` draws."""
+        if graphs is not None and self.folder is not None:
+            path = self._entry_folder(entry) / GRAPHS.format(seed)
+            write_bytes(path, graphs.as_bytes())
+
     def _clear_state(self, entry: Entry, seed: int) -> None:
         path = self._state_path(entry, seed)
         if path is not None and path.parent.is_dir():
@@ -783,6 +791,7 @@ def _device_name(device: torch.device) -> str:
 
 # ------------------------------------------------------------------------------- run folders
 FINISHED = "table.txt"  # the last file of a run
+GRAPHS = "graphs-seed-{}.npz"  # of a method whose items have graphs
 
 
 def is_finished(folder: Path) -> bool:
@@ -863,6 +872,29 @@ def read_request(folder: Path) -> Request:
         ) from None
     except (OSError, ValueError, TypeError, AttributeError) as error:
         raise UserError(f"'{path}' is damaged ({error}); start the run again") from error
+
+
+def find_graphs(folder: Path, label: str | None, seed: str | None) -> tuple[str, str, Path]:
+    """Label, seed and file of the graphs that a run in ``folder`` left.
+
+    Raises:
+        UserError: there are none, or none of that label and seed.
+    """
+    labels = {_file_name(entry.label): entry.label for entry in read_request(folder).entries()}
+    files = sorted(folder.glob(f"*/{GRAPHS.format('*')}"))
+    found = []
+    for path in files:
+        shown = labels.get(path.parent.name, path.parent.name)
+        number = path.stem.removeprefix(GRAPHS.format("").removesuffix(".npz"))
+        if label in (None, shown, path.parent.name) and seed in (None, number):
+            found.append((shown, number, path))
+    if not found:
+        there = ", ".join(f"{path.parent.name}/{path.name}" for path in files)
+        raise UserError(
+            f"'{folder}' has no such feature graphs"
+            + (f"; it has {there}" if there else "; only finished runs of EmerG have any")
+        )
+    return found[0]
 
 
 @contextmanager

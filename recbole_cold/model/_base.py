@@ -17,6 +17,7 @@ from torch import Generator, Tensor, nn
 from torch.nn import functional as F
 
 from recbole_cold.errors import UserError
+from recbole_cold.graphs import Graphs
 from recbole_cold.model._backbone import Backbone, build_backbone
 from recbole_cold.model._shortcuts import lookup
 from recbole_cold.registry import nearest
@@ -280,6 +281,10 @@ class ColdStartRecommender(AbstractRecommender):
     def found(self) -> dict[str, Any]:
         """Configuration keys that the run itself decided, to be given to a later one as a file."""
         return {}
+
+    def graphs(self) -> Graphs | None:
+        """The new items' feature graphs in all phases, for pictures; most methods have none."""
+        return None
 
     # ---------------------------------------------------------------- tools for subclasses
     def row_batches(self, index: Tensor) -> RowBatches:

@@ -24,6 +24,7 @@ from torch.nn import functional as F
 from recbole_cold import seeding
 from recbole_cold.episodes import Blocks, Episode, EpisodeBatches, time_blocks
 from recbole_cold.errors import UserError
+from recbole_cold.graphs import Graphs
 from recbole_cold.model._base import ColdStartRecommender, Fit, Step
 from recbole_cold.model._contract import mix, score
 from recbole_cold.model._inner import adapt
@@ -109,16 +110,17 @@ class HyperNetwork(nn.Module):
         side: width of the item's fields together.
         n_fields: f.
         shared: one MLP for all rows, told apart by the one-hot row number only.
+        scale: of the last layer's start, against ``nn.Linear``'s own.
     """
 
-    def __init__(self, side: int, n_fields: int, shared: bool = False) -> None:
+    def __init__(self, side: int, n_fields: int, shared: bool = False, scale: float = 1.0) -> None:
         super().__init__()
         self.side, self.n_fields = side, n_fields
         sizes = [(side + n_fields, n_fields), (n_fields, n_fields), (n_fields, n_fields)]
         n_mlps = 1 if shared else n_fields
         self.weights, self.biases = nn.ParameterList(), nn.ParameterList()
-        for size_in, size_out in sizes:
-            bound = 1 / math.sqrt(size_in)  # nn.Linear's own
+        for layer, (size_in, size_out) in enumerate(sizes):
+            bound = (scale if layer == len(sizes) - 1 else 1.0) / math.sqrt(size_in)
             weight = torch.empty(n_mlps, size_in, size_out).uniform_(-bound, bound)
             self.weights.append(nn.Parameter(weight))
             self.biases.append(nn.Parameter(torch.empty(n_mlps, size_out).uniform_(-bound, bound)))
@@ -172,7 +174,7 @@ class EmerGNet(ContextRecommender):
         maps = 1 if self.pretrain_graph == "shared" else self.layers
         self.global_graph = nn.Parameter(torch.empty(maps, n_fields, n_fields))
         self.loss = nn.BCEWithLogitsLoss()
-        self._initialise(config["emerg_init_std"])
+        self._initialise(config["emerg_init_std"], config["emerg_graph_scale"])
 
     def _order_fields(self, dataset, own_source: FeatureSource) -> None:
         # As RecBole concatenates embeddings: sequences, tokens, number sequences, numbers.
@@ -211,7 +213,7 @@ class EmerGNet(ContextRecommender):
             )
         return top_k
 
-    def _initialise(self, std: float) -> None:
+    def _initialise(self, std: float, scale: float) -> None:
         for table in self.modules():
             if isinstance(table, nn.Embedding):
                 nn.init.normal_(table.weight, std=std)
@@ -221,7 +223,7 @@ class EmerGNet(ContextRecommender):
             nn.init.xavier_normal_(weight)
         nn.init.xavier_normal_(self.gate.view(-1, self.gate.shape[-1]))
         nn.init.xavier_normal_(self.node_score.view(-1, 1))
-        nn.init.normal_(self.global_graph)
+        nn.init.normal_(self.global_graph, std=scale)
 
     def embed_token_seq_fields(self, token_seq_fields, mode="mean"):
         return super().embed_token_seq_fields(token_seq_fields, self.pooling)
@@ -460,7 +462,9 @@ class EmerG(ColdStartRecommender):
             )
         if self.kind == "hyper":
             side = len(self.net.own_fields) * size
-            self.hyper = HyperNetwork(side, n_fields, config["emerg_shared_hyper"])
+            self.hyper = HyperNetwork(
+                side, n_fields, config["emerg_shared_hyper"], config["emerg_graph_scale"]
+            )
         elif self.kind == "random":
             draw = seeding.generator(config["seed"], "random graphs")
             graphs = torch.randn(self.n_ids, n_fields, n_fields, generator=draw)
@@ -469,7 +473,8 @@ class EmerG(ColdStartRecommender):
         self.new_graphs = nn.Parameter(torch.zeros(m, n_fields, n_fields))
         # Graphs and vectors at the start and after each warm phase: for pictures, and for items
         # that have no rows in a phase.
-        phases = 1 + len(dataset.split.warm_parts)
+        self._warm_parts = list(dataset.split.warm_parts)
+        phases = 1 + len(self._warm_parts)
         self.register_buffer("graph_history", torch.zeros(phases, m, n_fields, n_fields))
         self.register_buffer("row_history", torch.zeros(phases, m, size))
         self.register_buffer("phase", torch.tensor(0))
@@ -720,6 +725,20 @@ class EmerG(ColdStartRecommender):
         self.new_graphs[idle] = self.graph_history[at, idle]
         self.new_rows[idle] = self.row_history[at, idle]
         self._remember()
+
+    @torch.no_grad()
+    def graphs(self) -> Graphs:
+        """Every new item's adjacency matrices, at the start and after each phase so far."""
+        n_phases = int(self.phase) + 1
+        orders = torch.stack(
+            [torch.stack(self.net.graphs(raw)) for raw in self.graph_history[:n_phases]]
+        )
+        return Graphs(
+            self.net.graph_fields,
+            [str(self._tokens[code]) for code in self.new_ids.tolist()],
+            ["cold", *self._warm_parts][:n_phases],
+            orders.cpu().numpy(),
+        )
 
     # ---------------------------------------------------------------- serving
     def logits(self, interaction: Batch) -> Tensor:

@@ -15,6 +15,7 @@ from recbole_cold.report._comparison import (
 )
 from recbole_cold.report._document import SCHEMA, load, validate, write_json
 from recbole_cold.report._figures import PairedTest, Row, paired_test, summary
+from recbole_cold.report._graphs import plot_graphs
 from recbole_cold.report._matrix import (
     comparison_csv,
     comparison_latex,
@@ -45,6 +46,7 @@ __all__ = [
     "paired_test",
     "plot_comparison",
     "plot_curves",
+    "plot_graphs",
     "plot_sweep",
     "summary",
     "table",

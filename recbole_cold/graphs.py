@@ -1,0 +1,51 @@
+"""The feature graphs that a run leaves of its new items: a value, and its file."""
+
+import io
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from recbole_cold.errors import UserError
+
+
+class Graphs(NamedTuple):
+    """What a run leaves of the graphs of its new items.
+
+    Attributes:
+        fields: names along both axes of a graph.
+        items: the items' own names.
+        phases: when the graphs were as they are.
+        graphs: [phases, orders, items, fields, fields], entries in [0, 1].
+    """
+
+    fields: Sequence[str]
+    items: Sequence[str]
+    phases: Sequence[str]
+    graphs: np.ndarray
+
+    def as_bytes(self) -> bytes:
+        """A compressed npz file."""
+        buffer = io.BytesIO()
+        names = {name: np.array(list(getattr(self, name))) for name in self._fields[:3]}
+        np.savez_compressed(buffer, graphs=self.graphs.astype(np.float32), **names)
+        return buffer.getvalue()
+
+
+def load_graphs(path: Path) -> Graphs:
+    """The graphs in a file that a run wrote.
+
+    Raises:
+        UserError: the file is missing or damaged.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            names = [[str(name) for name in file[part]] for part in Graphs._fields[:3]]
+            found = Graphs(*names, file["graphs"])
+    except FileNotFoundError:
+        raise UserError(f"there is no '{path}'; give the folder of a run of EmerG") from None
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        raise UserError(f"'{path}' is damaged ({error}); run it again") from error
+    return found
