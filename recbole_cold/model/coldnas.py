@@ -127,6 +127,8 @@ class ModulatedNetwork(nn.Module):
         encoder: numbers that each side is encoded in.
         hidden: layers of the click model.
         adapter: numbers that the support is summed up in.
+        factor_start: added to the factors of products where learning starts: at 0 a product leaves
+            next to nothing of its position, at 1 nearly everything.
     """
 
     def __init__(
@@ -137,6 +139,7 @@ class ModulatedNetwork(nn.Module):
         encoder: int = 32,
         hidden: Sequence[int] = (128, 64, 32),
         adapter: int = 256,
+        factor_start: float = 0.0,
     ) -> None:
         super().__init__()
         with empty_layers():
@@ -147,6 +150,9 @@ class ModulatedNetwork(nn.Module):
         self.layers = nn.ModuleList([nn.Linear(a, b) for a, b in itertools.pairwise(sizes)])
         self.summary = nn.Linear(2 * encoder + 1, adapter)
         self.adapter = nn.Linear(adapter, len(OPERATIONS) * sum(self.widths))
+        with torch.no_grad():
+            place = list(OPERATIONS).index("multiply")
+            self.adapter.bias.view(len(OPERATIONS), -1)[place] += factor_start
         self.weights: nn.Parameter | None = None
         self.architecture: Architecture = ()
 
@@ -205,6 +211,7 @@ class ColdNASNetwork(FewShotNetwork):
             encoder=config["coldnas_encoder_size"],
             hidden=config["coldnas_hidden_size"],
             adapter=config["coldnas_adapter_size"],
+            factor_start=config["coldnas_factor_start"],
         )
 
     def rows(self, tasks: TaskRows) -> Tensor:

@@ -189,6 +189,19 @@ def test_factors_are_not_negative(tasks):
     assert not torch.allclose(phi[0], phi[1])
 
 
+def test_factors_begin_where_they_are_told_to():
+    """Of products only, and otherwise the network begins as it does without."""
+    made = []
+    for start in (0.0, 1.0):
+        torch.manual_seed(3)
+        made.append(ModulatedNetwork(3, 2, hidden=(6, 5), factor_start=start))
+    zero, one = (net.adapter.bias.view(4, -1) for net in made)
+    for place, name in enumerate(OPERATIONS):
+        assert torch.equal(one[place], zero[place] + (name == "multiply"))
+    rest = [[p for n, p in net.named_parameters() if n != "adapter.bias"] for net in made]
+    assert all(itertools.starmap(torch.equal, zip(*rest, strict=True)))
+
+
 def test_every_operation_is_that_on_two_numbers(rng64):
     """And several are carried out in the fixed order."""
     x, phi = rng64(2, 3, 5), rng64(2, 4, 5)
