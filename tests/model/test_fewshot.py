@@ -74,12 +74,9 @@ def warmed(method, phases=("warm_a", "warm_b", "warm_c")):
 
 
 @torch.no_grad()
-def test_scores(method, index=None):
+def served_scores(method, index=None):
     index = method.dataset.split["test"] if index is None else index
     return method.logits(method.rows.batch(method.rows.index(index)))
-
-
-test_scores.__test__ = False
 
 
 class TestEveryFewShotLearner:
@@ -143,13 +140,13 @@ class TestEveryFewShotLearner:
     @every
     def test_labels_of_test_rows_reach_no_score(self, learner, name):
         method = warmed(learner(name))
-        plain = test_scores(method)
+        plain = served_scores(method)
         other = learner(name)
         labels = other.rows.columns[other.label_field].clone()
         test = other.rows.index(other.dataset.split["test"])
         labels[test] = 1 - labels[test]
         other.rows.columns[other.label_field] = labels
-        assert torch.equal(test_scores(warmed(other)), plain)
+        assert torch.equal(served_scores(warmed(other)), plain)
 
     @every
     def test_each_phase_adapts_anew_to_all_rows_seen(self, learner, name):
@@ -174,29 +171,29 @@ class TestEveryFewShotLearner:
                     item[None], method.rows.batch(method.rows.index(test)), torch.ones(1, len(test))
                 )
             expected = scored(method, support, query)[0]
-            torch.testing.assert_close(test_scores(method, test), expected, **CLOSE)
+            torch.testing.assert_close(served_scores(method, test), expected, **CLOSE)
 
     @every
     def test_a_score_does_not_depend_on_its_company(self, learner, name):
         """Old, new and rare items in any order and number give each row its own score."""
         method = warmed(learner(name))
         index = torch.arange(0, method.dataset.n_rows, 3)
-        plain = test_scores(method, index)
+        plain = served_scores(method, index)
         order = torch.randperm(len(index), generator=torch.Generator().manual_seed(1))
-        torch.testing.assert_close(test_scores(method, index[order]), plain[order], **CLOSE)
+        torch.testing.assert_close(served_scores(method, index[order]), plain[order], **CLOSE)
         for n in range(0, len(index), 97):
-            torch.testing.assert_close(test_scores(method, index[n : n + 1]), plain[n : n + 1],
+            torch.testing.assert_close(served_scores(method, index[n : n + 1]), plain[n : n + 1],
                                        **CLOSE)  # fmt: skip
 
     @every
     def test_states_that_are_not_kept_and_chunks_change_no_score(self, learner, name, monkeypatch):
         method = warmed(learner(name))
-        plain = test_scores(method)
+        plain = served_scores(method)
         monkeypatch.setattr(_fewshot, "_STATE_BYTES", 0)
         again = warmed(learner(name, task_chunk=3))
         again.load_state_dict(method.state_dict())
         again.restored()
-        torch.testing.assert_close(test_scores(again), plain, **CLOSE)
+        torch.testing.assert_close(served_scores(again), plain, **CLOSE)
         assert again._states is None
 
     @every
@@ -204,7 +201,7 @@ class TestEveryFewShotLearner:
         """A machine with room for three tasks: the same scores and the same gradients."""
         method = warmed(learner(name))
         method.set_mode("evaluate")
-        plain, episode = test_scores(method), episode_of(method)
+        plain, episode = served_scores(method), episode_of(method)
         parameters = method.trainable("learn")
         loss = method.episode_loss(episode)
         expected = torch.autograd.grad(loss, parameters, allow_unused=True)
@@ -218,7 +215,7 @@ class TestEveryFewShotLearner:
         monkeypatch.setattr(type(method.net), "state", small)
         method.restored()
         with caplog.at_level(logging.WARNING):
-            torch.testing.assert_close(test_scores(method), plain, **CLOSE)
+            torch.testing.assert_close(served_scores(method), plain, **CLOSE)
             assert "memory is short: going on with" in caplog.text
             (step,) = method.meta_fit().steps
             found_loss = step.loss(episode)
@@ -234,18 +231,18 @@ class TestEveryFewShotLearner:
         fresh = learner(name)
         fresh.load_state_dict(method.state_dict())
         fresh.restored()
-        assert torch.equal(test_scores(fresh), test_scores(method))
-        assert not torch.equal(test_scores(fresh), test_scores(learner(name)))
+        assert torch.equal(served_scores(fresh), served_scores(method))
+        assert not torch.equal(served_scores(fresh), served_scores(learner(name)))
 
     @every
     def test_the_own_id_is_an_input_only_if_asked_for(self, learner, name):
         for own_id in (False, True):
             method = warmed(learner(name, own_id=own_id))
-            plain = test_scores(method)
+            plain = served_scores(method)
             with torch.no_grad():
                 method.backbone.id_rows().add_(1.0)
             method.restored()
-            assert torch.equal(test_scores(method), plain) is not own_id
+            assert torch.equal(served_scores(method), plain) is not own_id
 
     @every
     def test_new_users_are_tasks_too(self, learner, name):
@@ -253,10 +250,10 @@ class TestEveryFewShotLearner:
         assert method.id_field == method.dataset.uid_field
         assert set(method.net.own.names) == {"age", "gender"}
         assert set(method.net.other.names) >= {"item_id", "device", "year", "title", "genre"}
-        plain = test_scores(method)
+        plain = served_scores(method)
         assert torch.isfinite(plain).all()
         fresh = learner(name, cold_side="user", cold_threshold=14, warm_size=2)
-        assert not torch.allclose(test_scores(fresh), plain)
+        assert not torch.allclose(served_scores(fresh), plain)
 
     @every
     def test_data_without_side_fields(self, learner, name):
@@ -265,7 +262,7 @@ class TestEveryFewShotLearner:
                 "item": ["item_id"]}  # fmt: skip
         method = warmed(learner(name, load_col=only))
         assert method.net.own.names == [] and method.net.other.names == ["user_id"]
-        assert torch.isfinite(test_scores(method)).all()
+        assert torch.isfinite(served_scores(method)).all()
         assert torch.isfinite(method.episode_loss(episode_of(method)))
 
     @every
@@ -280,9 +277,9 @@ class TestEveryFewShotLearner:
     @every
     def test_a_phase_without_rows_changes_no_score(self, learner, name):
         method = warmed(learner(name), ())
-        cold = test_scores(method)
+        cold = served_scores(method)
         method.observe(method.rows.index([]))
-        assert torch.equal(test_scores(method), cold)
+        assert torch.equal(served_scores(method), cold)
 
 
 class TestTraining:
