@@ -12,7 +12,7 @@ import logging
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
-from typing import Any, ClassVar, NamedTuple
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 import torch
@@ -27,6 +27,7 @@ from recbole_cold.errors import UserError
 from recbole_cold.graphs import Graphs
 from recbole_cold.model._base import ColdStartRecommender, Fit, Step
 from recbole_cold.model._contract import mix, score
+from recbole_cold.model._fewshot import short_of_memory
 from recbole_cold.model._inner import adapt
 from recbole_cold.model._shortcuts import lookup, pooled
 from recbole_cold.rows import Batch, Rows
@@ -380,13 +381,11 @@ class TaskRows(NamedTuple):
     label_tk: Tensor
     mask_tk: Tensor
 
-    def part(self, start: int, stop: int) -> "TaskRows":
-        """The tasks ``start`` to ``stop``, without columns that only others use."""
-        mask_tk = self.mask_tk[start:stop]
+    def part(self, tasks: slice) -> "TaskRows":
+        """Some of the tasks, without columns that only others use."""
+        mask_tk = self.mask_tk[tasks]
         k = _width(mask_tk)
-        return TaskRows(
-            self.other_dtqk[:, start:stop, :, :k], self.label_tk[start:stop, :k], mask_tk[:, :k]
-        )
+        return TaskRows(self.other_dtqk[:, tasks, :, :k], self.label_tk[tasks, :k], mask_tk[:, :k])
 
 
 def _width(mask_tk: Tensor) -> int:
@@ -478,6 +477,7 @@ class EmerG(ColdStartRecommender):
         self.register_buffer("graph_history", torch.zeros(phases, m, n_fields, n_fields))
         self.register_buffer("row_history", torch.zeros(phases, m, size))
         self.register_buffer("phase", torch.tensor(0))
+        self._most_rows = _CHUNK_ROWS
         self._tokens = dataset.field2id_token[self.id_field]
         self._time = dataset.time
         self._all_ids = np.asarray(dataset.inter[self.id_field])
@@ -568,20 +568,59 @@ class EmerG(ColdStartRecommender):
         support_tk, query_tk = episode.support_mask_tk, episode.query_mask_tk
         real_t = support_tk.any(dim=1) & query_tk.any(dim=1)
         n_real = real_t.sum().clamp(min=1)
-        vector_td = self.start_vectors(episode.ids_t)
+        from_table = self.config["emerg_id_draw"] == "table"
+        drawn = None if from_table else self.start_vectors(episode.ids_t)
+
+        def loss(tasks: slice) -> Tensor:
+            part = episode.tasks(tasks)
+            vector = self.start_vectors(part.ids_t) if drawn is None else drawn[tasks]
+            return self._chunk_loss(vector, part).mul(real_t[tasks]).sum() / n_real
+
         width = _width(support_tk) + _width(query_tk)
-        size = max(1, _CHUNK_ROWS // width)
-        if len(real_t) <= size:
-            return self._chunk_loss(vector_td, episode).mul(real_t).sum() / n_real
-        parts = list(
-            zip(vector_td.split(size), episode.split(size), real_t.split(size), strict=True)
+        return self.summed(loss, len(real_t), width, self.trainable("learn"))
+
+    def summed(
+        self,
+        loss: Callable[[slice], Tensor],
+        n_tasks: int,
+        width: int,
+        parameters: Sequence[nn.Parameter],
+    ) -> Tensor:
+        """The sum of ``loss(tasks)`` over chunks of tasks, and its gradient to the parameters.
+
+        Each chunk is differentiated and forgotten before the next one, and becomes smaller where
+        memory is short.
+
+        Args:
+            width: rows of a task, padding included.
+        """
+        total = self.new_rows.new_zeros(())
+        sums: list[Tensor | None] = [None] * len(parameters)
+        start = 0
+        while start < n_tasks:
+            size = max(1, min(_CHUNK_ROWS, self._most_rows) // width)
+            try:
+                value = loss(slice(start, start + size))
+                gradients = torch.autograd.grad(value, parameters, allow_unused=True)
+            except (MemoryError, RuntimeError) as error:
+                if size == 1 or not short_of_memory(error):
+                    raise
+                self._most_rows = width * (min(size, n_tasks - start) // 2)
+                logger.warning("memory is short: going on with %d rows at a time", self._most_rows)
+                continue
+            start += size
+            total = total + value.detach()
+            for at, gradient in enumerate(gradients):
+                if gradient is not None:
+                    gradient = gradient.to_dense() if gradient.is_sparse else gradient
+                    before = sums[at]
+                    sums[at] = gradient if before is None else before + gradient
+        # Zero, with the gradient that was computed already.
+        return total + sum(
+            (gradient * (parameter - parameter.detach())).sum()
+            for parameter, gradient in zip(parameters, sums, strict=True)
+            if gradient is not None
         )
-
-        def loss(part) -> Tensor:
-            vector, chunk, real = part
-            return self._chunk_loss(vector, chunk).mul(real).sum() / n_real
-
-        return sum_in_chunks(loss, parts, self.trainable("learn"))
 
     def _chunk_loss(self, vector_td: Tensor, episode: Episode) -> Tensor:
         """The loss of each task: [t]."""
@@ -705,16 +744,15 @@ class EmerG(ColdStartRecommender):
                 memo["tasks"] = self.task_rows(batch.rows, batch.mask_tk)
                 memo["side"] = self.side_fields_of(batch.ids_t)
         rows, side = memo["tasks"], memo["side"]
-        size = max(1, _CHUNK_ROWS // _width(batch.mask_tk))
 
-        def loss(start: int) -> Tensor:
-            slots = batch.slots_t[start : start + size]
-            part = rows.part(start, start + size)
+        def loss(tasks: slice) -> Tensor:
+            slots = batch.slots_t[tasks]
+            part = rows.part(tasks)
             fast = {"graph": self.new_graphs[slots], "vector": self.new_rows[slots]}
-            logits = self.adapted_logits(fast, side[start : start + size], part.other_dtqk)
-            return task_loss(logits, part).sum()
+            return task_loss(self.adapted_logits(fast, side[tasks], part.other_dtqk), part).sum()
 
-        return sum_in_chunks(loss, range(0, len(batch.slots_t), size), self.trainable("warm_up"))
+        n_tasks, width = batch.mask_tk.shape
+        return self.summed(loss, n_tasks, width, self.trainable("warm_up"))
 
     @torch.no_grad()
     def _settle(self, batch: WarmBatch) -> None:
@@ -769,29 +807,3 @@ def _narrow(batch: Batch, mask_tk: Tensor) -> tuple[Batch, Tensor]:
     if width == k:
         return batch, mask_tk
     return batch.rows.batch(batch.index.view(t, k)[:, :width].reshape(-1)), mask_tk[:, :width]
-
-
-def sum_in_chunks(
-    loss: Callable[[Any], Tensor], chunks: Iterable[Any], parameters: Sequence[Tensor]
-) -> Tensor:
-    """The sum of ``loss(chunk)``, and its gradient to the parameters and to nothing else.
-
-    Each chunk is differentiated and forgotten before the next one.
-    """
-    total = parameters[0].new_zeros(())
-    sums: list[Tensor | None] = [None] * len(parameters)
-    for chunk in chunks:
-        value = loss(chunk)
-        gradients = torch.autograd.grad(value, parameters, allow_unused=True)
-        total = total + value.detach()
-        for at, gradient in enumerate(gradients):
-            if gradient is not None:
-                before = sums[at]
-                sums[at] = gradient if before is None else before.add_(gradient)
-    # Zero, with the gradient that was computed already.
-    zero = [
-        (gradient * (parameter - parameter.detach())).sum()
-        for parameter, gradient in zip(parameters, sums, strict=True)
-        if gradient is not None
-    ]
-    return total + sum(zero)

@@ -13,12 +13,12 @@ from recbole_cold.model import emerg
 from recbole_cold.model._contract import mix, pull, score
 from recbole_cold.model.emerg import (
     PAIRS,
+    EmerG,
     HyperNetwork,
     TaskRows,
     largest,
     min_max,
     refine,
-    sum_in_chunks,
     task_loss,
 )
 from recbole_cold.trainer import Trainer
@@ -459,9 +459,10 @@ class TestTasks:
         )
         assert apart > 1e-5
 
-    def test_chunks_are_the_whole(self, build, monkeypatch):
+    @pytest.mark.parametrize("draw", ["task", "table"])
+    def test_chunks_are_the_whole(self, build, monkeypatch, draw):
         """Loss and gradient of an episode in chunks of one task, and of two with one left over."""
-        method = built(build)
+        method = built(build, emerg_id_draw=draw)
         episode = episode_of(method, tasks=5)
         query = episode.query_mask_tk.clone()
         query[2] = 0
@@ -779,15 +780,33 @@ class TestWarmUp:
         assert not zero.new_rows.any()
 
 
-def test_sum_in_chunks_has_value_and_gradient_of_the_whole(rng64):
-    weight, other = rng64(3, 2).requires_grad_(), rng64(2).requires_grad_()
-    parts = rng64(5, 4, 3).unbind()
-    whole = sum(torch.sin(part @ weight).sum() for part in parts)
-    found = sum_in_chunks(lambda part: torch.sin(part @ weight).sum(), parts, [weight, other])
-    assert torch.allclose(found, whole)
-    gradients = torch.autograd.grad(found, [weight, other], allow_unused=True)
-    assert torch.allclose(gradients[0], torch.autograd.grad(whole, weight)[0])
-    assert gradients[1] is None or not gradients[1].any()
+def test_short_memory_makes_smaller_chunks(build, monkeypatch, caplog):
+    """An allocation that fails is tried again with half of the items; another error is not."""
+    method = built(build)
+    episode = episode_of(method, tasks=5)
+    loss, whole = loss_of(method, episode), gradients_of(method, episode)
+    original, sizes = EmerG._chunk_loss, []
+
+    def fails(self, vector, part):
+        sizes.append(len(part.ids_t))
+        if len(part.ids_t) > 1:
+            raise RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory")
+        return original(self, vector, part)
+
+    monkeypatch.setattr(EmerG, "_chunk_loss", fails)
+    with caplog.at_level("WARNING", "recbole_cold"):
+        assert abs(loss_of(method, episode) - loss) < 1e-12
+    assert sizes == [5, 2, 1, 1, 1, 1, 1]
+    assert "memory is short: going on with 10 rows at a time" in caplog.text
+    for found, expected in zip(gradients_of(method, episode), whole, strict=True):
+        assert torch.allclose(found, expected, **CLOSE)
+
+    def breaks(self, vector, part):
+        raise RuntimeError("something else")
+
+    monkeypatch.setattr(EmerG, "_chunk_loss", breaks)
+    with pytest.raises(RuntimeError, match="something else"):
+        loss_of(method, episode)
 
 
 def test_old_items_with_too_few_rows(build):
