@@ -19,7 +19,10 @@ MWUF, CVAR = "tests/model/test_mwuf.py", "tests/model/test_cvar.py"
 FEW_SHOT, MELU = "tests/model/test_fewshot.py", "tests/model/test_melu.py"
 MAMO = "tests/model/test_mamo.py"
 TANP, COLDNAS = "tests/model/test_tanp.py", "tests/model/test_coldnas.py"
-TESTED = (INNER, EPISODES, SEAM, BASE, DROP, METAE, MWUF, CVAR, MAMO, FEW_SHOT, MELU, TANP, COLDNAS)
+EMERG = "tests/model/test_emerg.py"
+TESTED = (
+    INNER, EPISODES, SEAM, BASE, DROP, METAE, MWUF, CVAR, MAMO, FEW_SHOT, MELU, TANP, COLDNAS, EMERG
+)  # fmt: skip
 
 
 class Mutant(NamedTuple):
@@ -99,6 +102,10 @@ def memories(*names: str) -> tuple[str, ...]:
 
 def tanp(*names: str) -> tuple[str, ...]:
     return tuple(f"{TANP}::{name}" for name in names)
+
+
+def emerg(*names: str) -> tuple[str, ...]:
+    return tuple(f"{EMERG}::{name}" for name in names)
 
 
 def coldnas(*names: str) -> tuple[str, ...]:
@@ -1728,6 +1735,315 @@ MUTANTS = [
         '/ f"found-seed-{seed}.yaml"',
         '/ f"found-{seed}.yaml"',
         coldnas("TestColdNAS::test_a_search_leaves_a_file_for_later_runs"),
+    ),
+    # ------------------------------------------------------------------ EmerG
+    mutant(
+        "_contract.py",
+        "                torch.mul(y, x[:, order], out=product)",
+        "                torch.mul(y, x[:, order - 1], out=product)",
+        emerg("test_contractions_by_hand_and_their_gradients_to_the_second_order"),
+    ),
+    mutant(
+        "_contract.py",
+        "            pull(grad, y) if ctx.needs_input_grad[1] else None,",
+        "            2 * pull(grad, y) if ctx.needs_input_grad[1] else None,",
+        emerg(
+            "test_contractions_by_hand_and_their_gradients_to_the_second_order",
+            "TestTasks::test_second_order_is_the_gradient_of_the_loss",
+        ),
+    ),
+    mutant(
+        "emerg.py",
+        "    first = (first + first.transpose(-2, -1)) / 2",
+        "    first = (first + first.transpose(-2, -1)) / 3",
+        emerg(
+            "TestRefine::test_equations_number_by_number",
+            "TestRefine::test_shape_of_refined_graphs",
+        ),
+    ),
+    mutant(
+        "emerg.py",
+        "    low = graph_tff.amin(dim=(-2, -1), keepdim=True)",
+        "    low = graph_tff.amin()",
+        emerg("TestRefine::test_each_graph_by_itself"),
+    ),
+    mutant(
+        "emerg.py",
+        "(high - low + 1e-8)",
+        "(high - low)",
+        emerg("TestRefine::test_a_constant_graph_is_finite"),
+    ),
+    mutant(
+        "emerg.py",
+        "descending=True, stable=True).indices",
+        "descending=True, stable=True).indices.flip(-1).sort(dim=-1).indices",
+        emerg("TestRefine::test_of_equal_entries_the_first_stay"),
+    ),
+    mutant(
+        "emerg.py",
+        "        orders.append(power * edges if mask else power)",
+        "        orders.append(power * edges)",
+        emerg("TestRefine::test_ablations_change_their_step_only"),
+    ),
+    mutant(
+        "emerg.py",
+        "    first = with_self_loops(min_max(raw_tff))",
+        "    first = with_self_loops(min_max(raw_tff.detach() + 0 * raw_tff))",
+        emerg(
+            "TestRefine::test_gradients_go_through_the_values",
+            "TestTasks::test_the_hypernetwork_learns",
+        ),
+    ),
+    mutant(
+        "emerg.py",
+        "        number = row.diagonal().T if len(row) == size else row[0]",
+        "        number = row[0]",
+        emerg("test_hypernetwork_row_by_row"),
+    ),
+    mutant(
+        "emerg.py",
+        "            changed = self.message_weight[layer].T @ fields_dtfk.flatten(1)",
+        "            changed = self.message_weight[layer] @ fields_dtfk.flatten(1)",
+        emerg("TestNetwork::test_logits_row_by_row"),
+    ),
+    mutant(
+        "emerg.py",
+        "            changed = self.message_weight[layer].T @ fields_dtfk.flatten(1)",
+        "            changed = self.message_weight[layer].T @ orders[-1].flatten(1)",
+        emerg("TestNetwork::test_order_of_interactions"),
+    ),
+    mutant(
+        "emerg.py",
+        '    return torch.maximum(before, message) if interact == "max" else before + message',
+        "    return before * message",
+        emerg(
+            "TestNetwork::test_other_interactions_have_another_order",
+            "TestNetwork::test_interactions_by_hand",
+        ),
+    ),
+    mutant(
+        "emerg.py",
+        "            message = graph_tff @ changed.view_as(fields_dtfk)",
+        "            message = graph_tff.mean(-1, keepdim=True) * "
+        "changed.view_as(fields_dtfk).sum(2, True)",
+        emerg("TestNetwork::test_a_field_without_edges_reaches_no_other"),
+    ),
+    mutant(
+        "emerg.py",
+        "        fields_bfd = "
+        "self.concat_embed_input_fields(interaction).index_select(1, self.place)",
+        "        fields_bfd = self.concat_embed_input_fields(interaction)",
+        emerg("TestNetwork::test_forward_is_the_task_form_with_the_global_graph"),
+    ),
+    mutant(
+        "emerg.py",
+        "        return super().embed_token_seq_fields(token_seq_fields, self.pooling)",
+        "        return super().embed_token_seq_fields(token_seq_fields)",
+        emerg("TestNetwork::test_multi_hot_fields_are_sums_without_padding"),
+    ),
+    mutant(
+        "emerg.py",
+        "            part.reshape(t * k, self.heads, n_orders * f, size)",
+        "            part.view(t * k, n_orders * f, self.heads, size).transpose(1, 2)",
+        emerg("TestNetwork::test_released_attention_by_hand"),
+    ),
+    mutant(
+        "emerg.py",
+        "    return graph_tff.masked_fill(without[:, None] | without, 0.0)",
+        "    return graph_tff.masked_fill(without[:, None] & without, 0.0)",
+        emerg("TestNetwork::test_cut_fields_have_no_edges"),
+    ),
+    mutant(
+        "emerg.py",
+        "        if top_k < n_fields:",
+        "        if top_k < 0:",
+        emerg("TestNetwork::test_bad_values_are_refused"),
+    ),
+    mutant(
+        "emerg.py",
+        "        self.own_fields = [self.id_field, *(f for f in order if f in side and f "
+        "!= self.id_field)]",
+        '        self.own_fields = [self.id_field, *(f for f in order if (f in side or f == "gender") and f != self.id_field)]',
+        emerg("TestTasks::test_the_graph_comes_from_the_item_alone"),
+    ),
+    mutant(
+        "emerg.py",
+        '        if self.config["emerg_id_draw"] == "table":\n            return lookup',
+        "        if True:\n            return lookup",
+        emerg("TestTasks::test_no_item_is_known_by_its_table_row"),
+    ),
+    mutant(
+        "emerg.py",
+        "        return torch.rand(shape, device=self.device).to(self.new_rows.dtype) * "
+        "0.02 - 0.01",
+        "        return torch.rand(shape, device=self.device).to(self.new_rows.dtype) * 0.02",
+        emerg("TestTasks::test_drawn_vectors_are_small_and_differ"),
+    ),
+    mutant(
+        "emerg.py",
+        "        return gamma * support_t + (1.0 - gamma) * task_loss(logits, query_rows)",
+        "        return gamma * task_loss(logits, query_rows) + (1.0 - gamma) * support_t",
+        emerg("TestTasks::test_episode_loss_task_by_task"),
+    ),
+    mutant(
+        "emerg.py",
+        "        return self.hyper(own.flatten(1))",
+        "        return self.hyper(own.flatten(1)).detach().requires_grad_()",
+        emerg("TestTasks::test_the_hypernetwork_learns"),
+    ),
+    mutant(
+        "emerg.py",
+        '            second_order=self.config["emerg_order"] == 2,',
+        "            second_order=False,",
+        emerg(
+            "TestTasks::test_second_order_is_the_gradient_of_the_loss",
+            "TestTasks::test_episode_loss_task_by_task",
+        ),
+    ),
+    mutant(
+        "emerg.py",
+        "                    sums[at] = gradient if before is None else before + gradient",
+        "                    sums[at] = gradient",
+        emerg(
+            "TestTasks::test_chunks_are_the_whole",
+            "TestWarmUp::test_steps_in_chunks_are_whole_steps",
+        ),
+    ),
+    mutant(
+        "emerg.py",
+        "    return (loss_tk * rows.mask_tk).sum(dim=1) / rows.mask_tk.sum(dim=1).clamp(min=1.0)",
+        "    return (loss_tk * rows.mask_tk).mean(dim=1)",
+        emerg("TestTasks::test_padding_changes_nothing"),
+    ),
+    mutant(
+        "emerg.py",
+        "    return (loss_tk * rows.mask_tk).sum(dim=1) / rows.mask_tk.sum(dim=1).clamp(min=1.0)",
+        "    return (loss_tk * rows.mask_tk).cumsum(dim=1)[:, 0] / "
+        "rows.mask_tk.sum(dim=1).clamp(min=1.0)",
+        emerg("TestTasks::test_order_of_tasks_and_rows"),
+    ),
+    mutant(
+        "emerg.py",
+        "    loss_tk = F.softplus(logits_tk) - rows.label_tk * logits_tk",
+        "    loss_tk = F.softplus(logits_tk) - rows.label_tk.mean() * logits_tk",
+        emerg("TestTasks::test_inner_step_moves_graph_and_vector_only"),
+    ),
+    mutant(
+        "emerg.py",
+        '            learning_rates=self.config["emerg_inner_rate"],',
+        '            learning_rates=-self.config["emerg_inner_rate"],',
+        emerg("TestTasks::test_adaptation_helps_on_a_separable_toy"),
+    ),
+    mutant(
+        "emerg.py",
+        "            name_of=lambda task: self.name_of(ids[task]),",
+        "            name_of=lambda task: self.name_of(ids[0]),",
+        emerg("TestTasks::test_a_step_without_a_number_is_named"),
+    ),
+    mutant(
+        "emerg.py",
+        "        n_real = real_t.sum().clamp(min=1)",
+        "        n_real = len(real_t)",
+        emerg("TestTasks::test_tasks_without_rows_have_no_share"),
+    ),
+    mutant(
+        "emerg.py",
+        '        skip = {id(self.net.global_graph)} if self.kind != "shared" else set()',
+        "        skip = {id(self.net.global_graph)}",
+        emerg(
+            "TestAblations::test_which_parameters_learn",
+            "TestAblations::test_one_graph_for_all_items_adapts_per_task",
+        ),
+    ),
+    mutant(
+        "emerg.py",
+        '            draw = seeding.generator(config["seed"], "random graphs")',
+        '            draw = seeding.generator(7, "random graphs")',
+        emerg("TestAblations::test_random_graphs_are_seeded_and_fixed"),
+    ),
+    mutant(
+        "emerg.py",
+        '            return [Fit("learn", [step], self.row_batches(self.train_index))]',
+        '            return [Fit("learn", [step], self.row_batches(self.train_index), epochs=2)]',
+        emerg("TestAblations::test_without_meta_training_there_is_one_ordinary_pass"),
+    ),
+    mutant(
+        "emerg.py",
+        '        if not self.config["emerg_inner"]:\n            return []',
+        "        if False:\n            return []",
+        emerg("TestAblations::test_without_inner_steps_nothing_is_warmed"),
+    ),
+    mutant(
+        "emerg.py",
+        "            return task_loss(self.adapted_logits(fast, side[tasks], "
+        "part.other_dtqk), part).sum()",
+        "            return task_loss(self.adapted_logits(fast, side[tasks], "
+        "part.other_dtqk), part).mean() * 1e-6",
+        emerg("TestWarmUp::test_one_adam_over_all_items_is_one_per_item"),
+    ),
+    mutant(
+        "emerg.py",
+        'after=settle, keep="adapt")]',
+        "after=settle)]",
+        emerg(
+            "TestWarmUp::test_one_adam_over_all_items_is_one_per_item",
+            "TestWarmUp::test_adams_state_lives_on",
+        ),
+    ),
+    mutant(
+        "trainer.py",
+        '        self._kept = state.get("kept", {})\n',
+        "        self._kept = {}\n",
+        emerg("TestWarmUp::test_adams_state_lives_on"),
+    ),
+    mutant(
+        "emerg.py",
+        "        self.phase += 1\n",
+        "        self.phase += 0\n",
+        emerg("TestWarmUp::test_history_has_every_phase"),
+    ),
+    mutant(
+        "emerg.py",
+        "        self.new_graphs[idle] = self.graph_history[at, idle]\n",
+        "",
+        emerg("TestWarmUp::test_items_without_rows_stay"),
+    ),
+    mutant(
+        "emerg.py",
+        "        raw = torch.where(entered, served, raw)\n",
+        "",
+        emerg("TestWarmUp::test_rows_score_with_their_items_graph_and_vector"),
+    ),
+    mutant(
+        "emerg.py",
+        "        rows = index.cpu().numpy()\n",
+        "        rows = np.flatnonzero(np.isin(self._all_ids, self.new_ids.cpu().numpy()))\n",
+        emerg("TestWarmUp::test_labels_of_test_rows_reach_no_score"),
+    ),
+    mutant(
+        "emerg.py",
+        "        self.new_graphs.copy_(self.raw_graphs(self.new_ids, self.new_rows, side))",
+        "        self.new_graphs.copy_(self.raw_graphs(self.old_ids[:1], "
+        "self.new_rows[:1], side[:1]))",
+        emerg("TestWarmUp::test_start_of_new_items"),
+    ),
+    mutant(
+        "emerg.py",
+        "                self._most_rows = width * (min(size, n_tasks - start) // 2)",
+        "                self._most_rows = width",
+        emerg("test_short_memory_makes_smaller_chunks"),
+    ),
+    mutant(
+        "emerg.py",
+        "        if not blocks.mask_tjk.any():",
+        "        if False:",
+        emerg("test_old_items_with_too_few_rows"),
+    ),
+    mutant(
+        "emerg.py",
+        "PAIRS = ((0, 1), (1, 2), (2, 3))",
+        "PAIRS = ((0, 1), (1, 2), (3, 2))",
+        emerg("test_schedule_of_the_paper"),
     ),
 ]
 
