@@ -1863,7 +1863,8 @@ MUTANTS = [
         "emerg.py",
         "        self.own_fields = [self.id_field, *(f for f in order if f in side and f "
         "!= self.id_field)]",
-        '        self.own_fields = [self.id_field, *(f for f in order if (f in side or f == "gender") and f != self.id_field)]',
+        "        self.own_fields = [self.id_field, *(f for f in order if f != self.id_field and "
+        "f in {*side, 'gender'})]",
         emerg("TestTasks::test_the_graph_comes_from_the_item_alone"),
     ),
     mutant(
