@@ -25,12 +25,16 @@ from recbole_cold.seeding import seed_layers
 
 @dataclass(frozen=True)
 class Step:
-    """One optimizer's share of a batch: a loss and the only parameters it may move."""
+    """One optimizer's share of a batch: a loss and the only parameters it may move.
+
+    ``names`` are those of the loss's parts, where it is a tuple: said if one is no number.
+    """
 
     loss: Callable[[Any], Tensor | tuple[Tensor, ...]]
     parameters: Sequence[nn.Parameter]
     learning_rate: float
     weight_decay: float = 0.0
+    names: Sequence[str] = ()
 
 
 class RowBatches:
