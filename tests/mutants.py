@@ -275,7 +275,7 @@ MUTANTS = [
         "_backbone.py",
         '    "LR": "it has first-order weights only, no embeddings",\n',
         "",
-        seam("test_cases_are_all_that_recbole_has"),
+        seam("test_cases_are_all_that_recbole_and_we_have"),
     ),
     mutant(
         "_backbone.py",
@@ -292,7 +292,6 @@ MUTANTS = [
         "if False:",
         seam(
             "test_unwrappable_backbones_say_so_by_name[LR]",
-            "test_unwrappable_backbones_say_so_by_name[FFM]",
         ),
     ),
     mutant(
@@ -300,6 +299,19 @@ MUTANTS = [
         "if not torch.equal(self.logits(batch, own), plain):",
         "if False:",
         seam("test_a_model_with_chance_in_evaluation_mode_is_refused"),
+    ),
+    mutant(
+        "_backbone.py",
+        "            self._refuse_second_tables(batch, own, plain)\n",
+        "",
+        seam("test_a_second_table_with_the_id_is_refused"),
+    ),
+    mutant(
+        "_backbone.py",
+        "return gradient is None or bool(gradient.any())",
+        "return True",
+        seam("test_a_start_at_zero_that_cannot_learn_is_refused"),
+        every("test_who_learns_from_zero[AFN]"),
     ),
     mutant(
         "_backbone.py",

@@ -113,6 +113,11 @@ class ColdStartRecommender(AbstractRecommender):
         pretrain_seed = config["pretrain_seed"]
         seed_layers(config["seed"] if pretrain_seed is None else pretrain_seed, "backbone")
         self.backbone = build_backbone(config, dataset, self.rows, self.id_field)
+        if config["new_item_init"] == "zero" and not self.backbone.learns_from_zero():
+            raise UserError(
+                f"new_item_init: zero gives new items a vector at which '{self.backbone.name}' "
+                "has no gradient, so no warm phase would move it; use new_item_init: mean or random"
+            )
         seed_layers(config["seed"], "method")
         self.embedding_size = self.backbone.embedding_size
         self.n_ids = self.backbone.n_ids
