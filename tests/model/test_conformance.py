@@ -10,7 +10,13 @@ from recbole_cold.testing import MethodConformance
 TRAINS = {"Base": set(), "DropoutNet": set(), "MetaE": {"generator"}}
 TRAINS["MWUF"] = {"cold_id", "scale_net", "shift_net"}
 TRAINS["CVAR"] = {"own_side", "posterior", "prior", "decoder"}
-TRAINS_WARM = {"MetaE": set()}
+TRAINS |= dict.fromkeys(("GMEA", "GMEG", "GMEP"), {"generator"})
+TRAINS |= {"GAR": {"generator"}, "ALDI": {"generator"}}
+TRAINS["ALDIMF"] = {"generator", "user_tower", "teacher"}
+TRAINS_WARM = {name: set() for name in ("MetaE", "GAR", "ALDI", "ALDIMF")}
+# The recommender of GAR plays against its generator; ALDIMF scores by towers of its own.
+TRAINS_BACKBONE = {"GAR"}
+SERVES_NO_ROWS = {"ALDIMF"}
 
 
 def conformance(name: str, method: type, **attributes) -> type:
@@ -19,6 +25,8 @@ def conformance(name: str, method: type, **attributes) -> type:
         "method": method,
         "trains": TRAINS.get(method.__name__),
         "trains_warm": TRAINS_WARM.get(method.__name__),
+        "trains_backbone": method.__name__ in TRAINS_BACKBONE,
+        "serves_rows": method.__name__ not in SERVES_NO_ROWS,
         **attributes,
     }
     marks = attributes.pop("marks", [])
