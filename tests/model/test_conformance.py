@@ -10,10 +10,10 @@ from recbole_cold.testing import MethodConformance
 TRAINS = {"Base": set(), "DropoutNet": set(), "MetaE": {"generator"}}
 TRAINS["MWUF"] = {"cold_id", "scale_net", "shift_net"}
 TRAINS["CVAR"] = {"own_side", "posterior", "prior", "decoder"}
-TRAINS |= dict.fromkeys(("GMEA", "GMEG", "GMEP"), {"generator"})
-TRAINS |= {"GAR": {"generator"}, "ALDI": {"generator"}}
+TRAINS |= {name: {"generator"} for name in ("GMEA", "GMEG", "GMEP", "GAR", "ALDI")}
 TRAINS["ALDIMF"] = {"generator", "user_tower", "teacher"}
-TRAINS_WARM = {name: set() for name in ("MetaE", "GAR", "ALDI", "ALDIMF")}
+GENERATE_ONCE = ("MetaE", "GMEA", "GMEG", "GMEP", "GAR", "ALDI", "ALDIMF")
+TRAINS_WARM = {name: set() for name in GENERATE_ONCE}
 # The recommender of GAR plays against its generator; ALDIMF scores by towers of its own.
 TRAINS_BACKBONE = {"GAR"}
 SERVES_NO_ROWS = {"ALDIMF"}
