@@ -132,16 +132,21 @@ class GAR(ColdStartRecommender):
         """``(1 - alpha)`` ranking + ``alpha |g - v|`` and the penalty; moves the generator only."""
         self._generator_moves()
         alpha = self.config["gar_alpha"]
-        clicked = batch[self.label_field] > 0
         ids = batch[self.id_field]
         made = self.made_rows(ids)
         real, _ = self.real_rows(ids)
-        chosen = batch.rows.batch(batch.index[clicked])
-        with torch.no_grad():
-            real_p = self.backbone.logits(chosen, *self.real_rows(ids[clicked]))
-        fake_p = self.cold_logits(chosen, made[clicked])
-        rank = (1.0 - alpha) * ranking_loss(fake_p, real_p)
+        rank = (1.0 - alpha) * self.game(batch, made)
         return rank, alpha * mean(distance(made, real)), self._penalty(self.generator)
+
+    def game(self, batch, made_bd: Tensor) -> Tensor:
+        """The ranking loss over the rows with a click; 0 where there is none."""
+        clicked = torch.nonzero(batch[self.label_field] > 0)[:, 0]
+        if len(clicked) == 0:
+            return made_bd.new_zeros(())  # not every backbone takes a batch without rows
+        rows = batch.rows.batch(batch.index[clicked])
+        with torch.no_grad():
+            real_p = self.backbone.logits(rows, *self.real_rows(rows[self.id_field]))
+        return ranking_loss(self.cold_logits(rows, made_bd[clicked]), real_p)
 
     # ---------------------------------------------------------------- stages
     def learn_fits(self) -> list[Fit]:
