@@ -139,7 +139,7 @@ class GME(MetaE):
     @cached_property
     def graph(self) -> Graph:
         """Made once, of side information and rows of old items only; nothing of it is learned."""
-        has_nv = attribute_matrix(self.attribute_columns())
+        has_nv = attribute_matrix(self.attribute_columns(), self.n_ids)
         index, real = neighbours(
             has_nv,
             self.old_ids.cpu().numpy(),

@@ -15,7 +15,7 @@ So values are divided by the length of their lists of old items:
   so they score at least as high and win the tie.
 
 Scores of candidates are exact. Only an item with more popular values than ``_MOST_POPULAR`` may
-miss a candidate: sets are made of its rarest ones.
+miss a candidate: sets of two and more are made of its rarest ones.
 Shape letters: n all items, o old items by rank, v attribute values, k neighbours.
 """
 
@@ -40,12 +40,13 @@ class Neighbours(NamedTuple):
     mask_nk: np.ndarray
 
 
-def attribute_matrix(columns: Sequence[np.ndarray]) -> sparse.csr_array:
+def attribute_matrix(columns: Sequence[np.ndarray], n_items: int) -> sparse.csr_array:
     """Which item has which attribute value, as ones in a matrix [n, v].
 
     Args:
         columns: token codes [n] or token sequences [n, length] of all items; 0 is no value. Equal
             codes of different columns are different values.
+        n_items: how many items there are, for a catalogue without columns.
     """
     places, values, start = [], [], 0
     for column in columns:
@@ -54,7 +55,6 @@ def attribute_matrix(columns: Sequence[np.ndarray]) -> sparse.csr_array:
         places.append(place.astype(np.int32))
         values.append((codes[place, position] + start).astype(np.int32))
         start += int(codes.max(initial=0)) + 1
-    n_items = len(columns[0]) if columns else 0
     place = np.concatenate([*places, np.zeros(0, np.int32)])
     value = np.concatenate([*values, np.zeros(0, np.int32)])
     ones = np.ones(len(place), np.int8)
@@ -154,7 +154,7 @@ class _Pairs:
             found.data[:] = 1
             shared.data <<= 1  # the last bit keeps pairs that share no rare value
             shared = shared + found
-        row = np.repeat(np.arange(shared.shape[0]), np.diff(shared.indptr))
+        row = _row_of(shared)
         rank, score = shared.indices.astype(np.int64), shared.data
         if self.has_popular:
             both = self.popular_ap[part][row].multiply(self.popular_op[rank])
@@ -191,8 +191,10 @@ def _keys(
     """Sets of popular values: who asks for which [a, x], and the first old items with it [x, o]."""
     n_old, n_values = old_op.shape
     has_nw = np.concatenate([_padded(old_op), _padded(asked_ap)])
-    places, keys, start = [], [], 0
-    for width in range(1, has_nw.shape[1] + 1):
+    # A value alone is always a key, so that whoever shares anything has a neighbour.
+    places = [_row_of(old_op), n_old + _row_of(asked_ap)]
+    keys, start = [old_op.indices, asked_ap.indices], n_values
+    for width in range(2, has_nw.shape[1] + 1):
         place, key = _sets(has_nw, width, n_values)
         if len(key) == 0:
             break
@@ -214,10 +216,15 @@ def _ones(row: np.ndarray, column: np.ndarray, shape: tuple[int, int]) -> sparse
     return sparse.coo_array((np.ones(len(row), np.int32), (row, column)), shape=shape).tocsr()
 
 
+def _row_of(matrix: sparse.csr_array) -> np.ndarray:
+    """The row of each stored number."""
+    return np.repeat(np.arange(matrix.shape[0]), np.diff(matrix.indptr))
+
+
 def _padded(has_np: sparse.csr_array) -> np.ndarray:
     """The first ``_MOST_POPULAR`` values of each row, -1 behind them: [n, at most that]."""
     width = min(int(np.diff(has_np.indptr).max(initial=0)), _MOST_POPULAR)
-    row = np.repeat(np.arange(has_np.shape[0]), np.diff(has_np.indptr))
+    row = _row_of(has_np)
     place = np.arange(has_np.nnz) - has_np.indptr[row]
     out = np.full((has_np.shape[0], _MOST_POPULAR), -1, np.int64)
     out[row[place < width], place[place < width]] = has_np.indices[place < width]
