@@ -16,7 +16,11 @@ INNER, EPISODES = "tests/model/test_inner.py", "tests/test_episodes.py"
 SEAM, BASE = "tests/model/test_backbone.py", "tests/model/test_base.py"
 DROP, METAE = "tests/model/test_dropoutnet.py", "tests/model/test_metae.py"
 MWUF, CVAR = "tests/model/test_mwuf.py", "tests/model/test_cvar.py"
-TESTED = (INNER, EPISODES, SEAM, BASE, DROP, METAE, MWUF, CVAR)
+BACKBONES = tuple(
+    f"tests/backbone/test_{name}.py"
+    for name in ("afn", "basic", "every_backbone", "final", "finalmlp", "lorentzfm")
+)
+TESTED = (INNER, EPISODES, SEAM, BASE, DROP, METAE, MWUF, CVAR, *BACKBONES)
 
 
 class Mutant(NamedTuple):
@@ -71,6 +75,16 @@ def cvar(*names: str) -> tuple[str, ...]:
 
 def distance(*names: str) -> tuple[str, ...]:
     return tuple(f"{CVAR}::TestWasserstein::{name}" for name in names)
+
+
+def ours(path: str, old: str, new: str, *nodes: tuple[str, ...]) -> Mutant:
+    """A defect of a backbone of ours, in ``recbole_cold/backbone``."""
+    nodes_of = tuple(node for part in nodes for node in part)
+    return Mutant(f"recbole_cold/backbone/{path}", old, new, nodes_of)
+
+
+def clicks(file: str, *names: str) -> tuple[str, ...]:
+    return tuple(f"tests/backbone/test_{file}.py::{name}" for name in names)
 
 
 MUTANTS = [
@@ -1012,6 +1026,299 @@ MUTANTS = [
         "        if not bool(self.cold_entered):\n",
         "        if True:\n",
         cvar("test_scalar_weights_are_a_new_items_until_it_has_its_own"),
+    ),
+    # ------------------------------------------------------------------ the backbones
+    ours(
+        "basic.py",
+        "return self.mlp(self.concat_embed_input_fields(interaction).flatten(1)).squeeze(-1)",
+        "return self.mlp(self.concat_embed_input_fields(interaction).flip(1).flatten(1))[:, 0]",
+        clicks("basic", "test_the_logit_is_an_mlp_of_all_embeddings"),
+    ),
+    Mutant(
+        "properties/backbone/Basic.yaml",
+        "mlp_hidden_size: [200, 80]",
+        "mlp_hidden_size: [200, 200]",
+        clicks("basic", "test_default_sizes"),
+    ),
+    ours(
+        "basic.py",
+        ".flatten(1)).squeeze(-1)",
+        ".flatten(1)).squeeze(-1) + self.first_order_linear(interaction)[:, 0]",
+        clicks("every_backbone", "test_first_order_weights_take_no_part"),
+    ),
+    ours(
+        "_base.py",
+        "return self.sigmoid(self.forward(interaction))",
+        "return self.forward(interaction)",
+        clicks("every_backbone", "test_it_is_a_model_of_recboles[LorentzFM]"),
+    ),
+    ours(
+        "basic.py",
+        "self.concat_embed_input_fields(interaction)",
+        "self.concat_embed_input_fields(interaction).detach()",
+        clicks("every_backbone", "test_every_parameter_is_trained[Basic]"),
+    ),
+    ours(
+        "final.py",
+        "return first if second is None else 0.5 * (first + second)",
+        "return first - first.mean() if second is None else 0.5 * (first + second - first.mean())",
+        clicks("every_backbone", "test_a_row_ignores_the_rows_beside_it[FINAL]"),
+    ),
+    ours(
+        "final.py",
+        "    year = 2023\n",
+        "    year = 2022\n",
+        clicks("every_backbone", "test_every_backbone_of_ours_names_its_paper"),
+    ),
+    ours(
+        "_base.py",
+        "    if value not in words:\n",
+        "    if False:\n",
+        clicks("every_backbone", "test_a_word_that_a_key_does_not_know_is_refused"),
+    ),
+    ours(
+        "lorentzfm.py",
+        "return 0.5 * (inside - outside.sum(dim=-1))",
+        "return 0.5 * (inside + outside.sum(dim=-1))",
+        clicks(
+            "lorentzfm",
+            "test_equals_the_loop_over_pairs",
+            "test_gradient_at_zero_is_minus_u_over_u0",
+            "test_every_pair_lies_between_minus_a_half_and_two",
+        ),
+    ),
+    ours(
+        "lorentzfm.py",
+        "inside = q_bf.sum(dim=-1).square()",
+        "inside = (q_bf * torch.arange(len(q_bf[0]))).sum(dim=-1).square()",
+        clicks("lorentzfm", "test_symmetric_in_the_fields"),
+    ),
+    ours(
+        "lorentzfm.py",
+        "q_bf = square_bf / ((1.0 + time_bf) * time_bf)",
+        "q_bf = (time_bf - 0.999999) / time_bf",
+        clicks("lorentzfm", "test_a_vector_of_zeros_adds_exactly_nothing"),
+    ),
+    ours(
+        "lorentzfm.py",
+        "return 0.5 * (inside - outside.sum(dim=-1))",
+        "time_bff = time_bf[..., :, None] * time_bf[..., None, :]\n"
+        "    product_bff = field_bfd @ field_bfd.transpose(-1, -2)\n"
+        "    rest_bff = 1.0 - product_bff - time_bf[..., :, None] - time_bf[..., None, :]\n"
+        "    return (1.0 + rest_bff / time_bff).triu(1).sum(dim=(-1, -2))",
+        clicks("lorentzfm", "test_small_vectors_keep_their_digits"),
+    ),
+    ours(
+        "lorentzfm.py",
+        "return logits if self.bias is None else logits + self.bias",
+        "return logits + self.first_order_linear.bias + 1.0",
+        clicks(
+            "lorentzfm",
+            "test_the_logit_is_that_sum_and_nothing_else",
+            "test_a_number_is_its_value_times_a_vector",
+        ),
+    ),
+    ours(
+        "lorentzfm.py",
+        "nn.init.normal_(module.weight, std=self.init_std)",
+        "nn.init.normal_(module.weight)",
+        clicks("lorentzfm", "test_start_and_constant"),
+    ),
+    ours(
+        "final.py",
+        "second, first = self.linear(input_bi).chunk(2, dim=-1)",
+        "first, second = self.linear(input_bi).chunk(2, dim=-1)",
+        clicks(
+            "final",
+            "test_a_layer_number_by_number",
+            "test_without_the_first_half_a_layer_is_affine",
+        ),
+    ),
+    ours(
+        "final.py",
+        "layers.append(FactorizedInteraction(size_in, size, residual))",
+        "layers += [FactorizedInteraction(size_in, size, residual), nn.ReLU()]",
+        clicks("final", "test_depth_d_is_a_polynomial_of_degree_two_to_the_d"),
+    ),
+    ours(
+        "final.py",
+        "            self.gate.reset()\n",
+        "            pass\n",
+        clicks("final", "test_the_gate_is_one_at_the_start_and_linear_over_fields"),
+    ),
+    ours(
+        "final.py",
+        "return first, self.block2(field_bfd.flatten(1)).squeeze(-1)",
+        "return first, self.block2(gated[:, len(field_bfd[0]) :].flatten(1)).squeeze(-1)",
+        clicks("final", "test_the_logit_is_the_mean_of_both_blocks"),
+    ),
+    ours(
+        "final.py",
+        "loss(mean_b, label_b) + loss(first_b, teacher_b) + loss(second_b, teacher_b)",
+        "loss(mean_b, label_b) + loss(first_b, teacher_b) + loss(second_b, label_b)",
+        clicks(
+            "final",
+            "test_the_loss_has_three_terms_row_by_row",
+            "test_blocks_that_agree_pay_their_entropy",
+        ),
+    ),
+    ours(
+        "final.py",
+        "teacher_b = torch.sigmoid(mean_b).detach()",
+        "teacher_b = torch.sigmoid(mean_b)",
+        clicks("final", "test_the_taught_probability_has_no_gradient"),
+    ),
+    ours(
+        "final.py",
+        "return self.loss(first, label) if second is None else distilled(first, second, label)",
+        "return distilled(first, first if second is None else second, label)",
+        clicks("final", "test_one_block_has_the_plain_loss"),
+    ),
+    mutant(
+        "_base.py",
+        "lambda batch: self.loss(self.logits(batch), batch),",
+        "self.backbone.calculate_loss,",
+        clicks("final", "test_blocks_teach_each_other_in_pretraining_only"),
+    ),
+    mutant(
+        "_base.py",
+        'mode="train" if self.config["batch_norm"] == "moving" else "dropout"',
+        'mode="train"',
+        clicks("final", "test_batch_norm_moves_in_pretraining_only"),
+    ),
+    ours(
+        "final.py",
+        'for key in ("block1_hidden_size", "block2_hidden_size"):',
+        'for key in ("block1_hidden_size",):',
+        clicks("final", "test_sizes_that_have_no_half_are_refused"),
+    ),
+    ours(
+        "finalmlp.py",
+        '"bhi,hij,bhj->b"',
+        '"bhi,hij,bhj->b", 2 * first_bhi, weight_hij, second_bhj)\n    _ = ("bhi,hij,bhj->b"',
+        clicks("finalmlp", "test_fusion_number_by_number"),
+    ),
+    ours(
+        "finalmlp.py",
+        "fuse(first_bi.view(shape), second_bj.view(shape), self.weight_hij)",
+        "fuse(first_bi.view(shape), second_bj.view(shape).flip(1), self.weight_hij)",
+        clicks("finalmlp", "test_heads_are_a_block_diagonal_form"),
+    ),
+    ours(
+        "finalmlp.py",
+        "linear = (self.first(first_bi) + self.second(second_bj)).squeeze(-1)",
+        "linear = self.first(first_bi).squeeze(-1)",
+        clicks("finalmlp", "test_without_the_form_two_linear_heads_are_added"),
+    ),
+    ours(
+        "finalmlp.py",
+        "return 2.0 * torch.sigmoid(self.mlp(self.tables(interaction).flatten(1)))",
+        "return torch.sigmoid(self.mlp(self.tables(interaction).flatten(1)))",
+        clicks("finalmlp", "test_each_stream_sees_the_embeddings_times_its_gate"),
+    ),
+    ours(
+        "finalmlp.py",
+        '        if config["fs"]:\n',
+        "        if True:\n",
+        clicks("finalmlp", "test_without_gates_both_streams_see_the_embeddings"),
+    ),
+    ours(
+        "finalmlp.py",
+        "tables = FieldTables(config, dataset, fields, pool) if fields else None",
+        'tables = FieldTables(config, dataset, fields or ["age"], pool)',
+        clicks("finalmlp", "test_a_learned_context_gives_all_rows_one_gate"),
+    ),
+    ours(
+        "finalmlp.py",
+        '"item": FeatureSource.ITEM}',
+        '"item": FeatureSource.ITEM_ID}',
+        clicks("finalmlp", "test_gates_read_a_side_without_its_id"),
+    ),
+    ours(
+        "finalmlp.py",
+        "pool = type(self).embed_token_seq_fields",
+        "pool = ClickModel.embed_token_seq_fields",
+        clicks("finalmlp", "test_gates_pool_as_the_model_does"),
+    ),
+    ours(
+        "finalmlp.py",
+        "if heads and any(end % heads for end in ends):",
+        "if heads and all(end % heads for end in ends[:1]) and heads > 9:",
+        clicks("finalmlp", "test_what_does_not_fit_is_refused"),
+    ),
+    ours(
+        "afn.py",
+        "return torch.matmul(weight_jf, log_bfd).clamp(max=LARGEST_EXPONENT).exp()",
+        "return torch.matmul(weight_jf.abs(), log_bfd).clamp(max=LARGEST_EXPONENT).exp()",
+        clicks(
+            "afn",
+            "test_any_exponents_number_by_number",
+            "test_scaling_a_field_scales_by_its_power",
+        ),
+    ),
+    ours(
+        "afn.py",
+        "return field_bfd.abs().clamp(min=least).log()",
+        "return field_bfd.clamp(min=least).log()",
+        clicks(
+            "afn",
+            "test_exponents_one_give_fields_and_their_products",
+            "test_signs_do_not_matter[neurons]",
+        ),
+    ),
+    ours(
+        "afn.py",
+        "return field_bfd.abs().clamp(min=least).log()",
+        "return (field_bfd.square() + least**2).sqrt().log()",
+        clicks("afn", "test_exponents_one_give_fields_and_their_products"),
+    ),
+    ours(
+        "afn.py",
+        "return field_bfd.abs().clamp(min=least).log()",
+        "return (field_bfd + 1e-9).abs().clamp(min=0.1 * least / 1e5).log()",
+        clicks("afn", "test_zero_is_finite_and_has_exactly_no_gradient[neurons]"),
+    ),
+    ours(
+        "afn.py",
+        "return torch.relu(torch.expm1(exponent.clamp(max=LARGEST_EXPONENT)))",
+        "return torch.expm1(exponent.clamp(max=LARGEST_EXPONENT))",
+        clicks("afn", "test_the_released_form_multiplies_one_plus_the_fields"),
+    ),
+    ours(
+        "afn.py",
+        ".clamp(max=LARGEST_EXPONENT).exp()",
+        ".exp()",
+        clicks("afn", "test_large_exponents_stay_numbers[neurons]"),
+    ),
+    ours(
+        "afn.py",
+        "neuron_bjd = powers(log_bfd, self.weight_jf)",
+        "neuron_bjd = powers(log_bfd, self.weight_jf).relu() + 1e-9",
+        clicks("afn", "test_the_logit_is_an_mlp_of_the_neurons"),
+    ),
+    ours(
+        "afn.py",
+        "return neuron_bjd if self.exp_bn is None else self.exp_bn(neuron_bjd)",
+        "return neuron_bjd",
+        clicks("afn", "test_batch_norm_is_per_field_before_and_per_neuron_behind"),
+    ),
+    ours(
+        "afn.py",
+        "(torch.stack(values, dim=-1) * self.float_weight).sum(dim=-1)",
+        "(torch.stack(values[::-1], dim=-1) * self.float_weight).sum(dim=-1)",
+        clicks("afn", "test_numbers_are_a_linear_term_in_the_released_form"),
+    ),
+    ours(
+        "afn.py",
+        "torch.cat([logits_b[:, None], deep_b1], dim=1)",
+        "torch.cat([deep_b1, logits_b[:, None]], dim=1)",
+        clicks("afn", "test_the_ensemble_is_linear_in_both_logits"),
+    ),
+    ours(
+        "afn.py",
+        "parts.append(field_bfd[:, self.shared])",
+        "parts.append(0.5 * field_bfd[:, self.shared])",
+        clicks("afn", "test_a_given_vector_reaches_both_networks"),
     ),
 ]
 
