@@ -544,9 +544,10 @@ def list_all(arguments: Arguments) -> int:
     for name, method in sorted(registry.methods().items()):
         print(f"  {name:<12} {getattr(method, 'paper', '')}")
     print("\nbackbones (--backbone)")
-    for name in sorted(registry.backbones()):
+    for name, backbone in sorted(registry.backbones().items()):
         reason = UNWRAPPABLE.get(name)
-        print(f"  {name:<12}" + (f" cannot be wrapped: {reason}" if reason else ""))
+        refused = f"; cannot be wrapped: {reason}" if reason else ""
+        print(f"  {name:<12} {registry.paper_of(backbone)}{refused}")
     return 0
 
 
