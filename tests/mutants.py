@@ -16,11 +16,12 @@ INNER, EPISODES = "tests/model/test_inner.py", "tests/test_episodes.py"
 SEAM, BASE = "tests/model/test_backbone.py", "tests/model/test_base.py"
 DROP, METAE = "tests/model/test_dropoutnet.py", "tests/model/test_metae.py"
 MWUF, CVAR = "tests/model/test_mwuf.py", "tests/model/test_cvar.py"
+GRAPH, GME = "tests/model/test_graph.py", "tests/model/test_gme.py"
 BACKBONES = tuple(
     f"tests/backbone/test_{name}.py"
     for name in ("afn", "basic", "every_backbone", "final", "finalmlp", "lorentzfm")
 )
-TESTED = (INNER, EPISODES, SEAM, BASE, DROP, METAE, MWUF, CVAR, *BACKBONES)
+TESTED = (INNER, EPISODES, SEAM, BASE, DROP, METAE, MWUF, CVAR, GRAPH, GME, *BACKBONES)
 
 
 class Mutant(NamedTuple):
@@ -71,6 +72,22 @@ def mwuf(*names: str) -> tuple[str, ...]:
 
 def cvar(*names: str) -> tuple[str, ...]:
     return tuple(f"{CVAR}::TestCVAR::{name}" for name in names)
+
+
+def graph(*names: str) -> tuple[str, ...]:
+    return tuple(f"{GRAPH}::{name}" for name in names)
+
+
+def attending(*names: str) -> tuple[str, ...]:
+    return tuple(f"{GME}::TestAttention::{name}" for name in names)
+
+
+def forms(*names: str) -> tuple[str, ...]:
+    return tuple(f"{GME}::TestEveryForm::{name}" for name in names)
+
+
+def gme(*names: str) -> tuple[str, ...]:
+    return tuple(f"{GME}::{name}" for name in names)
 
 
 def distance(*names: str) -> tuple[str, ...]:
@@ -1026,6 +1043,232 @@ MUTANTS = [
         "        if not bool(self.cold_entered):\n",
         "        if True:\n",
         cvar("test_scalar_weights_are_a_new_items_until_it_has_its_own"),
+    ),
+    # ------------------------------------------------------------------ GME and its graph
+    mutant(
+        "_graph.py",
+        "other = ranked[rank] != ids[part][row]",
+        "other = rank >= 0",
+        graph(
+            "test_neighbours_are_those_of_the_definition",
+            "test_only_old_items_and_never_the_item_itself",
+        ),
+    ),
+    mutant(
+        "_graph.py",
+        "np.lexsort((old_ids, -rows_n[old_ids]))",
+        "np.lexsort((old_ids, rows_n[old_ids]))",
+        graph("test_ties_go_to_more_rows_then_to_the_lower_id"),
+    ),
+    mutant(
+        "_graph.py",
+        "low = _SCORES - np.minimum(score, _SCORES).astype(np.int64)",
+        "low = np.minimum(score, 1).astype(np.int64)",
+        graph(
+            "test_a_better_score_goes_before_more_rows",
+            "test_neighbours_are_those_of_the_definition",
+        ),
+    ),
+    mutant(
+        "_graph.py",
+        "    matrix.data[:] = 1  #",
+        "    pass  #",
+        graph("test_a_word_twice_is_shared_once"),
+    ),
+    mutant(
+        "_graph.py",
+        "values.append((codes[place, position] + start).astype(np.int32))",
+        "values.append(codes[place, position].astype(np.int32))",
+        graph("test_equal_codes_of_different_fields_are_different_values"),
+    ),
+    mutant(
+        "_graph.py",
+        "& (length_v[by_length] <= longest)",
+        "& (length_v[by_length] <= np.inf)",
+        graph(
+            "test_max_share_leaves_out_what_too_many_have",
+            "test_a_value_that_all_items_have",
+        ),
+    ),
+    mutant(
+        "_graph.py",
+        "score = (score >> 1) + np.diff(both.tocsr().indptr)",
+        "score = (score >> 1) + 1",
+        graph(
+            "test_scores_are_symmetric_and_count_shared_values",
+            "test_more_popular_values_than_sets_are_made_of",
+        ),
+    ),
+    mutant(
+        "_graph.py",
+        "_keys(self.popular_ap, self.popular_op, size + 1)",
+        "_keys(self.popular_ap, self.popular_op, size)",
+        graph("test_a_value_that_all_items_have[sets]"),
+    ),
+    mutant(
+        "_graph.py",
+        "_keys(self.popular_ap, self.popular_op, size + 1)",
+        "_keys(self.popular_ap, self.popular_op, 10**9)",
+        graph("test_the_number_of_pairs_is_linear_in_the_items"),
+    ),
+    mutant(
+        "_graph.py",
+        "place, position = np.nonzero(codes)",
+        "place, position = np.nonzero(codes >= 0)",
+        graph(
+            "test_no_attributes_at_all",
+            "test_an_item_without_attributes_has_none_and_is_nobodys",
+        ),
+    ),
+    mutant(
+        "_graph.py",
+        "ids = np.arange(n_items) if ids is None else np.unique(ids)",
+        "ids = np.arange(n_items)",
+        graph("test_only_who_is_asked_for"),
+    ),
+    mutant(
+        "_gme.py",
+        "logit_bk.masked_fill(~real_bk, -torch.inf)",
+        "logit_bk",
+        attending(
+            "test_weights_are_a_distribution_over_real_keys",
+            "test_empty_places_take_no_part",
+        ),
+    ),
+    mutant(
+        "_gme.py",
+        "key_bko @ of_key, 0.2)",
+        "key_bko @ of_key, 0.02)",
+        attending("test_by_hand"),
+    ),
+    mutant(
+        "_gme.py",
+        "attention(key_bko[:, -1], key_bko,",
+        "attention(key_bko[:, 0], key_bko,",
+        attending("test_order_of_neighbours_is_nothing"),
+    ),
+    mutant(
+        "_gme.py",
+        "near_bki = near_bki * real_bk[..., None]",
+        "near_bki = near_bki * 1.0",
+        attending("test_released_padding_is_zeros_that_dilute"),
+    ),
+    mutant(
+        "_gme.py",
+        "return F.elu((beta_bk",
+        "return torch.tanh((beta_bk",
+        attending("test_alone_an_item_attends_to_itself"),
+    ),
+    mutant(
+        "_gme.py",
+        "        return side_ns[index_bk]",
+        "        return side_ns[index_bk - 1]",
+        forms(
+            "test_vectors_are_those_of_the_equations[GMEG]",
+            "test_vectors_are_those_of_the_equations[GMEA]",
+        ),
+    ),
+    mutant(
+        "gmep.py",
+        "self.backbone.id_rows().detach()[index_bk]",
+        "self.backbone.id_rows().detach()[index_bk] * 0",
+        forms("test_vectors_are_those_of_the_equations[GMEP]"),
+        gme("test_only_gme_p_reads_the_ids_of_neighbours"),
+    ),
+    mutant(
+        "gmep.py",
+        "self.backbone.id_rows().detach()[index_bk]",
+        "self.backbone.id_rows()[index_bk]",
+        forms("test_neighbours_are_not_moved[GMEP]"),
+    ),
+    mutant(
+        "_gme.py",
+        "attention(key_bko[:, -1], key_bko,",
+        "attention(key_bko[:, -1].detach(), key_bko,",
+        forms("test_gradient_through_the_inner_step"),
+    ),
+    mutant(
+        "_gme.py",
+        "            self.old_ids.cpu().numpy(),\n",
+        "            torch.cat([self.old_ids, self.new_ids]).cpu().numpy(),\n",
+        forms("test_graph_is_of_old_items"),
+        gme("test_no_new_items_vector_is_read"),
+    ),
+    mutant(
+        "_gme.py",
+        "self._count(self.train_index).cpu().numpy()",
+        "-self._count(self.train_index).cpu().numpy()",
+        forms("test_graph_is_that_of_the_definition"),
+    ),
+    mutant(
+        "_gme.py",
+        'return self.config["gme_learning_rate"], ',
+        'return self.config["learning_rate"], ',
+        forms("test_only_the_generator_learns_at_its_own_rate"),
+    ),
+    mutant(
+        "_gme.py",
+        "in self.new_ids.split(_CHUNK_ITEMS)",
+        "in self.new_ids.split(_CHUNK_ITEMS)[:1] * 4",
+        forms("test_cold_rows_are_generated_in_chunks"),
+    ),
+    mutant(
+        "_gme.py",
+        "rows[alone] = self.old_mean()",
+        "rows[alone] = 0.0",
+        forms(
+            "test_an_item_without_side_information_starts_from_the_mean",
+            "test_an_item_without_neighbours_starts_from_the_mean",
+            "test_numbers_alone_make_no_graph",
+        ),
+    ),
+    mutant(
+        "_gme.py",
+        '            self.config["gme_max_share"],\n',
+        "            1.0,\n",
+        forms("test_one_value_that_all_items_share"),
+    ),
+    mutant(
+        "_backbone.py",
+        "        if not parts:\n",
+        "        if not parts:\n            parts = [self.id_rows()]\n        if False:\n",
+        forms("test_data_without_side_information_are_refused"),
+    ),
+    mutant(
+        "_gme.py",
+        "if not 0 < share <= 1:",
+        "if share < 0:",
+        forms("test_values_that_cannot_be_are_refused"),
+    ),
+    mutant(
+        "_gme.py",
+        "row_pairs = PAIRS[:2]",
+        "row_pairs = PAIRS[:1]",
+        forms("test_released_loop"),
+    ),
+    mutant(
+        "_gme.py",
+        "self.backbone.side_vectors(include_id=False)",
+        "super().side_vectors()",
+        forms("test_released_loop"),
+    ),
+    mutant(
+        "_gme.py",
+        "unique, place = ids.unique(return_inverse=True)",
+        "unique, place = ids, torch.arange(len(ids))",
+        forms("test_rows_of_one_item_are_generated_once"),
+    ),
+    mutant(
+        "_gme.py",
+        "TanhDense(side, size, gamma)",
+        "TanhDense(side, size)",
+        gme("test_gamma_is_the_factor_of_the_tanh"),
+    ),
+    mutant(
+        "gmea.py",
+        "10 * max(",
+        "8 * max(",
+        gme("test_size_of_the_projection_is_ten_per_attribute"),
     ),
     # ------------------------------------------------------------------ the backbones
     ours(
