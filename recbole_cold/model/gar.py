@@ -129,24 +129,21 @@ class GAR(ColdStartRecommender):
 
     # ---------------------------------------------------------------- the generator's move
     def generator_step(self, batch) -> tuple[Tensor, ...]:
-        """``(1 - alpha)`` ranking + ``alpha |g - v|`` and the penalty; moves the generator only."""
+        """``(1 - alpha)`` ranking + ``alpha |g - v|`` + clicks + penalty; moves the generator."""
         self._generator_moves()
         alpha = self.config["gar_alpha"]
+        clicked = batch[self.label_field] > 0
         ids = batch[self.id_field]
-        made = self.made_rows(ids)
-        real, _ = self.real_rows(ids)
-        rank = (1.0 - alpha) * self.game(batch, made)
-        return rank, alpha * mean(distance(made, real)), self._penalty(self.generator)
-
-    def game(self, batch, made_bd: Tensor) -> Tensor:
-        """The ranking loss over the rows with a click; 0 where there is none."""
-        clicked = torch.nonzero(batch[self.label_field] > 0)[:, 0]
-        if len(clicked) == 0:
-            return made_bd.new_zeros(())  # not every backbone takes a batch without rows
-        rows = batch.rows.batch(batch.index[clicked])
+        made, (real, weight) = self.made_rows(ids), self.real_rows(ids)
         with torch.no_grad():
-            real_p = self.backbone.logits(rows, *self.real_rows(rows[self.id_field]))
-        return ranking_loss(self.cold_logits(rows, made_bd[clicked]), real_p)
+            real_b = self.backbone.logits(batch, real, weight)
+        fake_b = self.cold_logits(batch, made)
+        return (
+            (1.0 - alpha) * ranking_loss(fake_b[clicked], real_b[clicked]),
+            alpha * mean(distance(made, real)),
+            self.config["gar_generator_click_weight"] * self.loss(fake_b, batch),
+            self._penalty(self.generator),
+        )
 
     # ---------------------------------------------------------------- stages
     def learn_fits(self) -> list[Fit]:
@@ -160,7 +157,7 @@ class GAR(ColdStartRecommender):
                 self.generator_step,
                 list(self.generator.parameters()),
                 rate,
-                names=("generator's game", "distance", "generator's penalty"),
+                names=("generator's game", "distance", "generator's clicks", "generator's penalty"),
             )
         ]
         if self.config["gar_finetune_recommender"]:
@@ -168,7 +165,7 @@ class GAR(ColdStartRecommender):
                 self.recommender_step,
                 list(self.backbone.parameters()),
                 rate,
-                names=("recommender's game", "clicks", "recommender's penalty"),
+                names=("recommender's game", "recommender's clicks", "recommender's penalty"),
             )
             steps.insert(0, recommender)
         batches = self.row_batches(self.train_index)

@@ -210,7 +210,7 @@ class TestGAR:
             if weights is not None:
                 weights.fill_(0.25)
         method.made_rows = lambda ids: method.backbone.id_rows()[ids].detach()
-        rank, apart, _ = method.generator_step(batch_of(method))
+        rank, apart, *_ = method.generator_step(batch_of(method))
         assert rank.item() == pytest.approx(0.7 * math.log(2.0), abs=1e-12)
         assert apart.item() == 0.0
 
@@ -255,26 +255,30 @@ class TestGAR:
     @pytest.mark.parametrize("backbone", ["DeepFM", "FNN"])
     def test_the_generators_loss_row_by_row(self, build, backbone):
         """Ranking over clicked rows, distance over all rows, matrices in the penalty."""
-        method = ready(build, backbone, double=True, gar_alpha=0.3, gar_l2=0.2)
+        keys = {"gar_alpha": 0.3, "gar_l2": 0.2, "gar_generator_click_weight": 0.6}
+        method = ready(build, backbone, double=True, **keys)
         batch = batch_of(method)
-        rank, apart, penalty = method.generator_step(batch)
+        rank, apart, clicks, penalty = method.generator_step(batch)
         unique, place = batch["item_id"].unique(return_inverse=True)
         made = method.generator(method.content[unique])[place]
         table, weights = method.backbone.id_rows(), method.backbone.first_order_rows()
         middle = None if weights is None else method.cold_first_order().item()
-        total, far, clicked = 0.0, 0.0, 0
+        total, far, entropy, clicked = 0.0, 0.0, 0.0, 0
         for row, item in enumerate(batch["item_id"].tolist()):
             far += (made[row] - table[item]).abs().mean().item()
-            if batch[method.label_field][row] == 0:
+            label = batch[method.label_field][row].item()
+            at = method.train_index[row]
+            fake = score(method, at, item, made[row], middle)
+            entropy += softplus(fake) - label * fake
+            if label == 0:
                 continue
             clicked += 1
-            at = method.train_index[row]
             own = None if weights is None else weights[item].item()
-            real = score(method, at, item, table[item], own)
-            total += softplus(-(score(method, at, item, made[row], middle) - real))
+            total += softplus(-(fake - score(method, at, item, table[item], own)))
         assert 0 < clicked < len(batch)
         assert rank.item() == pytest.approx(0.7 * total / clicked, rel=1e-6)
         assert apart.item() == pytest.approx(0.3 * far / len(batch), rel=1e-6)
+        assert clicks.item() == pytest.approx(0.6 * entropy / len(batch), rel=1e-6)
         squares = [method.generator.inside.weight, method.generator.outside.weight]
         expected = 0.2 * sum(part.square().sum().item() for part in squares)
         assert penalty.item() == pytest.approx(expected, rel=1e-9)
