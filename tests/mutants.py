@@ -16,12 +16,29 @@ INNER, EPISODES = "tests/model/test_inner.py", "tests/test_episodes.py"
 SEAM, BASE = "tests/model/test_backbone.py", "tests/model/test_base.py"
 DROP, METAE = "tests/model/test_dropoutnet.py", "tests/model/test_metae.py"
 MWUF, CVAR = "tests/model/test_mwuf.py", "tests/model/test_cvar.py"
+GAR, ALDI = "tests/model/test_gar.py", "tests/model/test_aldi.py"
+ALDIMF = "tests/model/test_aldimf.py"
 GRAPH, GME = "tests/model/test_graph.py", "tests/model/test_gme.py"
 BACKBONES = tuple(
     f"tests/backbone/test_{name}.py"
     for name in ("afn", "basic", "every_backbone", "final", "finalmlp", "lorentzfm")
 )
-TESTED = (INNER, EPISODES, SEAM, BASE, DROP, METAE, MWUF, CVAR, GRAPH, GME, *BACKBONES)
+TESTED = (
+    INNER,
+    EPISODES,
+    SEAM,
+    BASE,
+    DROP,
+    METAE,
+    MWUF,
+    CVAR,
+    GAR,
+    ALDI,
+    ALDIMF,
+    GRAPH,
+    GME,
+    *BACKBONES,
+)
 
 
 class Mutant(NamedTuple):
@@ -102,6 +119,30 @@ def ours(path: str, old: str, new: str, *nodes: tuple[str, ...]) -> Mutant:
 
 def clicks(file: str, *names: str) -> tuple[str, ...]:
     return tuple(f"tests/backbone/test_{file}.py::{name}" for name in names)
+
+
+def content(group: str, *names: str) -> tuple[str, ...]:
+    return tuple(f"{GAR}::{group}::{name}" for name in names)
+
+
+def gar(*names: str) -> tuple[str, ...]:
+    return tuple(f"{GAR}::TestGAR::{name}" for name in names)
+
+
+def aligned(group: str, *names: str) -> tuple[str, ...]:
+    return tuple(f"{ALDI}::{group}::{name}" for name in names)
+
+
+def aldi(*names: str) -> tuple[str, ...]:
+    return tuple(f"{ALDI}::TestALDI::{name}" for name in names)
+
+
+def triples(*names: str) -> tuple[str, ...]:
+    return tuple(f"{ALDIMF}::TestTripleBatches::{name}" for name in names)
+
+
+def aldimf(*names: str) -> tuple[str, ...]:
+    return tuple(f"{ALDIMF}::TestALDIMF::{name}" for name in names)
 
 
 MUTANTS = [
@@ -1562,6 +1603,392 @@ MUTANTS = [
         "parts.append(field_bfd[:, self.shared])",
         "parts.append(0.5 * field_bfd[:, self.shared])",
         clicks("afn", "test_a_given_vector_reaches_both_networks"),
+    ),
+    # ------------------------------------------------------------------ rows from content
+    mutant(
+        "_content.py",
+        "self.outside(self.dropout(torch.tanh(hidden)))",
+        "self.outside(self.dropout(torch.relu(hidden)))",
+        content("TestContentNet", "test_by_hand"),
+    ),
+    mutant(
+        "_content.py",
+        "return F.batch_norm(",
+        "return 0.9 * F.batch_norm(",
+        content(
+            "TestContentNet", "test_a_single_item_reads_the_running_statistics_and_leaves_them"
+        ),
+    ),
+    mutant(
+        "_content.py",
+        "nn.Dropout(dropout)",
+        "nn.Dropout(0.0)",
+        content("TestContentNet", "test_dropout_is_on_in_training_only"),
+    ),
+    mutant(
+        "_content.py",
+        "max(value_b.numel(), 1)",
+        "value_b.numel()",
+        content("TestContentNet", "test_the_mean_of_nothing_is_zero"),
+        gar("test_a_batch_without_a_click_is_no_error"),
+        aldi("test_a_batch_of_one_class_is_no_error"),
+    ),
+    mutant(
+        "_content.py",
+        "~torch.cat(codes, dim=1).any(dim=1)",
+        "~torch.cat(codes, dim=1).bool().all(dim=1)",
+        content("TestWithoutContent", "test_items_with_padding_in_all_fields"),
+    ),
+    mutant(
+        "_content.py",
+        "return torch.zeros(backbone.n_ids, dtype=torch.bool",
+        "return torch.ones(backbone.n_ids, dtype=torch.bool",
+        content("TestWithoutContent", "test_numbers_alone_are_content"),
+    ),
+    mutant(
+        "gar.py",
+        "return torch.where(bare[:, None], self.old_mean(), rows)",
+        "return rows",
+        content("TestWithoutContent", "test_they_start_from_the_mean_and_are_counted"),
+    ),
+    mutant(
+        "_content.py",
+        "    if number:\n",
+        "    if True:\n",
+        content("TestWithoutContent", "test_none_is_not_said"),
+    ),
+    # ------------------------------------------------------------------ GAR
+    mutant(
+        "gar.py",
+        "(real_p - (1.0 - beta) * fake_p - beta * other_p)",
+        "(real_p - beta * fake_p - (1.0 - beta) * other_p)",
+        gar("test_losses_by_hand", "test_beta_one_is_bpr_and_knows_no_generator"),
+    ),
+    mutant(
+        "gar.py",
+        "(real_p - (1.0 - beta) * fake_p - beta * other_p)",
+        "(real_p - fake_p - beta * other_p)",
+        gar("test_a_constant_added_to_all_logits_changes_neither"),
+    ),
+    mutant(
+        "gar.py",
+        "(made_bd - real_bd).abs().mean(dim=-1)",
+        "(made_bd - real_bd).square().mean(dim=-1)",
+        gar("test_distance_by_hand"),
+    ),
+    mutant(
+        "gar.py",
+        "(1.0 - alpha) * ranking_loss(fake_b[clicked]",
+        "alpha * ranking_loss(fake_b[clicked]",
+        gar("test_a_perfect_imitation_has_ln_2"),
+    ),
+    mutant(
+        "gar.py",
+        "self.cold_first_order().expand(len(made), 1)",
+        "weight[clicked]",
+        gar("test_the_recommenders_loss_row_by_row[DeepFM]"),
+    ),
+    mutant(
+        "gar.py",
+        "ranking_loss(fake_b[clicked], real_b[clicked])",
+        "ranking_loss(real_b[clicked], fake_b[clicked])",
+        gar("test_the_generators_loss_row_by_row"),
+    ),
+    mutant(
+        "gar.py",
+        "rows[self.id_field] = torch.cat([ids, seen, other])",
+        "rows[self.id_field] = torch.cat([ids, seen, seen])",
+        gar("test_the_other_item_brings_its_own_features"),
+    ),
+    mutant(
+        "gar.py",
+        'self.set_mode("train" if moving else "dropout")\n        self.generator.eval()',
+        'self.set_mode("train" if moving else "dropout")',
+        gar("test_each_move_leaves_the_other_side_alone"),
+    ),
+    mutant(
+        "gar.py",
+        "return lookup(self.backbone.id_rows(), ids).detach(), first",
+        "return lookup(self.backbone.id_rows(), ids), first",
+        gar("test_learning_never_moves_an_id_row"),
+    ),
+    mutant(
+        "gar.py",
+        "steps.insert(0, recommender)",
+        "steps.append(recommender)",
+        gar("test_the_recommender_moves_first"),
+    ),
+    mutant(
+        "gar.py",
+        'self.set_mode("train" if moving else "dropout")',
+        'self.set_mode("train")',
+        gar("test_modes_of_the_two_sides"),
+    ),
+    mutant(
+        "gar.py",
+        'if self.config["gar_finetune_recommender"]:',
+        "if True:",
+        gar("test_generator_only"),
+    ),
+    mutant(
+        "gar.py",
+        "rows = self.generator(self.content[self.new_ids])",
+        "rows = self.generator(self.side_vectors()[self.new_ids])",
+        gar("test_cold_rows_are_of_the_pretrained_content"),
+    ),
+    mutant(
+        "gar.py",
+        "    @torch.no_grad()\n    def cold_rows(self)",
+        "    def warm_fits(self, index):\n        return []\n\n"
+        "    @torch.no_grad()\n    def cold_rows(self)",
+        gar("test_warm_phases_are_plain_fine_tuning"),
+    ),
+    mutant(
+        "gar.py",
+        "rows[self.id_field] = torch.cat([ids, seen, other])",
+        "rows[batch.rows.item_field] = torch.cat([ids, seen, other])",
+        gar("test_on_new_users"),
+    ),
+    mutant(
+        "gar.py",
+        "        seen = ids[clicked]\n",
+        "        seen = ids[clicked]\n        ids[clicked] = other\n",
+        (f"{GAR}::test_rows_of_a_batch_are_not_shared_with_the_game",),
+    ),
+    # ------------------------------------------------------------------ ALDI
+    mutant(
+        "aldi.py",
+        "gamma * mean(apart)",
+        "gamma * mean(weight_p * apart)",
+        aligned("TestAlignment", "test_distillation_by_hand"),
+    ),
+    mutant(
+        "aldi.py",
+        "- vector_i @ vector_j.mean(dim=0)",
+        "- vector_i @ vector_i.mean(dim=0)",
+        aligned("TestAlignment", "test_identification_is_the_mean_of_all_products"),
+    ),
+    mutant(
+        "aldi.py",
+        "soft_bce(order_s, torch.sigmoid(order_t).detach())",
+        "soft_bce(order_s, torch.sigmoid(2 * order_t).detach())",
+        aligned("TestAlignment", "test_agreement_is_a_stationary_point"),
+    ),
+    mutant(
+        "aldi.py",
+        "return F.softplus(logit) - target * logit",
+        "return F.softplus(logit) - logit",
+        aligned("TestAlignment", "test_soft_bce_is_cross_entropy"),
+    ),
+    mutant(
+        "aldi.py",
+        "teacher.score_i - teacher.score_j\n",
+        "(teacher.score_i - teacher.score_j).abs()\n",
+        aligned("TestAlignment", "test_exchanging_i_and_j_flips_the_differences"),
+    ),
+    mutant(
+        "aldi.py",
+        "torch.sigmoid(same_t).detach()",
+        "torch.sigmoid(same_t)",
+        aligned("TestAlignment", "test_the_teacher_gets_no_gradient"),
+    ),
+    mutant(
+        "aldi.py",
+        "limit * n_items / max(n_users, 1)",
+        "limit * n_users / max(n_items, 1)",
+        aligned("TestQualification", "test_range_order_and_the_average_item"),
+    ),
+    mutant(
+        "aldi.py",
+        "pair = torch.unique(first * n_second + second)",
+        "pair = (first * n_second + second).sort().values",
+        aligned("TestQualification", "test_shares_against_sets"),
+    ),
+    mutant(
+        "aldi.py",
+        "wanted = user_b[positive]",
+        "wanted = user_b[positive] + 100",
+        aligned("TestPairRows", "test_same_user_where_there_is_one"),
+    ),
+    mutant(
+        "aldi.py",
+        "(draw_p * number).long()",
+        "(draw_p * draw_p * number).long()",
+        aligned("TestPairRows", "test_partners_are_drawn_evenly"),
+    ),
+    mutant(
+        "aldi.py",
+        "(draw_p * number).long(), number - 1)",
+        "(draw_p * number).long(), number - 2)",
+        aligned("TestPairRows", "test_the_largest_draw_stays_inside"),
+    ),
+    mutant(
+        "aldi.py",
+        "return positive[:0], negative",
+        "return positive, negative",
+        aligned("TestPairRows", "test_one_class_has_no_pairs"),
+    ),
+    mutant(
+        "aldi.py",
+        "student_b = self.cold_logits(batch, lookup(made, place))",
+        "student_b = self.backbone.logits(batch, lookup(made, place))",
+        aldi(
+            "test_loss_row_by_row[DeepFM]",
+            "test_without_alignment_it_is_click_loss_on_generated_rows",
+        ),
+    ),
+    mutant(
+        "aldi.py",
+        "        with torch.no_grad():\n            teacher_b",
+        "        if True:\n            teacher_b",
+        aldi("test_the_teacher_is_untouched"),
+    ),
+    mutant(
+        "aldi.py",
+        "Pairs(teacher_b[i], teacher_b[j], real[item_i], real[item_j])",
+        "Pairs(teacher_b[j], teacher_b[i], real[item_i], real[item_j])",
+        aldi("test_a_perfect_student_has_nothing_to_learn_from_the_teacher"),
+    ),
+    mutant(
+        "aldi.py",
+        "columns[self.label_field][self.train_index] > 0",
+        "columns[self.label_field][self.train_index] >= 0",
+        aldi("test_qualifications_are_of_base_clicks"),
+        aldimf("test_triples_are_of_base_clicks"),
+    ),
+    mutant(
+        "aldi.py",
+        'if not self.config["aldi_weights"]:',
+        "if False:",
+        aldi("test_qualifications_are_of_base_clicks"),
+    ),
+    mutant(
+        "aldi.py",
+        'epochs=self.config["aldi_epochs"], mode=mode',
+        "epochs=1, mode=mode",
+        aldi("test_only_the_generator_learns"),
+    ),
+    mutant(
+        "aldi.py",
+        "        self.generator.eval()\n",
+        "",
+        aldi("test_cold_rows_are_generated_without_batch_statistics"),
+    ),
+    mutant(
+        "aldi.py",
+        "torch.where(bare[:, None], self.old_mean()",
+        "torch.where(bare[:, None] & False, self.old_mean()",
+        aldi("test_items_without_content_start_from_the_mean"),
+    ),
+    mutant(
+        "aldi.py",
+        "    def cold_rows(self)",
+        "    def warm_fits(self, index):\n        return []\n\n    def cold_rows(self)",
+        aldi("test_warm_phases_are_plain_fine_tuning"),
+    ),
+    mutant(
+        "aldi.py",
+        "columns[self.id_field][index], columns[self.other_field][index]",
+        "columns[self.rows.item_field][index], columns[self.rows.user_field][index]",
+        aldi("test_on_new_users"),
+    ),
+    # ------------------------------------------------------------------ ALDI-MF
+    mutant(
+        "aldimf.py",
+        "self.items, self.others, self.batch_size = items[order], others, batch_size",
+        "self.items, self.others, self.batch_size = items, others, batch_size",
+        triples("test_an_item_is_one_of_its_users"),
+    ),
+    mutant(
+        "aldimf.py",
+        "(share[part] * counts).long()",
+        "(share[part].square() * counts).long()",
+        triples("test_draws_are_uniform_over_users_then_items_then_others"),
+    ),
+    mutant(
+        "aldimf.py",
+        "torch.randint(len(self.others)",
+        "torch.randint(len(self.others) - 1",
+        triples("test_draws_are_uniform_over_users_then_items_then_others"),
+    ),
+    mutant(
+        "aldimf.py",
+        "for position in range(start, len(self)):",
+        "for position in range(0, len(self)):",
+        triples("test_a_late_start_is_the_same_tail"),
+    ),
+    mutant(
+        "aldimf.py",
+        "F.softplus(-(score_i - score_j))",
+        "F.softplus(score_i - score_j)",
+        aldimf("test_scores_and_pairwise_loss_by_hand"),
+    ),
+    mutant(
+        "aldimf.py",
+        "for part in (user, item, other))",
+        "for part in (user, item))",
+        aldimf("test_teacher_loss_triple_by_triple"),
+    ),
+    mutant(
+        "aldimf.py",
+        "Pairs(dot(user, real_i), dot(user, real_j), real_i, real_j)",
+        "Pairs(dot(user, real_i), dot(user, real_j), real_j, real_i)",
+        aldimf("test_student_loss_from_its_parts"),
+    ),
+    mutant(
+        "aldimf.py",
+        "lookup(self.user_factors(), users).detach()",
+        "lookup(self.user_factors(), users)",
+        aldimf("test_the_teacher_is_frozen_while_the_student_learns"),
+    ),
+    mutant(
+        "aldimf.py",
+        "lookup(warm_user, seat), lookup(cold_user, seat)",
+        "lookup(cold_user, seat), lookup(warm_user, seat)",
+        aldimf("test_old_items_by_the_teacher_new_ones_by_the_student"),
+    ),
+    mutant(
+        "aldimf.py",
+        "        self.user_tower.eval()\n",
+        "",
+        aldimf("test_scoring_leaves_modes_and_statistics"),
+    ),
+    mutant(
+        "aldimf.py",
+        "self.new_factors.copy_(self.content_factors(self.new_ids))",
+        "self.new_factors.copy_(self.content_factors(self.new_ids))\n"
+        "        self.new_factors += lookup(self.item_factors(), self.new_ids)",
+        aldimf("test_cold_scores_go_with_content_and_know_no_later_rows"),
+    ),
+    mutant(
+        "aldimf.py",
+        "        return []\n",
+        "        return super().warm_fits(index)\n",
+        aldimf("test_warm_phases_repeat_the_cold_one"),
+    ),
+    mutant(
+        "aldimf.py",
+        "return self.backbone.table_of(self.other_field)",
+        "return self.backbone.id_rows()",
+        aldimf("test_the_backbone_as_teacher"),
+    ),
+    mutant(
+        "aldimf.py",
+        "std=0.01",
+        "std=0.02",
+        aldimf("test_released_start"),
+    ),
+    mutant(
+        "aldimf.py",
+        "self.generated(self.old_ids).mean(dim=0)",
+        "self.generated(self.new_ids).mean(dim=0)",
+        aldimf("test_items_without_content_have_the_mean_of_old_items"),
+    ),
+    mutant(
+        "aldimf.py",
+        "        if len(items) == 0:\n",
+        "        if False:\n",
+        aldimf("test_no_click_is_said"),
     ),
 ]
 
