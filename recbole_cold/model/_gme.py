@@ -9,7 +9,7 @@ information, i and o sizes before and after a projection.
 import logging
 from collections.abc import Callable
 from functools import cached_property
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import torch
@@ -114,7 +114,7 @@ class GME(MetaE):
         "gme_alone": ("mean", "self"),
     }
 
-    def __init__(self, config, dataset) -> None:
+    def __init__(self, config: Any, dataset: Any) -> None:
         share = config["gme_max_share"]
         if not 0 < share <= 1:
             raise UserError(f"gme_max_share is {share}; give a share of old items in (0, 1]")
@@ -190,7 +190,7 @@ class GME(MetaE):
             "mean": "they start from the mean vector of old items",
             "self": "they are generated from what they have themselves",
         }[self.config["gme_alone"]]
-        logger.warning(
+        logger.info(
             "%d of %d new items have no neighbour (%d have no side information, %d share none "
             "with an old item); %s",
             int(alone_m.sum()),

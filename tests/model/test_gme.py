@@ -1,5 +1,6 @@
 """GME-P, GME-G, GME-A: generators that attend to the old items most like the new one."""
 
+import logging
 import math
 
 import pytest
@@ -101,6 +102,11 @@ def attention_net(rng64, size_in=4, size_out=3, **keys):
     net = Attention(size_in, size_out, **keys).double()
     net.project.weight.data, net.score.data = rng64(size_out, size_in), rng64(2 * size_out)
     return net
+
+
+@pytest.fixture(autouse=True)
+def what_is_said(caplog):
+    caplog.set_level(logging.INFO)
 
 
 class TestAttention:
