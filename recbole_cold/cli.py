@@ -4,6 +4,7 @@ Exit codes: 0 done; 1 some runs failed; 2 bad input, one sentence on stderr; 130
 """
 
 import contextlib
+import io
 import logging
 import shlex
 import signal
@@ -23,12 +24,14 @@ usage: recbole-cold [run] --model=A,B,C [--backbone=DeepFM] [--dataset=ml-100k] 
        recbole-cold compare --models=A,B --backbones=FM,DCN [--seeds=5] [--key=value ...]
        recbole-cold compare saved/*
        recbole-cold tune --model=A [--space=FILE] [--grid="key=[a,b]" ...]   (tune --help)
+       recbole-cold plot --model=A,B [--phase=cold] [--key=value ...]
        recbole-cold check --dataset=NAME [--key=value ...]
        recbole-cold list
 
   run     train and score methods in the phases cold, warm_a, warm_b, warm_c (the default verb)
   compare methods on backbones: run what is missing, reuse what is there, test against a row
   tune    search the settings of one method on pseudo-new items, then score the best on test
+  plot    the ID vectors of new items among those of old ones, as a picture (PCA)
   check   split counts, fields and problems of a data set, without training
   list    methods and backbones by name
 
@@ -83,7 +86,7 @@ examples
   recbole-cold tune --model=MetaE --space=space.yaml --samples=20 --gpus_per_trial=0.25
 """
 
-VERBS = ("run", "compare", "tune", "check", "list")
+VERBS = ("run", "compare", "tune", "plot", "check", "list")
 DEFAULT_MODELS = "Base,DropoutNet,MetaE,MWUF,CVAR"
 
 logger = logging.getLogger("recbole_cold")
@@ -525,6 +528,44 @@ def _show_sweep(sweep: Any, document: dict[str, Any]) -> int:
     return 1
 
 
+def plot(arguments: Arguments) -> int:
+    """Train methods up to a phase and draw the vectors that their items are served with."""
+    import numpy as np
+
+    from recbole_cold import report
+    from recbole_cold.experiment import Experiment, make_folder
+    from recbole_cold.store import write_bytes
+    from recbole_cold.trainer import Interrupted
+
+    keys = dict(arguments.keys)
+    phase = keys.pop("phase", "cold")
+    if "resume" in arguments.flags:
+        raise UserError("plot takes no --resume; leave it out")
+    with Stop().listening() as stop:
+        experiment = Experiment(_request(arguments._replace(keys=keys)), stop=stop)
+        experiment.prepare()
+        try:
+            panels = [experiment.vectors(entry, phase) for entry in experiment.entries]
+        except (Interrupted, KeyboardInterrupt):
+            print("interrupted", file=sys.stderr)
+            return 130
+    config = experiment.first()
+    name = f"{config.dataset}-{config.backbone_name}-{phase}"
+    folder = make_folder(f"plot-{name}", config["saved_dir"])
+    title = f"{config.dataset}, {config.backbone_name}, {phase}, seed {config['seed']}"
+    arrays = {f"{p.label}/{kind}": getattr(p, kind) for p in panels for kind in ("old", "new")}
+    with io.BytesIO() as buffer:
+        np.savez_compressed(buffer, **arrays)
+        write_bytes(folder / "vectors.npz", buffer.getvalue())
+    report.plot_vectors(panels, title, folder / "vectors.png")
+    print(f"{title}\nmean of new items' vectors from that of old ones, in deviations of old ones")
+    wide = max(len(panel.label) for panel in panels)
+    for panel in panels:
+        print(f"  {panel.label:<{wide}}  {report.mean_distance(panel):.3f}")
+    print(f"picture  {folder / 'vectors.png'}\nvectors  {folder / 'vectors.npz'}")
+    return 0
+
+
 def check(arguments: Arguments) -> int:
     """Say what a run would find in a data set."""
     from recbole_cold.experiment import Experiment
@@ -597,6 +638,7 @@ ACTIONS: dict[str, Callable[[Arguments], int]] = {
     "run": run,
     "compare": compare,
     "tune": tune,
+    "plot": plot,
     "check": check,
     "list": list_all,
 }
