@@ -10,6 +10,7 @@ from recbole_cold.testing import MethodConformance
 TRAINS = {"Base": set(), "DropoutNet": set(), "MetaE": {"generator"}}
 TRAINS["MWUF"] = {"cold_id", "scale_net", "shift_net"}
 TRAINS["CVAR"] = {"own_side", "posterior", "prior", "decoder"}
+TRAINS["AVAEW"] = {*TRAINS["CVAR"], "classifier"}
 TRAINS |= {name: {"generator"} for name in ("GMEA", "GMEG", "GMEP", "GAR", "ALDI")}
 TRAINS["ALDIMF"] = {"generator", "user_tower", "teacher"}
 GENERATE_ONCE = ("MetaE", "GMEA", "GMEG", "GMEP", "GAR", "ALDI", "ALDIMF")
