@@ -42,8 +42,10 @@ class Options:
         batches: batches of an epoch that is measured in part.
         repeats: measurements of each contestant; the smallest counts.
         items: tasks of a meta step.
-        models: methods of the whole runs.
+        models: methods of the benchmarks that take several; none: what each of them states.
         protocols: configurations of the whole runs.
+        catalogue: items of the generated catalogues with ``full``.
+        small_catalogue: items of them without.
         keys: configuration keys on top.
     """
 
@@ -53,8 +55,10 @@ class Options:
     batches: int = 60
     repeats: int = 5
     items: Sequence[int] = (64, 1024)
-    models: Sequence[str] = ("Base", "DropoutNet", "MetaE", "MWUF", "CVAR")
+    models: Sequence[str] = ()
     protocols: Sequence[str] = ("strict", "released")
+    catalogue: Sequence[int] = (10_000, 100_000, 1_000_000)
+    small_catalogue: Sequence[int] = (1_000, 10_000, 100_000)
     keys: Mapping[str, Any] = field(default_factory=dict)
 
 

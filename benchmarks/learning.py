@@ -5,17 +5,29 @@ A row counts once for every batch in which it is used: CVAR uses each batch ten 
 
 from benchmarks import _common as common
 from benchmarks._common import Options, Table
+from recbole_cold.registry import methods
 from recbole_cold.trainer import Trainer
+
+
+def every_method() -> list[str]:
+    """All methods that are installed, the plain backbone first."""
+    return ["Base", *(name for name in methods() if name != "Base")]
+
+
+def verbs_of(method, name: str) -> list[str]:
+    """What a method does on top of the others: pre-training of its own, learning."""
+    verbs = ["pretrain"] if name == "Base" or method.pretrain_key() else []
+    return [*verbs, "learn"] if method.learn_fits() else verbs
 
 
 def measure(options: Options) -> Table:
     """CPU seconds, rows a second and parameters, as ratios to the plain pre-training epoch."""
     records: dict[tuple[str, str], dict] = {}
-    methods: dict[str, object] = {}
+    measured: dict[str, object] = {}
 
     def stage(name: str, verb: str):
         def prepare():
-            method = methods[name] = common.method_of(options, name, part=True)
+            method = measured[name] = common.method_of(options, name, part=True)
             trainer = Trainer(method, method.config["seed"])
 
             def run() -> None:
@@ -27,11 +39,9 @@ def measure(options: Options) -> Table:
         return prepare
 
     contestants = {}
-    for name in options.models:
-        if name in ("Base", "DropoutNet"):  # the others pre-train the plain backbone
-            contestants[name, "pretrain"] = stage(name, "pretrain")
-        if name not in ("Base", "DropoutNet"):
-            contestants[name, "learn"] = stage(name, "learn")
+    for name in options.models or every_method():
+        for verb in verbs_of(common.method_of(options, name, part=True), name):
+            contestants[name, verb] = stage(name, verb)
     if ("Base", "pretrain") not in contestants:
         contestants = {("Base", "pretrain"): stage("Base", "pretrain"), **contestants}
     least = common.smallest(common.alternate(contestants, options.repeats))
@@ -39,7 +49,7 @@ def measure(options: Options) -> Table:
     plain = "Base", "pretrain"
     rows = []
     for (name, verb), seconds in least.items():
-        method, record = methods[name], records[name, verb]
+        method, record = measured[name], records[name, verb]
         served = method.new_rows.numel() + method.new_first_order.numel()
         backbone = sum(parameter.numel() for parameter in method.backbone.parameters())
         everything = sum(parameter.numel() for parameter in method.parameters())
@@ -55,7 +65,7 @@ def measure(options: Options) -> Table:
                 everything - backbone - served,
             ]
         )
-    n_rows = len(methods["Base"].train_index)
+    n_rows = len(measured["Base"].train_index)
     return Table(
         f"Learning, beside pre-training the plain backbone on {n_rows:,} rows",
         [
@@ -72,5 +82,9 @@ def measure(options: Options) -> Table:
         [],
         {},
         [f"The plain backbone has {backbone:,} parameters; rows of new items are not counted."]
-        + ([] if options.full else ["MetaE's steps do not shrink with the epoch: use --full."]),
+        + (
+            []
+            if options.full
+            else ["Steps on tasks (MetaE, GME) do not shrink with the epoch: use --full."]
+        ),
     )

@@ -23,6 +23,7 @@ NAMES = (
     "inner_loop",
     "loading",
     "learning",
+    "graph",
     "whole_runs",
     "sweep",
     "few_shot_tanp",
@@ -37,7 +38,7 @@ def arguments(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("--dataset", help="default ml-1m with --data_path, else ml-100k")
     parser.add_argument("--full", action="store_true", help="whole epochs, not 60 batches of one")
     parser.add_argument("--repeats", type=int, default=5, help="measurements of each contestant")
-    parser.add_argument("--models", help="methods of learning and whole_runs, with commas")
+    parser.add_argument("--models", help="methods of learning (all of them) and whole_runs")
     parser.add_argument("--protocols", help="of whole_runs: strict,released")
     parser.add_argument("--results", type=Path, default=HERE / "results.json")
     parser.add_argument("--write-readme", action="store_true", help="put the tables into README.md")

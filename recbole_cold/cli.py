@@ -4,6 +4,7 @@ Exit codes: 0 done; 1 some runs failed; 2 bad input, one sentence on stderr; 130
 """
 
 import contextlib
+import io
 import logging
 import shlex
 import signal
@@ -23,15 +24,15 @@ usage: recbole-cold [run] --model=A,B,C [--backbone=DeepFM] [--dataset=ml-100k] 
        recbole-cold compare --models=A,B --backbones=FM,DCN [--seeds=5] [--key=value ...]
        recbole-cold compare saved/*
        recbole-cold tune --model=A [--space=FILE] [--grid="key=[a,b]" ...]   (tune --help)
+       recbole-cold plot --model=A,B [--phase=cold] | DIR --item=ID          (plot --help)
        recbole-cold check --dataset=NAME [--key=value ...]
-       recbole-cold plot DIR --item=ID                       (plot --help)
        recbole-cold list
 
   run     train and score methods in the phases cold, warm_a, warm_b, warm_c (the default verb)
   compare methods on backbones: run what is missing, reuse what is there, test against a row
   tune    search the settings of one method on pseudo-new items, then score the best on test
+  plot    ID vectors of new items among those of old ones, or a new item's feature graphs (EmerG)
   check   split counts, fields and problems of a data set, without training
-  plot    feature graphs of a new item in a finished run of EmerG, by phase and order
   list    methods and backbones by name
 
 flags (any configuration key works as --key=value; RecBole's names and precedence)
@@ -86,23 +87,31 @@ examples
 """
 
 PLOT_HELP = """\
-recbole-cold plot: feature graphs of one new item in a finished run of EmerG
+recbole-cold plot: pictures of what methods give to new items
 
-usage: recbole-cold plot DIR --item=ID [--entry=LABEL] [--seed=N] [--to=FILE]
+usage: recbole-cold plot --model=A,B [--phase=cold] [--key=value ...]
+       recbole-cold plot DIR --item=ID [--entry=LABEL] [--seed=N] [--to=FILE]
 
-  Heat maps of the item's adjacency matrices, a row per phase and a column per order.
+  With methods: trains them up to a phase and draws the ID vectors of new items among those of old
+  ones, in the plane of the old ones' two principal components.
+  With the folder of a finished run of EmerG: heat maps of one item's adjacency matrices, a row per
+  phase and a column per order.
 
-flags
+flags of the first form: those of a run, and
+  --phase=cold       cold, warm_a, ...
+
+flags of the second form
   --item=ID          the item, by its name in the data
   --entry=LABEL      which row of the table; the first one that has graphs
   --seed=N           which seed; the first one
   --to=FILE          a .png, .pdf or .svg; without it DIR/figures/graphs-<item>.png
 
-example
+examples
+  recbole-cold plot --model=Base,CVAR,AVAEW,CSDM --dataset=ml-100k
   recbole-cold plot saved/ml-100k-EmerG-20260101-120000 --item=51
 """
 
-VERBS = ("run", "compare", "tune", "check", "plot", "list")
+VERBS = ("run", "compare", "tune", "plot", "check", "list")
 DEFAULT_MODELS = "Base,DropoutNet,MetaE,MWUF,CVAR"
 
 logger = logging.getLogger("recbole_cold")
@@ -545,6 +554,13 @@ def _show_sweep(sweep: Any, document: dict[str, Any]) -> int:
 
 
 def plot(arguments: Arguments) -> int:
+    """Draw vectors of methods, or feature graphs of a finished run."""
+    if arguments.flags.get("folders") or "item" in arguments.keys:
+        return _plot_graphs(arguments)
+    return _plot_vectors(arguments)
+
+
+def _plot_graphs(arguments: Arguments) -> int:
     """Draw the feature graphs of one item of a finished run."""
     from recbole_cold import report
     from recbole_cold.experiment import find_graphs
@@ -564,6 +580,44 @@ def plot(arguments: Arguments) -> int:
     told = f"{report.load(folder / 'results.json')['dataset']}, {label}, seed {seed}"
     report.plot_graphs(load_graphs(path), item, target, told)
     print(target)
+    return 0
+
+
+def _plot_vectors(arguments: Arguments) -> int:
+    """Train methods up to a phase and draw the vectors that their items are served with."""
+    import numpy as np
+
+    from recbole_cold import report
+    from recbole_cold.experiment import Experiment, make_folder
+    from recbole_cold.store import write_bytes
+    from recbole_cold.trainer import Interrupted
+
+    keys = dict(arguments.keys)
+    phase = keys.pop("phase", "cold")
+    if "resume" in arguments.flags:
+        raise UserError("plot takes no --resume; leave it out")
+    with Stop().listening() as stop:
+        experiment = Experiment(_request(arguments._replace(keys=keys)), stop=stop)
+        experiment.prepare()
+        try:
+            panels = [experiment.vectors(entry, phase) for entry in experiment.entries]
+        except (Interrupted, KeyboardInterrupt):
+            print("interrupted", file=sys.stderr)
+            return 130
+    config = experiment.first()
+    name = f"{config.dataset}-{config.backbone_name}-{phase}"
+    folder = make_folder(f"plot-{name}", config["saved_dir"])
+    title = f"{config.dataset}, {config.backbone_name}, {phase}, seed {config['seed']}"
+    arrays = {f"{p.label}/{kind}": getattr(p, kind) for p in panels for kind in ("old", "new")}
+    with io.BytesIO() as buffer:
+        np.savez_compressed(buffer, **arrays)
+        write_bytes(folder / "vectors.npz", buffer.getvalue())
+    report.plot_vectors(panels, title, folder / "vectors.png")
+    print(f"{title}\nmean of new items' vectors from that of old ones, in deviations of old ones")
+    wide = max(len(panel.label) for panel in panels)
+    for panel in panels:
+        print(f"  {panel.label:<{wide}}  {report.mean_distance(panel):.3f}")
+    print(f"picture  {folder / 'vectors.png'}\nvectors  {folder / 'vectors.npz'}")
     return 0
 
 
@@ -588,9 +642,10 @@ def list_all(arguments: Arguments) -> int:
         line = f"  {name:<12} {method.paper:<32} {', '.join(method.serves):<11} {own}"
         print(line.rstrip())
     print("\nbackbones (--backbone)")
-    for name in sorted(registry.backbones()):
+    for name, backbone in sorted(registry.backbones().items()):
         reason = UNWRAPPABLE.get(name)
-        print(f"  {name:<12}" + (f" cannot be wrapped: {reason}" if reason else ""))
+        refused = f"; cannot be wrapped: {reason}" if reason else ""
+        print(f"  {name:<12} {registry.paper_of(backbone)}{refused}")
     return 0
 
 
@@ -640,8 +695,8 @@ ACTIONS: dict[str, Callable[[Arguments], int]] = {
     "run": run,
     "compare": compare,
     "tune": tune,
-    "check": check,
     "plot": plot,
+    "check": check,
     "list": list_all,
 }
 

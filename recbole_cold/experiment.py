@@ -682,6 +682,29 @@ class Experiment:
             else "done",
         )
 
+    def vectors(self, entry: Entry, phase: str = "cold") -> report.IdVectors:
+        """The ID vectors that an entry's items are served with in a phase; nothing is scored.
+
+        Raises:
+            UserError: there is no such phase.
+        """
+        config = self.configs[entry.label]
+        dataset = self.data(config)
+        phases = phases_of(dataset.split, config)
+        names = [part.name for part in phases]
+        if phase not in names:
+            raise UserError(f"'{phase}' is not a phase; use one of {', '.join(names)}")
+        method = config.method_class(config, dataset)
+        cache = self._cache(entry, dataset.split)
+        trainer = Trainer(method, config["seed"], cache=cache, stop=self.stop)
+        until = phases[: names.index(phase) + 1]
+        run_phases(trainer, dataset.split, lambda _name, _rows: {}, until)
+        method.set_mode("evaluate")
+        with torch.no_grad():
+            vectors, _ = method.item_vectors(torch.arange(method.n_ids, device=method.device))
+        old, new = (vectors[ids].cpu().numpy() for ids in (method.old_ids, method.new_ids))
+        return report.IdVectors(entry.label, old, new)
+
     def _new_run(self, entry: Entry, config: ColdConfig, method) -> dict[str, Any]:
         backbone = sum(parameter.numel() for parameter in method.backbone.parameters())
         everything = sum(parameter.numel() for parameter in method.parameters())

@@ -13,6 +13,7 @@ import importlib.util
 import inspect
 import logging
 import pkgutil
+import re
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from importlib.metadata import EntryPoint, entry_points
@@ -105,6 +106,23 @@ def yaml_of(cls: type) -> Path | None:
         except (TypeError, OSError):  # a built-in class has no file
             return None
     return path if path.is_file() else None
+
+
+def paper_of(cls: type) -> str:
+    """First author, venue and year of a method or backbone; '' where nobody says.
+
+    Ours and plug-ins say it as ``paper``; RecBole's models in the docstring of their module, as
+    ``Reference: <authors> "<title>" in <venue> <year>``.
+    """
+    paper = getattr(cls, "paper", "")
+    if paper or not cls.__module__.startswith("recbole."):
+        return str(paper)
+    text = " ".join((inspect.getdoc(inspect.getmodule(cls)) or "").split())
+    found = re.search(r'Reference: ([^"]+?)[.,]* "[^"]*" in (\w+ \d{4})', text)
+    if found is None:
+        return ""
+    authors = re.sub(r"\d", "", found[1]).replace(" at al", " et al")
+    return f"{authors}{'.' if authors.endswith('et al') else ''}, {found[2]}"
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:

@@ -160,6 +160,54 @@ def only_moving(method: nn.Module, parameters: Sequence[nn.Parameter]) -> Iterat
             parameter.grad = None
 
 
+class LossCheck:
+    """Stops a fit at the first loss, or part of one, that is no number.
+
+    A CPU's losses are looked at before their gradients are taken; asking a GPU each time would make
+    it wait, so its losses are looked at together: every few batches, before anything is saved, and
+    at the end.
+    """
+
+    def __init__(self, fit: Fit, device: torch.device) -> None:
+        self._fit, self._each = fit, device.type == "cpu"
+        self._seen: list[tuple[Step, tuple[Tensor, ...], str]] = []
+
+    def see(self, step: Step, parts: tuple[Tensor, ...], where: str) -> None:
+        """A loss that was just computed; ``where`` says of which batch."""
+        self._seen.append((step, tuple(part.detach().reshape(()) for part in parts), where))
+        if self._each or len(self._seen) >= _FINITE_EVERY:
+            self.look()
+
+    def look(self) -> None:
+        """Raise ``Diverged`` if a loss seen since the last look is no number."""
+        seen, self._seen = self._seen, []
+        if not seen:
+            return
+        known = torch.stack([part for _, parts, _ in seen for part in parts]).isfinite()
+        if bool(known.all()):
+            return
+        first = int(torch.nonzero(~known)[0])
+        for step, parts, where in seen:
+            if first < len(parts):
+                name = f" '{step.names[first]}'" if len(step.names) == len(parts) else ""
+                raise Diverged(
+                    f"the loss{name} of '{self._fit.name}' is {parts[first].item()} in {where}; "
+                    "try a smaller learning rate"
+                )
+            first -= len(parts)
+
+    def look_at_all(self) -> None:
+        """The same, and whether what the fit moves are numbers still: what is saved can be used."""
+        self.look()
+        for number, step in enumerate(self._fit.steps):
+            if not all(bool(parameter.isfinite().all()) for parameter in step.parameters):
+                which = f"step {number + 1} of " if len(self._fit.steps) > 1 else ""
+                raise Diverged(
+                    f"{which}'{self._fit.name}' made parameters that are no numbers, of a loss "
+                    "that is one; try a smaller learning rate"
+                )
+
+
 def share_budget(budget: int, fits: Sequence[Fit]) -> list[int]:
     """``budget`` optimizer steps over fits, in proportion to what each would take by itself.
 
@@ -343,7 +391,12 @@ class Trainer:
         for number, (fit, limit) in enumerate(zip(planned, limits, strict=True)):
             if pending and number < pending["fit"]:
                 continue
-            self._fit(name, number, fit, limit, counts, meter, pending)
+            try:
+                self._fit(name, number, fit, limit, counts, meter, pending)
+            except Diverged as error:
+                if self.state_path is None or not self.state_path.exists():
+                    raise
+                raise Diverged(f"{error}; the last good state is '{self.state_path}'") from error
             pending = None
             if fit.after is not None:
                 fit.after()
@@ -388,26 +441,29 @@ class Trainer:
             disable=not self.config["show_progress"],
         )
         method.set_mode(fit.mode)
+        check = LossCheck(fit, method.device)
         tables = method.backbone.frozen_tables() if frozen else nullcontext()
         with only_moving(method, moving), tables, bar:
             while position["taken"] < limit:
                 shuffle = seeding.generator(seed, stage, number, fit.name, position["epoch"])
                 batches = fit.batches.epoch(shuffle, position["epoch"], position["batch"])
                 for batch in batches:
-                    taken = self._use(fit, batch, optimizers, limit - position["taken"], position)
+                    allowance = limit - position["taken"]
+                    taken = self._use(fit, batch, optimizers, allowance, position, check)
                     position["taken"] += taken
                     position["batch"] += 1
                     counts["steps"] += taken
                     counts["rows"] += len(batch) * (taken // len(fit.steps))
                     bar.update(taken)
                     self.watch.step()
-                    self._checkpoint(stage, number, optimizers, position, counts, meter)
+                    self._checkpoint(stage, number, optimizers, position, counts, meter, check)
                     if position["taken"] >= limit:
                         break
                 position = {**position, "epoch": position["epoch"] + 1, "batch": 0}
                 if stage == "pretrain" and self.probe is not None:
                     self.watch.epoch(position["epoch"], self._plain_cold_metrics())
                     method.set_mode(fit.mode)
+            check.look_at_all()
         if fit.keep is not None:
             self._kept[fit.keep] = [optimizer.state_dict() for optimizer in optimizers]
 
@@ -418,24 +474,26 @@ class Trainer:
         optimizers: Sequence[Optimizers],
         allowance: int,
         position: dict[str, int],
+        check: LossCheck,
     ) -> int:
         """Every step on one batch, ``repeats`` times in a row; optimizer steps taken."""
         taken = 0
         for _ in range(fit.repeats):
             if taken >= allowance:
                 break
-            for step, optimizer in zip(fit.steps, optimizers, strict=True):
+            for number, (step, optimizer) in enumerate(zip(fit.steps, optimizers, strict=True)):
                 optimizer.zero_grad()
-                parts = step.loss(batch)
-                loss = sum(parts) if isinstance(parts, tuple) else parts
-                loss.backward()
+                found = step.loss(batch)
+                parts = found if isinstance(found, tuple) else (found,)
+                check.see(
+                    step,
+                    parts,
+                    f"epoch {position['epoch']}, batch {position['batch']}, optimizer step "
+                    f"{position['taken'] + taken + number + 1}",
+                )
+                sum(parts[1:], parts[0]).backward()
                 optimizer.step()
             taken += len(fit.steps)
-        if position["batch"] % _FINITE_EVERY == 0 and not math.isfinite(loss.item()):
-            raise Diverged(
-                f"the loss of '{fit.name}' is {loss.item()} in epoch {position['epoch']}, batch "
-                f"{position['batch']}; try a smaller learning rate"
-            )
         return taken
 
     # ---------------------------------------------------------------- resume points
@@ -447,6 +505,7 @@ class Trainer:
         position: dict[str, int],
         counts: dict[str, Any],
         meter: Meter,
+        check: LossCheck,
     ) -> None:
         stopping = self.stop()
         due = time.monotonic() - self._saved_at >= self.config["checkpoint_seconds"]
@@ -454,6 +513,7 @@ class Trainer:
             if stopping:
                 raise Interrupted
             return
+        check.look_at_all()  # what was saved before stays, if this is no longer good
         self._pending = {
             "stage": stage,
             "fit": number,

@@ -20,9 +20,35 @@ FEW_SHOT, MELU = "tests/model/test_fewshot.py", "tests/model/test_melu.py"
 MAMO = "tests/model/test_mamo.py"
 TANP, COLDNAS = "tests/model/test_tanp.py", "tests/model/test_coldnas.py"
 EMERG = "tests/model/test_emerg.py"
+GAR, ALDI = "tests/model/test_gar.py", "tests/model/test_aldi.py"
+ALDIMF = "tests/model/test_aldimf.py"
+GRAPH, GME = "tests/model/test_graph.py", "tests/model/test_gme.py"
+BACKBONES = tuple(
+    f"tests/backbone/test_{name}.py"
+    for name in ("afn", "basic", "every_backbone", "final", "finalmlp", "lorentzfm")
+)
 TESTED = (
-    INNER, EPISODES, SEAM, BASE, DROP, METAE, MWUF, CVAR, MAMO, FEW_SHOT, MELU, TANP, COLDNAS, EMERG
-)  # fmt: skip
+    INNER,
+    EPISODES,
+    SEAM,
+    BASE,
+    DROP,
+    METAE,
+    MWUF,
+    CVAR,
+    MAMO,
+    FEW_SHOT,
+    MELU,
+    TANP,
+    COLDNAS,
+    EMERG,
+    GAR,
+    ALDI,
+    ALDIMF,
+    GRAPH,
+    GME,
+    *BACKBONES,
+)
 
 
 class Mutant(NamedTuple):
@@ -88,6 +114,22 @@ def cvar(*names: str) -> tuple[str, ...]:
     return tuple(f"{CVAR}::TestCVAR::{name}" for name in names)
 
 
+def graph(*names: str) -> tuple[str, ...]:
+    return tuple(f"{GRAPH}::{name}" for name in names)
+
+
+def attending(*names: str) -> tuple[str, ...]:
+    return tuple(f"{GME}::TestAttention::{name}" for name in names)
+
+
+def forms(*names: str) -> tuple[str, ...]:
+    return tuple(f"{GME}::TestEveryForm::{name}" for name in names)
+
+
+def gme(*names: str) -> tuple[str, ...]:
+    return tuple(f"{GME}::{name}" for name in names)
+
+
 def distance(*names: str) -> tuple[str, ...]:
     return tuple(f"{CVAR}::TestWasserstein::{name}" for name in names)
 
@@ -110,6 +152,40 @@ def emerg(*names: str) -> tuple[str, ...]:
 
 def coldnas(*names: str) -> tuple[str, ...]:
     return tuple(f"{COLDNAS}::{name}" for name in names)
+
+
+def ours(path: str, old: str, new: str, *nodes: tuple[str, ...]) -> Mutant:
+    """A defect of a backbone of ours, in ``recbole_cold/backbone``."""
+    nodes_of = tuple(node for part in nodes for node in part)
+    return Mutant(f"recbole_cold/backbone/{path}", old, new, nodes_of)
+
+
+def clicks(file: str, *names: str) -> tuple[str, ...]:
+    return tuple(f"tests/backbone/test_{file}.py::{name}" for name in names)
+
+
+def content(group: str, *names: str) -> tuple[str, ...]:
+    return tuple(f"{GAR}::{group}::{name}" for name in names)
+
+
+def gar(*names: str) -> tuple[str, ...]:
+    return tuple(f"{GAR}::TestGAR::{name}" for name in names)
+
+
+def aligned(group: str, *names: str) -> tuple[str, ...]:
+    return tuple(f"{ALDI}::{group}::{name}" for name in names)
+
+
+def aldi(*names: str) -> tuple[str, ...]:
+    return tuple(f"{ALDI}::TestALDI::{name}" for name in names)
+
+
+def triples(*names: str) -> tuple[str, ...]:
+    return tuple(f"{ALDIMF}::TestTripleBatches::{name}" for name in names)
+
+
+def aldimf(*names: str) -> tuple[str, ...]:
+    return tuple(f"{ALDIMF}::TestALDIMF::{name}" for name in names)
 
 
 MUTANTS = [
@@ -396,7 +472,7 @@ MUTANTS = [
         "_backbone.py",
         '    "LR": "it has first-order weights only, no embeddings",\n',
         "",
-        seam("test_cases_are_all_that_recbole_has"),
+        seam("test_cases_are_all_that_recbole_and_we_have"),
     ),
     mutant(
         "_backbone.py",
@@ -413,7 +489,6 @@ MUTANTS = [
         "if False:",
         seam(
             "test_unwrappable_backbones_say_so_by_name[LR]",
-            "test_unwrappable_backbones_say_so_by_name[FFM]",
         ),
     ),
     mutant(
@@ -421,6 +496,19 @@ MUTANTS = [
         "if not torch.equal(self.logits(batch, own), plain):",
         "if False:",
         seam("test_a_model_with_chance_in_evaluation_mode_is_refused"),
+    ),
+    mutant(
+        "_backbone.py",
+        "            self._refuse_second_tables(batch, own, plain)\n",
+        "",
+        seam("test_a_second_table_with_the_id_is_refused"),
+    ),
+    mutant(
+        "_backbone.py",
+        "return gradient is None or bool(gradient.any())",
+        "return True",
+        seam("test_a_start_at_zero_that_cannot_learn_is_refused"),
+        every("test_who_learns_from_zero[AFN]"),
     ),
     mutant(
         "_backbone.py",
@@ -632,7 +720,7 @@ MUTANTS = [
         base("test_while_a_module_learns_too[frozen-MWUF]"),
     ),
     mutant(
-        "cvar.py",
+        "_side_decoder.py",
         'mode = "train" if self.config["batch_norm"] == "moving" else "eval"',
         'mode = "eval"',
         base("test_while_a_module_learns_too[moving-CVAR]"),
@@ -1027,21 +1115,21 @@ MUTANTS = [
         cvar("test_a_doubled_batch_has_the_same_loss"),
     ),
     mutant(
-        "cvar.py",
+        "_side_decoder.py",
         "return self._served(ids, self.new_rows, self.backbone.id_rows()).detach()",
         "return self._served(ids, self.new_rows, self.backbone.id_rows())",
         cvar("test_no_gradient_into_any_id_row"),
     ),
     mutant(
-        "cvar.py",
-        "rows = self.decode(self.encode_side(self.new_ids)[0], self.new_ids)",
-        "rows = self.decode(self.encode_side(self.new_ids)[0], self.new_ids) + self.new_rows",
+        "_side_decoder.py",
+        "rows = self.decoded(self.new_ids)",
+        "rows = self.decoded(self.new_ids) + self.new_rows",
         cvar("test_decoded_rows_do_not_depend_on_id_rows"),
     ),
     mutant(
         "cvar.py",
-        "rows = self.decode(self.encode_side(self.new_ids)[0], self.new_ids)",
-        "rows = self.decode(sample(*self.encode_side(self.new_ids), 1.0), self.new_ids)",
+        "return self.decode(self.encode_side(ids)[0], ids)",
+        "return self.decode(sample(*self.encode_side(ids), 1.0), ids)",
         cvar("test_cold_rows_from_scratch"),
     ),
     mutant(
@@ -1081,43 +1169,43 @@ MUTANTS = [
         cvar("test_private_ids_are_hidden_per_row_while_learning_only"),
     ),
     mutant(
-        "cvar.py",
+        "_side_decoder.py",
         "        if self.own_side.width == 0:\n",
         "        if False:\n",
         cvar("test_nothing_to_decode_from_is_said"),
     ),
     mutant(
         "cvar.py",
-        'repeats = self.config["cvar_iters"]',
-        "repeats = 1",
+        'config["cvar_iters"],',
+        "1,",
         cvar("test_steps_are_epochs_times_batches_times_repeats"),
     ),
     mutant(
-        "cvar.py",
+        "_side_decoder.py",
         "self.row_batches(index), epochs, repeats, mode, after)",
         "self.row_batches(index), epochs * repeats, 1, mode, after)",
         cvar("test_each_batch_is_repeated_in_a_row"),
     ),
     mutant(
         "cvar.py",
-        "parts = (self.own_side, self.posterior, self.prior, self.decoder)",
-        "parts = (self.own_side, self.prior, self.decoder)",
+        "return [self.own_side, self.posterior, self.prior, self.decoder]",
+        "return [self.own_side, self.prior, self.decoder]",
         cvar("test_only_cvars_parameters_learn"),
     ),
     mutant(
-        "cvar.py",
-        'return [*fits, self._module_fit(index, "decode", epochs, self._serve)]',
-        'return [self._module_fit(index, "decode", epochs, self._serve), *fits]',
+        "_side_decoder.py",
+        'return [*fits, self._module_fit(index, "decode", self.passes.warm, self._serve)]',
+        'return [self._module_fit(index, "decode", self.passes.warm, self._serve), *fits]',
         cvar("test_a_warm_phase_fine_tunes_then_learns_then_decodes_again"),
     ),
     mutant(
-        "cvar.py",
-        '        if self.config["cvar_warm"] == "init_only":\n',
+        "_side_decoder.py",
+        "        if not self.passes.overwrite:\n",
         "        if False:\n",
         cvar("test_init_only_is_plain_fine_tuning"),
     ),
     mutant(
-        "cvar.py",
+        "_side_decoder.py",
         "        if not bool(self.cold_entered):\n",
         "        if True:\n",
         cvar("test_scalar_weights_are_a_new_items_until_it_has_its_own"),
@@ -2045,6 +2133,911 @@ MUTANTS = [
         "PAIRS = ((0, 1), (1, 2), (2, 3))",
         "PAIRS = ((0, 1), (1, 2), (3, 2))",
         emerg("test_schedule_of_the_paper"),
+    ),
+    # ------------------------------------------------------------------ GME and its graph
+    mutant(
+        "_graph.py",
+        "other = ranked[rank] != ids[part][row]",
+        "other = rank >= 0",
+        graph(
+            "test_neighbours_are_those_of_the_definition",
+            "test_only_old_items_and_never_the_item_itself",
+        ),
+    ),
+    mutant(
+        "_graph.py",
+        "np.lexsort((old_ids, -rows_n[old_ids]))",
+        "np.lexsort((old_ids, rows_n[old_ids]))",
+        graph("test_ties_go_to_more_rows_then_to_the_lower_id"),
+    ),
+    mutant(
+        "_graph.py",
+        "low = _SCORES - np.minimum(score, _SCORES).astype(np.int64)",
+        "low = np.minimum(score, 1).astype(np.int64)",
+        graph(
+            "test_a_better_score_goes_before_more_rows",
+            "test_neighbours_are_those_of_the_definition",
+        ),
+    ),
+    mutant(
+        "_graph.py",
+        "    matrix.data[:] = 1  #",
+        "    pass  #",
+        graph("test_a_word_twice_is_shared_once"),
+    ),
+    mutant(
+        "_graph.py",
+        "values.append((codes[place, position] + start).astype(np.int32))",
+        "values.append(codes[place, position].astype(np.int32))",
+        graph("test_equal_codes_of_different_fields_are_different_values"),
+    ),
+    mutant(
+        "_graph.py",
+        "& (length_v[by_length] <= longest)",
+        "& (length_v[by_length] <= np.inf)",
+        graph(
+            "test_max_share_leaves_out_what_too_many_have",
+            "test_a_value_that_all_items_have",
+        ),
+    ),
+    mutant(
+        "_graph.py",
+        "score = (score >> 1) + np.diff(both.tocsr().indptr)",
+        "score = (score >> 1) + 1",
+        graph(
+            "test_scores_are_symmetric_and_count_shared_values",
+            "test_more_popular_values_than_sets_are_made_of",
+        ),
+    ),
+    mutant(
+        "_graph.py",
+        "_keys(self.popular_ap, self.popular_op, size + 1)",
+        "_keys(self.popular_ap, self.popular_op, size)",
+        graph("test_a_value_that_all_items_have[sets]"),
+    ),
+    mutant(
+        "_graph.py",
+        "_keys(self.popular_ap, self.popular_op, size + 1)",
+        "_keys(self.popular_ap, self.popular_op, 10**9)",
+        graph("test_the_number_of_pairs_is_linear_in_the_items"),
+    ),
+    mutant(
+        "_graph.py",
+        "place, position = np.nonzero(codes)",
+        "place, position = np.nonzero(codes >= 0)",
+        graph(
+            "test_no_attributes_at_all",
+            "test_an_item_without_attributes_has_none_and_is_nobodys",
+        ),
+    ),
+    mutant(
+        "_graph.py",
+        "ids = np.arange(n_items) if ids is None else np.unique(ids)",
+        "ids = np.arange(n_items)",
+        graph("test_only_who_is_asked_for"),
+    ),
+    mutant(
+        "_gme.py",
+        "logit_bk.masked_fill(~real_bk, -torch.inf)",
+        "logit_bk",
+        attending(
+            "test_weights_are_a_distribution_over_real_keys",
+            "test_empty_places_take_no_part",
+        ),
+    ),
+    mutant(
+        "_gme.py",
+        "key_bko @ of_key, 0.2)",
+        "key_bko @ of_key, 0.02)",
+        attending("test_by_hand"),
+    ),
+    mutant(
+        "_gme.py",
+        "attention(key_bko[:, -1], key_bko,",
+        "attention(key_bko[:, 0], key_bko,",
+        attending("test_order_of_neighbours_is_nothing"),
+    ),
+    mutant(
+        "_gme.py",
+        "near_bki = near_bki * real_bk[..., None]",
+        "near_bki = near_bki * 1.0",
+        attending("test_released_padding_is_zeros_that_dilute"),
+    ),
+    mutant(
+        "_gme.py",
+        "return F.elu((beta_bk",
+        "return torch.tanh((beta_bk",
+        attending("test_alone_an_item_attends_to_itself"),
+    ),
+    mutant(
+        "_gme.py",
+        "        return side_ns[index_bk]",
+        "        return side_ns[index_bk - 1]",
+        forms(
+            "test_vectors_are_those_of_the_equations[GMEG]",
+            "test_vectors_are_those_of_the_equations[GMEA]",
+        ),
+    ),
+    mutant(
+        "gmep.py",
+        "self.backbone.id_rows().detach()[index_bk]",
+        "self.backbone.id_rows().detach()[index_bk] * 0",
+        forms("test_vectors_are_those_of_the_equations[GMEP]"),
+        gme("test_only_gme_p_reads_the_ids_of_neighbours"),
+    ),
+    mutant(
+        "gmep.py",
+        "self.backbone.id_rows().detach()[index_bk]",
+        "self.backbone.id_rows()[index_bk]",
+        forms("test_neighbours_are_not_moved[GMEP]"),
+    ),
+    mutant(
+        "_gme.py",
+        "attention(key_bko[:, -1], key_bko,",
+        "attention(key_bko[:, -1].detach(), key_bko,",
+        forms("test_gradient_through_the_inner_step"),
+    ),
+    mutant(
+        "_gme.py",
+        "            self.old_ids.cpu().numpy(),\n",
+        "            torch.cat([self.old_ids, self.new_ids]).cpu().numpy(),\n",
+        forms("test_graph_is_of_old_items"),
+        gme("test_no_new_items_vector_is_read"),
+    ),
+    mutant(
+        "_gme.py",
+        "self._count(self.train_index).cpu().numpy()",
+        "-self._count(self.train_index).cpu().numpy()",
+        forms("test_graph_is_that_of_the_definition"),
+    ),
+    mutant(
+        "_gme.py",
+        'return self.config["gme_learning_rate"], ',
+        'return self.config["learning_rate"], ',
+        forms("test_only_the_generator_learns_at_its_own_rate"),
+    ),
+    mutant(
+        "_gme.py",
+        "in self.new_ids.split(_CHUNK_ITEMS)",
+        "in self.new_ids.split(_CHUNK_ITEMS)[:1] * 4",
+        forms("test_cold_rows_are_generated_in_chunks"),
+    ),
+    mutant(
+        "_gme.py",
+        "rows[alone] = self.old_mean()",
+        "rows[alone] = 0.0",
+        forms(
+            "test_an_item_without_side_information_starts_from_the_mean",
+            "test_an_item_without_neighbours_starts_from_the_mean",
+            "test_numbers_alone_make_no_graph",
+        ),
+    ),
+    mutant(
+        "_gme.py",
+        '            self.config["gme_max_share"],\n',
+        "            1.0,\n",
+        forms("test_one_value_that_all_items_share"),
+    ),
+    mutant(
+        "_backbone.py",
+        "        if not parts:\n",
+        "        if not parts:\n            parts = [self.id_rows()]\n        if False:\n",
+        forms("test_data_without_side_information_are_refused"),
+    ),
+    mutant(
+        "_gme.py",
+        "if not 0 < share <= 1:",
+        "if share < 0:",
+        forms("test_values_that_cannot_be_are_refused"),
+    ),
+    mutant(
+        "_gme.py",
+        "row_pairs = PAIRS[:2]",
+        "row_pairs = PAIRS[:1]",
+        forms("test_released_loop"),
+    ),
+    mutant(
+        "_gme.py",
+        "self.backbone.side_vectors(include_id=False)",
+        "super().side_vectors()",
+        forms("test_released_loop"),
+    ),
+    mutant(
+        "_gme.py",
+        "unique, place = ids.unique(return_inverse=True)",
+        "unique, place = ids, torch.arange(len(ids))",
+        forms("test_rows_of_one_item_are_generated_once"),
+    ),
+    mutant(
+        "_gme.py",
+        "TanhDense(side, size, gamma)",
+        "TanhDense(side, size)",
+        gme("test_gamma_is_the_factor_of_the_tanh"),
+    ),
+    mutant(
+        "gmea.py",
+        "10 * max(",
+        "8 * max(",
+        gme("test_size_of_the_projection_is_ten_per_attribute"),
+    ),
+    # ------------------------------------------------------------------ the backbones
+    ours(
+        "basic.py",
+        "return self.mlp(self.concat_embed_input_fields(interaction).flatten(1)).squeeze(-1)",
+        "return self.mlp(self.concat_embed_input_fields(interaction).flip(1).flatten(1))[:, 0]",
+        clicks("basic", "test_the_logit_is_an_mlp_of_all_embeddings"),
+    ),
+    Mutant(
+        "properties/backbone/Basic.yaml",
+        "mlp_hidden_size: [200, 80]",
+        "mlp_hidden_size: [200, 200]",
+        clicks("basic", "test_default_sizes"),
+    ),
+    ours(
+        "basic.py",
+        ".flatten(1)).squeeze(-1)",
+        ".flatten(1)).squeeze(-1) + self.first_order_linear(interaction)[:, 0]",
+        clicks("every_backbone", "test_first_order_weights_take_no_part"),
+    ),
+    ours(
+        "_base.py",
+        "return self.sigmoid(self.forward(interaction))",
+        "return self.forward(interaction)",
+        clicks("every_backbone", "test_it_is_a_model_of_recboles[LorentzFM]"),
+    ),
+    ours(
+        "basic.py",
+        "self.concat_embed_input_fields(interaction)",
+        "self.concat_embed_input_fields(interaction).detach()",
+        clicks("every_backbone", "test_every_parameter_is_trained[Basic]"),
+    ),
+    ours(
+        "final.py",
+        "return first if second is None else 0.5 * (first + second)",
+        "return first - first.mean() if second is None else 0.5 * (first + second - first.mean())",
+        clicks("every_backbone", "test_a_row_ignores_the_rows_beside_it[FINAL]"),
+    ),
+    ours(
+        "final.py",
+        "    year = 2023\n",
+        "    year = 2022\n",
+        clicks("every_backbone", "test_every_backbone_of_ours_names_its_paper"),
+    ),
+    ours(
+        "_base.py",
+        "    if value not in words:\n",
+        "    if False:\n",
+        clicks("every_backbone", "test_a_word_that_a_key_does_not_know_is_refused"),
+    ),
+    ours(
+        "lorentzfm.py",
+        "return 0.5 * (inside - outside.sum(dim=-1))",
+        "return 0.5 * (inside + outside.sum(dim=-1))",
+        clicks(
+            "lorentzfm",
+            "test_equals_the_loop_over_pairs",
+            "test_gradient_at_zero_is_minus_u_over_u0",
+            "test_every_pair_lies_between_minus_a_half_and_two",
+        ),
+    ),
+    ours(
+        "lorentzfm.py",
+        "inside = q_bf.sum(dim=-1).square()",
+        "inside = (q_bf * torch.arange(len(q_bf[0]))).sum(dim=-1).square()",
+        clicks("lorentzfm", "test_symmetric_in_the_fields"),
+    ),
+    ours(
+        "lorentzfm.py",
+        "q_bf = square_bf / ((1.0 + time_bf) * time_bf)",
+        "q_bf = (time_bf - 0.999999) / time_bf",
+        clicks("lorentzfm", "test_a_vector_of_zeros_adds_exactly_nothing"),
+    ),
+    ours(
+        "lorentzfm.py",
+        "return 0.5 * (inside - outside.sum(dim=-1))",
+        "time_bff = time_bf[..., :, None] * time_bf[..., None, :]\n"
+        "    product_bff = field_bfd @ field_bfd.transpose(-1, -2)\n"
+        "    rest_bff = 1.0 - product_bff - time_bf[..., :, None] - time_bf[..., None, :]\n"
+        "    return (1.0 + rest_bff / time_bff).triu(1).sum(dim=(-1, -2))",
+        clicks("lorentzfm", "test_small_vectors_keep_their_digits"),
+    ),
+    ours(
+        "lorentzfm.py",
+        "return logits if self.bias is None else logits + self.bias",
+        "return logits + self.first_order_linear.bias + 1.0",
+        clicks(
+            "lorentzfm",
+            "test_the_logit_is_that_sum_and_nothing_else",
+            "test_a_number_is_its_value_times_a_vector",
+        ),
+    ),
+    ours(
+        "lorentzfm.py",
+        "nn.init.normal_(module.weight, std=self.init_std)",
+        "nn.init.normal_(module.weight)",
+        clicks("lorentzfm", "test_start_and_constant"),
+    ),
+    ours(
+        "final.py",
+        "second, first = self.linear(input_bi).chunk(2, dim=-1)",
+        "first, second = self.linear(input_bi).chunk(2, dim=-1)",
+        clicks(
+            "final",
+            "test_a_layer_number_by_number",
+            "test_without_the_first_half_a_layer_is_affine",
+        ),
+    ),
+    ours(
+        "final.py",
+        "layers.append(FactorizedInteraction(size_in, size, residual))",
+        "layers += [FactorizedInteraction(size_in, size, residual), nn.ReLU()]",
+        clicks("final", "test_depth_d_is_a_polynomial_of_degree_two_to_the_d"),
+    ),
+    ours(
+        "final.py",
+        "            self.gate.reset()\n",
+        "            pass\n",
+        clicks("final", "test_the_gate_is_one_at_the_start_and_linear_over_fields"),
+    ),
+    ours(
+        "final.py",
+        "return first, self.block2(field_bfd.flatten(1)).squeeze(-1)",
+        "return first, self.block2(gated[:, len(field_bfd[0]) :].flatten(1)).squeeze(-1)",
+        clicks("final", "test_the_logit_is_the_mean_of_both_blocks"),
+    ),
+    ours(
+        "final.py",
+        "loss(mean_b, label_b) + loss(first_b, teacher_b) + loss(second_b, teacher_b)",
+        "loss(mean_b, label_b) + loss(first_b, teacher_b) + loss(second_b, label_b)",
+        clicks(
+            "final",
+            "test_the_loss_has_three_terms_row_by_row",
+            "test_blocks_that_agree_pay_their_entropy",
+        ),
+    ),
+    ours(
+        "final.py",
+        "teacher_b = torch.sigmoid(mean_b).detach()",
+        "teacher_b = torch.sigmoid(mean_b)",
+        clicks("final", "test_the_taught_probability_has_no_gradient"),
+    ),
+    ours(
+        "final.py",
+        "return self.loss(first, label) if second is None else distilled(first, second, label)",
+        "return distilled(first, first if second is None else second, label)",
+        clicks("final", "test_one_block_has_the_plain_loss"),
+    ),
+    mutant(
+        "_base.py",
+        "lambda batch: self.loss(self.logits(batch), batch),",
+        "self.backbone.calculate_loss,",
+        clicks("final", "test_blocks_teach_each_other_in_pretraining_only"),
+    ),
+    mutant(
+        "_base.py",
+        'mode="train" if self.config["batch_norm"] == "moving" else "dropout"',
+        'mode="train"',
+        clicks("final", "test_batch_norm_moves_in_pretraining_only"),
+    ),
+    ours(
+        "final.py",
+        'for key in ("block1_hidden_size", "block2_hidden_size"):',
+        'for key in ("block1_hidden_size",):',
+        clicks("final", "test_sizes_that_have_no_half_are_refused"),
+    ),
+    ours(
+        "finalmlp.py",
+        '"bhi,hij,bhj->b"',
+        '"bhi,hij,bhj->b", 2 * first_bhi, weight_hij, second_bhj)\n    _ = ("bhi,hij,bhj->b"',
+        clicks("finalmlp", "test_fusion_number_by_number"),
+    ),
+    ours(
+        "finalmlp.py",
+        "fuse(first_bi.view(shape), second_bj.view(shape), self.weight_hij)",
+        "fuse(first_bi.view(shape), second_bj.view(shape).flip(1), self.weight_hij)",
+        clicks("finalmlp", "test_heads_are_a_block_diagonal_form"),
+    ),
+    ours(
+        "finalmlp.py",
+        "linear = (self.first(first_bi) + self.second(second_bj)).squeeze(-1)",
+        "linear = self.first(first_bi).squeeze(-1)",
+        clicks("finalmlp", "test_without_the_form_two_linear_heads_are_added"),
+    ),
+    ours(
+        "finalmlp.py",
+        "return 2.0 * torch.sigmoid(self.mlp(self.tables(interaction).flatten(1)))",
+        "return torch.sigmoid(self.mlp(self.tables(interaction).flatten(1)))",
+        clicks("finalmlp", "test_each_stream_sees_the_embeddings_times_its_gate"),
+    ),
+    ours(
+        "finalmlp.py",
+        '        if config["fs"]:\n',
+        "        if True:\n",
+        clicks("finalmlp", "test_without_gates_both_streams_see_the_embeddings"),
+    ),
+    ours(
+        "finalmlp.py",
+        "tables = FieldTables(config, dataset, fields, pool) if fields else None",
+        'tables = FieldTables(config, dataset, fields or ["age"], pool)',
+        clicks("finalmlp", "test_a_learned_context_gives_all_rows_one_gate"),
+    ),
+    ours(
+        "finalmlp.py",
+        '"item": FeatureSource.ITEM}',
+        '"item": FeatureSource.ITEM_ID}',
+        clicks("finalmlp", "test_gates_read_a_side_without_its_id"),
+    ),
+    ours(
+        "finalmlp.py",
+        "pool = type(self).embed_token_seq_fields",
+        "pool = ClickModel.embed_token_seq_fields",
+        clicks("finalmlp", "test_gates_pool_as_the_model_does"),
+    ),
+    ours(
+        "finalmlp.py",
+        "if heads and any(end % heads for end in ends):",
+        "if heads and all(end % heads for end in ends[:1]) and heads > 9:",
+        clicks("finalmlp", "test_what_does_not_fit_is_refused"),
+    ),
+    ours(
+        "afn.py",
+        "return torch.matmul(weight_jf, log_bfd).clamp(max=LARGEST_EXPONENT).exp()",
+        "return torch.matmul(weight_jf.abs(), log_bfd).clamp(max=LARGEST_EXPONENT).exp()",
+        clicks(
+            "afn",
+            "test_any_exponents_number_by_number",
+            "test_scaling_a_field_scales_by_its_power",
+        ),
+    ),
+    ours(
+        "afn.py",
+        "return field_bfd.abs().clamp(min=least).log()",
+        "return field_bfd.clamp(min=least).log()",
+        clicks(
+            "afn",
+            "test_exponents_one_give_fields_and_their_products",
+            "test_signs_do_not_matter[neurons]",
+        ),
+    ),
+    ours(
+        "afn.py",
+        "return field_bfd.abs().clamp(min=least).log()",
+        "return (field_bfd.square() + least**2).sqrt().log()",
+        clicks("afn", "test_exponents_one_give_fields_and_their_products"),
+    ),
+    ours(
+        "afn.py",
+        "return field_bfd.abs().clamp(min=least).log()",
+        "return (field_bfd + 1e-9).abs().clamp(min=0.1 * least / 1e5).log()",
+        clicks("afn", "test_zero_is_finite_and_has_exactly_no_gradient[neurons]"),
+    ),
+    ours(
+        "afn.py",
+        "return torch.relu(torch.expm1(exponent.clamp(max=LARGEST_EXPONENT)))",
+        "return torch.expm1(exponent.clamp(max=LARGEST_EXPONENT))",
+        clicks("afn", "test_the_released_form_multiplies_one_plus_the_fields"),
+    ),
+    ours(
+        "afn.py",
+        ".clamp(max=LARGEST_EXPONENT).exp()",
+        ".exp()",
+        clicks("afn", "test_large_exponents_stay_numbers[neurons]"),
+    ),
+    ours(
+        "afn.py",
+        "neuron_bjd = powers(log_bfd, self.weight_jf)",
+        "neuron_bjd = powers(log_bfd, self.weight_jf).relu() + 1e-9",
+        clicks("afn", "test_the_logit_is_an_mlp_of_the_neurons"),
+    ),
+    ours(
+        "afn.py",
+        "return neuron_bjd if self.exp_bn is None else self.exp_bn(neuron_bjd)",
+        "return neuron_bjd",
+        clicks("afn", "test_batch_norm_is_per_field_before_and_per_neuron_behind"),
+    ),
+    ours(
+        "afn.py",
+        "(torch.stack(values, dim=-1) * self.float_weight).sum(dim=-1)",
+        "(torch.stack(values[::-1], dim=-1) * self.float_weight).sum(dim=-1)",
+        clicks("afn", "test_numbers_are_a_linear_term_in_the_released_form"),
+    ),
+    ours(
+        "afn.py",
+        "torch.cat([logits_b[:, None], deep_b1], dim=1)",
+        "torch.cat([deep_b1, logits_b[:, None]], dim=1)",
+        clicks("afn", "test_the_ensemble_is_linear_in_both_logits"),
+    ),
+    ours(
+        "afn.py",
+        "parts.append(field_bfd[:, self.shared])",
+        "parts.append(0.5 * field_bfd[:, self.shared])",
+        clicks("afn", "test_a_given_vector_reaches_both_networks"),
+    ),
+    # ------------------------------------------------------------------ rows from content
+    mutant(
+        "_content.py",
+        "self.outside(self.dropout(torch.tanh(hidden)))",
+        "self.outside(self.dropout(torch.relu(hidden)))",
+        content("TestContentNet", "test_by_hand"),
+    ),
+    mutant(
+        "_content.py",
+        "return F.batch_norm(",
+        "return 0.9 * F.batch_norm(",
+        content(
+            "TestContentNet", "test_a_single_item_reads_the_running_statistics_and_leaves_them"
+        ),
+    ),
+    mutant(
+        "_content.py",
+        "nn.Dropout(dropout)",
+        "nn.Dropout(0.0)",
+        content("TestContentNet", "test_dropout_is_on_in_training_only"),
+    ),
+    mutant(
+        "_content.py",
+        "max(value_b.numel(), 1)",
+        "value_b.numel()",
+        content("TestContentNet", "test_the_mean_of_nothing_is_zero"),
+        gar("test_a_batch_without_a_click_is_no_error"),
+        aldi("test_a_batch_of_one_class_is_no_error"),
+    ),
+    mutant(
+        "_content.py",
+        "~torch.cat(codes, dim=1).any(dim=1)",
+        "~torch.cat(codes, dim=1).bool().all(dim=1)",
+        content("TestWithoutContent", "test_items_with_padding_in_all_fields"),
+    ),
+    mutant(
+        "_content.py",
+        "return torch.zeros(backbone.n_ids, dtype=torch.bool",
+        "return torch.ones(backbone.n_ids, dtype=torch.bool",
+        content("TestWithoutContent", "test_numbers_alone_are_content"),
+    ),
+    mutant(
+        "gar.py",
+        "return torch.where(bare[:, None], self.old_mean(), rows)",
+        "return rows",
+        content("TestWithoutContent", "test_they_start_from_the_mean_and_are_counted"),
+    ),
+    mutant(
+        "_content.py",
+        "    if number:\n",
+        "    if True:\n",
+        content("TestWithoutContent", "test_none_is_not_said"),
+    ),
+    # ------------------------------------------------------------------ GAR
+    mutant(
+        "gar.py",
+        "(real_p - (1.0 - beta) * fake_p - beta * other_p)",
+        "(real_p - beta * fake_p - (1.0 - beta) * other_p)",
+        gar("test_losses_by_hand", "test_beta_one_is_bpr_and_knows_no_generator"),
+    ),
+    mutant(
+        "gar.py",
+        "(real_p - (1.0 - beta) * fake_p - beta * other_p)",
+        "(real_p - fake_p - beta * other_p)",
+        gar("test_a_constant_added_to_all_logits_changes_neither"),
+    ),
+    mutant(
+        "gar.py",
+        "(made_bd - real_bd).abs().mean(dim=-1)",
+        "(made_bd - real_bd).square().mean(dim=-1)",
+        gar("test_distance_by_hand"),
+    ),
+    mutant(
+        "gar.py",
+        "(1.0 - alpha) * ranking_loss(fake_b[clicked]",
+        "alpha * ranking_loss(fake_b[clicked]",
+        gar("test_a_perfect_imitation_has_ln_2"),
+    ),
+    mutant(
+        "gar.py",
+        "self.cold_first_order().expand(len(made), 1)",
+        "weight[clicked]",
+        gar("test_the_recommenders_loss_row_by_row[DeepFM]"),
+    ),
+    mutant(
+        "gar.py",
+        "ranking_loss(fake_b[clicked], real_b[clicked])",
+        "ranking_loss(real_b[clicked], fake_b[clicked])",
+        gar("test_the_generators_loss_row_by_row"),
+    ),
+    mutant(
+        "gar.py",
+        "rows[self.id_field] = torch.cat([ids, seen, other])",
+        "rows[self.id_field] = torch.cat([ids, seen, seen])",
+        gar("test_the_other_item_brings_its_own_features"),
+    ),
+    mutant(
+        "gar.py",
+        'self.set_mode("train" if moving else "dropout")\n        self.generator.eval()',
+        'self.set_mode("train" if moving else "dropout")',
+        gar("test_each_move_leaves_the_other_side_alone"),
+    ),
+    mutant(
+        "gar.py",
+        "return lookup(self.backbone.id_rows(), ids).detach(), first",
+        "return lookup(self.backbone.id_rows(), ids), first",
+        gar("test_learning_never_moves_an_id_row"),
+    ),
+    mutant(
+        "gar.py",
+        "steps.insert(0, recommender)",
+        "steps.append(recommender)",
+        gar("test_the_recommender_moves_first"),
+    ),
+    mutant(
+        "gar.py",
+        'self.set_mode("train" if moving else "dropout")',
+        'self.set_mode("train")',
+        gar("test_modes_of_the_two_sides"),
+    ),
+    mutant(
+        "gar.py",
+        'if self.config["gar_finetune_recommender"]:',
+        "if True:",
+        gar("test_generator_only"),
+    ),
+    mutant(
+        "gar.py",
+        "rows = self.generator(self.content[self.new_ids])",
+        "rows = self.generator(self.side_vectors()[self.new_ids])",
+        gar("test_cold_rows_are_of_the_pretrained_content"),
+    ),
+    mutant(
+        "gar.py",
+        "    @torch.no_grad()\n    def cold_rows(self)",
+        "    def warm_fits(self, index):\n        return []\n\n"
+        "    @torch.no_grad()\n    def cold_rows(self)",
+        gar("test_warm_phases_are_plain_fine_tuning"),
+    ),
+    mutant(
+        "gar.py",
+        "rows[self.id_field] = torch.cat([ids, seen, other])",
+        "rows[batch.rows.item_field] = torch.cat([ids, seen, other])",
+        gar("test_on_new_users"),
+    ),
+    mutant(
+        "gar.py",
+        "        seen = ids[clicked]\n",
+        "        seen = ids[clicked]\n        ids[clicked] = other\n",
+        (f"{GAR}::test_rows_of_a_batch_are_not_shared_with_the_game",),
+    ),
+    # ------------------------------------------------------------------ ALDI
+    mutant(
+        "aldi.py",
+        "gamma * mean(apart)",
+        "gamma * mean(weight_p * apart)",
+        aligned("TestAlignment", "test_distillation_by_hand"),
+    ),
+    mutant(
+        "aldi.py",
+        "- vector_i @ vector_j.mean(dim=0)",
+        "- vector_i @ vector_i.mean(dim=0)",
+        aligned("TestAlignment", "test_identification_is_the_mean_of_all_products"),
+    ),
+    mutant(
+        "aldi.py",
+        "soft_bce(order_s, torch.sigmoid(order_t).detach())",
+        "soft_bce(order_s, torch.sigmoid(2 * order_t).detach())",
+        aligned("TestAlignment", "test_agreement_is_a_stationary_point"),
+    ),
+    mutant(
+        "aldi.py",
+        "return F.softplus(logit) - target * logit",
+        "return F.softplus(logit) - logit",
+        aligned("TestAlignment", "test_soft_bce_is_cross_entropy"),
+    ),
+    mutant(
+        "aldi.py",
+        "teacher.score_i - teacher.score_j\n",
+        "(teacher.score_i - teacher.score_j).abs()\n",
+        aligned("TestAlignment", "test_exchanging_i_and_j_flips_the_differences"),
+    ),
+    mutant(
+        "aldi.py",
+        "torch.sigmoid(same_t).detach()",
+        "torch.sigmoid(same_t)",
+        aligned("TestAlignment", "test_the_teacher_gets_no_gradient"),
+    ),
+    mutant(
+        "aldi.py",
+        "limit * n_items / max(n_users, 1)",
+        "limit * n_users / max(n_items, 1)",
+        aligned("TestQualification", "test_range_order_and_the_average_item"),
+    ),
+    mutant(
+        "aldi.py",
+        "pair = torch.unique(first * n_second + second)",
+        "pair = (first * n_second + second).sort().values",
+        aligned("TestQualification", "test_shares_against_sets"),
+    ),
+    mutant(
+        "aldi.py",
+        "wanted = user_b[positive]",
+        "wanted = user_b[positive] + 100",
+        aligned("TestPairRows", "test_same_user_where_there_is_one"),
+    ),
+    mutant(
+        "aldi.py",
+        "(draw_p * number).long()",
+        "(draw_p * draw_p * number).long()",
+        aligned("TestPairRows", "test_partners_are_drawn_evenly"),
+    ),
+    mutant(
+        "aldi.py",
+        "(draw_p * number).long(), number - 1)",
+        "(draw_p * number).long(), number - 2)",
+        aligned("TestPairRows", "test_the_largest_draw_stays_inside"),
+    ),
+    mutant(
+        "aldi.py",
+        "return positive[:0], negative",
+        "return positive, negative",
+        aligned("TestPairRows", "test_one_class_has_no_pairs"),
+    ),
+    mutant(
+        "aldi.py",
+        "student_b = self.cold_logits(batch, lookup(made, place))",
+        "student_b = self.backbone.logits(batch, lookup(made, place))",
+        aldi(
+            "test_loss_row_by_row[DeepFM]",
+            "test_without_alignment_it_is_click_loss_on_generated_rows",
+        ),
+    ),
+    mutant(
+        "aldi.py",
+        "        with torch.no_grad():\n            teacher_b",
+        "        if True:\n            teacher_b",
+        aldi("test_the_teacher_is_untouched"),
+    ),
+    mutant(
+        "aldi.py",
+        "Pairs(teacher_b[i], teacher_b[j], real[item_i], real[item_j])",
+        "Pairs(teacher_b[j], teacher_b[i], real[item_i], real[item_j])",
+        aldi("test_a_perfect_student_has_nothing_to_learn_from_the_teacher"),
+    ),
+    mutant(
+        "aldi.py",
+        "columns[self.label_field][self.train_index] > 0",
+        "columns[self.label_field][self.train_index] >= 0",
+        aldi("test_qualifications_are_of_base_clicks"),
+        aldimf("test_triples_are_of_base_clicks"),
+    ),
+    mutant(
+        "aldi.py",
+        'if not self.config["aldi_weights"]:',
+        "if False:",
+        aldi("test_qualifications_are_of_base_clicks"),
+    ),
+    mutant(
+        "aldi.py",
+        'epochs=self.config["aldi_epochs"], mode=mode',
+        "epochs=1, mode=mode",
+        aldi("test_only_the_generator_learns"),
+    ),
+    mutant(
+        "aldi.py",
+        "        self.generator.eval()\n",
+        "",
+        aldi("test_cold_rows_are_generated_without_batch_statistics"),
+    ),
+    mutant(
+        "aldi.py",
+        "torch.where(bare[:, None], self.old_mean()",
+        "torch.where(bare[:, None] & False, self.old_mean()",
+        aldi("test_items_without_content_start_from_the_mean"),
+    ),
+    mutant(
+        "aldi.py",
+        "    def cold_rows(self)",
+        "    def warm_fits(self, index):\n        return []\n\n    def cold_rows(self)",
+        aldi("test_warm_phases_are_plain_fine_tuning"),
+    ),
+    mutant(
+        "aldi.py",
+        "columns[self.id_field][index], columns[self.other_field][index]",
+        "columns[self.rows.item_field][index], columns[self.rows.user_field][index]",
+        aldi("test_on_new_users"),
+    ),
+    # ------------------------------------------------------------------ ALDI-MF
+    mutant(
+        "aldimf.py",
+        "self.items, self.others, self.batch_size = items[order], others, batch_size",
+        "self.items, self.others, self.batch_size = items, others, batch_size",
+        triples("test_an_item_is_one_of_its_users"),
+    ),
+    mutant(
+        "aldimf.py",
+        "(share[part] * counts).long()",
+        "(share[part].square() * counts).long()",
+        triples("test_draws_are_uniform_over_users_then_items_then_others"),
+    ),
+    mutant(
+        "aldimf.py",
+        "torch.randint(len(self.others)",
+        "torch.randint(len(self.others) - 1",
+        triples("test_draws_are_uniform_over_users_then_items_then_others"),
+    ),
+    mutant(
+        "aldimf.py",
+        "for position in range(start, len(self)):",
+        "for position in range(0, len(self)):",
+        triples("test_a_late_start_is_the_same_tail"),
+    ),
+    mutant(
+        "aldimf.py",
+        "F.softplus(-(score_i - score_j))",
+        "F.softplus(score_i - score_j)",
+        aldimf("test_scores_and_pairwise_loss_by_hand"),
+    ),
+    mutant(
+        "aldimf.py",
+        "for part in (user, item, other))",
+        "for part in (user, item))",
+        aldimf("test_teacher_loss_triple_by_triple"),
+    ),
+    mutant(
+        "aldimf.py",
+        "Pairs(dot(user, real_i), dot(user, real_j), real_i, real_j)",
+        "Pairs(dot(user, real_i), dot(user, real_j), real_j, real_i)",
+        aldimf("test_student_loss_from_its_parts"),
+    ),
+    mutant(
+        "aldimf.py",
+        "lookup(self.user_factors(), users).detach()",
+        "lookup(self.user_factors(), users)",
+        aldimf("test_the_teacher_is_frozen_while_the_student_learns"),
+    ),
+    mutant(
+        "aldimf.py",
+        "lookup(warm_user, seat), lookup(cold_user, seat)",
+        "lookup(cold_user, seat), lookup(warm_user, seat)",
+        aldimf("test_old_items_by_the_teacher_new_ones_by_the_student"),
+    ),
+    mutant(
+        "aldimf.py",
+        "        self.user_tower.eval()\n",
+        "",
+        aldimf("test_scoring_leaves_modes_and_statistics"),
+    ),
+    mutant(
+        "aldimf.py",
+        "self.new_factors.copy_(self.content_factors(self.new_ids))",
+        "self.new_factors.copy_(self.content_factors(self.new_ids))\n"
+        "        self.new_factors += lookup(self.item_factors(), self.new_ids)",
+        aldimf("test_cold_scores_go_with_content_and_know_no_later_rows"),
+    ),
+    mutant(
+        "aldimf.py",
+        "        return []\n",
+        "        return super().warm_fits(index)\n",
+        aldimf("test_warm_phases_repeat_the_cold_one"),
+    ),
+    mutant(
+        "aldimf.py",
+        "return self.backbone.table_of(self.other_field)",
+        "return self.backbone.id_rows()",
+        aldimf("test_the_backbone_as_teacher"),
+    ),
+    mutant(
+        "aldimf.py",
+        "std=0.01",
+        "std=0.02",
+        aldimf("test_released_start"),
+    ),
+    mutant(
+        "aldimf.py",
+        "self.generated(self.old_ids).mean(dim=0)",
+        "self.generated(self.new_ids).mean(dim=0)",
+        aldimf("test_items_without_content_have_the_mean_of_old_items"),
+    ),
+    mutant(
+        "aldimf.py",
+        "        if len(items) == 0:\n",
+        "        if False:\n",
+        aldimf("test_no_click_is_said"),
     ),
 ]
 

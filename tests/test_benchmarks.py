@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from recbole_cold.registry import find_method, methods
+
 ROOT = Path(__file__).resolve().parents[1]
 
 
@@ -89,6 +91,26 @@ def test_learning(benchmark, small):
     )
     used = {row[0]: row[2] for row in table.rows}
     assert used == {"Base: pretrain": 512, "CVAR: learn": 5120}
+
+
+def test_learning_measures_every_method(benchmark, small, monkeypatch):
+    """Whatever the registry holds: who learns, and who pre-trains otherwise."""
+    module = benchmark("learning")
+    some = {name: find_method(name) for name in ("Base", "DropoutNet", "GMEA")}
+    assert set(module.every_method()) == set(methods()) and module.every_method()[0] == "Base"
+    monkeypatch.setattr(module, "methods", lambda: some)
+    table = module.measure(small(keys={"train_batch_size": 256}))
+    stages = ["Base: pretrain", "DropoutNet: pretrain", "GMEA: learn"]
+    assert [row[0] for row in table.rows] == stages
+    assert [row[-1] > 0 for row in table.rows] == [False, False, True]  # parameters on top
+
+
+@pytest.mark.slow
+def test_graph(benchmark, small):
+    """The fast graph is the plain product's, in processes of their own."""
+    table = benchmark("graph").measure(small(small_catalogue=(300, 400, 500)))
+    assert table.agreement == {"neighbours of the plain product": 0.0}
+    assert len(table.rows) == 5 and len(table.claims) == 2
 
 
 @pytest.mark.slow

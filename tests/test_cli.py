@@ -145,6 +145,8 @@ class TestList:
             assert re.search(rf"^  {name} ", text, re.MULTILINE), name
         assert re.search(r"^  FFM .*cannot be wrapped", text, re.MULTILINE)
         assert re.search(r"^  MWUF +Zhu et al\., SIGIR 2021", text, re.MULTILINE)
+        assert re.search(r"^  AFN +Cheng et al\., AAAI 2020$", text, re.MULTILINE)
+        assert re.search(r"^  DCN +Ruoxi Wang et al\., ADKDD 2017$", text, re.MULTILINE)
 
     def test_takes_no_keys(self, refused, capsys):
         assert main(["list", "--seeds=3"]) == 2

@@ -16,6 +16,7 @@ from recbole_cold.registry import (
     find_method,
     methods,
     nearest,
+    paper_of,
     properties_dir,
     yaml_of,
 )
@@ -53,6 +54,22 @@ class TestBuiltIn:
             "AFM", "NFM", "FwFM", "FNN", "DSSM",
         } <= found.keys()  # fmt: skip
         assert "ContextRecommender" not in found
+
+    def test_backbones_of_ours_are_found_too(self):
+        found = backbones()
+        for name in ("AFN", "LorentzFM", "FinalMLP", "FINAL", "Basic"):
+            assert found[name].__module__ == f"recbole_cold.backbone.{name.lower()}"
+            assert yaml_of(found[name]) == properties_dir() / "backbone" / f"{name}.yaml"
+        assert not {"ClickModel", "FieldTables"} & found.keys()
+
+    def test_papers_are_said(self):
+        papers = {name: paper_of(cls) for name, cls in {**methods(), **backbones()}.items()}
+        assert [name for name, paper in papers.items() if not paper] == []
+        assert papers["FINAL"] == "Zhu et al., SIGIR 2023"
+        assert papers["DeepFM"] == "Huifeng Guo et al., IJCAI 2017"
+        assert papers["NFM"] == "He X, Chua T S, SIGIR 2017"
+        assert papers["FNN"] == "Weinan Zhang et al., ECIR 2016"
+        assert paper_of(int) == ""
 
     def test_every_name_finds_its_class(self):
         for name, cls in methods().items():

@@ -16,7 +16,7 @@ from torch import nn
 from recbole_cold import seeding
 from recbole_cold import trainer as module
 from recbole_cold.config import make_config
-from recbole_cold.errors import UserError
+from recbole_cold.errors import Diverged, UserError
 from recbole_cold.experiment import load_data, make_split, phases_of
 from recbole_cold.model._base import Fit, Step
 from recbole_cold.phases import run_phases
@@ -482,6 +482,56 @@ class TestRecords:
             method.backbone.id_rows()[method.old_ids] = math.nan
         with pytest.raises(UserError, match=r"loss of 'pretrain' is nan in epoch 0, batch 0.*rate"):
             Trainer(method, 5).pretrain()
+
+    @pytest.mark.parametrize("each", [True, False])
+    def test_which_part_of_which_step_is_said(self, build, monkeypatch, each):
+        """Also where losses are looked at together, as on a GPU."""
+        kind = module.LossCheck
+        look = kind.__init__
+
+        def init(self, fit, device):
+            look(self, fit, device)
+            self._each = each
+
+        monkeypatch.setattr(kind, "__init__", init)
+        method, losses = build(), iter([1.0, 2.0, 3.0, math.inf, 5.0, 6.0])
+        rows = method.new_rows
+        steps = [
+            Step(lambda _: (rows.sum(), rows.sum() * next(losses)), [rows], 0.0, 0.0, ("a", "b")),
+            Step(lambda _: rows.sum(), [rows], 0.0),
+        ]
+        fit = Fit("two", steps, method.row_batches(method.train_index[:150]))
+        method.learn_fits = lambda: [fit, fit]
+        torch.nn.init.ones_(rows)
+        with pytest.raises(
+            Diverged, match=r"loss 'b' of 'two' is inf in epoch 0, batch 0, .*1; tr"
+        ):
+            Trainer(method, 5).learn()
+
+    @pytest.mark.parametrize("of_the_loss", [True, False])
+    def test_the_last_good_state_stays(self, build, tmp_path, of_the_loss):
+        """A loss, or a gradient, that is no number: what is on disk is from before it."""
+        method, path = build(checkpoint_seconds=0), tmp_path / "state.pt"
+        trainer, rows = Trainer(method, 5, path), method.new_rows
+        trainer.pretrain()
+        bad = [1.0, 1.0, math.nan]
+        rows.register_hook(lambda gradient: gradient * (1.0 if of_the_loss else bad[0]))
+
+        def loss(_):
+            bad.append(bad.pop(0))
+            return rows.sum() * (bad[-1] if of_the_loss else 1.0)
+
+        method.learn_fits = lambda: [
+            Fit("bad", [Step(loss, [rows], 0.1)], method.row_batches(method.train_index))
+        ]
+        said = "batch 2, optimizer step 3" if of_the_loss else "parameters that are no numbers"
+        with pytest.raises(Diverged, match=f"'bad' .*{said}.*last good state is '.*state.pt'"):
+            trainer.learn()
+        again = build()
+        kept = Trainer(again, 5, path)
+        assert kept.resume()
+        assert again.new_rows.isfinite().all()
+        assert kept._pending["position"]["taken"] == (2 if of_the_loss else 1)
 
     def test_scores_that_are_no_numbers_are_named(self, build):
         trainer = Trainer(build(), 5)

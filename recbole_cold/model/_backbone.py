@@ -230,6 +230,7 @@ class Backbone(nn.Module):
                     f"backbone '{self.name}' cannot be wrapped: its output ignores the embedding "
                     f"of '{self.id_field}'; choose another backbone (see 'recbole-cold list')"
                 )
+            self._refuse_second_tables(batch, own, plain)
             predicted = self.model.predict(batch).reshape(-1)
             if not torch.allclose(torch.sigmoid(plain), predicted, equal_nan=True):
                 raise UserError(
@@ -288,6 +289,30 @@ class Backbone(nn.Module):
             return frozen
         logger.info("backbone '%s' runs without frozen tables: its logits differ", self.name)
         return None
+
+    def _refuse_second_tables(self, batch: dict[str, Tensor], own: Tensor, plain: Tensor) -> None:
+        """With its vector and scalar weight given, the ID itself must not matter any more."""
+        ids = batch[self.id_field]
+        other = {**batch, self.id_field: (ids + 1) % self.n_ids}  # all fields that were read
+        if not torch.equal(self.logits(other, own, self.first_order_table()[ids]), plain):
+            raise UserError(
+                f"backbone '{self.name}' cannot be wrapped: it reads '{self.id_field}' from a "
+                "second table as well, which a given vector does not reach; leave the ID out of "
+                "that table or choose another backbone (see 'recbole-cold list')"
+            )
+
+    def learns_from_zero(self) -> bool:
+        """Whether an ID whose vector is exactly zero can learn: its logit has a gradient there."""
+        batch, training = self._probe_batch(), self.model.training
+        vector = torch.zeros_like(self.id_rows()[batch[self.id_field]]).requires_grad_()
+        self.model.eval()
+        try:
+            with torch.enable_grad():
+                total = self.logits(batch, vector).sum()
+                (gradient,) = torch.autograd.grad(total, vector, allow_unused=True)
+        finally:
+            self.model.train(training)
+        return gradient is None or bool(gradient.any())
 
     def _probe_batch(self):
         n_rows = len(self._rows.columns[self.id_field])

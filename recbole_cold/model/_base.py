@@ -27,12 +27,16 @@ from recbole_cold.seeding import seed_layers
 
 @dataclass(frozen=True)
 class Step:
-    """One optimizer's share of a batch: a loss and the only parameters it may move."""
+    """One optimizer's share of a batch: a loss and the only parameters it may move.
+
+    ``names`` are those of the loss's parts, where it is a tuple: said if one is no number.
+    """
 
     loss: Callable[[Any], Tensor | tuple[Tensor, ...]]
     parameters: Sequence[nn.Parameter]
     learning_rate: float
     weight_decay: float = 0.0
+    names: Sequence[str] = ()
 
 
 class RowBatches:
@@ -118,6 +122,11 @@ class ColdStartRecommender(AbstractRecommender):
         pretrain_seed = config["pretrain_seed"]
         seed_layers(config["seed"] if pretrain_seed is None else pretrain_seed, "backbone")
         self.backbone = self.make_backbone(config, dataset)
+        if config["new_item_init"] == "zero" and not self.backbone.learns_from_zero():
+            raise UserError(
+                f"new_item_init: zero gives new items a vector at which '{self.backbone.name}' "
+                "has no gradient, so no warm phase would move it; use new_item_init: mean or random"
+            )
         seed_layers(config["seed"], "method")
         self.embedding_size = self.backbone.embedding_size
         self.n_ids = self.backbone.n_ids

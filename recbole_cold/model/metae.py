@@ -6,6 +6,7 @@ Shape letters: t tasks (old items), k rows of a block, d embedding size, s side 
 """
 
 import logging
+from collections.abc import Callable, Sequence
 from typing import ClassVar
 
 import numpy as np
@@ -72,12 +73,7 @@ class MetaE(ColdStartRecommender):
 
     def __init__(self, config, dataset) -> None:
         super().__init__(config, dataset)
-        side, size = self.side_vectors().shape[1], self.embedding_size
-        if config["metae_generator"] == "tanh_dense":
-            self.generator: nn.Module = TanhDense(side, size)
-        else:
-            self.generator = mlp([side, *config["metae_hidden_size"], size])
-        self.generator.to(self.device)
+        self.generator = self.make_generator(self.side_vectors().shape[1]).to(self.device)
         self.per_item = config["metae_inner"] == "per_item"
         self._time = dataset.time
         self._all_ids = np.asarray(dataset.inter[self.id_field])
@@ -85,6 +81,25 @@ class MetaE(ColdStartRecommender):
 
     def trainable(self, stage: str) -> list[nn.Parameter]:
         return list(self.generator.parameters()) if stage == "learn" else super().trainable(stage)
+
+    # ---------------------------------------------------------------- what a subclass may exchange
+    row_pairs: ClassVar[Sequence[tuple[int, int]]] = PAIRS[:1]  # of the released loop
+
+    def make_generator(self, side: int) -> nn.Module:
+        """The network that is learned; ``side`` is the width of the side information."""
+        size = self.embedding_size
+        if self.config["metae_generator"] == "tanh_dense":
+            return TanhDense(side, size)
+        return mlp([side, *self.config["metae_hidden_size"], size])
+
+    def item_generator(self) -> Callable[[Tensor], Tensor]:
+        """What gives the vectors [t, d] of the items [t] of a batch of tasks."""
+        side_ns = self.side_vectors()
+        return lambda ids_t: self.generator(side_ns[ids_t])
+
+    def learning(self) -> tuple[float, int]:
+        """The learning rate, and the rows of a batch of the released loop."""
+        return self.config["learning_rate"], self.config["train_batch_size"]
 
     # ---------------------------------------------------------------- the loss of a batch of tasks
     def task_losses(self, vector_td: Tensor, rows, mask_tk: Tensor) -> Tensor:
@@ -138,30 +153,26 @@ class MetaE(ColdStartRecommender):
             )
         if not blocks.mask_tjk.any():
             raise UserError(
-                "MetaE needs old items with at least 4 rows (two for support, two for query); "
-                "lower metae_block_size does not help here: use a data set with more rows per item"
+                f"{type(self).__name__} needs old items with at least 4 rows (two for support, two "
+                "for query); lower metae_block_size does not help here: use a data set with more "
+                "rows per item"
             )
         return blocks if self.per_item else rowwise(blocks)
 
     def learn_fits(self) -> list[Fit]:
-        side_ns = self.side_vectors()
+        generate, (learning_rate, batch_rows) = self.item_generator(), self.learning()
 
         def loss(episode: Episode) -> Tensor:
-            return self.episode_loss(self.generator(side_ns[episode.ids_t]), episode)
+            return self.episode_loss(generate(episode.ids_t), episode)
 
-        tasks = self.config["metae_batch_items"] if self.per_item else None
         batches = EpisodeBatches(
             self.rows,
             self._blocks(),
-            PAIRS if self.per_item else PAIRS[:1],
-            tasks or self.config["train_batch_size"],
+            PAIRS if self.per_item else self.row_pairs,
+            self.config["metae_batch_items"] if self.per_item else batch_rows,
         )
-        step = Step(
-            loss,
-            self.trainable("learn"),
-            self.config["learning_rate"],
-            self.config["weight_decay"],
-        )
+        decay = self.config["weight_decay"]
+        step = Step(loss, self.trainable("learn"), learning_rate, decay)
         epochs = len(batches.pairs) * self.config["metae_epochs"]
         mode = "train" if self.config["batch_norm"] == "moving" else "eval"
         return [Fit("learn", [step], batches, epochs=epochs, mode=mode)]

@@ -26,12 +26,14 @@ from recbole_cold.report._panels import plot_comparison
 from recbole_cold.report._pictures import plot_curves
 from recbole_cold.report._sweep import plot_sweep
 from recbole_cold.report._tables import costs, markdown, table
+from recbole_cold.report._vectors import IdVectors, mean_distance, plot_vectors
 
 __all__ = [
     "MATCHED",
     "SCHEMA",
     "Cell",
     "Comparison",
+    "IdVectors",
     "PairedTest",
     "Row",
     "comparison_csv",
@@ -43,11 +45,13 @@ __all__ = [
     "load",
     "load_comparison",
     "markdown",
+    "mean_distance",
     "paired_test",
     "plot_comparison",
     "plot_curves",
     "plot_graphs",
     "plot_sweep",
+    "plot_vectors",
     "summary",
     "table",
     "validate",

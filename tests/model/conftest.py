@@ -23,7 +23,10 @@ SMALL = {
     "seed": 7,
 }
 # Backbones without a key for hidden layers.
-NO_LAYERS = {"AFM", "EulerNet", "FFM", "FM", "FiGNN", "FwFM", "KD_DAGFM", "LR"}
+NO_LAYERS = {
+    "AFM", "EulerNet", "FFM", "FINAL", "FM", "FiGNN", "FinalMLP", "FwFM", "KD_DAGFM", "LR",
+    "LorentzFM",
+}  # fmt: skip
 DATA_KEYS = (
     "cold_side", "cold_threshold", "use_count", "use_timestamp", "numerical_features", "seq_len",
     "load_col", "warm_size", "warm_sets",

@@ -15,19 +15,27 @@ from recbole_cold.errors import UserError
 from recbole_cold.model._backbone import UNWRAPPABLE, Backbone
 from recbole_cold.registry import backbones
 
+SMALL_AFN = {"log_neurons": 7, "ensemble_hidden_size": [4]}
 CASES = {
     "AFM": {},
+    "AFN": SMALL_AFN,
+    "AFN log1p": {**SMALL_AFN, "log_form": "log1p", "log_bn": False, "mlp_bn": True},
+    "AFN plus": {**SMALL_AFN, "ensemble_dnn": True},
     "AutoInt": {},
+    "Basic": {},
     "DCN": {},
     "DCNV2": {"mixed": False, "structure": "parallel"},
     "DCNV2 mixed": {"mixed": True, "structure": "stacked", "low_rank": 3, "expert_num": 2},
     "DSSM": {},
     "DeepFM": {},
     "EulerNet": {},
+    "FINAL": {"block1_hidden_size": [6, 4], "block2_hidden_size": [4, 4]},
     "FM": {},
     "FNN": {},
     "FiGNN": {},
+    "FinalMLP": {"mlp1_hidden_size": [6], "mlp2_hidden_size": [6, 4], "fs_hidden_size": [3]},
     "FwFM": {},
+    "LorentzFM": {},
     "NFM": {},
     "PNN inner": {"use_inner": True, "use_outer": False},
     "PNN outer": {"use_inner": False, "use_outer": True},
@@ -98,10 +106,11 @@ def central_difference(function, vector, epsilon=1e-6):
     return out
 
 
-def test_cases_are_all_that_recbole_has():
+def test_cases_are_all_that_recbole_and_we_have():
     """A context model that a later RecBole brings is either tested here or named as unwrappable."""
-    recbole = {name for name, cls in backbones().items() if cls.__module__.startswith("recbole.")}
-    assert recbole == {case.split()[0] for case in CASES} | set(UNWRAPPABLE)
+    ours = ("recbole.", "recbole_cold.")
+    known = {name for name, cls in backbones().items() if cls.__module__.startswith(ours)}
+    assert known == {case.split()[0] for case in CASES} | set(UNWRAPPABLE)
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -182,7 +191,7 @@ class TestEveryBackbone:
             expected = central_difference(
                 lambda v: backbone.logits(batch, v, scalars).sum(), vector.detach()
             )
-        assert (by_vector - expected).abs().max() < 1e-7
+        assert (by_vector - expected).abs().max() < 1e-7 * (1 + by_vector.abs().max())
         assert by_vector.abs().max() > 1e-6
         names = backbone.model.token_field_names
         start = sum(method.dataset.num(name) for name in names[: names.index("item_id")])
@@ -264,6 +273,15 @@ class TestEveryBackbone:
         assert backbone.has_first_order == has
         assert (backbone.first_order_rows() is not None) == has
 
+    def test_who_learns_from_zero(self, wrapped, case):
+        """Nobody but AFN has no gradient at an ID vector of zeros; checking leaves no trace."""
+        backbone = wrapped(case).backbone
+        before = {name: value.clone() for name, value in backbone.state_dict().items()}
+        assert backbone.learns_from_zero() == (case not in ("AFN", "AFN log1p"))
+        assert not backbone.training and all(p.grad is None for p in backbone.parameters())
+        for name, value in backbone.state_dict().items():
+            assert torch.equal(value, before[name])
+
     def test_id_first_order_off_takes_the_scalar_out(self, build, case):
         """Whatever the ID's scalar weights are, and whatever is given, nothing changes."""
         numbers = {"numerical_features": ["income", "price"]}
@@ -342,6 +360,35 @@ def test_a_model_that_gives_probabilities_instead_of_logits_is_refused(build):
 
     with pytest.raises(UserError, match="'Probable' cannot be wrapped"):
         wrap(build, Probable)
+
+
+def test_a_second_table_with_the_id_is_refused(build):
+    """A vector given for one table leaves the ID's untrained row in the other one."""
+
+    class TwoTables(DeepFM):
+        def __init__(self, config, dataset):
+            super().__init__(config, dataset)
+            self.second = torch.nn.Embedding(dataset.num("item_id"), 1)
+
+        def forward(self, interaction):
+            return super().forward(interaction) + self.second(interaction["item_id"])[:, 0]
+
+    with pytest.raises(UserError, match="'TwoTables' cannot be wrapped: it reads 'item_id' from"):
+        wrap(build, TwoTables)
+    plus = {**CASES["AFN plus"], "ensemble_shares_ids": False}
+    with pytest.raises(UserError, match="'AFN' cannot be wrapped: it reads 'item_id' from a"):
+        build("Base", "AFN", **plus)
+    with pytest.raises(UserError, match="'AFN' cannot be wrapped: it reads 'user_id' from a"):
+        build("Base", "AFN", cold_side="user", cold_threshold=18, **plus)
+    with pytest.raises(UserError, match="'FinalMLP' cannot be wrapped: it reads 'item_id' from"):
+        build("Base", "FinalMLP", fs2_context=["year", "item_id"])
+
+
+def test_a_start_at_zero_that_cannot_learn_is_refused(build):
+    with pytest.raises(UserError, match=r"new_item_init: zero gives .* 'AFN' has no gradient"):
+        build("Base", "AFN", new_item_init="zero", **SMALL_AFN)
+    build("Base", "AFN", new_item_init="zero", **CASES["AFN plus"])
+    build("Base", "DeepFM", new_item_init="zero")
 
 
 def test_a_model_without_a_token_table_is_refused(build):

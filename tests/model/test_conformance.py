@@ -10,7 +10,14 @@ from recbole_cold.testing import MethodConformance
 TRAINS = {"Base": set(), "DropoutNet": set(), "MetaE": {"generator"}}
 TRAINS["MWUF"] = {"cold_id", "scale_net", "shift_net"}
 TRAINS["CVAR"] = {"own_side", "posterior", "prior", "decoder"}
-TRAINS_WARM = {"MetaE": set()}
+TRAINS["AVAEW"] = {*TRAINS["CVAR"], "classifier"}
+TRAINS |= {name: {"generator"} for name in ("GMEA", "GMEG", "GMEP", "GAR", "ALDI")}
+TRAINS["ALDIMF"] = {"generator", "user_tower", "teacher"}
+GENERATE_ONCE = ("MetaE", "GMEA", "GMEG", "GMEP", "GAR", "ALDI", "ALDIMF")
+TRAINS_WARM = {name: set() for name in GENERATE_ONCE}
+# The recommender of GAR plays against its generator; ALDIMF scores by towers of its own.
+TRAINS_BACKBONE = {"GAR"}
+SERVES_NO_ROWS = {"ALDIMF"}
 
 
 def conformance(name: str, method: type, **attributes) -> type:
@@ -19,6 +26,8 @@ def conformance(name: str, method: type, **attributes) -> type:
         "method": method,
         "trains": TRAINS.get(method.__name__),
         "trains_warm": TRAINS_WARM.get(method.__name__),
+        "trains_backbone": method.__name__ in TRAINS_BACKBONE,
+        "serves_rows": method.__name__ not in SERVES_NO_ROWS,
         **attributes,
     }
     marks = attributes.pop("marks", [])

@@ -1,0 +1,80 @@
+"""ID embeddings from content: the small network of GAR and ALDI, and items that have no content.
+
+Shape letters: b rows or items, n all items, d embedding size, s side information.
+"""
+
+import logging
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+logger = logging.getLogger(__name__)
+
+
+class ContentNet(nn.Module):
+    """Linear, BatchNorm, tanh, dropout, Linear: a vector of ``size`` numbers from side information.
+
+    Statistics of a batch are those of its different items. A single item has none to be normalised
+    by: it reads the running ones and leaves them.
+    """
+
+    def __init__(self, side: int, hidden: int, size: int, dropout: float = 0.0) -> None:
+        super().__init__()
+        self.inside, self.norm = nn.Linear(side, hidden), nn.BatchNorm1d(hidden)
+        self.dropout, self.outside = nn.Dropout(dropout), nn.Linear(hidden, size)
+
+    def forward(self, side_bs: Tensor) -> Tensor:
+        hidden = self._normalised(self.inside(side_bs))
+        return self.outside(self.dropout(torch.tanh(hidden)))
+
+    def _normalised(self, hidden: Tensor) -> Tensor:
+        if not self.training or len(hidden) > 1:
+            return self.norm(hidden)
+        norm = self.norm
+        return F.batch_norm(
+            hidden, norm.running_mean, norm.running_var, norm.weight, norm.bias, eps=norm.eps
+        )
+
+
+def weights_of(module: nn.Module) -> list[nn.Parameter]:
+    """The matrices of all linear layers inside: what an L2 penalty of the released code is on."""
+    return [part.weight for part in module.modules() if isinstance(part, nn.Linear)]
+
+
+def squares(weights: list[nn.Parameter]) -> Tensor:
+    """The sum of the squares of all numbers: a scalar."""
+    return torch.stack([weight.square().sum() for weight in weights]).sum()
+
+
+@torch.no_grad()
+def without_content(backbone) -> Tensor:
+    """Which items have padding in every token and sequence field: bool [n].
+
+    Numbers say nothing here: the loader fills their gaps with the mean. Where numbers are all the
+    side information there is, no item is without.
+    """
+    features = backbone.features_of(backbone.id_field)
+    codes = [features[field] for field in backbone.side_fields if field in features]
+    codes = [code.reshape(len(code), -1) for code in codes if not code.is_floating_point()]
+    if not codes:
+        device = backbone.id_rows().device
+        return torch.zeros(backbone.n_ids, dtype=torch.bool, device=device)
+    return ~torch.cat(codes, dim=1).any(dim=1)
+
+
+def tell_without_content(bare_b: Tensor, start: str) -> None:
+    """Say how many of the new items ``bare_b`` tells of have no content, and where they start."""
+    number = int(bare_b.sum())
+    if number:
+        logger.info(
+            "%d of %d new items have no side information; they start from %s",
+            number,
+            len(bare_b),
+            start,
+        )
+
+
+def mean(value_b: Tensor) -> Tensor:
+    """The mean, which is 0 where nothing is: a batch may have no row with a click."""
+    return value_b.sum() / max(value_b.numel(), 1)

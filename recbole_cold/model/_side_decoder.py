@@ -1,0 +1,162 @@
+"""What CVAR, AVAEW and CSDM share: ID rows decoded from side information, again after each phase.
+
+New items are served with what is decoded from their side information. In a warm phase their rows
+are fine-tuned, then the module learns on with these rows as targets, and the rows are decoded anew.
+Shape letters: b rows or items, d embedding size, s side information.
+"""
+
+from abc import abstractmethod
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import torch
+from recbole.utils import FeatureType
+from torch import Tensor, nn
+
+from recbole_cold.errors import UserError
+from recbole_cold.model._base import ColdStartRecommender, Fit, Step
+from recbole_cold.model._content import tell_without_content, without_content
+from recbole_cold.model._layers import OwnSide
+
+
+class Passes(NamedTuple):
+    """How a module is trained.
+
+    Attributes:
+        learn: passes over the rows of old items.
+        warm: passes over a warm-up set, after fine-tuning.
+        repeats: how often each batch is used in a row.
+        overwrite: whether the module learns on in warm phases and rows are decoded again; if not,
+            it only initialises and the phases are plain fine-tuning.
+    """
+
+    learn: int
+    warm: int
+    repeats: int
+    overwrite: bool
+
+
+class SideDecoder(ColdStartRecommender):
+    """The stages around a module that decodes ID rows; a subclass brings the module.
+
+    Args:
+        own_id: whether a private ID table is part of the side information.
+        id_dropout: probability that a row's private ID is hidden while learning.
+        passes: over which batches the module learns.
+    """
+
+    def __init__(self, config, dataset, own_id: bool, id_dropout: float, passes: Passes) -> None:
+        super().__init__(config, dataset)
+        features = self.rows.features_of(self.id_field)
+        self.own_side = OwnSide(
+            features,
+            [field for field in self.backbone.side_fields if field in features],
+            {
+                field: dataset.num(field)
+                for field in features
+                if dataset.field2type[field] != FeatureType.FLOAT
+            },
+            self.embedding_size,
+            self.n_ids if own_id else None,
+            config["pooling"],
+        )
+        if self.own_side.width == 0:
+            raise UserError(
+                f"{type(self).__name__} has nothing to decode from: the data set has no side "
+                "information and its private ID table (own_id) is off; turn it on or list feature "
+                "fields under load_col"
+            )
+        self.id_dropout, self.passes = id_dropout, passes
+
+    # ---------------------------------------------------------------- what a subclass answers
+    @abstractmethod
+    def module(self) -> Sequence[nn.Module]:
+        """The parts that learn to decode."""
+
+    @abstractmethod
+    def decoded(self, ids: Tensor) -> Tensor:
+        """Rows [b, d] from the side information of the items ``ids``, as they are served."""
+
+    def module_steps(self) -> list[Step]:
+        """The optimizers' shares of a batch, while the module learns."""
+        return [self.module_step(self.calculate_loss, self.module_parameters())]
+
+    # ---------------------------------------------------------------- tools
+    def module_step(
+        self, loss: Callable, parameters: Sequence[nn.Parameter], names: Sequence[str] = ()
+    ) -> Step:
+        rate, decay = self.config["learning_rate"], self.config["weight_decay"]
+        return Step(loss, parameters, rate, decay, names)
+
+    def module_parameters(self) -> list[nn.Parameter]:
+        return [parameter for part in self.module() for parameter in part.parameters()]
+
+    def trainable(self, stage: str) -> list[nn.Parameter]:
+        return self.module_parameters() if stage == "learn" else super().trainable(stage)
+
+    def side(self, ids: Tensor) -> Tensor:
+        """Own side vectors [b, s] of the items ``ids``."""
+        return self.own_side(ids, self.id_dropout)
+
+    def target_rows(self, ids: Tensor) -> Tensor:
+        """The rows to be matched, as they are now; nothing here moves them: [b, d]."""
+        return self._served(ids, self.new_rows, self.backbone.id_rows()).detach()
+
+    def decoded_logits(self, interaction, vector_bd: Tensor) -> Tensor:
+        """Logits [b]: cold scalar weights while old items play new ones, own ones afterwards."""
+        if not bool(self.cold_entered):
+            return self.cold_logits(interaction, vector_bd)
+        first = self.first_order_of(interaction[self.id_field])
+        return self.backbone.logits(interaction, vector_bd, first)
+
+    # ---------------------------------------------------------------- stages
+    def _module_fit(self, index: Tensor, name: str, epochs: int, after=None) -> Fit:
+        mode = "train" if self.config["batch_norm"] == "moving" else "eval"
+        repeats, steps = self.passes.repeats, self.module_steps()
+        return Fit(name, steps, self.row_batches(index), epochs, repeats, mode, after)
+
+    def learn_fits(self) -> list[Fit]:
+        return [self._module_fit(self.train_index, "learn", self.passes.learn)]
+
+    def _bare(self) -> Tensor:
+        """Which new items have no side information: bool [m]."""
+        return without_content(self.backbone)[self.new_ids]
+
+    @torch.no_grad()
+    def cold_rows(self) -> Tensor:
+        """Decoded without chance; the mean of old items where there is nothing to decode from."""
+        bare = self._bare()
+        tell_without_content(bare, "the mean vector of old items")
+        return torch.where(bare[:, None], self.old_mean(), self._decoded_now())
+
+    def warm_fits(self, index: Tensor) -> list[Fit]:
+        fits = super().warm_fits(index)
+        if not self.passes.overwrite:
+            return fits
+        return [*fits, self._module_fit(index, "decode", self.passes.warm, self._serve)]
+
+    @torch.no_grad()
+    def _serve(self) -> None:
+        """Decode again: a private ID has learned what an item without side information is like."""
+        rows = self._decoded_now()
+        if self.own_side.own_id is None:
+            rows = torch.where(self._bare()[:, None], self.new_rows, rows)
+        self.new_rows.copy_(rows)
+
+    def _decoded_now(self) -> Tensor:
+        parts = self.module()
+        modes = [part.training for part in parts]
+        for part in parts:
+            part.eval()
+        rows = self.decoded(self.new_ids)
+        for part, mode in zip(parts, modes, strict=True):
+            part.train(mode)
+        return rows
+
+
+def uniform_(*layers: nn.Module) -> None:
+    """Draw all parameters from U(-0.01, 0.01), as the released code of CVAR and CSDM does."""
+    with torch.no_grad():
+        for layer in layers:
+            for parameter in layer.parameters():
+                parameter.uniform_(-0.01, 0.01)

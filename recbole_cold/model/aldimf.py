@@ -1,0 +1,253 @@
+"""ALDI-MF: ALDI as it was published, two towers beside a matrix factorisation; cold phase only.
+
+Source: Huang et al., "Aligning Distillation for Cold-start Item Recommendation", SIGIR 2023,
+doi 10.1145/3539618.3591732.
+Shape letters: b rows or triples, n all items, o all users, e factor size, s side information.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Generator, Tensor, nn
+from torch.nn import functional as F
+
+from recbole_cold.errors import UserError
+from recbole_cold.model._base import Fit, Step
+from recbole_cold.model._content import (
+    ContentNet,
+    mean,
+    squares,
+    tell_without_content,
+    weights_of,
+    without_content,
+)
+from recbole_cold.model._shortcuts import lookup
+from recbole_cold.model.aldi import ALDI, Pairs
+
+
+def dot(left_be: Tensor, right_be: Tensor) -> Tensor:
+    """Inner product of each row: [b]."""
+    return (left_be * right_be).sum(dim=-1)
+
+
+def pairwise_loss(score_i: Tensor, score_j: Tensor) -> Tensor:
+    """``mean softplus(-(s_i - s_j))``: the clicked item above the other one (BPR)."""
+    return mean(F.softplus(-(score_i - score_j)))
+
+
+@dataclass(frozen=True)
+class Triples:
+    """A user, one of the user's items, and any old item: codes [b] each."""
+
+    user: Tensor
+    item: Tensor
+    other: Tensor
+
+    def __len__(self) -> int:
+        return len(self.user)
+
+
+class TripleBatches:
+    """Drawn triples: a user, one of the user's items, any old item, each uniformly.
+
+    Args:
+        items: items [q] of the distinct pairs of item and user.
+        users: their users [q].
+        others: the items [n_old] from which the third is drawn.
+        batch_size: triples of a batch; an epoch has as many triples as there are pairs.
+    """
+
+    def __init__(self, items: Tensor, users: Tensor, others: Tensor, batch_size: int) -> None:
+        order = users.sort(stable=True).indices
+        self.items, self.others, self.batch_size = items[order], others, batch_size
+        self.users, self.counts = users.unique(return_counts=True)
+        self.starts = self.counts.cumsum(0) - self.counts
+
+    def __len__(self) -> int:
+        return -(-len(self.items) // self.batch_size)
+
+    def epoch(self, generator: Generator, epoch: int, start: int = 0) -> Iterable[Triples]:
+        """Batches ``start``, ``start + 1``, ... of one epoch, in the generator's order."""
+        device, size = self.items.device, len(self.items)
+        # Of the whole epoch at once, so that a late start gives the same tail.
+        user = torch.randint(len(self.users), (size,), generator=generator).to(device)
+        share = torch.rand(size, generator=generator, dtype=torch.float64).to(device)
+        other = torch.randint(len(self.others), (size,), generator=generator).to(device)
+        for position in range(start, len(self)):
+            part = slice(position * self.batch_size, (position + 1) * self.batch_size)
+            place, counts = user[part], self.counts[user[part]]
+            own = torch.minimum((share[part] * counts).long(), counts - 1)
+            item = self.items[self.starts[place] + own]
+            yield Triples(self.users[place], item, self.others[other[part]])
+
+
+class ALDIMF(ALDI):
+    """A factorisation of the clicks teaches two towers, of content and of user factors.
+
+    Old items are scored by the teacher, ``u . v``; new ones by the student,
+    ``f_U(u) . f_I(content)``. The click model gives the content vectors and nothing else. There is
+    nothing to fine-tune: warm phases repeat the cold one. Scores rank; they are no calibrated
+    probabilities, so LogLoss says little.
+    """
+
+    serves: ClassVar = ("cold",)
+    choices: ClassVar = {"aldimf_teacher": ("bpr", "backbone")}
+
+    def __init__(self, config, dataset) -> None:
+        super().__init__(config, dataset)
+        size, hidden = self.factor_size, config["aldi_hidden_size"]
+        self.user_tower = ContentNet(size, hidden, size)
+        for tower in (self.generator, self.user_tower):
+            _initialise(tower)
+        self.teacher = None
+        if config["aldimf_teacher"] == "bpr":
+            self.teacher = nn.ModuleDict(
+                {"user": nn.Embedding(self.n_others, size), "item": nn.Embedding(self.n_ids, size)}
+            )
+            for table in self.teacher.values():
+                nn.init.xavier_normal_(table.weight)
+        old = torch.zeros(self.n_ids, dtype=torch.bool)
+        old[self.old_ids.cpu()] = True
+        self.register_buffer("is_old", old, persistent=False)
+        self.register_buffer("is_bare", without_content(self.backbone), persistent=False)
+        self.register_buffer("new_factors", torch.zeros(len(self.new_ids), size))
+        self.to(self.device)
+
+    @property
+    def factor_size(self) -> int:
+        """e: the release has 200 for teacher and student alike; the backbone's rows have d."""
+        if self.config["aldimf_teacher"] == "backbone":
+            return self.embedding_size
+        return self.config["aldimf_factor_size"]
+
+    def make_generator(self, side: int) -> ContentNet:
+        return ContentNet(side, self.config["aldi_hidden_size"], self.factor_size)
+
+    # ---------------------------------------------------------------- teacher
+    def user_factors(self) -> Tensor:
+        """u of every user: [o, e]."""
+        if self.teacher is None:
+            return self.backbone.table_of(self.other_field)
+        return self.teacher["user"].weight
+
+    def item_factors(self) -> Tensor:
+        """v of every item: [n, e]."""
+        return self.backbone.id_rows() if self.teacher is None else self.teacher["item"].weight
+
+    def teacher_loss(self, triples: Triples) -> tuple[Tensor, Tensor]:
+        """BPR on the triples and a penalty on the factors in them."""
+        user = self.teacher["user"](triples.user)
+        item, other = self.teacher["item"](triples.item), self.teacher["item"](triples.other)
+        size = sum(part.square().sum(dim=-1) for part in (user, item, other))
+        loss = pairwise_loss(dot(user, item), dot(user, other))
+        return loss, self.config["aldimf_teacher_l2"] * mean(size)
+
+    # ---------------------------------------------------------------- student
+    def student_on_triples(
+        self, triples: Triples, side_ns: Tensor, weight_n: Tensor
+    ) -> tuple[Tensor, ...]:
+        """BPR of the student's scores, its alignment with the teacher, and the penalty."""
+        with torch.no_grad():
+            user = lookup(self.user_factors(), triples.user)
+            real_i = lookup(self.item_factors(), triples.item)
+            real_j = lookup(self.item_factors(), triples.other)
+        # One pass over all items of the batch: one set of BatchNorm statistics.
+        ids, place = torch.cat([triples.item, triples.other]).unique(return_inverse=True)
+        made_i, made_j = lookup(self.generator(side_ns[ids]), place).chunk(2)
+        users, place = triples.user.unique(return_inverse=True)
+        seen = lookup(self.user_tower(lookup(self.user_factors(), users).detach()), place)
+        student = Pairs(dot(seen, made_i), dot(seen, made_j), made_i, made_j)
+        teacher = Pairs(dot(user, real_i), dot(user, real_j), real_i, real_j)
+        weights = [*weights_of(self.generator), *weights_of(self.user_tower)]
+        return (
+            pairwise_loss(student.score_i, student.score_j),
+            *self.alignment(student, teacher, weight_n[triples.item]),
+            self.config["aldimf_l2"] * squares(weights),
+        )
+
+    # ---------------------------------------------------------------- stages
+    def learn_fits(self) -> list[Fit]:
+        """The teacher, unless it is the backbone; then the student."""
+        items, users = self.clicks()
+        if len(items) == 0:
+            raise UserError(
+                "ALDIMF learns from clicks, and no row of an old item has one; "
+                "lower threshold or use other data"
+            )
+        batches = TripleBatches(items, users, self.old_ids, self.config["train_batch_size"])
+        rate = self.config["learning_rate"]
+        side_ns, weight_n = self.side_vectors(), self.qualifications()
+        towers = [*self.generator.parameters(), *self.user_tower.parameters()]
+        student = Step(
+            lambda triples: self.student_on_triples(triples, side_ns, weight_n),
+            towers,
+            rate,
+            names=("clicks", "ranking", "identification", "rating", "penalty"),
+        )
+        fits = [Fit("learn", [student], batches, epochs=self.config["aldi_epochs"])]
+        if self.teacher is not None:
+            teacher = Step(
+                self.teacher_loss,
+                list(self.teacher.parameters()),
+                rate,
+                names=("clicks", "penalty"),
+            )
+            epochs = self.config["aldimf_teacher_epochs"]
+            fits.insert(0, Fit("teacher", [teacher], batches, epochs=epochs))
+        return fits
+
+    def cold_rows(self) -> Tensor:
+        """Nobody reads them: a new item's score comes from ``new_factors``."""
+        return torch.zeros_like(self.new_rows)
+
+    @torch.no_grad()
+    def enter_cold(self) -> None:
+        super().enter_cold()
+        self.new_factors.copy_(self.content_factors(self.new_ids))
+        tell_without_content(self.is_bare[self.new_ids], "the mean of old items' content")
+
+    def warm_fits(self, index: Tensor) -> list[Fit]:
+        """None: the paper has no way to learn on from a new item's clicks."""
+        return []
+
+    # ---------------------------------------------------------------- scores
+    @torch.no_grad()
+    def content_factors(self, ids: Tensor) -> Tensor:
+        """f_I of the items ``ids``, the mean of old items' where there is no content: [b, e]."""
+        made, bare = self.generated(ids), self.is_bare[ids]
+        if not bool(bare.any()):
+            return made
+        return torch.where(bare[:, None], self.generated(self.old_ids).mean(dim=0), made)
+
+    def served_factors(self, ids: Tensor) -> Tensor:
+        """v of old items, f_I of all others: [b, e]."""
+        slot, old = self.slot[ids], self.is_old[ids]
+        factors = lookup(self.new_factors, slot.clamp(min=0))
+        factors = torch.where(old[:, None], lookup(self.item_factors(), ids), factors)
+        stray = ~old & (slot < 0)  # too rare for either side: asked for by nobody in the protocol
+        if bool(stray.any()):
+            factors[stray] = self.content_factors(ids[stray])
+        return factors
+
+    @torch.no_grad()
+    def logits(self, interaction) -> Tensor:
+        """``u . v`` for old items, ``f_U(u) . f_I(content)`` for all others: [b]."""
+        ids, place = interaction[self.id_field].unique(return_inverse=True)
+        users, seat = interaction[self.other_field].unique(return_inverse=True)
+        warm_user = lookup(self.user_factors(), users)
+        training = self.user_tower.training
+        self.user_tower.eval()
+        cold_user = self.user_tower(warm_user)
+        self.user_tower.train(training)
+        old = self.is_old[ids][place]
+        user = torch.where(old[:, None], lookup(warm_user, seat), lookup(cold_user, seat))
+        return dot(user, lookup(self.served_factors(ids), place))
+
+
+def _initialise(tower: ContentNet) -> None:
+    """The release's start: truncated normal of deviation 0.01, zero offsets."""
+    for layer in (tower.inside, tower.outside):
+        nn.init.trunc_normal_(layer.weight, std=0.01, a=-0.02, b=0.02)
+        nn.init.zeros_(layer.bias)

@@ -1,0 +1,183 @@
+"""GAR: ID embeddings made from content that the recommender ranks as high as real ones.
+
+Source: Chen et al., "Generative Adversarial Framework for Cold-Start Item Recommendation",
+SIGIR 2022, doi 10.1145/3477495.3531897, in a form for click models: the recommender is the
+backbone, and a user's other items are the same row with another item in it.
+Shape letters: b rows of a batch, p rows with a click, d embedding size, s side information.
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from recbole_cold.model._base import ColdStartRecommender, Fit, Step
+from recbole_cold.model._content import (
+    ContentNet,
+    mean,
+    squares,
+    tell_without_content,
+    weights_of,
+    without_content,
+)
+from recbole_cold.model._shortcuts import lookup
+
+
+def recommender_loss(real_p: Tensor, fake_p: Tensor, other_p: Tensor, beta: float) -> Tensor:
+    """L_D: the real item above a mixture of its generated twin and another item.
+
+    ``mean softplus(-(s(v_i) - (1 - beta) s(g_i) - beta s(v_j)))``.
+    """
+    return mean(F.softplus(-(real_p - (1.0 - beta) * fake_p - beta * other_p)))
+
+
+def ranking_loss(fake_p: Tensor, real_p: Tensor) -> Tensor:
+    """The generator's part in the game: ``mean softplus(-(s(g_i) - s(v_i)))``."""
+    return mean(F.softplus(-(fake_p - real_p)))
+
+
+def distance(made_bd: Tensor, real_bd: Tensor) -> Tensor:
+    """``|g - v|``, a mean over the numbers of each row: [b]."""
+    return (made_bd - real_bd).abs().mean(dim=-1)
+
+
+class GAR(ColdStartRecommender):
+    """A generator of ID embeddings plays against the backbone, which goes on learning.
+
+    For each batch the backbone learns to tell real rows from generated ones (and clicks as before),
+    then the generator learns to make rows that the backbone ranks above real ones. Old items' rows
+    are frozen: they are what is imitated. New items are served with generated rows, by the backbone
+    as the game left it, and are then fine-tuned.
+    """
+
+    paper = "Chen et al., SIGIR 2022"
+    year = 2022
+
+    def __init__(self, config, dataset) -> None:
+        super().__init__(config, dataset)
+        side_ns = self.side_vectors()
+        self.generator = ContentNet(
+            side_ns.shape[1], config["gar_hidden_size"], self.embedding_size, config["gar_dropout"]
+        ).to(self.device)
+        # Content as the pre-trained tables have it: the game moves the tables themselves.
+        self.register_buffer("content", torch.zeros_like(side_ns))
+
+    def begin_learn(self) -> None:
+        self.content.copy_(self.side_vectors())
+
+    # ---------------------------------------------------------------- who plays
+    def _recommender_moves(self) -> None:
+        moving = self.config["batch_norm"] == "moving"
+        self.set_mode("train" if moving else "dropout")
+        self.generator.eval()
+
+    def _generator_moves(self) -> None:
+        self.set_mode("eval")
+
+    def made_rows(self, ids: Tensor) -> Tensor:
+        """Generated embeddings [b, d] of the items ``ids``, made once per item."""
+        unique, place = ids.unique(return_inverse=True)
+        return lookup(self.generator(self.content[unique]), place)
+
+    def real_rows(self, ids: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Embeddings [b, d] and scalar weights [b, 1] of old items; nothing here moves them."""
+        weights = self.backbone.first_order_rows()
+        first = None if weights is None else lookup(weights, ids).detach()
+        return lookup(self.backbone.id_rows(), ids).detach(), first
+
+    # ---------------------------------------------------------------- the recommender's move
+    def three_logits(self, batch, clicked: Tensor, other: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Logits of all rows [b], of the clicked ones with generated items [p], with others [p].
+
+        One forward pass over all three.
+
+        Args:
+            batch: rows of old items.
+            clicked: positions [p] in the batch.
+            other: the items [p] in whose place the clicked rows are scored, features and all.
+        """
+        ids = batch[self.id_field]
+        seen = ids[clicked]
+        rows = batch.rows.batch(
+            torch.cat([batch.index, batch.index[clicked], batch.index[clicked]])
+        )
+        rows[self.id_field] = torch.cat([ids, seen, other])
+        with torch.no_grad():
+            made = self.made_rows(seen)
+        (real, weight), (strange, strange_weight) = self.real_rows(ids), self.real_rows(other)
+        first = None
+        if weight is not None and strange_weight is not None:
+            # A generated row stands for a new item, whose scalar weight is not its own.
+            first = torch.cat(
+                [weight, self.cold_first_order().expand(len(made), 1), strange_weight]
+            )
+        logits = self.backbone.logits(rows, torch.cat([real, made, strange]), first)
+        real_b, fake_p, other_p = logits.split([len(ids), len(seen), len(seen)])
+        return real_b, fake_p, other_p
+
+    def recommender_step(self, batch) -> tuple[Tensor, ...]:
+        """``L_D``, the click loss of real rows, and the penalty; moves the backbone only."""
+        self._recommender_moves()
+        clicked = torch.nonzero(batch[self.label_field] > 0)[:, 0]
+        drawn = torch.randint(len(self.old_ids), (len(clicked),), device=self.device)
+        real_b, fake_p, other_p = self.three_logits(batch, clicked, self.old_ids[drawn])
+        game = recommender_loss(real_b[clicked], fake_p, other_p, self.config["gar_beta"])
+        clicks = self.config["gar_click_weight"] * self.loss(real_b, batch)
+        return game, clicks, self._penalty(self.backbone)
+
+    def _penalty(self, module: nn.Module) -> Tensor:
+        return self.config["gar_l2"] * squares(weights_of(module))
+
+    # ---------------------------------------------------------------- the generator's move
+    def generator_step(self, batch) -> tuple[Tensor, ...]:
+        """``(1 - alpha)`` ranking + ``alpha |g - v|`` + clicks + penalty; moves the generator."""
+        self._generator_moves()
+        alpha = self.config["gar_alpha"]
+        clicked = batch[self.label_field] > 0
+        ids = batch[self.id_field]
+        made, (real, weight) = self.made_rows(ids), self.real_rows(ids)
+        with torch.no_grad():
+            real_b = self.backbone.logits(batch, real, weight)
+        fake_b = self.cold_logits(batch, made)
+        return (
+            (1.0 - alpha) * ranking_loss(fake_b[clicked], real_b[clicked]),
+            alpha * mean(distance(made, real)),
+            self.config["gar_generator_click_weight"] * self.loss(fake_b, batch),
+            self._penalty(self.generator),
+        )
+
+    # ---------------------------------------------------------------- stages
+    def learn_fits(self) -> list[Fit]:
+        """The two moves, one after the other for each batch.
+
+        Neither has the general ``weight_decay``: it would move the frozen rows of the ID table.
+        """
+        rate = self.config["learning_rate"]
+        steps = [
+            Step(
+                self.generator_step,
+                list(self.generator.parameters()),
+                rate,
+                names=("generator's game", "distance", "generator's clicks", "generator's penalty"),
+            )
+        ]
+        if self.config["gar_finetune_recommender"]:
+            recommender = Step(
+                self.recommender_step,
+                list(self.backbone.parameters()),
+                rate,
+                names=("recommender's game", "recommender's clicks", "recommender's penalty"),
+            )
+            steps.insert(0, recommender)
+        batches = self.row_batches(self.train_index)
+        return [Fit("learn", steps, batches, epochs=self.config["gar_epochs"])]
+
+    @torch.no_grad()
+    def cold_rows(self) -> Tensor:
+        """Generated without dropout; the mean of old items where there is no content."""
+        training = self.generator.training
+        self.generator.eval()
+        rows = self.generator(self.content[self.new_ids])
+        self.generator.train(training)
+        bare = without_content(self.backbone)[self.new_ids]
+        tell_without_content(bare, "the mean of old items' embeddings")
+        return torch.where(bare[:, None], self.old_mean(), rows)
