@@ -46,6 +46,6 @@ def load_graphs(path: Path) -> Graphs:
             found = Graphs(*names, file["graphs"])
     except FileNotFoundError:
         raise UserError(f"there is no '{path}'; give the folder of a run of EmerG") from None
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+    except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
         raise UserError(f"'{path}' is damaged ({error}); run it again") from error
     return found
