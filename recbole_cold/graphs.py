@@ -41,7 +41,7 @@ def load_graphs(path: Path) -> Graphs:
         UserError: the file is missing or damaged.
     """
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
             names = [[str(name) for name in file[part]] for part in Graphs._fields[:3]]
             found = Graphs(*names, file["graphs"])
     except FileNotFoundError:
