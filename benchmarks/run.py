@@ -27,6 +27,8 @@ NAMES = (
     "whole_runs",
     "sweep",
     "few_shot_tanp",
+    "few_shot_melu",
+    "emerg",
 )
 MARKERS = "<!-- figures -->", "<!-- end of figures -->"
 

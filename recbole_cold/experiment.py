@@ -384,9 +384,8 @@ def _pretraining_of(method: ColdStartRecommender, own: set[str]) -> list[Any]:
     """What a method makes of pre-training; empty for the plain backbone's, which methods share."""
     kind, plain = type(method), ColdStartRecommender
     declared = method.pretrain_key()
-    if kind.pretrain_fits is plain.pretrain_fits or (
-        kind.pretrain_key is not plain.pretrain_key and not declared
-    ):
+    same_fits = kind.pretrain_fits is plain.pretrain_fits
+    if not declared and (same_fits or kind.pretrain_key is not plain.pretrain_key):
         return []
     if kind.pretrain_key is plain.pretrain_key:  # changed, but not said by what: all its keys
         declared = {key: method.config[key] for key in sorted(own)}

@@ -41,11 +41,11 @@ def load_graphs(path: Path) -> Graphs:
         UserError: the file is missing or damaged.
     """
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
             names = [[str(name) for name in file[part]] for part in Graphs._fields[:3]]
             found = Graphs(*names, file["graphs"])
     except FileNotFoundError:
         raise UserError(f"there is no '{path}'; give the folder of a run of EmerG") from None
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+    except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
         raise UserError(f"'{path}' is damaged ({error}); run it again") from error
     return found

@@ -1943,6 +1943,12 @@ MUTANTS = [
     ),
     mutant(
         "emerg.py",
+        '    "emerg_interact",\n',
+        "",
+        emerg("TestNetwork::test_pretraining_is_known_by_all_that_the_network_reads"),
+    ),
+    mutant(
+        "emerg.py",
         "        if top_k < n_fields:",
         "        if top_k < 0:",
         emerg("TestNetwork::test_bad_values_are_refused"),

@@ -72,11 +72,42 @@ def test_few_shot_tanp(benchmark, small):
     assert max(table.agreement.values()) < 1e-6
 
 
+def test_few_shot_melu(benchmark, small):
+    """Batched and looped agree, in both orders."""
+    table = benchmark("few_shot_melu").measure(small(items=(3,)))
+    assert len(table.rows) == len(table.claims) == 4
+    assert max(table.agreement.values()) < 1e-5
+
+
 def test_few_shot_tanp_would_notice_other_rows(benchmark, small, monkeypatch):
     module = benchmark("few_shot_tanp")
     original = module.Episode.split
     monkeypatch.setattr(module.Episode, "split", lambda e, n: original(e, n)[:1] * 3)
     assert max(module.measure(small(items=(3,))).agreement.values()) > 1e-4
+
+
+def test_emerg(benchmark, small, monkeypatch):
+    """Batches and loops compute the same, the loop on few items."""
+    module = benchmark("emerg")
+    monkeypatch.setattr(module, "SAMPLE", 4)
+    monkeypatch.setattr(module, "SIZES", (128,))
+    table = module.measure(small(keys={"warm_epochs": 1}))
+    assert len(table.agreement) == 3 and max(table.agreement.values()) < 1e-5
+    assert [row[0].split(",")[0] for row in table.rows][-1] == "1 passes in meta-batches of 128"
+
+
+def test_emerg_would_notice_another_graph(benchmark, small, monkeypatch):
+    module = benchmark("emerg")
+    method = module.prepared(small())
+    item = int(method.old_ids[0])
+    episode = next(iter(module.episodes_of(method, 1, 20, [0])))
+    loop = module.ReleasedLoop(method)
+    rows = module.unpadded(episode.support, episode.support_mask_tk)
+    loop.make_graph(item, rows)
+    right = loop.loss(item, rows)
+    with torch.no_grad():
+        loop.graphs[item] = loop.graphs[item].flip(0)
+    assert abs(loop.loss(item, rows) - right) > 1e-7
 
 
 def test_loading(benchmark, small):

@@ -12,7 +12,7 @@ import logging
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import torch
@@ -39,6 +39,23 @@ PAIRS = ((0, 1), (1, 2), (2, 3))
 # Rows differentiated at once: their intermediates stay near a processor's cache.
 _CHUNK_ROWS = 1280
 _LEAK = 0.01
+# Keys that the network reads, and with them its pre-training.
+NETWORK_KEYS = (
+    "emerg_layers",
+    "emerg_heads",
+    "emerg_top_k",
+    "emerg_interact",
+    "emerg_message_act",
+    "emerg_attention",
+    "emerg_pooling",
+    "emerg_init_std",
+    "emerg_graph_scale",
+    "emerg_pretrain_graph",
+    "emerg_refine",
+    "emerg_sparsify",
+    "emerg_mask",
+    "emerg_cut_fields",
+)
 
 
 # ------------------------------------------------------------------------------- the graph
@@ -483,6 +500,10 @@ class EmerG(ColdStartRecommender):
         self._all_ids = np.asarray(dataset.inter[self.id_field])
         self._train = np.asarray(dataset.split["train"])
         self.to(self.device)
+
+    def pretrain_key(self) -> dict[str, Any]:
+        """What makes the network another one: ablations pre-train on their own."""
+        return {key: self.config[key] for key in NETWORK_KEYS}
 
     # ---------------------------------------------------------------- what moves
     @property

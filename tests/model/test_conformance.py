@@ -34,6 +34,9 @@ def conformance(name: str, method: type, **attributes) -> type:
     return type(name, (MethodConformance,), {**attributes, "pytestmark": marks})
 
 
+# Products of four numbers in +-0.01 are lost in single precision until hundreds of steps are made.
+RELEASED = {"EmerG": {"embedding_init": "model"}}
+
 # DeepFM has first-order weights, DCN BatchNorm: the two things that are easily forgotten.
 FAST = ("DeepFM", "DCN")
 REST = tuple(name for name in MethodConformance.backbones if name not in FAST)
@@ -58,7 +61,7 @@ for _name, _method in methods().items():
         # Released code reads untrained rows as side information and serves them.
         f"Test{_name}Released": {
             "backbones": FAST,
-            "options": {"protocol": "released"},
+            "options": {"protocol": "released", **RELEASED.get(_name, {})},
             "equivariant": False,
             "marks": [pytest.mark.slow],
         },

@@ -345,6 +345,22 @@ class TestNetwork:
             cut = {net.graph_fields[m], net.graph_fields[n]} & {"title", "age"}
             assert first[0, m, n] == (0.0 if cut else 1.0)
 
+    def test_pretraining_is_known_by_all_that_the_network_reads(self, build):
+        """Every key that is read while the network is built and runs, and no other, is its key."""
+        method = build("EmerG")
+        read = set()
+        original = type(method.config).__getitem__
+
+        class Reading(type(method.config)):
+            def __getitem__(self, key):
+                read.add(key)
+                return original(self, key)
+
+        method.config.__class__ = Reading
+        net = type(method.net)(method.config, method.dataset)
+        net(method.rows.batch(torch.arange(4)))
+        assert set(method.pretrain_key()) == {key for key in read if key.startswith("emerg_")}
+
     def test_bad_values_are_refused(self, build):
         with pytest.raises(UserError, match="keeps its diagonal; give at least"):
             build("EmerG", emerg_top_k=3)
