@@ -21,8 +21,13 @@ test: $(INSTALLED)
 	$(BIN)/mypy
 	$(TEST_ENV) $(BIN)/python -m pytest
 
+# The conformance suites of all methods on two processes; then, alone, what starts processes itself.
+CONFORMANCE := tests/model tests/backbone
 test-slow: $(INSTALLED)
-	$(TEST_ENV) $(BIN)/python -m pytest -m slow
+	status=0; \
+	$(TEST_ENV) $(BIN)/python -m pytest -m slow -n 2 --dist loadscope $(CONFORMANCE) || status=1; \
+	$(TEST_ENV) $(BIN)/python -m pytest -m slow $(CONFORMANCE:%=--ignore=%) || status=1; \
+	exit $$status
 
 test-again: $(INSTALLED)
 	$(TEST_ENV) $(BIN)/python -m pytest -m slow --last-failed
