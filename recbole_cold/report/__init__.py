@@ -6,6 +6,7 @@ optimizer steps and the seconds behind them, so a table can say what its numbers
 
 from recbole_cold.report._comparison import (
     MATCHED,
+    OWN_NETWORK,
     Cell,
     Comparison,
     holm,
@@ -29,6 +30,7 @@ from recbole_cold.report._tables import costs, markdown, table
 
 __all__ = [
     "MATCHED",
+    "OWN_NETWORK",
     "SCHEMA",
     "Cell",
     "Comparison",
