@@ -33,6 +33,7 @@ from recbole_cold.experiment import (
     verb_of,
     versions,
 )
+from recbole_cold.registry import find_method
 from recbole_cold.store import write_bytes
 from recbole_cold.trials import TrialSpec
 
@@ -119,6 +120,12 @@ class Campaign:
             experiment = Experiment(asked, stop=stop, store=store)
             experiment.prepare()
             self.experiments[backbone.label] = experiment
+        # Beside several backbones a method with a network of its own runs, and is shown, once.
+        self.alone = [
+            entry.label
+            for entry in self.first().entries
+            if len(self.experiments) > 1 and find_method(entry.spec).network is not None
+        ]
         self.texts = [_absolute(text) for text in entry_texts(request.models)]
         self.failures: list[dict[str, Any]] = []
         self.found: dict[tuple[str, str, int], tuple[Cell, Found]] = {}
@@ -154,6 +161,7 @@ class Campaign:
             for backbone, experiment in self.experiments.items()
             for seed in experiment.seeds()
             for entry, text in zip(experiment.entries, self.texts, strict=True)
+            if entry.label not in self.alone or experiment is self.first()
         ]
 
     def run(self, folder: Path, saved_dir: Path, run_all: RunAll) -> dict[str, Any]:
@@ -259,18 +267,27 @@ class Campaign:
             rows.append(report.MATCHED)
         base = self.first().first()["base_model"]
         against = _row(self.request.against) if self.request.against else base
+        documents = [self._document_of(backbone) for backbone in self.experiments]
+        if self.alone:
+            documents.append({**documents[0], "backbone_label": report.OWN_NETWORK})
+            for document in documents:
+                own = document["backbone_label"] == report.OWN_NETWORK
+                document["runs"] = [
+                    run for run in document["runs"] if (run["label"] in self.alone) == own
+                ]
         return {
             "schema": report.SCHEMA,
             "command": self.request.command,
             "created": _now(),
             "against": against if against in rows else None,
             "rows": rows,
-            "backbones": list(self.experiments),
+            "alone": self.alone,
+            "backbones": [str(document["backbone_label"]) for document in documents],
             "seeds": self.first().seeds(),
             "ran": self.ran,
             "reused": len(self.found) - self.ran,
             "failures": self.failures,
-            "documents": [self._document_of(backbone) for backbone in self.experiments],
+            "documents": documents,
         }
 
     def _document_of(self, backbone: str) -> dict[str, Any]:
@@ -478,6 +495,7 @@ def from_folders(
     _refuse_mixed(found)
     runs = [_Placed(path, doc, run) for path, doc in found for run in doc["runs"]]
     _label(runs)
+    alone = _place_alone(runs)
     documents: dict[str, dict[str, Any]] = {}
     for placed in runs:
         start = {**placed.document, "backbone_label": placed.backbone, "runs": []}
@@ -498,6 +516,7 @@ def from_folders(
         "created": _now(),
         "against": _row(against) if against else None,
         "rows": [],
+        "alone": alone,
         "backbones": [],
         "seeds": [],
         "failures": failures,
@@ -610,6 +629,24 @@ def _label(runs: Sequence[_Placed]) -> None:
         if extra and placed.run.get("matched_steps") is None:
             stem = placed.label.partition("[")[0]
             placed.label = Entry(stem, {**variant, **extra}).label
+
+
+def _place_alone(runs: Sequence[_Placed]) -> list[str]:
+    """Put methods with a network of their own beside the one backbone, or in a group of their own.
+
+    Returns:
+        The labels of those in a group of their own.
+    """
+    own = [placed for placed in runs if _is_alone(placed.run)]
+    backbones = {placed.backbone for placed in runs if not any(placed is other for other in own)}
+    for placed in own:
+        placed.backbone = min(backbones) if len(backbones) == 1 else report.OWN_NETWORK
+    return sorted({placed.label for placed in own}) if len(backbones) != 1 else []
+
+
+def _is_alone(run: Mapping[str, Any]) -> bool:
+    """Whether the method of a run is a network of its own; its backbone has the method's name."""
+    return str(run["backbone"]) == str(run["model"])
 
 
 def _shape(placed: _Placed) -> str:

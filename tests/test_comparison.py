@@ -513,6 +513,29 @@ TWO = ["--models=Base,MWUF", f"--backbones=FM,{OUTER.replace('true', 'True')}", 
 
 
 class TestCompare:
+    def test_a_method_with_a_network_of_its_own_is_run_and_shown_once(
+        self, compare, tmp_path, capsys
+    ):
+        """Beside two backbones in a group of its own, beside one in that one's; never run again."""
+        asked = ["--models=Base,MeLU", "--meta_epochs=1", "--matched_steps=False"]
+        code, document, ran = compare(*asked, "--backbones=DeepFM,FNN", "--mlp_hidden_size=[6,5]")
+        assert (code, ran) == (0, 3)
+        shown = Comparison(document)
+        assert shown.backbones == ["DeepFM", "FNN", report.OWN_NETWORK]
+        assert [shown.rows_of(b) for b in shown.backbones] == [["Base"], ["Base"], ["MeLU"]]
+        assert not shown.missing()
+        text = (next((tmp_path / "saved").iterdir()) / "comparison.md").read_text()
+        assert [b for b in shown.backbones if shown.run(b, "MeLU")] == [report.OWN_NETWORK]
+        assert "MeLU" in text and "u: unadapted" in text
+        code, document, ran = compare(*asked, "--backbones=DeepFM", "--mlp_hidden_size=[6,5]")
+        assert (code, ran) == (0, 0)
+        assert Comparison(document).rows_of("DeepFM") == ["Base", "MeLU"]
+        capsys.readouterr()
+        folders = sorted(map(str, (tmp_path / "saved").glob("*-compare-*")))
+        assert main(["compare", *folders, f"--saved_dir={tmp_path / 'again'}"]) == 0
+        again = report.load_comparison(next((tmp_path / "again").glob("*-compare-*")))
+        assert again["alone"] == ["MeLU"] and not Comparison(again).missing()
+
     def test_writes_everything_and_says_where(self, compare, tmp_path, capsys):
         code, document, ran = compare(*TWO)
         out, err = capsys.readouterr()

@@ -6,6 +6,7 @@ optimizer steps and the seconds behind them, so a table can say what its numbers
 
 from recbole_cold.report._comparison import (
     MATCHED,
+    OWN_NETWORK,
     Cell,
     Comparison,
     holm,
@@ -30,6 +31,7 @@ from recbole_cold.report._vectors import IdVectors, mean_distance, plot_vectors
 
 __all__ = [
     "MATCHED",
+    "OWN_NETWORK",
     "SCHEMA",
     "Cell",
     "Comparison",

@@ -27,6 +27,9 @@ from recbole_cold.report._figures import (
 MATCHED = "Base, matched steps"
 """The row of the plain backbone with as many steps per warm phase as the longest method."""
 
+OWN_NETWORK = "own network"
+"""Beside several backbones: the group of methods that stand on none, each shown once."""
+
 FEWEST_FOR_WILCOXON = 6  # with five pairs its smallest two-sided p is .0625
 SIGNIFICANT = 0.05
 
@@ -88,12 +91,17 @@ class Comparison:
                 *(seed["seed"] for run in self.runs() for seed in run["seeds"]),
             }
         )
+        self.alone = set(document.get("alone", []))
         self.against = self._against(document.get("against"))
         self._cells: dict[str, dict[Key, Cell]] = {}
 
     def runs(self) -> Iterator[Mapping[str, Any]]:
         for doc in self.by_backbone.values():
             yield from doc["runs"]
+
+    def rows_of(self, backbone: str) -> list[str]:
+        """The rows that a backbone's group has or lacks."""
+        return [row for row in self.rows if (row in self.alone) == (backbone == OWN_NETWORK)]
 
     def run(self, backbone: str, row: str) -> Mapping[str, Any] | None:
         """The run in one place of the table; None where it is missing."""
@@ -175,17 +183,18 @@ class Comparison:
         """
         cells = self.cells(metric)
         found = []
-        for row in self.rows:
+        backbones = [backbone for backbone in self.backbones if backbone != OWN_NETWORK]
+        for row in (row for row in self.rows if row not in self.alone):
             means, places, firsts = {}, [], 0
             for phase in self.phases:
-                keys = [(backbone, row, phase) for backbone in self.backbones]
+                keys = [(backbone, row, phase) for backbone in backbones]
                 known = [cells[key].row.mean for key in keys if key in cells]
                 means[phase] = statistics.fmean(known) if len(known) == len(keys) else math.nan
                 for key in keys:
                     if key in cells:
                         places.append(_place(cells, key))
                         firsts += cells[key].place == 1
-            whole = len(places) == len(self.backbones) * len(self.phases)
+            whole = len(places) == len(backbones) * len(self.phases)
             found.append((row, means, statistics.fmean(places) if whole else math.nan, firsts))
         return found
 
@@ -193,7 +202,7 @@ class Comparison:
         """What was asked for and is not there, one line per backbone and row."""
         total, lines = len(self.seeds), []
         for backbone in self.backbones:
-            for row in self.rows:
+            for row in self.rows_of(backbone):
                 run = self.run(backbone, row)
                 whole = [] if run is None else [seed for seed in run["seeds"] if self._whole(seed)]
                 if len(whole) < total or not total:

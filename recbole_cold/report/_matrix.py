@@ -7,7 +7,14 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from recbole_cold.evaluator import COMPARISONS, LOWER_IS_BETTER
-from recbole_cold.report._comparison import FEWEST_FOR_WILCOXON, SIGNIFICANT, Cell, Comparison, Key
+from recbole_cold.report._comparison import (
+    FEWEST_FOR_WILCOXON,
+    OWN_NETWORK,
+    SIGNIFICANT,
+    Cell,
+    Comparison,
+    Key,
+)
 from recbole_cold.report._tables import WIDTH, cost_figures, escape_pipes, screen_lines, wrap
 from recbole_cold.report._words import (
     cell_text,
@@ -99,7 +106,7 @@ def comparison_csv(comparison: Comparison) -> str:
     for metric in comparison.metrics:
         cells = comparison.cells(metric)
         for backbone in comparison.backbones:
-            for row in comparison.rows:
+            for row in comparison.rows_of(backbone):
                 costs = _csv_costs(comparison, backbone, row)
                 for phase in comparison.phases:
                     cell = cells.get((backbone, row, phase))
@@ -169,7 +176,10 @@ def _metric_block(
         return style(cell_text(cell.row) + fewer, cell)
 
     groups = [
-        (name(b), [(name(r), [text(b, r, p) for p in comparison.phases]) for r in comparison.rows])
+        (
+            name(b),
+            [(name(r), [text(b, r, p) for p in comparison.phases]) for r in comparison.rows_of(b)],
+        )
         for b in comparison.backbones
     ]
     return Block(title, [name(phase) for phase in comparison.phases], groups)
@@ -183,7 +193,8 @@ def _leader_block(comparison: Comparison, metric: str) -> Block:
     for row, means, place, firsts in found:
         texts = [_number(means[phase], ".4f") for phase in comparison.phases]
         lines.append((row, [*texts, _number(place, ".2f"), str(firsts)]))
-    title = f"{metric}, mean of {len(comparison.backbones)} backbones"
+    count = sum(backbone != OWN_NETWORK for backbone in comparison.backbones)
+    title = f"{metric}, mean of {count} backbones"
     return Block(title, [*comparison.phases, "mean place", "times first"], [("", lines)])
 
 
@@ -198,10 +209,11 @@ def _test_block(comparison: Comparison, metric: str) -> Block:
         ranks = f" W {_p(cell.wilcoxon_holm)}" if telling else ""
         return f"{cell.test.difference:+.4f} p {_p(cell.p_holm)}{ranks}"
 
-    rows = [row for row in comparison.rows if row != comparison.against]
     groups = [
         (b, [(r, [text(b, r, p) for p in comparison.phases]) for r in rows])
         for b in comparison.backbones
+        if b != OWN_NETWORK
+        and (rows := [row for row in comparison.rows_of(b) if row != comparison.against])
     ]
     return Block(f"{metric} minus {comparison.against}", list(comparison.phases), groups)
 
@@ -215,7 +227,7 @@ def _cost_block(comparison: Comparison, name: Callable[[str], str] = str) -> Blo
     for backbone in comparison.backbones:
         lines = [
             (name(row), _cost_texts(comparison, backbone, row, len(columns)))
-            for row in comparison.rows
+            for row in comparison.rows_of(backbone)
         ]
         groups.append((name(backbone), lines))
     return Block("cost per seed", [name(column) for column in columns], groups)
