@@ -27,6 +27,7 @@ BACKBONES = tuple(
     f"tests/backbone/test_{name}.py"
     for name in ("afn", "basic", "every_backbone", "final", "finalmlp", "lorentzfm")
 )
+AVAEW, CSDM = "tests/model/test_avaew.py", "tests/model/test_csdm.py"
 TESTED = (
     INNER,
     EPISODES,
@@ -47,6 +48,8 @@ TESTED = (
     ALDIMF,
     GRAPH,
     GME,
+    AVAEW,
+    CSDM,
     *BACKBONES,
 )
 
@@ -186,6 +189,26 @@ def triples(*names: str) -> tuple[str, ...]:
 
 def aldimf(*names: str) -> tuple[str, ...]:
     return tuple(f"{ALDIMF}::TestALDIMF::{name}" for name in names)
+
+
+def avaew(*names: str) -> tuple[str, ...]:
+    return tuple(f"{AVAEW}::TestAVAEW::{name}" for name in names)
+
+
+def terms(*names: str) -> tuple[str, ...]:
+    return tuple(f"{AVAEW}::TestTerms::{name}" for name in names)
+
+
+def csdm(*names: str) -> tuple[str, ...]:
+    return tuple(f"{CSDM}::TestCSDM::{name}" for name in names)
+
+
+def process(*names: str) -> tuple[str, ...]:
+    return tuple(f"{CSDM}::TestProcess::{name}" for name in names)
+
+
+def denoiser(*names: str) -> tuple[str, ...]:
+    return tuple(f"{CSDM}::TestDenoiser::{name}" for name in names)
 
 
 MUTANTS = [
@@ -2139,6 +2162,288 @@ MUTANTS = [
         "PAIRS = ((0, 1), (1, 2), (2, 3))",
         "PAIRS = ((0, 1), (1, 2), (3, 2))",
         emerg("test_schedule_of_the_paper"),
+    ),
+    # ------------------------------------------------------------------ AVAEW
+    mutant(
+        "avaew.py",
+        "F.leaky_relu(self.hidden(vector_bd), 0.2)",
+        "F.leaky_relu(self.hidden(vector_bd))",
+        terms("test_classifier_by_hand"),
+    ),
+    mutant(
+        "avaew.py",
+        "F.softplus(-real_b).mean(), F.softplus(fake_b).mean()",
+        "F.softplus(-real_b).mean(), F.softplus(fake_b).sum()",
+        terms("test_classifier_losses_by_hand"),
+        (f"{AVAEW}::TestTerms::test_a_classifier_that_knows_nothing_has_two_log_two",),
+    ),
+    mutant(
+        "avaew.py",
+        "(real_bh - fake_bh).square().sum(dim=1).mean()",
+        "(real_bh.mean(dim=0) - fake_bh.mean(dim=0)).square().sum()",
+        terms("test_matches_by_hand", "test_equal_rows_match"),
+        avaew("test_matching_terms_row_by_row"),
+    ),
+    mutant(
+        "avaew.py",
+        'self.config["avaew_beta"] * distance[place].mean()',
+        'self.config["avaew_beta"] * distance.mean()',
+        avaew("test_without_matching_it_is_cvars_loss"),
+    ),
+    mutant(
+        "avaew.py",
+        "fake = features(decoded)[place]",
+        "fake = features(decoded).repeat(len(place), 1)[: len(place)]",
+        avaew("test_matching_terms_row_by_row"),
+    ),
+    mutant(
+        "avaew.py",
+        "return classifier_losses(real, self.classifier(decoded)[place])",
+        "return classifier_losses(real, self.classifier(decoded))",
+        avaew("test_classifier_loss_row_by_row"),
+    ),
+    mutant(
+        "avaew.py",
+        "return self.backbone.id_rows().detach()[self.old_ids[pick]]",
+        "return self.backbone.id_rows().detach()[pick]",
+        avaew("test_real_rows_are_those_of_old_items_drawn_alike"),
+    ),
+    mutant(
+        "avaew.py",
+        "self.calculate_loss, self.module_parameters(), self.losses",
+        'self.calculate_loss, self.trainable("learn"), self.losses',
+        avaew("test_each_step_moves_its_own_parameters"),
+    ),
+    mutant(
+        "avaew.py",
+        "*self.matches(rows, decoded, place),",
+        "*self.matches(rows, decoded, place)[:1],\n"
+        "            F.softplus(-self.classifier(decoded)).mean(),",
+        avaew("test_the_decoder_is_to_match_features_not_to_fool_the_logit"),
+    ),
+    mutant(
+        "_side_decoder.py",
+        "return self._served(ids, self.new_rows, self.backbone.id_rows()).detach()",
+        "return self._served(ids, self.new_rows, self.backbone.id_rows())",
+        avaew("test_no_gradient_into_any_id_row"),
+        csdm("test_no_gradient_into_any_id_row"),
+    ),
+    mutant(
+        "avaew.py",
+        "by_mean = mean_match(features(self.real_rows(len(place))), fake)",
+        "by_mean = mean_match(features(self.real_rows(len(place))), fake.detach())",
+        avaew("test_matching_brings_decoded_rows_to_the_real_ones"),
+    ),
+    mutant(
+        "avaew.py",
+        'noise = self.config["avaew_noise"]',
+        'noise = 0.1 * self.config["avaew_noise"] + 1e-3',
+        avaew("test_noise_is_of_the_given_size"),
+    ),
+    mutant(
+        "avaew.py",
+        "return self.decode(self.encode_side(ids)[0], ids)",
+        "return self.decode(sample(*self.encode_side(ids), 1.0), ids)",
+        avaew("test_decoded_rows_do_not_depend_on_id_rows_or_chance"),
+    ),
+    mutant(
+        "avaew.py",
+        "torch.cat([latent_bz, self.frequency()[ids][:, None]], dim=-1)",
+        "torch.cat([latent_bz, 0 * self.frequency()[ids][:, None]], dim=-1)",
+        avaew("test_frequency_is_an_option_of_the_decoder"),
+    ),
+    mutant(
+        "_side_decoder.py",
+        "self.row_batches(index), epochs, repeats, mode, after)",
+        "self.row_batches(index), epochs * repeats, 1, mode, after)",
+        avaew("test_a_warm_phase_fine_tunes_then_learns_then_decodes_again"),
+    ),
+    mutant(
+        "_side_decoder.py",
+        "        self.new_rows.copy_(rows)\n",
+        "",
+        avaew("test_a_warm_phase_fine_tunes_then_learns_then_decodes_again"),
+        csdm("test_a_warm_phase_fine_tunes_then_learns_then_decodes_again"),
+    ),
+    mutant(
+        "_side_decoder.py",
+        "        if not self.passes.overwrite:\n",
+        "        if False:\n",
+        avaew("test_init_only_learns_nothing_in_warm_phases"),
+        csdm("test_init_only_learns_nothing_in_warm_phases"),
+    ),
+    mutant(
+        "_side_decoder.py",
+        "return torch.where(bare[:, None], self.old_mean(), self._decoded_now())",
+        "return self._decoded_now()",
+        avaew("test_items_without_side_information_start_from_the_mean"),
+    ),
+    mutant(
+        "_side_decoder.py",
+        "        if self.own_side.own_id is None:\n",
+        "        if False:\n",
+        avaew("test_items_without_side_information_start_from_the_mean[False]"),
+    ),
+    mutant(
+        "trainer.py",
+        "        check.look_at_all()  # what was saved before stays, if this is no longer good\n",
+        "",
+        avaew("test_a_classifier_that_diverges_is_named_and_nothing_bad_is_kept"),
+    ),
+    # ------------------------------------------------------------------ CSDM
+    mutant(
+        "csdm.py",
+        "n_t = alpha_bar_t.sqrt() * torch.cumsum((beta_t / alpha_bar_t).sqrt(), dim=0)",
+        "n_t = torch.cumsum((beta_t / alpha_bar_t).sqrt(), dim=0)",
+        process("test_schedule_by_recursion"),
+    ),
+    mutant(
+        "csdm.py",
+        "return alpha_bar_t, n_t / n_t[-1]",
+        "return alpha_bar_t, (n_t / n_t[-1]).roll(1)",
+        process("test_schedule_by_recursion", "test_numbers_of_the_released_schedule"),
+    ),
+    mutant(
+        "csdm.py",
+        "signal, spread = alpha_bar_b.sqrt()[:, None], (1.0 - alpha_bar_b).sqrt()[:, None]",
+        "signal, spread = alpha_bar_b.sqrt()[:, None], (1.0 - alpha_bar_b)[:, None]",
+        process(
+            "test_forward_by_hand",
+            "test_a_denoiser_that_knows_the_noise_finds_the_signal",
+            "test_a_sampled_step_has_that_mean_and_deviation",
+        ),
+        csdm("test_diffusion_loss_row_by_row"),
+    ),
+    mutant(
+        "csdm.py",
+        "left = math.sqrt(max(1.0 - alpha_bar[j] - sigma**2, 0.0))",
+        "left = math.sqrt(1.0 - alpha_bar[j])",
+        process("test_a_step_down_keeps_the_forward_distribution"),
+        process("test_a_sampled_step_has_that_mean_and_deviation"),
+    ),
+    mutant(
+        "csdm.py",
+        "r[j] - a * r[t], left",
+        "r[j] - r[t], left",
+        process(
+            "test_a_step_down_keeps_the_forward_distribution",
+            "test_a_denoiser_that_knows_the_noise_finds_the_signal",
+            "test_without_a_denoiser_little_of_h_is_left",
+        ),
+        csdm("test_cold_rows_from_scratch"),
+    ),
+    mutant(
+        "csdm.py",
+        "noise_bd = denoise(z_bd, torch.tensor([step.time], device=z_bd.device))",
+        "noise_bd = torch.cat([denoise(z_bd[k : k + 1], torch.tensor([step.time]))"
+        " for k in range(len(z_bd))])",
+        process("test_the_denoiser_is_called_once_per_step_for_all_items"),
+    ),
+    mutant(
+        "csdm.py",
+        "layers += [nn.Linear(size_in, size), nn.Tanh()]",
+        "layers += [nn.Linear(size_in, size), nn.ReLU()]",
+        denoiser("test_by_hand"),
+        csdm("test_cold_rows_from_scratch", "test_diffusion_loss_row_by_row"),
+    ),
+    mutant(
+        "csdm.py",
+        "frequency = 10000.0 ** (-torch.arange(half, dtype=torch.float64) / half)",
+        "frequency = 2 * math.pi / (1 + torch.arange(half, dtype=torch.float64))",
+        denoiser("test_by_hand"),
+    ),
+    mutant(
+        "csdm.py",
+        "angle = torch.arange(steps, dtype=torch.float64)[:, None] * frequency",
+        "angle = (torch.arange(steps) // 2).double()[:, None] * frequency",
+        denoiser("test_time_codes_tell_times_apart"),
+    ),
+    mutant(
+        "csdm.py",
+        "nn.init.xavier_normal_(layer.weight)",
+        "nn.init.xavier_uniform_(layer.weight, gain=1.3)",
+        denoiser("test_start_is_the_releases"),
+    ),
+    mutant(
+        "csdm.py",
+        "return self.layers(torch.cat([self.dropout(z_bd), code], dim=1))",
+        "return self.layers(self.dropout(torch.cat([z_bd, code], dim=1)))",
+        denoiser("test_dropout_is_on_the_input_and_while_learning_only"),
+    ),
+    mutant(
+        "csdm.py",
+        "time = torch.randint(len(self.r_t), (len(z0_bd),), device=z0_bd.device)",
+        "time = torch.randint(len(self.r_t), (1,), device=z0_bd.device).expand(len(z0_bd))",
+        csdm("test_diffusion_loss_row_by_row"),
+    ),
+    mutant(
+        "csdm.py",
+        'self.config["csdm_drop_h"], self.denoiser.training)',
+        'self.config["csdm_drop_h"], True)',
+        csdm("test_h_is_dropped_where_rows_are_diffused"),
+    ),
+    mutant(
+        "csdm.py",
+        "diffusion = self.diffusion_loss(lookup(z0, place), lookup(h, place))",
+        "diffusion = self.diffusion_loss(z0, h)",
+        csdm("test_both_terms_of_the_loss"),
+    ),
+    mutant(
+        "csdm.py",
+        "        noise_bd = denoise(",
+        "        with torch.no_grad():\n            noise_bd = denoise(",
+        csdm("test_clicks_teach_the_denoiser_through_all_steps"),
+    ),
+    mutant(
+        "csdm.py",
+        'if not self.config["csdm_dropout_at_writeback"]:',
+        "if False:",
+        csdm("test_what_chance_has_a_part_in_written_rows"),
+    ),
+    mutant(
+        "csdm.py",
+        "spread = (1.0 - self.alpha_bar_t[last]).sqrt().to(h_bd.dtype)",
+        "spread = (1.0 - self.alpha_bar_t[last]).to(h_bd.dtype)",
+        csdm("test_starts"),
+    ),
+    mutant(
+        "csdm.py",
+        "torch.cat([z_bd, self.frequency()[ids][:, None]], dim=-1)",
+        "torch.cat([z_bd, 0 * self.frequency()[ids][:, None]], dim=-1)",
+        csdm("test_frequency_enters_the_decoder"),
+    ),
+    mutant(
+        "csdm.py",
+        'if self.config["csdm_train_denoiser"]:',
+        "if False:",
+        csdm("test_what_learns[True]"),
+    ),
+    mutant(
+        "csdm.py",
+        'if self.config["csdm_train_denoiser"]:',
+        "if True:",
+        csdm("test_what_learns[False]"),
+    ),
+    mutant(
+        "csdm.py",
+        'names = ("prediction", "diffusion")',
+        "names = ()",
+        csdm("test_a_denoiser_that_diverges_is_named"),
+    ),
+    Mutant(
+        "properties/model/CSDM.yaml",
+        "  csdm_train_denoiser: False\n",
+        "",
+        csdm("test_released_switches"),
+    ),
+    mutant(
+        "csdm.py",
+        "        self._check(times, code_size)\n",
+        "",
+        csdm(
+            "test_settings_that_cannot_be_are_said[keys1]",
+            "test_settings_that_cannot_be_are_said[keys4]",
+        ),
     ),
     # ------------------------------------------------------------------ GME and its graph
     mutant(
