@@ -1482,8 +1482,8 @@ MUTANTS = [
     ),
     mutant(
         "_fewshot.py",
-        "            size = self._chunk\n",
-        "            size = 256\n",
+        "            start += size\n",
+        "            start += self._chunk\n",
         few_shot("test_short_memory_is_said_and_survived"),
     ),
     mutant(
