@@ -522,7 +522,8 @@ MUTANTS = [
     ),
     mutant(
         "_backbone.py",
-        "            self._refuse_second_tables(batch, own, plain)\n",
+        "            if self.reads_vector:\n"
+        "                self._refuse_second_tables(batch, own, plain)\n",
         "",
         seam("test_a_second_table_with_the_id_is_refused"),
     ),

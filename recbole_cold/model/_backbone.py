@@ -230,7 +230,8 @@ class Backbone(nn.Module):
                     f"backbone '{self.name}' cannot be wrapped: its output ignores the embedding "
                     f"of '{self.id_field}'; choose another backbone (see 'recbole-cold list')"
                 )
-            self._refuse_second_tables(batch, own, plain)
+            if self.reads_vector:
+                self._refuse_second_tables(batch, own, plain)
             predicted = self.model.predict(batch).reshape(-1)
             if not torch.allclose(torch.sigmoid(plain), predicted, equal_nan=True):
                 raise UserError(
