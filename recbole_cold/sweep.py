@@ -32,6 +32,7 @@ from recbole_cold.config import (
     keys_of_backbone,
     make_config,
     parse_value,
+    read_yaml,
     sweep_space,
 )
 from recbole_cold.errors import UserError
@@ -48,6 +49,7 @@ from recbole_cold.experiment import (
     phases_of,
     versions,
 )
+from recbole_cold.registry import properties_dir
 from recbole_cold.space import Axis
 from recbole_cold.store import write_bytes
 from recbole_cold.trainer import Interrupted, Trainer, Watch
@@ -277,8 +279,11 @@ class Sweep:
         return Setting(dict(params), specs)
 
     def _backbone_spec(self) -> str:
-        given = self.request.backbone or self.config.final_config_dict.get("backbone")
+        """The backbone as it was asked for; beside a network of its own, other rows' backbone."""
         asked = self.config._asked_backbone or self.config.external_config_dict.get("backbone")
+        given = self.request.backbone or self.config.final_config_dict.get("backbone")
+        if self.config.method_class.network is not None:
+            given = read_yaml(properties_dir() / "overall.yaml")["backbone"]
         return _absolute(str(asked or given))
 
     @cached_property

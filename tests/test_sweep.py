@@ -341,6 +341,16 @@ class TestSpaces:
         best = yaml.safe_load((newest() / "best.yaml").read_text())
         assert best["learning_rate"] == document["best"]["params"]["learning_rate"]
 
+    def test_of_a_method_with_a_network_of_its_own(self, tune, in_process, newest):
+        """No backbone is asked for; the row of matched steps in the final table has the usual."""
+        grid = ("--grid=emerg_inner_rate=[0.01,0.1]", "--emerg_epochs=3")
+        code, _, err = tune("--model=EmerG", *grid)
+        assert code == 0, err
+        best = yaml.safe_load((newest() / "best.yaml").read_text())
+        assert (best["model"], best["backbone"]) == ("EmerG", "DeepFM")
+        final = json.loads((newest() / "final" / "results.json").read_text())
+        assert [run["backbone"] for run in final["runs"]] == ["EmerG", "DeepFM"]
+
     def test_at_random(self, tune, in_process, newest):
         assert tune(*GRID, "--search=random", "--samples=2")[0] == 0
         assert len(sweep.read_sweep(newest())["settings"]) <= 2

@@ -125,7 +125,10 @@ class GAR(ColdStartRecommender):
         return game, clicks, self._penalty(self.backbone)
 
     def _penalty(self, module: nn.Module) -> Tensor:
-        return self.config["gar_l2"] * squares(weights_of(module))
+        weights = weights_of(module)
+        if not weights:  # FM: nothing but embeddings
+            return torch.zeros((), device=self.device)
+        return self.config["gar_l2"] * squares(weights)
 
     # ---------------------------------------------------------------- the generator's move
     def generator_step(self, batch) -> tuple[Tensor, ...]:
