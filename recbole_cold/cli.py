@@ -639,7 +639,7 @@ def list_all(arguments: Arguments) -> int:
     print("methods (--model): paper, phases served, own network in place of a backbone")
     for name, method in sorted(registry.methods().items()):
         own = "own network" if method.network is not None else ""
-        line = f"  {name:<12} {method.paper:<32} {', '.join(method.serves):<11} {own}"
+        line = f"  {name:<12} {method.paper:<38} {', '.join(method.serves):<11} {own}"
         print(line.rstrip())
     print("\nbackbones (--backbone)")
     for name, backbone in sorted(registry.backbones().items()):
