@@ -118,7 +118,9 @@ def test_installed_beside_the_wheel_it_has_a_name(fresh_environment, tmp_path):
     """Both wheels in a fresh environment; from ``/``, by entry point; then the plug-in's tests."""
     environment = fresh_environment(ROOT, PLUGIN)
     listed = environment.command("list").stdout
-    assert re.search(r"^  AttributeMap +Gantner et al., ICDM 2010 +cold, warm$", listed, re.MULTILINE), listed
+    assert re.search(
+        r"^  AttributeMap +Gantner et al., ICDM 2010 +cold, warm$", listed, re.MULTILINE
+    ), listed
     done = environment.command(
         "--model=AttributeMap",
         "--dataset=ml-100k",
