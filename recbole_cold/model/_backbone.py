@@ -17,7 +17,7 @@ from recbole.utils import FeatureSource, FeatureType
 from torch import Tensor, nn
 
 from recbole_cold.errors import UserError
-from recbole_cold.model._shortcuts import FrozenView, SharedSequences, pooled, view, with_lookups
+from recbole_cold.model._shortcuts import FrozenView, SharedSequences, pooled, view, with_shortcuts
 from recbole_cold.rows import Rows
 
 logger = logging.getLogger(__name__)
@@ -362,7 +362,7 @@ def build_backbone(
 ) -> Backbone:
     """The configured backbone, initialised from torch's global generator, behind the seam."""
     model_class = _with_pooling(config.backbone_class, config["pooling"])
-    model = with_lookups(model_class(config, dataset).to(rows.device))
+    model = with_shortcuts(model_class(config, dataset).to(rows.device))
     if config["embedding_init"] == "uniform":
         with torch.no_grad():
             for parameter in model.parameters():

@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
+from recbole.model.context_aware_recommender.pnn import OuterProductLayer
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -49,9 +50,29 @@ class Lookup(nn.Embedding):
         return super().forward(code) if self.sparse else lookup(self.weight, code)
 
 
-def with_lookups(model: nn.Module) -> nn.Module:
-    """``model`` with its plain embedding tables looked up by ``lookup``; in place."""
+class OuterProduct(OuterProductLayer):
+    """RecBole's outer products of PNN, as one matrix product per pair of fields.
+
+    RecBole multiplies element by element and sums afterwards, through an intermediate of
+    [b, d, pairs, d]. The sums here are the same but for their order.
+    """
+
+    def forward(self, feat_emb: Tensor) -> Tensor:
+        """Products [b, pairs] of all pairs among the vectors ``feat_emb`` [b, f, d]."""
+        first, second = torch.triu_indices(
+            self.num_feature_field, self.num_feature_field, 1, device=feat_emb.device
+        )
+        p_bpd, q_bpd = feat_emb[:, first], feat_emb[:, second]
+        return (torch.einsum("bpe,kpe->bpk", p_bpd, self.kernel) * q_bpd).sum(dim=-1)
+
+
+def with_shortcuts(model: nn.Module) -> nn.Module:
+    """``model`` with plain embedding tables looked up by ``lookup``, and its outer products by
+    matrix products; in place.
+    """
     for module in model.modules():
+        if type(module) is OuterProductLayer:
+            module.__class__ = OuterProduct
         special = type(module) is not nn.Embedding or (
             module.padding_idx is not None or module.max_norm is not None
         )
