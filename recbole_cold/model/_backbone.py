@@ -32,11 +32,13 @@ UNWRAPPABLE = {
 
 def _sum_with_pad(model: nn.Module, token_seq_fields: list[Tensor]) -> Tensor | None:
     """Released code's pooling: the plain sum over all positions, the padding row included."""
+    if not token_seq_fields:  # a model without such fields has no list of tables either
+        return None
     pooled = [
         table(field).sum(dim=1, keepdim=True)
         for table, field in zip(model.token_seq_embedding_table, token_seq_fields, strict=True)
     ]
-    return torch.cat(pooled, dim=1) if pooled else None
+    return torch.cat(pooled, dim=1)
 
 
 def _with_pooling(model_class: type, pooling: str) -> type:

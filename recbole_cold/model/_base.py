@@ -40,21 +40,26 @@ class Step:
 
 
 class RowBatches:
-    """Shuffled mini-batches of row indices; the batches of ``Fit`` unless it brings its own."""
+    """Shuffled mini-batches of row indices; the batches of ``Fit`` unless it brings its own.
+
+    A single row left over goes with the batch before it: BatchNorm has no variance of one row.
+    """
 
     def __init__(self, index: Tensor, batch_size: int, rows: Rows) -> None:
         self.index, self.batch_size, self.rows = index, batch_size, rows
 
     def __len__(self) -> int:
-        return -(-len(self.index) // self.batch_size)
+        full, left = divmod(len(self.index), self.batch_size)
+        return full + (left > 1 or (left == 1 and full == 0))
 
     def epoch(self, generator: Generator, epoch: int, start: int = 0) -> Iterable[Batch]:
         """Batches ``start``, ``start + 1``, ... of one epoch, in the generator's order."""
         order = torch.randperm(len(self.index), generator=generator).to(self.index.device)
         shuffled = self.index[order]
-        for position in range(start, len(self)):
-            part = shuffled[position * self.batch_size : (position + 1) * self.batch_size]
-            yield self.rows.batch(part)
+        last = len(self) - 1
+        for position in range(start, last + 1):
+            end = None if position == last else (position + 1) * self.batch_size
+            yield self.rows.batch(shuffled[position * self.batch_size : end])
 
 
 @dataclass(frozen=True)

@@ -662,6 +662,16 @@ def test_released_pooling_sums_the_padding_row_in(build):
         assert not torch.equal(method.backbone.logits(method.rows.batch(ROWS)), before)
 
 
+def test_released_pooling_without_a_sequence(build):
+    load = {
+        "inter": ["user_id", "item_id", "rating", "timestamp"],
+        "user": ["user_id", "age"],
+        "item": ["item_id", "year"],
+    }
+    backbone = build("Base", "DeepFM", pooling="sum_with_pad", load_col=load).backbone
+    assert backbone.model.token_seq_field_names == []
+
+
 def test_released_initialisation_is_uniform_and_small(build):
     backbone = build("Base", "DeepFM", embedding_init="uniform").backbone
     for parameter in backbone.parameters():

@@ -340,3 +340,41 @@ def test_users_can_be_the_cold_side(build, name):
         assert not torch.equal(method.new_rows[place], start[place])
     result = trainer.evaluate("warm_a", split["test"])
     assert math.isfinite(result["metrics"]["AUC"])
+
+
+# ------------------------------------------------------------------------------ batches of rows
+@pytest.mark.parametrize(
+    ("size", "rows", "sizes"),
+    [
+        (4, 8, [4, 4]),
+        (4, 10, [4, 4, 2]),
+        (4, 9, [4, 5]),
+        (4, 1, [1]),
+        (1, 3, [1, 1, 1]),
+        (4, 0, []),
+    ],
+)
+def test_no_batch_is_a_single_left_over_row(build, size, rows, sizes):
+    """A left-over row joins the batch before it; the order is the generator's, resumed or not."""
+    method = build("Base", train_batch_size=size)
+    batches = method.row_batches(torch.arange(rows))
+
+    def epoch(start=0):
+        return [b.index for b in batches.epoch(torch.Generator().manual_seed(2), 0, start)]
+
+    found = epoch()
+    assert len(batches) == len(found) and [len(index) for index in found] == sizes
+    order = torch.randperm(rows, generator=torch.Generator().manual_seed(2))
+    assert torch.equal(torch.cat([*found, torch.zeros(0, dtype=torch.long)]), order)
+    for start in range(len(found) + 1):
+        rest = epoch(start)
+        assert len(rest) == len(found) - start
+        assert all(map(torch.equal, rest, found[start:]))
+
+
+def test_batch_norm_trains_with_one_row_left_over(build):
+    rows = len(build("Base").train_index)
+    method = build("Base", "DCN", train_batch_size=rows - 1, epochs=1)
+    before = state_of(method.backbone)
+    trainer_of(method, ["pretrain"])
+    assert any("running_var" in name for name in moved(before, method.backbone))
