@@ -24,6 +24,7 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
 from scipy import sparse
 
 # Pairs that the product of rare values may make, in all and per item.
@@ -218,7 +219,7 @@ def _ones(row: np.ndarray, column: np.ndarray, shape: tuple[int, int]) -> sparse
 
 def _row_of(matrix: sparse.csr_array) -> np.ndarray:
     """The row of each stored number."""
-    return np.repeat(np.arange(matrix.shape[0]), np.diff(matrix.indptr))
+    return np.repeat(np.arange(matrix.shape[0], dtype=np.int32), np.diff(matrix.indptr))
 
 
 def _padded(has_np: sparse.csr_array) -> np.ndarray:
@@ -226,7 +227,7 @@ def _padded(has_np: sparse.csr_array) -> np.ndarray:
     width = min(int(np.diff(has_np.indptr).max(initial=0)), _MOST_POPULAR)
     row = _row_of(has_np)
     place = np.arange(has_np.nnz) - has_np.indptr[row]
-    out = np.full((has_np.shape[0], _MOST_POPULAR), -1, np.int64)
+    out = np.full((has_np.shape[0], _MOST_POPULAR), -1, np.int32)
     out[row[place < width], place[place < width]] = has_np.indices[place < width]
     return out
 
@@ -243,5 +244,6 @@ def _sets(has_nw: np.ndarray, width: int, n_values: int) -> tuple[np.ndarray, np
     number = code[:, 0]
     for column in range(1, width):
         # Numbered anew after each value, or the product would overflow.
-        number = np.unique(number * n_values + code[:, column], return_inverse=True)[1]
+        pair = number.astype(np.int64) * n_values + code[:, column]
+        number = pd.factorize(pair)[0].astype(np.int32)
     return place, number
