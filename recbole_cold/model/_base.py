@@ -289,7 +289,7 @@ class ColdStartRecommender(AbstractRecommender):
             [step],
             self.row_batches(index),
             epochs=self.config["warm_epochs"],
-            mode="train" if self.config["batch_norm"] == "moving" else "dropout",
+            mode=self.learning_mode("dropout"),
         )
 
     def found(self) -> dict[str, Any]:
@@ -301,6 +301,10 @@ class ColdStartRecommender(AbstractRecommender):
         return None
 
     # ---------------------------------------------------------------- tools for subclasses
+    def learning_mode(self, otherwise: str) -> str:
+        """A ``Fit``'s mode: ``train`` where BatchNorm may move (``batch_norm: moving``)."""
+        return "train" if self.config["batch_norm"] == "moving" else otherwise
+
     def row_batches(self, index: Tensor) -> RowBatches:
         return RowBatches(index, self.config["train_batch_size"], self.rows)
 

@@ -43,8 +43,8 @@ def weights_of(module: nn.Module) -> list[nn.Parameter]:
 
 
 def squares(weights: list[nn.Parameter]) -> Tensor:
-    """The sum of the squares of all numbers: a scalar."""
-    return torch.stack([weight.square().sum() for weight in weights]).sum()
+    """The sum of the squares of all numbers: a scalar; 0 where there are none."""
+    return sum((weight.square().sum() for weight in weights), start=torch.zeros(()))
 
 
 @torch.no_grad()
@@ -73,6 +73,13 @@ def tell_without_content(bare_b: Tensor, start: str) -> None:
             len(bare_b),
             start,
         )
+
+
+def mean_where_bare(method, rows_md: Tensor) -> Tensor:
+    """Rows of the method's new items; the mean of old items' where there is no content, told."""
+    bare = without_content(method.backbone)[method.new_ids]
+    tell_without_content(bare, "the mean of old items' embeddings")
+    return torch.where(bare[:, None], method.old_mean().detach(), rows_md)
 
 
 def mean(value_b: Tensor) -> Tensor:

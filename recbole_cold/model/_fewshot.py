@@ -9,8 +9,8 @@ everything else, b rows of a batch, m new items.
 
 import logging
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import ClassVar, NamedTuple, TypeVar
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 import torch
@@ -23,13 +23,13 @@ from recbole_cold.episodes import Episode, FewShotBatches, masked_mean
 from recbole_cold.errors import UserError
 from recbole_cold.model._backbone import Backbone, OwnNetwork, build_backbone
 from recbole_cold.model._base import ColdStartRecommender, Fit, Step
+from recbole_cold.model._inner import Chunks
 from recbole_cold.model._shortcuts import view
 from recbole_cold.rows import Batch
 
 logger = logging.getLogger(__name__)
 
 State = dict[str, Tensor]
-T = TypeVar("T")
 # States of new items are kept between batches up to this size, and made anew for each beyond it.
 _STATE_BYTES = 2**31
 
@@ -184,7 +184,7 @@ class FewShotRecommender(ColdStartRecommender):
         self._time = dataset.time
         self._all_ids = np.asarray(dataset.inter[self.id_field])
         self._train = np.asarray(dataset.split["train"])
-        self._chunk = config["task_chunk"]
+        self._chunks = Chunks(config["task_chunk"])
         self._states: State | None = None
         self._keeps_states = True
         self._register_support(dataset.split)
@@ -273,26 +273,17 @@ class FewShotRecommender(ColdStartRecommender):
     ) -> Tensor:
         """The loss of an episode, in chunks of tasks where it is larger than ``task_chunk``."""
         n_tasks = len(episode.ids_t)
-        if n_tasks <= self._chunk:
+        if n_tasks <= self._chunks.most:
             try:
                 return loss(episode)
             except (MemoryError, RuntimeError) as error:
-                self._halve(error, n_tasks)
-        gradients = [torch.zeros_like(parameter) for parameter in parameters]
+                self._chunks.halve(error, n_tasks)
 
-        def learn(tasks: slice) -> Tensor:
+        def share(tasks: slice) -> Tensor:
             part = episode.tasks(tasks)
-            value = loss(part) * (len(part.ids_t) / n_tasks)
-            found = torch.autograd.grad(value, parameters, allow_unused=True)
-            for gradient, more in zip(gradients, found, strict=True):
-                if more is not None:
-                    gradient += more
-            return value.detach()
+            return loss(part) * (len(part.ids_t) / n_tasks)
 
-        total = torch.stack(list(self._in_chunks(n_tasks, learn))).sum()
-        # Zero, with the gradient that was computed already.
-        pairs = zip(gradients, parameters, strict=True)
-        return total + sum((g * (p - p.detach())).sum() for g, p in pairs)
+        return self._chunks.summed(share, n_tasks, parameters)
 
     def support_of(self, episode: Episode) -> TaskRows:
         return self.task_rows(episode.ids_t, episode.support, episode.support_mask_tk)
@@ -358,7 +349,7 @@ class FewShotRecommender(ColdStartRecommender):
         """The states of all new items, [m, ...] each; None where they would not fit."""
         if self._states is None and self._keeps_states:
             parts: list[State] = []
-            for part in self._in_chunks(len(self.new_ids), self._state_of):
+            for part in self._chunks.each(len(self.new_ids), self._state_of):
                 parts.append(part)
                 size = sum(v.numel() * v.element_size() for v in part.values())
                 share = size / max(len(next(iter(part.values()))), 1)
@@ -398,7 +389,7 @@ class FewShotRecommender(ColdStartRecommender):
             rows = TaskRows(ids_t[tasks], own_tp, other_tkq, unseen, mask)
             return self.net.task_logits(state_of(rows), rows)
 
-        logit_tk = torch.cat(list(self._in_chunks(len(ids_t), scores)))
+        logit_tk = torch.cat(list(self._chunks.each(len(ids_t), scores)))
         out = logit_tk.new_empty(len(ids))
         out[place_tk[mask_tk]] = logit_tk[mask_tk]
         return out
@@ -411,33 +402,6 @@ class FewShotRecommender(ColdStartRecommender):
         if states is None:
             return self.net.state(self._support(slot_t))
         return {name: value[slot_t] for name, value in states.items()}
-
-    def _in_chunks(self, total: int, work: Callable[[slice], T]) -> Iterator[T]:
-        """``work`` on ``task_chunk`` tasks at a time, on half as many each time memory is short."""
-        start = 0
-        while start < total:
-            size = self._chunk
-            try:
-                part = work(slice(start, start + size))
-            except (MemoryError, RuntimeError) as error:
-                self._halve(error, min(size, total - start))
-                continue
-            yield part
-            start += size
-
-    def _halve(self, error: Exception, tried: int) -> None:
-        """Smaller chunks from now on, if it was memory that failed."""
-        if tried == 1 or not short_of_memory(error):
-            raise error
-        self._chunk = tried // 2
-        logger.warning("memory is short: going on with %d tasks at a time", self._chunk)
-
-
-def short_of_memory(error: BaseException) -> bool:
-    """Whether an allocation failed; on a CPU torch says so by a plain RuntimeError."""
-    return isinstance(error, MemoryError | torch.OutOfMemoryError) or (
-        "DefaultCPUAllocator" in str(error)
-    )
 
 
 def _grouped(ids: Tensor) -> tuple[Tensor, Tensor, Tensor]:

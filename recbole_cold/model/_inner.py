@@ -3,13 +3,17 @@
 Shape letters: t tasks, k rows of a task, d size of a vector.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 
 from recbole_cold.errors import Diverged
+
+logger = logging.getLogger(__name__)
+T = TypeVar("T")
 
 
 def adapt(
@@ -144,3 +148,70 @@ def loss_in_chunks(
         total += value.detach()
     # Zero, with the gradient that was computed already.
     return total + (torch.cat(gradients) * (vector_td - vector_td.detach())).sum()
+
+
+class Chunks:
+    """Work on many tasks, as many at a time as fit: half as many each time memory is short.
+
+    Args:
+        most: how much is worked on at a time, in ``unit``.
+        unit: what is counted, "tasks" or their "rows".
+    """
+
+    def __init__(self, most: int, unit: str = "tasks") -> None:
+        self.most, self.unit = most, unit
+
+    def each(self, total: int, work: Callable[[slice], T], width: int = 1) -> Iterator[T]:
+        """What ``work`` makes of each chunk of ``total`` tasks, which have ``width`` units each."""
+        start = 0
+        while start < total:
+            size = max(1, self.most // width)
+            try:
+                part = work(slice(start, start + size))
+            except (MemoryError, RuntimeError) as error:
+                self.halve(error, min(size, total - start), width)
+                continue
+            yield part
+            start += size
+
+    def halve(self, error: Exception, tried: int, width: int = 1) -> None:
+        """Smaller chunks from now on, if it was memory that failed."""
+        if tried == 1 or not short_of_memory(error):
+            raise error
+        self.most = width * (tried // 2)
+        logger.warning("memory is short: going on with %d %s at a time", self.most, self.unit)
+
+    def summed(
+        self,
+        loss: Callable[[slice], Tensor],
+        total: int,
+        parameters: Sequence[Tensor],
+        width: int = 1,
+    ) -> Tensor:
+        """The sum of ``loss(tasks)`` over chunks, and its gradient to the parameters.
+
+        Each chunk is differentiated and forgotten before the next one.
+        """
+
+        def learn(tasks: slice) -> tuple[Tensor, Sequence[Tensor | None]]:
+            value = loss(tasks)
+            return value.detach(), torch.autograd.grad(value, parameters, allow_unused=True)
+
+        value, sums = torch.zeros(()), [None] * len(parameters)
+        for more, gradients in self.each(total, learn, width):
+            value = value + more
+            for at, gradient in enumerate(gradients):
+                if gradient is not None:
+                    gradient = gradient.to_dense() if gradient.is_sparse else gradient
+                    sums[at] = gradient if sums[at] is None else sums[at] + gradient
+        pairs = zip(parameters, sums, strict=True)
+        # Zero, with the gradient that was computed already.
+        zeros = ((g * (p - p.detach())).sum() for p, g in pairs if g is not None)
+        return sum(zeros, start=value)
+
+
+def short_of_memory(error: BaseException) -> bool:
+    """Whether an allocation failed; on a CPU torch says so by a plain RuntimeError."""
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or (
+        "DefaultCPUAllocator" in str(error)
+    )

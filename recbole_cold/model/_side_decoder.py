@@ -7,7 +7,7 @@ Shape letters: b rows or items, d embedding size, s side information.
 
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, ClassVar
 
 import torch
 from recbole.utils import FeatureType
@@ -15,37 +15,27 @@ from torch import Tensor, nn
 
 from recbole_cold.errors import UserError
 from recbole_cold.model._base import ColdStartRecommender, Fit, Step
-from recbole_cold.model._content import tell_without_content, without_content
-from recbole_cold.model._layers import OwnSide
-
-
-class Passes(NamedTuple):
-    """How a module is trained.
-
-    Attributes:
-        learn: passes over the rows of old items.
-        warm: passes over a warm-up set, after fine-tuning.
-        repeats: how often each batch is used in a row.
-        overwrite: whether the module learns on in warm phases and rows are decoded again; if not,
-            it only initialises and the phases are plain fine-tuning.
-    """
-
-    learn: int
-    warm: int
-    repeats: int
-    overwrite: bool
+from recbole_cold.model._content import mean_where_bare, without_content
+from recbole_cold.model._layers import OwnSide, evaluating
 
 
 class SideDecoder(ColdStartRecommender):
     """The stages around a module that decodes ID rows; a subclass brings the module.
 
-    Args:
-        own_id: whether a private ID table is part of the side information.
-        id_dropout: probability that a row's private ID is hidden while learning.
-        passes: over which batches the module learns.
+    A subclass has these keys, each behind its ``prefix``:
+
+    * ``own_id``: whether a private ID table is part of the side information;
+    * ``id_dropout``: probability that a row's private ID is hidden while learning;
+    * ``epochs``, ``warm_epochs``: passes over the rows of old items, and over a warm-up set after
+      fine-tuning;
+    * ``iters``: how often each batch is used in a row;
+    * ``warm``: ``overwrite``: the module learns on in warm phases and rows are decoded again;
+      ``init_only``: it only initialises, and the phases are plain fine-tuning.
     """
 
-    def __init__(self, config, dataset, own_id: bool, id_dropout: float, passes: Passes) -> None:
+    prefix: ClassVar[str]
+
+    def __init__(self, config, dataset) -> None:
         super().__init__(config, dataset)
         features = self.rows.features_of(self.id_field)
         self.own_side = OwnSide(
@@ -57,7 +47,7 @@ class SideDecoder(ColdStartRecommender):
                 if dataset.field2type[field] != FeatureType.FLOAT
             },
             self.embedding_size,
-            self.n_ids if own_id else None,
+            self.n_ids if self.key("own_id") else None,
             config["pooling"],
         )
         if self.own_side.width == 0:
@@ -66,7 +56,6 @@ class SideDecoder(ColdStartRecommender):
                 "information and its private ID table (own_id) is off; turn it on or list feature "
                 "fields under load_col"
             )
-        self.id_dropout, self.passes = id_dropout, passes
 
     # ---------------------------------------------------------------- what a subclass answers
     @abstractmethod
@@ -82,6 +71,10 @@ class SideDecoder(ColdStartRecommender):
         return [self.module_step(self.calculate_loss, self.module_parameters())]
 
     # ---------------------------------------------------------------- tools
+    def key(self, name: str) -> Any:
+        """The method's own configuration key ``name``."""
+        return self.config[f"{self.prefix}_{name}"]
+
     def module_step(
         self, loss: Callable, parameters: Sequence[nn.Parameter], names: Sequence[str] = ()
     ) -> Step:
@@ -96,7 +89,7 @@ class SideDecoder(ColdStartRecommender):
 
     def side(self, ids: Tensor) -> Tensor:
         """Own side vectors [b, s] of the items ``ids``."""
-        return self.own_side(ids, self.id_dropout)
+        return self.own_side(ids, self.key("id_dropout"))
 
     def target_rows(self, ids: Tensor) -> Tensor:
         """The rows to be matched, as they are now; nothing here moves them: [b, d]."""
@@ -111,47 +104,36 @@ class SideDecoder(ColdStartRecommender):
 
     # ---------------------------------------------------------------- stages
     def _module_fit(self, index: Tensor, name: str, epochs: int, after=None) -> Fit:
-        mode = "train" if self.config["batch_norm"] == "moving" else "eval"
-        repeats, steps = self.passes.repeats, self.module_steps()
+        repeats, steps, mode = self.key("iters"), self.module_steps(), self.learning_mode("eval")
         return Fit(name, steps, self.row_batches(index), epochs, repeats, mode, after)
 
     def learn_fits(self) -> list[Fit]:
-        return [self._module_fit(self.train_index, "learn", self.passes.learn)]
-
-    def _bare(self) -> Tensor:
-        """Which new items have no side information: bool [m]."""
-        return without_content(self.backbone)[self.new_ids]
+        return [self._module_fit(self.train_index, "learn", self.key("epochs"))]
 
     @torch.no_grad()
     def cold_rows(self) -> Tensor:
         """Decoded without chance; the mean of old items where there is nothing to decode from."""
-        bare = self._bare()
-        tell_without_content(bare, "the mean vector of old items")
-        return torch.where(bare[:, None], self.old_mean(), self._decoded_now())
+        return mean_where_bare(self, self._decoded_now())
 
     def warm_fits(self, index: Tensor) -> list[Fit]:
         fits = super().warm_fits(index)
-        if not self.passes.overwrite:
+        if self.key("warm") == "init_only":
             return fits
-        return [*fits, self._module_fit(index, "decode", self.passes.warm, self._serve)]
+        epochs = self.key("warm_epochs")
+        return [*fits, self._module_fit(index, "decode", epochs, self._serve)]
 
     @torch.no_grad()
     def _serve(self) -> None:
         """Decode again: a private ID has learned what an item without side information is like."""
         rows = self._decoded_now()
         if self.own_side.own_id is None:
-            rows = torch.where(self._bare()[:, None], self.new_rows, rows)
+            bare = without_content(self.backbone)[self.new_ids]
+            rows = torch.where(bare[:, None], self.new_rows, rows)
         self.new_rows.copy_(rows)
 
     def _decoded_now(self) -> Tensor:
-        parts = self.module()
-        modes = [part.training for part in parts]
-        for part in parts:
-            part.eval()
-        rows = self.decoded(self.new_ids)
-        for part, mode in zip(parts, modes, strict=True):
-            part.train(mode)
-        return rows
+        with evaluating(*self.module()):
+            return self.decoded(self.new_ids)
 
 
 def uniform_(*layers: nn.Module) -> None:

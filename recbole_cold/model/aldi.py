@@ -14,12 +14,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from recbole_cold.model._base import ColdStartRecommender, Fit, Step
-from recbole_cold.model._content import (
-    ContentNet,
-    mean,
-    tell_without_content,
-    without_content,
-)
+from recbole_cold.model._content import ContentNet, mean, mean_where_bare
+from recbole_cold.model._layers import evaluating
 from recbole_cold.model._shortcuts import lookup
 
 
@@ -185,21 +181,15 @@ class ALDI(ColdStartRecommender):
             self.config["weight_decay"],
             names=("clicks", "ranking", "identification", "rating"),
         )
-        mode = "train" if self.config["batch_norm"] == "moving" else "eval"
-        batches = self.row_batches(self.train_index)
+        batches, mode = self.row_batches(self.train_index), self.learning_mode("eval")
         return [Fit("learn", [step], batches, epochs=self.config["aldi_epochs"], mode=mode)]
 
     @torch.no_grad()
     def generated(self, ids: Tensor) -> Tensor:
         """Generated vectors [b, d or e] as they are served, with the running statistics."""
-        training = self.generator.training
-        self.generator.eval()
-        made = self.generator(self.side_vectors()[ids])
-        self.generator.train(training)
-        return made
+        with evaluating(self.generator):
+            return self.generator(self.side_vectors()[ids])
 
     def cold_rows(self) -> Tensor:
         """Generated rows; the mean of old items where there is no content."""
-        bare = without_content(self.backbone)[self.new_ids]
-        tell_without_content(bare, "the mean of old items' embeddings")
-        return torch.where(bare[:, None], self.old_mean().detach(), self.generated(self.new_ids))
+        return mean_where_bare(self, self.generated(self.new_ids))

@@ -23,6 +23,7 @@ from recbole_cold.model._content import (
     weights_of,
     without_content,
 )
+from recbole_cold.model._layers import evaluating
 from recbole_cold.model._shortcuts import lookup
 from recbole_cold.model.aldi import ALDI, Pairs
 
@@ -237,10 +238,8 @@ class ALDIMF(ALDI):
         ids, place = interaction[self.id_field].unique(return_inverse=True)
         users, seat = interaction[self.other_field].unique(return_inverse=True)
         warm_user = lookup(self.user_factors(), users)
-        training = self.user_tower.training
-        self.user_tower.eval()
-        cold_user = self.user_tower(warm_user)
-        self.user_tower.train(training)
+        with evaluating(self.user_tower):
+            cold_user = self.user_tower(warm_user)
         old = self.is_old[ids][place]
         user = torch.where(old[:, None], lookup(warm_user, seat), lookup(cold_user, seat))
         return dot(user, lookup(self.served_factors(ids), place))

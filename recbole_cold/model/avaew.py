@@ -3,7 +3,7 @@
 Source: Zhang et al., "Item Cold Start Recommendation via Adversarial Variational Auto-encoder
 Warm-up", 2023, arXiv 2302.14395. No code was released; what the paper leaves open is said in the
 yaml.
-Shape letters: b rows or items, d embedding size, z latent size, h hidden size of the classifier.
+Shape letters: b rows or items, d embedding size, h hidden size of the classifier.
 """
 
 from typing import ClassVar
@@ -14,8 +14,7 @@ from torch.nn import functional as F
 
 from recbole_cold.model._base import Step
 from recbole_cold.model._shortcuts import lookup
-from recbole_cold.model._side_decoder import Passes, SideDecoder, uniform_
-from recbole_cold.model.cvar import sample, wasserstein
+from recbole_cold.model._vae import VariationalDecoder
 
 
 def classifier_losses(real_b: Tensor, fake_b: Tensor) -> tuple[Tensor, Tensor]:
@@ -49,7 +48,7 @@ class Classifier(nn.Module):
         return self.out(self.features(vector_bd)).squeeze(-1)
 
 
-class AVAEW(SideDecoder):
+class AVAEW(VariationalDecoder):
     """CVAR's encoders and decoder, trained in turns with a classifier of ID rows.
 
     The decoder is to match the classifier's features of real rows, in the mean of the batch and
@@ -58,28 +57,18 @@ class AVAEW(SideDecoder):
 
     paper = "Zhang et al., 2023 (arXiv 2302.14395)"
     year = 2023
+    prefix = "avaew"
     choices: ClassVar = {"avaew_warm": ("overwrite", "init_only")}
     losses = ("prediction", "reconstruction", "Wasserstein", "mean match", "pair match")
 
     def __init__(self, config, dataset) -> None:
-        passes = Passes(
-            config["avaew_epochs"],
-            config["avaew_warm_epochs"],
-            config["avaew_iters"],
-            config["avaew_warm"] == "overwrite",
-        )
-        own_id, id_dropout = config["avaew_own_id"], config["avaew_id_dropout"]
-        super().__init__(config, dataset, own_id, id_dropout, passes)
-        size, latent = self.embedding_size, config["avaew_latent_size"]
-        self.posterior = nn.Linear(size, 2 * latent)
-        self.prior = nn.Linear(self.own_side.width, 2 * latent)
-        self.decoder = nn.Linear(latent + bool(config["avaew_use_count"]), size)
-        uniform_(self.posterior, self.prior, self.decoder)
-        self.classifier = Classifier(size, config["avaew_classifier_size"])
+        super().__init__(config, dataset)
+        self.classifier = Classifier(self.embedding_size, config["avaew_classifier_size"])
         self.to(self.device)
 
-    def module(self) -> list[nn.Module]:
-        return [self.own_side, self.posterior, self.prior, self.decoder]
+    @property
+    def reads_frequency(self) -> bool:
+        return bool(self.config["avaew_use_count"])
 
     def trainable(self, stage: str) -> list[nn.Parameter]:
         both = [*self.module_parameters(), *self.classifier.parameters()]
@@ -93,22 +82,6 @@ class AVAEW(SideDecoder):
             self.module_step(self.classifier_loss, classifier, ("of real rows", "of decoded rows")),
         ]
 
-    # ---------------------------------------------------------------- the module
-    def encode_side(self, ids: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean and log variance [b, z] of the prior of the items ``ids``."""
-        mean, log_var = self.prior(self.side(ids)).chunk(2, dim=-1)
-        return mean, log_var
-
-    def decode(self, latent_bz: Tensor, ids: Tensor) -> Tensor:
-        """ID rows [b, d] from latent vectors (eq. 3, 5)."""
-        if self.config["avaew_use_count"]:
-            latent_bz = torch.cat([latent_bz, self.frequency()[ids][:, None]], dim=-1)
-        return self.decoder(latent_bz)
-
-    def decoded(self, ids: Tensor) -> Tensor:
-        """Rows [b, d] from the mean of the prior: writing back adds no noise."""
-        return self.decode(self.encode_side(ids)[0], ids)
-
     def real_rows(self, size: int) -> Tensor:
         """Rows of old items drawn uniformly: [size, d]; a warm-up set has none of its own."""
         pick = torch.randint(len(self.old_ids), (size,), device=self.device)
@@ -117,22 +90,13 @@ class AVAEW(SideDecoder):
     # ---------------------------------------------------------------- losses
     def calculate_loss(self, interaction) -> tuple[Tensor, ...]:
         """The parts of eq. 11, each a mean over the batch's rows, weighted."""
-        noise = self.config["avaew_noise"]
-        # Once per item of the batch; every row then reads its item's result.
-        ids, place = interaction.unique(self.id_field)
-        rows = self.target_rows(ids)
-        mean, log_var = self.posterior(rows).chunk(2, dim=-1)
-        mean_p, log_var_p = self.encode_side(ids)
-        rebuilt = self.decode(sample(mean, log_var, noise), ids)
-        decoded = self.decode(sample(mean_p, log_var_p, noise), ids)
-        logits = self.decoded_logits(interaction, lookup(decoded, place))
-        apart = (rebuilt - rows).square().sum(dim=-1)
-        distance = wasserstein(mean, log_var, mean_p, log_var_p)
+        made = self.autoencode(interaction)
+        logits = self.decoded_logits(interaction, lookup(made.decoded, made.place))
         return (
             self.loss(logits, interaction),
-            self.config["avaew_reconstruction"] * apart[place].mean(),
-            self.config["avaew_beta"] * distance[place].mean(),
-            *self.matches(rows, decoded, place),
+            self.key("reconstruction") * made.apart[made.place].mean(),
+            self.key("beta") * made.distance[made.place].mean(),
+            *self.matches(made.rows, made.decoded, made.place),
         )
 
     def matches(self, rows: Tensor, decoded: Tensor, place: Tensor) -> tuple[Tensor, Tensor]:
@@ -141,13 +105,12 @@ class AVAEW(SideDecoder):
         fake = features(decoded)[place]
         by_mean = mean_match(features(self.real_rows(len(place))), fake)
         by_pair = pair_match(features(rows)[place], fake)
-        return self.config["avaew_match_mean"] * by_mean, self.config["avaew_match_pair"] * by_pair
+        return self.key("match_mean") * by_mean, self.key("match_pair") * by_pair
 
     def classifier_loss(self, interaction) -> tuple[Tensor, Tensor]:
         """What the classifier makes of real rows, and of decoded ones (eq. 8)."""
         ids, place = interaction.unique(self.id_field)
         with torch.no_grad():
-            mean, log_var = self.encode_side(ids)
-            decoded = self.decode(sample(mean, log_var, self.config["avaew_noise"]), ids)
+            decoded = self.drawn(ids)
         real = self.classifier(self.real_rows(len(place)))
         return classifier_losses(real, self.classifier(decoded)[place])

@@ -19,7 +19,7 @@ from torch.nn import functional as F
 from recbole_cold.errors import UserError
 from recbole_cold.model._base import Step
 from recbole_cold.model._shortcuts import lookup
-from recbole_cold.model._side_decoder import Passes, SideDecoder, uniform_
+from recbole_cold.model._side_decoder import SideDecoder, uniform_
 
 
 def schedule(beta_t: Tensor) -> tuple[Tensor, Tensor]:
@@ -135,20 +135,14 @@ class CSDM(SideDecoder):
 
     paper = "Zhu et al., AAAI 2025"
     year = 2025
+    prefix = "csdm"
     choices: ClassVar = {
         "csdm_warm": ("overwrite", "init_only"),
         "csdm_start": ("h", "h_plus_noise", "r_tau_h"),
     }
 
     def __init__(self, config, dataset) -> None:
-        passes = Passes(
-            config["csdm_epochs"],
-            config["csdm_warm_epochs"],
-            config["csdm_iters"],
-            config["csdm_warm"] == "overwrite",
-        )
-        own_id, id_dropout = config["csdm_own_id"], config["csdm_id_dropout"]
-        super().__init__(config, dataset, own_id, id_dropout, passes)
+        super().__init__(config, dataset)
         size, times = self.embedding_size, config["csdm_steps"]
         code_size = config["csdm_time_size"] or 2 * size
         self._check(times, code_size)

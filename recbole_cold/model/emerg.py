@@ -10,7 +10,7 @@ per order and head is then a few long vectors, not many short ones.
 
 import logging
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, ClassVar, NamedTuple
 
@@ -22,13 +22,12 @@ from torch import Generator, Tensor, nn
 from torch.nn import functional as F
 
 from recbole_cold import seeding
-from recbole_cold.episodes import Blocks, Episode, EpisodeBatches, time_blocks
+from recbole_cold.episodes import Blocks, Episode, EpisodeBatches, masked_mean, time_blocks
 from recbole_cold.errors import UserError
 from recbole_cold.graphs import Graphs
 from recbole_cold.model._base import ColdStartRecommender, Fit, Step
 from recbole_cold.model._contract import mix, score
-from recbole_cold.model._fewshot import short_of_memory
-from recbole_cold.model._inner import adapt
+from recbole_cold.model._inner import Chunks, adapt
 from recbole_cold.model._shortcuts import lookup, pooled
 from recbole_cold.rows import Batch, Rows
 
@@ -411,8 +410,7 @@ def _width(mask_tk: Tensor) -> int:
 
 def task_loss(logits_tk: Tensor, rows: TaskRows) -> Tensor:
     """Mean binary cross entropy of each task's real rows, 0 without any: [t]."""
-    loss_tk = F.softplus(logits_tk) - rows.label_tk * logits_tk
-    return (loss_tk * rows.mask_tk).sum(dim=1) / rows.mask_tk.sum(dim=1).clamp(min=1.0)
+    return masked_mean(F.softplus(logits_tk) - rows.label_tk * logits_tk, rows.mask_tk)
 
 
 class WarmBatch(NamedTuple):
@@ -494,7 +492,7 @@ class EmerG(ColdStartRecommender):
         self.register_buffer("graph_history", torch.zeros(phases, m, n_fields, n_fields))
         self.register_buffer("row_history", torch.zeros(phases, m, size))
         self.register_buffer("phase", torch.tensor(0))
-        self._most_rows = _CHUNK_ROWS
+        self._chunks = Chunks(_CHUNK_ROWS, "rows")
         self._tokens = dataset.field2id_token[self.id_field]
         self._time = dataset.time
         self._all_ids = np.asarray(dataset.inter[self.id_field])
@@ -598,50 +596,7 @@ class EmerG(ColdStartRecommender):
             return self._chunk_loss(vector, part).mul(real_t[tasks]).sum() / n_real
 
         width = _width(support_tk) + _width(query_tk)
-        return self.summed(loss, len(real_t), width, self.trainable("learn"))
-
-    def summed(
-        self,
-        loss: Callable[[slice], Tensor],
-        n_tasks: int,
-        width: int,
-        parameters: Sequence[nn.Parameter],
-    ) -> Tensor:
-        """The sum of ``loss(tasks)`` over chunks of tasks, and its gradient to the parameters.
-
-        Each chunk is differentiated and forgotten before the next one, and becomes smaller where
-        memory is short.
-
-        Args:
-            width: rows of a task, padding included.
-        """
-        total = self.new_rows.new_zeros(())
-        sums: list[Tensor | None] = [None] * len(parameters)
-        start = 0
-        while start < n_tasks:
-            size = max(1, min(_CHUNK_ROWS, self._most_rows) // width)
-            try:
-                value = loss(slice(start, start + size))
-                gradients = torch.autograd.grad(value, parameters, allow_unused=True)
-            except (MemoryError, RuntimeError) as error:
-                if size == 1 or not short_of_memory(error):
-                    raise
-                self._most_rows = width * (min(size, n_tasks - start) // 2)
-                logger.warning("memory is short: going on with %d rows at a time", self._most_rows)
-                continue
-            start += size
-            total = total + value.detach()
-            for at, gradient in enumerate(gradients):
-                if gradient is not None:
-                    gradient = gradient.to_dense() if gradient.is_sparse else gradient
-                    before = sums[at]
-                    sums[at] = gradient if before is None else before + gradient
-        # Zero, with the gradient that was computed already.
-        return total + sum(
-            (gradient * (parameter - parameter.detach())).sum()
-            for parameter, gradient in zip(parameters, sums, strict=True)
-            if gradient is not None
-        )
+        return self._chunks.summed(loss, len(real_t), self.trainable("learn"), width)
 
     def _chunk_loss(self, vector_td: Tensor, episode: Episode) -> Tensor:
         """The loss of each task: [t]."""
@@ -773,7 +728,7 @@ class EmerG(ColdStartRecommender):
             return task_loss(self.adapted_logits(fast, side[tasks], part.other_dtqk), part).sum()
 
         n_tasks, width = batch.mask_tk.shape
-        return self.summed(loss, n_tasks, width, self.trainable("warm_up"))
+        return self._chunks.summed(loss, n_tasks, self.trainable("warm_up"), width)
 
     @torch.no_grad()
     def _settle(self, batch: WarmBatch) -> None:

@@ -7,18 +7,18 @@ Shape letters: b rows of a batch, p rows with a click, d embedding size, s side 
 """
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from recbole_cold.model._base import ColdStartRecommender, Fit, Step
 from recbole_cold.model._content import (
     ContentNet,
     mean,
+    mean_where_bare,
     squares,
-    tell_without_content,
     weights_of,
-    without_content,
 )
+from recbole_cold.model._layers import evaluating
 from recbole_cold.model._shortcuts import lookup
 
 
@@ -66,8 +66,7 @@ class GAR(ColdStartRecommender):
 
     # ---------------------------------------------------------------- who plays
     def _recommender_moves(self) -> None:
-        moving = self.config["batch_norm"] == "moving"
-        self.set_mode("train" if moving else "dropout")
+        self.set_mode(self.learning_mode("dropout"))
         self.generator.eval()
 
     def _generator_moves(self) -> None:
@@ -122,13 +121,7 @@ class GAR(ColdStartRecommender):
         real_b, fake_p, other_p = self.three_logits(batch, clicked, self.old_ids[drawn])
         game = recommender_loss(real_b[clicked], fake_p, other_p, self.config["gar_beta"])
         clicks = self.config["gar_click_weight"] * self.loss(real_b, batch)
-        return game, clicks, self._penalty(self.backbone)
-
-    def _penalty(self, module: nn.Module) -> Tensor:
-        weights = weights_of(module)
-        if not weights:  # FM: nothing but embeddings
-            return torch.zeros((), device=self.device)
-        return self.config["gar_l2"] * squares(weights)
+        return game, clicks, self.config["gar_l2"] * squares(weights_of(self.backbone))
 
     # ---------------------------------------------------------------- the generator's move
     def generator_step(self, batch) -> tuple[Tensor, ...]:
@@ -145,7 +138,7 @@ class GAR(ColdStartRecommender):
             (1.0 - alpha) * ranking_loss(fake_b[clicked], real_b[clicked]),
             alpha * mean(distance(made, real)),
             self.config["gar_generator_click_weight"] * self.loss(fake_b, batch),
-            self._penalty(self.generator),
+            self.config["gar_l2"] * squares(weights_of(self.generator)),
         )
 
     # ---------------------------------------------------------------- stages
@@ -177,10 +170,6 @@ class GAR(ColdStartRecommender):
     @torch.no_grad()
     def cold_rows(self) -> Tensor:
         """Generated without dropout; the mean of old items where there is no content."""
-        training = self.generator.training
-        self.generator.eval()
-        rows = self.generator(self.content[self.new_ids])
-        self.generator.train(training)
-        bare = without_content(self.backbone)[self.new_ids]
-        tell_without_content(bare, "the mean of old items' embeddings")
-        return torch.where(bare[:, None], self.old_mean(), rows)
+        with evaluating(self.generator):
+            rows = self.generator(self.content[self.new_ids])
+        return mean_where_bare(self, rows)
