@@ -39,7 +39,9 @@ class DropoutNet(ColdStartRecommender):
     def pretrain_key(self) -> dict:
         if self.rate == 0.0:
             return {}  # the plain backbone, bit for bit
-        return {"DropoutNet": [self.rate, self.granularity, self.config["dropoutnet_mean"]]}
+        # The scalar weight of a row without ID is that of a new item.
+        keys = ("dropoutnet_mean", "id_first_order")
+        return {"DropoutNet": [self.rate, self.granularity, *(self.config[key] for key in keys)]}
 
     def pretrain_fits(self) -> list[Fit]:
         return [self.pretrain_fit(self.dropped_loss if self.rate else self.backbone.calculate_loss)]

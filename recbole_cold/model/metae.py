@@ -17,6 +17,7 @@ from torch.nn import functional as F
 from recbole_cold.episodes import Blocks, Episode, EpisodeBatches, masked_mean, time_blocks
 from recbole_cold.errors import UserError
 from recbole_cold.model._base import ColdStartRecommender, Fit, Step
+from recbole_cold.model._content import mean_where_bare
 from recbole_cold.model._inner import inner_step, loss_in_chunks
 from recbole_cold.model._layers import mlp
 
@@ -174,9 +175,9 @@ class MetaE(ColdStartRecommender):
         decay = self.config["weight_decay"]
         step = Step(loss, self.trainable("learn"), learning_rate, decay)
         epochs = len(batches.pairs) * self.config["metae_epochs"]
-        mode = "train" if self.config["batch_norm"] == "moving" else "eval"
-        return [Fit("learn", [step], batches, epochs=epochs, mode=mode)]
+        return [Fit("learn", [step], batches, epochs=epochs, mode=self.learning_mode("eval"))]
 
     @torch.no_grad()
     def cold_rows(self) -> Tensor:
-        return self.generator(self.side_vectors()[self.new_ids])
+        """Generated; the mean of old items where there is nothing to generate from."""
+        return mean_where_bare(self, self.generator(self.side_vectors()[self.new_ids]))

@@ -154,8 +154,8 @@ class MWUF(ColdStartRecommender):
 
     def learn_fits(self) -> list[Fit]:
         steps = self._steps(self.config["learning_rate"], first_order=False)
-        mode = "train" if self.config["batch_norm"] == "moving" else "eval"
-        return [Fit("learn", steps, self.row_batches(self.train_index), mode=mode)]
+        batches, mode = self.row_batches(self.train_index), self.learning_mode("eval")
+        return [Fit("learn", steps, batches, mode=mode)]
 
     @torch.no_grad()
     def cold_rows(self) -> Tensor:
@@ -173,6 +173,7 @@ class MWUF(ColdStartRecommender):
                 steps,
                 self.row_batches(index),
                 epochs=self.config["warm_epochs"],
+                mode=self.learning_mode("eval"),
                 after=self._serve,
             )
         ]
