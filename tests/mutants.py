@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 INNER, EPISODES = "tests/model/test_inner.py", "tests/test_episodes.py"
 SEAM, BASE = "tests/model/test_backbone.py", "tests/model/test_base.py"
+SHORTCUTS = "tests/model/test_shortcuts.py"
 DROP, METAE = "tests/model/test_dropoutnet.py", "tests/model/test_metae.py"
 MWUF, CVAR = "tests/model/test_mwuf.py", "tests/model/test_cvar.py"
 FEW_SHOT, MELU = "tests/model/test_fewshot.py", "tests/model/test_melu.py"
@@ -32,6 +33,7 @@ TESTED = (
     INNER,
     EPISODES,
     SEAM,
+    SHORTCUTS,
     BASE,
     DROP,
     METAE,
@@ -74,6 +76,14 @@ def inner(*names: str) -> tuple[str, ...]:
 
 def episodes(*names: str) -> tuple[str, ...]:
     return tuple(f"{EPISODES}::{name}" for name in names)
+
+
+def base_rows(*names: str) -> tuple[str, ...]:
+    return tuple(f"{BASE}::{name}" for name in names)
+
+
+def shortcuts(*names: str) -> tuple[str, ...]:
+    return tuple(f"{SHORTCUTS}::{name}" for name in names)
 
 
 def seam(*names: str) -> tuple[str, ...]:
@@ -584,6 +594,49 @@ MUTANTS = [
         seam("test_a_small_penalty_on_the_tables_is_not_lost"),
     ),
     mutant(
+        "_backbone.py",
+        "    if not token_seq_fields:  # a model",
+        "    if False:  # a model",
+        seam("test_released_pooling_without_a_sequence"),
+    ),
+    mutant(
+        "_shortcuts.py",
+        "return table.index_select(0, code.reshape(-1))",
+        "return table.detach().index_select(0, code.reshape(-1))",
+        shortcuts("test_rows_and_gradient_are_those_of_embedding", "test_gradients_of_gradients"),
+    ),
+    mutant(
+        "_shortcuts.py",
+        "special = type(module) is not nn.Embedding or (",
+        "special = type(module) is not nn.Embedding and (",
+        shortcuts("test_plain_tables_are_exchanged_in_place_and_keep_their_weights"),
+    ),
+    mutant(
+        "_shortcuts.py",
+        "return super().forward(code) if self.sparse else lookup(self.weight, code)",
+        "return lookup(self.weight, code)",
+        shortcuts("test_a_table_with_sparse_gradients_keeps_them"),
+    ),
+    mutant(
+        "_shortcuts.py",
+        "bpe,kpe->bpk",
+        "bpk,kpe->bpe",
+        shortcuts("test_outer_products_are_recboles_with_gradients"),
+    ),
+    mutant(
+        "_base.py",
+        "return full + (left > 1 or (left == 1 and full == 0))",
+        "return full + (left > 0)",
+        base_rows("test_batch_norm_trains_with_one_row_left_over"),
+        base_rows("test_no_batch_is_a_single_left_over_row[4-9-sizes2]"),
+    ),
+    mutant(
+        "_base.py",
+        "end = None if position == last else (position + 1) * self.batch_size",
+        "end = (position + 1) * self.batch_size",
+        base_rows("test_no_batch_is_a_single_left_over_row[4-9-sizes2]"),
+    ),
+    mutant(
         "_shortcuts.py",
         "codes[field] = place + 1",
         "codes[field] = place",
@@ -727,26 +780,32 @@ MUTANTS = [
     ),
     mutant(
         "_base.py",
-        'mode="train" if self.config["batch_norm"] == "moving" else "dropout"',
+        'mode=self.learning_mode("dropout")',
         'mode="train"',
-        base("test_batch_norm_statistics_move_only_on_request[frozen]"),
+        base("test_batch_norm_statistics_move_only_on_request[frozen-Base]"),
     ),
     mutant(
         "_base.py",
-        'mode="train" if self.config["batch_norm"] == "moving" else "dropout"',
+        'mode=self.learning_mode("dropout")',
         'mode="dropout"',
-        base("test_batch_norm_statistics_move_only_on_request[moving]"),
+        base("test_batch_norm_statistics_move_only_on_request[moving-Base]"),
     ),
     mutant(
         "mwuf.py",
-        'mode = "train" if self.config["batch_norm"] == "moving" else "eval"',
-        'mode = "train"',
+        'mode=self.learning_mode("eval"),',
+        'mode="eval",',
+        base("test_batch_norm_statistics_move_only_on_request[moving-MWUF]"),
+    ),
+    mutant(
+        "mwuf.py",
+        'self.row_batches(self.train_index), self.learning_mode("eval")',
+        'self.row_batches(self.train_index), "train"',
         base("test_while_a_module_learns_too[frozen-MWUF]"),
     ),
     mutant(
         "_side_decoder.py",
-        'mode = "train" if self.config["batch_norm"] == "moving" else "eval"',
-        'mode = "eval"',
+        'self.module_steps(), self.learning_mode("eval")',
+        'self.module_steps(), "eval"',
         base("test_while_a_module_learns_too[moving-CVAR]"),
     ),
     mutant(
@@ -874,8 +933,14 @@ MUTANTS = [
     ),
     mutant(
         "dropoutnet.py",
-        '[self.rate, self.granularity, self.config["dropoutnet_mean"]]',
-        "[self.rate, self.granularity]",
+        'keys = ("dropoutnet_mean", "id_first_order")',
+        'keys = ("dropoutnet_mean",)',
+        drop("test_what_changes_pretraining_is_in_its_key"),
+    ),
+    mutant(
+        "dropoutnet.py",
+        'keys = ("dropoutnet_mean", "id_first_order")',
+        'keys = ("id_first_order",)',
         drop("test_what_changes_pretraining_is_in_its_key"),
     ),
     mutant(
@@ -939,9 +1004,15 @@ MUTANTS = [
     ),
     mutant(
         "metae.py",
-        "return self.generator(self.side_vectors()[self.new_ids])",
+        "return mean_where_bare(self, self.generator(self.side_vectors()[self.new_ids]))",
         "return self.generator(self.side_vectors()[self.new_ids]) + 1e-3 * self.old_mean()",
         metae("test_cold_rows_are_generated_from_side_information_only"),
+    ),
+    mutant(
+        "metae.py",
+        "return mean_where_bare(self, self.generator(self.side_vectors()[self.new_ids]))",
+        "return self.generator(self.side_vectors()[self.new_ids])",
+        metae("test_items_without_side_information_start_from_the_mean"),
     ),
     mutant(
         "metae.py",
@@ -1103,25 +1174,25 @@ MUTANTS = [
     ),
     # ------------------------------------------------------------------ CVAR
     mutant(
-        "cvar.py",
+        "_vae.py",
         "torch.exp(log_var / 2) - torch.exp(log_var_p / 2)",
         "torch.exp(log_var / 2) - torch.exp(log_var_p)",
         distance("test_against_the_matrix_formula", "test_is_a_distance"),
     ),
     mutant(
-        "cvar.py",
+        "_vae.py",
         "torch.exp(log_var / 2) - torch.exp(log_var_p / 2)",
         "torch.exp(log_var).sqrt() - torch.exp(log_var_p).sqrt()",
         distance("test_gradient_is_finite_without_spread"),
     ),
     mutant(
-        "cvar.py",
+        "_vae.py",
         "return mean + noise * torch.exp(log_var / 2) * torch.randn_like(mean)",
         "return mean + noise * torch.exp(log_var) * torch.randn_like(mean)",
         distance("test_sample_has_the_given_spread"),
     ),
     mutant(
-        "cvar.py",
+        "_vae.py",
         "return mean + noise * torch.exp(log_var / 2) * torch.randn_like(mean)",
         "return mean + torch.exp(log_var / 2) * torch.randn_like(mean)",
         cvar("test_noise_is_the_only_chance"),
@@ -1135,7 +1206,8 @@ MUTANTS = [
     mutant(
         "cvar.py",
         "        return self.loss(logits, interaction) + apart",
-        "        return self.loss(logits, interaction) + apart[place].sum()\n        return apart",
+        "        return self.loss(logits, interaction) + apart[made.place].sum()\n"
+        "        return apart",
         cvar("test_a_doubled_batch_has_the_same_loss"),
     ),
     mutant(
@@ -1146,20 +1218,20 @@ MUTANTS = [
     ),
     mutant(
         "_side_decoder.py",
-        "rows = self.decoded(self.new_ids)",
-        "rows = self.decoded(self.new_ids) + self.new_rows",
+        "return self.decoded(self.new_ids)",
+        "return self.decoded(self.new_ids) + self.new_rows",
         cvar("test_decoded_rows_do_not_depend_on_id_rows"),
     ),
     mutant(
-        "cvar.py",
+        "_vae.py",
         "return self.decode(self.encode_side(ids)[0], ids)",
         "return self.decode(sample(*self.encode_side(ids), 1.0), ids)",
         cvar("test_cold_rows_from_scratch"),
     ),
     mutant(
-        "cvar.py",
-        "torch.cat([latent_bz, self.frequency()[ids][:, None]], dim=-1)",
-        "torch.cat([latent_bz, 0 * self.frequency()[ids][:, None]], dim=-1)",
+        "_vae.py",
+        "torch.cat([latent_iz, self.frequency()[ids][:, None]], dim=-1)",
+        "torch.cat([latent_iz, 0 * self.frequency()[ids][:, None]], dim=-1)",
         cvar("test_frequency_enters_the_decoder"),
     ),
     mutant(
@@ -1199,9 +1271,9 @@ MUTANTS = [
         cvar("test_nothing_to_decode_from_is_said"),
     ),
     mutant(
-        "cvar.py",
-        'config["cvar_iters"],',
-        "1,",
+        "_side_decoder.py",
+        'repeats, steps, mode = self.key("iters"),',
+        "repeats, steps, mode = 1,",
         cvar("test_steps_are_epochs_times_batches_times_repeats"),
     ),
     mutant(
@@ -1211,20 +1283,20 @@ MUTANTS = [
         cvar("test_each_batch_is_repeated_in_a_row"),
     ),
     mutant(
-        "cvar.py",
+        "_vae.py",
         "return [self.own_side, self.posterior, self.prior, self.decoder]",
         "return [self.own_side, self.prior, self.decoder]",
         cvar("test_only_cvars_parameters_learn"),
     ),
     mutant(
         "_side_decoder.py",
-        'return [*fits, self._module_fit(index, "decode", self.passes.warm, self._serve)]',
-        'return [self._module_fit(index, "decode", self.passes.warm, self._serve), *fits]',
+        'return [*fits, self._module_fit(index, "decode", epochs, self._serve)]',
+        'return [self._module_fit(index, "decode", epochs, self._serve), *fits]',
         cvar("test_a_warm_phase_fine_tunes_then_learns_then_decodes_again"),
     ),
     mutant(
         "_side_decoder.py",
-        "        if not self.passes.overwrite:\n",
+        '        if self.key("warm") == "init_only":\n',
         "        if False:\n",
         cvar("test_init_only_is_plain_fine_tuning"),
     ),
@@ -1482,9 +1554,9 @@ MUTANTS = [
         few_shot("test_states_that_are_not_kept_and_chunks_change_no_score"),
     ),
     mutant(
-        "_fewshot.py",
+        "_inner.py",
         "            start += size\n",
-        "            start += self._chunk\n",
+        "            start += max(1, self.most // width)\n",
         few_shot("test_short_memory_is_said_and_survived"),
     ),
     mutant(
@@ -2020,9 +2092,9 @@ MUTANTS = [
         ),
     ),
     mutant(
-        "emerg.py",
-        "                    sums[at] = gradient if before is None else before + gradient",
-        "                    sums[at] = gradient",
+        "_inner.py",
+        "sums[at] = gradient if sums[at] is None else sums[at] + gradient",
+        "sums[at] = gradient",
         emerg(
             "TestTasks::test_chunks_are_the_whole",
             "TestWarmUp::test_steps_in_chunks_are_whole_steps",
@@ -2030,21 +2102,21 @@ MUTANTS = [
     ),
     mutant(
         "emerg.py",
-        "    return (loss_tk * rows.mask_tk).sum(dim=1) / rows.mask_tk.sum(dim=1).clamp(min=1.0)",
-        "    return (loss_tk * rows.mask_tk).mean(dim=1)",
+        "    return masked_mean(F.softplus(logits_tk) - rows.label_tk * logits_tk, rows.mask_tk)",
+        "    return (F.softplus(logits_tk) - rows.label_tk * logits_tk).mean(dim=1)",
         emerg("TestTasks::test_padding_changes_nothing"),
     ),
     mutant(
         "emerg.py",
-        "    return (loss_tk * rows.mask_tk).sum(dim=1) / rows.mask_tk.sum(dim=1).clamp(min=1.0)",
-        "    return (loss_tk * rows.mask_tk).cumsum(dim=1)[:, 0] / "
-        "rows.mask_tk.sum(dim=1).clamp(min=1.0)",
+        "    return masked_mean(F.softplus(logits_tk) - rows.label_tk * logits_tk, rows.mask_tk)",
+        "    return masked_mean((F.softplus(logits_tk) - rows.label_tk * logits_tk)[:, :1], "
+        "rows.mask_tk)",
         emerg("TestTasks::test_order_of_tasks_and_rows"),
     ),
     mutant(
         "emerg.py",
-        "    loss_tk = F.softplus(logits_tk) - rows.label_tk * logits_tk",
-        "    loss_tk = F.softplus(logits_tk) - rows.label_tk.mean() * logits_tk",
+        "F.softplus(logits_tk) - rows.label_tk * logits_tk",
+        "F.softplus(logits_tk) - rows.label_tk.mean() * logits_tk",
         emerg("TestTasks::test_inner_step_moves_graph_and_vector_only"),
     ),
     mutant(
@@ -2147,9 +2219,9 @@ MUTANTS = [
         emerg("TestWarmUp::test_start_of_new_items"),
     ),
     mutant(
-        "emerg.py",
-        "                self._most_rows = width * (min(size, n_tasks - start) // 2)",
-        "                self._most_rows = width",
+        "_inner.py",
+        "self.most = width * (tried // 2)",
+        "self.most = width",
         emerg("test_short_memory_makes_smaller_chunks"),
     ),
     mutant(
@@ -2187,8 +2259,8 @@ MUTANTS = [
     ),
     mutant(
         "avaew.py",
-        'self.config["avaew_beta"] * distance[place].mean()',
-        'self.config["avaew_beta"] * distance.mean()',
+        'self.key("beta") * made.distance[made.place].mean()',
+        'self.key("beta") * made.distance.mean()',
         avaew("test_without_matching_it_is_cvars_loss"),
     ),
     mutant(
@@ -2217,9 +2289,9 @@ MUTANTS = [
     ),
     mutant(
         "avaew.py",
-        "*self.matches(rows, decoded, place),",
-        "*self.matches(rows, decoded, place)[:1],\n"
-        "            F.softplus(-self.classifier(decoded)).mean(),",
+        "*self.matches(made.rows, made.decoded, made.place),",
+        "*self.matches(made.rows, made.decoded, made.place)[:1],\n"
+        "            F.softplus(-self.classifier(made.decoded)).mean(),",
         avaew("test_the_decoder_is_to_match_features_not_to_fool_the_logit"),
     ),
     mutant(
@@ -2236,21 +2308,21 @@ MUTANTS = [
         avaew("test_matching_brings_decoded_rows_to_the_real_ones"),
     ),
     mutant(
-        "avaew.py",
-        'noise = self.config["avaew_noise"]',
-        'noise = 0.1 * self.config["avaew_noise"] + 1e-3',
+        "_vae.py",
+        'rows, noise = self.target_rows(ids), self.key("noise")',
+        'rows, noise = self.target_rows(ids), 0.1 * self.key("noise") + 1e-3',
         avaew("test_noise_is_of_the_given_size"),
     ),
     mutant(
-        "avaew.py",
+        "_vae.py",
         "return self.decode(self.encode_side(ids)[0], ids)",
         "return self.decode(sample(*self.encode_side(ids), 1.0), ids)",
         avaew("test_decoded_rows_do_not_depend_on_id_rows_or_chance"),
     ),
     mutant(
-        "avaew.py",
-        "torch.cat([latent_bz, self.frequency()[ids][:, None]], dim=-1)",
-        "torch.cat([latent_bz, 0 * self.frequency()[ids][:, None]], dim=-1)",
+        "_vae.py",
+        "torch.cat([latent_iz, self.frequency()[ids][:, None]], dim=-1)",
+        "torch.cat([latent_iz, 0 * self.frequency()[ids][:, None]], dim=-1)",
         avaew("test_frequency_is_an_option_of_the_decoder"),
     ),
     mutant(
@@ -2268,14 +2340,14 @@ MUTANTS = [
     ),
     mutant(
         "_side_decoder.py",
-        "        if not self.passes.overwrite:\n",
+        '        if self.key("warm") == "init_only":\n',
         "        if False:\n",
         avaew("test_init_only_learns_nothing_in_warm_phases"),
         csdm("test_init_only_learns_nothing_in_warm_phases"),
     ),
     mutant(
         "_side_decoder.py",
-        "return torch.where(bare[:, None], self.old_mean(), self._decoded_now())",
+        "return mean_where_bare(self, self._decoded_now())",
         "return self._decoded_now()",
         avaew("test_items_without_side_information_start_from_the_mean"),
     ),
@@ -2827,7 +2899,7 @@ MUTANTS = [
     ),
     mutant(
         "_base.py",
-        'mode="train" if self.config["batch_norm"] == "moving" else "dropout"',
+        'mode=self.learning_mode("dropout")',
         'mode="train"',
         clicks("final", "test_batch_norm_moves_in_pretraining_only"),
     ),
@@ -3008,7 +3080,7 @@ MUTANTS = [
     ),
     mutant(
         "gar.py",
-        "return torch.where(bare[:, None], self.old_mean(), rows)",
+        "return mean_where_bare(self, rows)",
         "return rows",
         content("TestWithoutContent", "test_they_start_from_the_mean_and_are_counted"),
     ),
@@ -3063,8 +3135,8 @@ MUTANTS = [
     ),
     mutant(
         "gar.py",
-        'self.set_mode("train" if moving else "dropout")\n        self.generator.eval()',
-        'self.set_mode("train" if moving else "dropout")',
+        'self.set_mode(self.learning_mode("dropout"))\n        self.generator.eval()',
+        'self.set_mode(self.learning_mode("dropout"))',
         gar("test_each_move_leaves_the_other_side_alone"),
     ),
     mutant(
@@ -3081,7 +3153,7 @@ MUTANTS = [
     ),
     mutant(
         "gar.py",
-        'self.set_mode("train" if moving else "dropout")',
+        'self.set_mode(self.learning_mode("dropout"))',
         'self.set_mode("train")',
         gar("test_modes_of_the_two_sides"),
     ),
@@ -3231,14 +3303,14 @@ MUTANTS = [
     ),
     mutant(
         "aldi.py",
-        "        self.generator.eval()\n",
-        "",
+        "with evaluating(self.generator):",
+        "with evaluating():",
         aldi("test_cold_rows_are_generated_without_batch_statistics"),
     ),
     mutant(
         "aldi.py",
-        "torch.where(bare[:, None], self.old_mean()",
-        "torch.where(bare[:, None] & False, self.old_mean()",
+        "return mean_where_bare(self, self.generated(self.new_ids))",
+        "return self.generated(self.new_ids)",
         aldi("test_items_without_content_start_from_the_mean"),
     ),
     mutant(
@@ -3310,8 +3382,8 @@ MUTANTS = [
     ),
     mutant(
         "aldimf.py",
-        "        self.user_tower.eval()\n",
-        "",
+        "with evaluating(self.user_tower):",
+        "with evaluating():",
         aldimf("test_scoring_leaves_modes_and_statistics"),
     ),
     mutant(

@@ -4,6 +4,8 @@ import math
 
 import pytest
 import torch
+from helpers import batch_of, empty_attributes, fill, state_of, trainer_of, what_moved
+from number_helpers import item_codes
 
 from recbole_cold.model.aldi import (
     ALDI,
@@ -16,32 +18,20 @@ from recbole_cold.model.aldi import (
     qualification,
     soft_bce,
 )
-from recbole_cold.trainer import Trainer, only_moving
+from recbole_cold.trainer import only_moving
 
 
 def trained(build, stages=("pretrain", "learn"), backbone="DeepFM", **keys):
     method = build("ALDI", backbone, **keys)
-    trainer = Trainer(method, seed=7)
-    for stage in stages:
-        getattr(trainer, stage)()
-    return method, trainer
+    return method, trainer_of(method, stages)
 
 
 def ready(build, backbone="DeepFM", **keys):
     """Built, with a generator whose rows are of a size that counts."""
     method = build("ALDI", backbone, **keys)
-    generator = torch.Generator().manual_seed(3)
-    with torch.no_grad():
-        for parameter in method.generator.parameters():
-            parameter.copy_(0.5 * torch.randn(parameter.shape, generator=generator))
+    fill(method.generator.parameters(), 0.5)
     method.set_mode("eval")
     return method
-
-
-def batch_of(method, size=60):
-    batch = method.rows.batch(method.train_index[:size])
-    batch[method.label_field] = batch[method.label_field].to(method.new_rows.dtype)
-    return batch
 
 
 def loss_of(method, batch, side=None):
@@ -230,7 +220,7 @@ class TestALDI:
         """Student and teacher of each row by a forward pass of its own, then plain numbers."""
         keys = {"aldi_identification": 0.5, "aldi_rating": 0.3, "aldi_limit": 0.7}
         method = ready(build, backbone, double=True, **keys)
-        batch = batch_of(method)
+        batch = batch_of(method, 60)
         side = method.side_vectors()
         torch.manual_seed(5)
         out = loss_of(method, batch)
@@ -272,7 +262,7 @@ class TestALDI:
     def test_without_alignment_it_is_click_loss_on_generated_rows(self, build):
         keys = {"aldi_ranking": 0.0, "aldi_identification": 0.0, "aldi_rating": 0.0}
         method = ready(build, double=True, **keys)
-        batch = batch_of(method)
+        batch = batch_of(method, 60)
         parts = loss_of(method, batch)
         made = method.generator(method.side_vectors()[batch["item_id"].unique()])
         vector = made[batch["item_id"].unique(return_inverse=True)[1]]
@@ -287,21 +277,18 @@ class TestALDI:
     def test_the_teacher_is_untouched(self, build):
         """No gradient reaches the real rows or their scalar weights, no state changes."""
         method = ready(build)
-        before = {name: value.clone() for name, value in method.backbone.state_dict().items()}
-        loss = sum(loss_of(method, batch_of(method)))
+        before = state_of(method.backbone)
+        loss = sum(loss_of(method, batch_of(method, 60)))
         model = method.backbone.model
         tables = [
             model.token_embedding_table.embedding.weight,
             model.first_order_linear.token_embedding_table.embedding.weight,
         ]
-        names = model.token_field_names
-        start = sum(method.dataset.num(name) for name in names[: names.index("item_id")])
         for gradient in torch.autograd.grad(loss, tables, retain_graph=True):
-            assert not gradient[start : start + method.n_ids].any()
+            assert not gradient[item_codes(method)].any()
         own = torch.autograd.grad(loss, list(method.generator.parameters()), allow_unused=True)
         assert all(gradient is not None for gradient in own)
-        after = method.backbone.state_dict()
-        assert all(torch.equal(before[name], after[name]) for name in before)
+        assert not what_moved(before, method.backbone)
 
     def test_a_perfect_student_has_nothing_to_learn_from_the_teacher(self, build):
         """g = v and equal scalar weights: equal scores, equal vectors."""
@@ -312,7 +299,7 @@ class TestALDI:
         made = table.clone().requires_grad_()
         method.generator.forward = lambda side: made[side[:, 0].long()]
         side = torch.arange(method.n_ids)[:, None].double()
-        _, ranking, identity, rating = loss_of(method, batch_of(method), side)
+        _, ranking, identity, rating = loss_of(method, batch_of(method, 60), side)
         assert rating.item() == 0.0
         for part in (ranking, identity):
             (gradient,) = torch.autograd.grad(part, made, retain_graph=True)
@@ -358,7 +345,7 @@ class TestALDI:
         (fit,) = method.learn_fits()
         (step,) = fit.steps
         assert {id(p) for p in step.parameters} == {id(p) for p in method.generator.parameters()}
-        batch = batch_of(method)
+        batch = batch_of(method, 60)
         with only_moving(method, step.parameters):
             sum(step.loss(batch)).backward()
         assert method.backbone.model.token_embedding_table.embedding.weight.grad is None
@@ -380,26 +367,21 @@ class TestALDI:
 
     def test_items_without_content_start_from_the_mean(self, build):
         method, _ = trained(build)
-        features = method.rows.item_features
-        for field in ("title", "year", "genre"):
-            features[field] = features[field].clone()
-            features[field][method.new_ids[4]] = 0
+        empty_attributes(method, method.new_ids[4])
         rows = method.cold_rows()
         assert torch.equal(rows[4], method.old_mean())
         assert not torch.equal(rows[5], rows[4])
 
     def test_warm_phases_are_plain_fine_tuning(self, build):
         method, trainer = trained(build)
-        before = {name: value.clone() for name, value in method.state_dict().items()}
+        before = state_of(method)
         trainer.warm_up("warm_a", method.dataset.split["warm_a"])
-        after = method.state_dict()
-        changes = {name for name in before if not torch.equal(before[name], after[name])}
-        assert changes == {"new_rows", "new_first_order", "counts"}
+        assert what_moved(before, method) == {"new_rows", "new_first_order", "counts"}
 
     def test_on_new_users(self, build):
         """Sides swapped: pairs are rows of one item, qualifications are users'."""
         method = ready(build, cold_side="user", cold_threshold=16)
-        out = loss_of(method, batch_of(method))
+        out = loss_of(method, batch_of(method, 60))
         assert all(torch.isfinite(part) for part in out)
         weight = method.qualifications()
         assert weight.shape == (method.n_ids,) and weight[method.old_ids].any()

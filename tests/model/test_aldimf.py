@@ -5,6 +5,7 @@ import math
 
 import pytest
 import torch
+from helpers import fill, state_of, trainer_of, what_moved
 
 from recbole_cold.errors import UserError
 from recbole_cold.model.aldimf import ALDIMF, TripleBatches, Triples, dot, pairwise_loss
@@ -21,20 +22,13 @@ SMALL = {
 
 def trained(build, stages=("pretrain", "learn"), backbone="DeepFM", **keys):
     method = build("ALDIMF", backbone, **{**SMALL, **keys})
-    trainer = Trainer(method, seed=7)
-    for stage in stages:
-        getattr(trainer, stage)()
-    return method, trainer
+    return method, trainer_of(method, stages)
 
 
 def widen(method):
-    """Factors and towers of a size at which every term counts."""
-    draws = torch.Generator().manual_seed(3)
+    """Factors and towers."""
     parts = [method.generator, method.user_tower, *([method.teacher] if method.teacher else [])]
-    with torch.no_grad():
-        for part in parts:
-            for parameter in part.parameters():
-                parameter.copy_(0.5 * torch.randn(parameter.shape, generator=draws))
+    fill((parameter for part in parts for parameter in part.parameters()), 0.5)
 
 
 def triples_of(method, number=50):
@@ -169,7 +163,7 @@ class TestALDIMF:
         method, _ = trained(build, ("pretrain",))
         widen(method)
         teacher, student = method.learn_fits()
-        before = {name: value.clone() for name, value in method.backbone.state_dict().items()}
+        before = state_of(method.backbone)
         for fit, own in ((teacher, {"teacher"}), (student, {"generator", "user_tower"})):
             (step,) = fit.steps
             names = {id(p): name for name, p in method.named_parameters()}
@@ -181,8 +175,7 @@ class TestALDIMF:
         loss = sum(student.steps[0].loss(triples_of(method)))
         gradients = torch.autograd.grad(loss, tables, allow_unused=True)
         assert all(gradient is None for gradient in gradients)
-        after = method.backbone.state_dict()
-        assert all(torch.equal(before[name], after[name]) for name in before)
+        assert not what_moved(before, method.backbone)
 
     def test_triples_are_of_base_clicks(self, build):
         """As many as there are different pairs, from train; the third is any old item."""
@@ -266,10 +259,9 @@ class TestALDIMF:
         """No step is taken, no parameter moves, and it says so."""
         method, trainer = trained(build)
         assert method.serves == ("cold",)
-        before = {name: value.clone() for name, value in method.state_dict().items()}
+        before = state_of(method)
         trainer.warm_up("warm_a", method.dataset.split["warm_a"])
-        after = method.state_dict()
-        assert {n for n in before if not torch.equal(before[n], after[n])} == {"counts"}
+        assert what_moved(before, method) == {"counts"}
         assert trainer.journal["stages"][-1]["steps"] == 0
 
     def test_the_backbone_as_teacher(self, build):
@@ -279,10 +271,9 @@ class TestALDIMF:
         assert torch.equal(method.user_factors(), method.backbone.table_of("user_id"))
         assert torch.equal(method.item_factors(), method.backbone.id_rows())
         assert [fit.name for fit in method.learn_fits()] == ["learn"]
-        before = {name: value.clone() for name, value in method.backbone.state_dict().items()}
+        before = state_of(method.backbone)
         trainer.learn()
-        after = method.backbone.state_dict()
-        assert all(torch.equal(before[name], after[name]) for name in before)
+        assert not what_moved(before, method.backbone)
         assert method.new_factors.any()
 
     def test_released_start(self, build):

@@ -6,6 +6,8 @@ import math
 import numpy as np
 import pytest
 import torch
+from helpers import batch_of, learned_rows, state_of, trainer_of, what_moved, widen
+from number_helpers import dense, id_gradients
 
 from recbole_cold.errors import Diverged
 from recbole_cold.model.avaew import AVAEW, Classifier, classifier_losses, mean_match, pair_match
@@ -17,24 +19,7 @@ MODULE = {"own_side", "posterior", "prior", "decoder"}
 
 def trained(build, stages=("pretrain", "learn"), **keys):
     method = build("AVAEW", **{"avaew_iters": 2, **keys})
-    trainer = Trainer(method, seed=7)
-    for stage in stages:
-        getattr(trainer, stage)()
-    return method, trainer
-
-
-def widen(method, size=0.4):
-    """Parameters of the module and the classifier of a size at which every term counts."""
-    generator = torch.Generator().manual_seed(3)
-    with torch.no_grad():
-        for parameter in (*method.module_parameters(), *method.classifier.parameters()):
-            parameter.copy_(size * torch.randn(parameter.shape, generator=generator))
-
-
-def batch_of(method, size=40):
-    batch = method.rows.batch(method.train_index[:size])
-    batch[method.label_field] = batch[method.label_field].to(method.new_rows.dtype)
-    return batch
+    return method, trainer_of(method, stages)
 
 
 def play(method, batch, times=1):
@@ -46,25 +31,17 @@ def play(method, batch, times=1):
         for _ in range(times):
             moved = []
             for step, optimizer in zip(steps, optimizers, strict=True):
-                before = {name: v.clone() for name, v in method.state_dict().items()}
+                before = state_of(method)
                 optimizer.zero_grad()
                 sum(step.loss(batch)).backward()
                 optimizer.step()
-                now = method.state_dict()
-                changed = {name for name in now if not torch.equal(now[name], before[name])}
-                moved.append({name.split(".")[0] for name in changed})
+                moved.append({name.split(".")[0] for name in what_moved(before, method)})
     return moved
 
 
 def features(classifier, vector):
     """The hidden activations of one vector, one number at a time."""
-    out = []
-    for row, b in zip(
-        classifier.hidden.weight.tolist(), classifier.hidden.bias.tolist(), strict=True
-    ):
-        x = b + sum(w * v for w, v in zip(row, vector, strict=True))
-        out.append(x if x > 0 else 0.2 * x)
-    return out
+    return [x if x > 0 else 0.2 * x for x in dense(classifier.hidden, vector)]
 
 
 class TestTerms:
@@ -73,10 +50,7 @@ class TestTerms:
         for row in range(4):
             inside = features(net, vectors[row].tolist())
             assert net.features(vectors)[row].tolist() == pytest.approx(inside, abs=1e-12)
-            out = net.out.bias.item() + sum(
-                w * x for w, x in zip(net.out.weight[0].tolist(), inside, strict=True)
-            )
-            assert net(vectors)[row].item() == pytest.approx(out, abs=1e-12)
+            assert net(vectors)[row].item() == pytest.approx(dense(net.out, inside)[0], abs=1e-12)
         assert net(vectors).shape == (4,)
 
     def test_classifier_losses_by_hand(self, rng64):
@@ -212,18 +186,11 @@ class TestAVAEW:
         method = build("AVAEW")
         method.set_mode("eval")
         widen(method)
-        index = method.train_index[:40]
-        if entered:
-            method.enter_cold()
-            index = method.rows.index(method.dataset.split["warm_a"])
-        batch = method.rows.batch(index)
+        batch = learned_rows(method, entered)
         loss = sum(method.calculate_loss(batch)) + sum(method.classifier_loss(batch))
-        names = method.backbone.model.token_field_names
-        start = sum(method.dataset.num(name) for name in names[: names.index("item_id")])
-        weight = method.backbone.model.token_embedding_table.embedding.weight
-        by_table, by_rows = torch.autograd.grad(loss, [weight, method.new_rows], allow_unused=True)
-        assert not by_table[start : start + method.n_ids].any()
-        assert by_table[:start].any()
+        by_ids, by_others, by_rows = id_gradients(method, loss)
+        assert not by_ids.any()
+        assert by_others.any()
         assert by_rows is None or not by_rows.any()
 
     def test_matching_brings_decoded_rows_to_the_real_ones(self, build):

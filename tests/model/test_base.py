@@ -4,27 +4,11 @@ import math
 
 import pytest
 import torch
+from helpers import state_of, trainer_of, what_moved
 
 from recbole_cold.model.base import Base
-from recbole_cold.trainer import Trainer
 
 METHODS = ["Base", "CVAR", "DropoutNet", "MWUF", "MetaE"]
-
-
-def trainer_of(method, stages=("pretrain", "learn")):
-    trainer = Trainer(method, seed=7)
-    for stage in stages:
-        getattr(trainer, stage)()
-    return trainer
-
-
-def state_of(module):
-    return {name: value.clone() for name, value in module.state_dict().items()}
-
-
-def moved(before, module):
-    """Names in a state that changed by a single bit."""
-    return {name for name, value in module.state_dict().items() if not value.equal(before[name])}
 
 
 def two_new_items_alike(method):
@@ -164,7 +148,7 @@ class TestBase:
         for place, item in enumerate(method.new_ids.tolist()):
             assert (not torch.equal(method.new_rows[place], start[place])) == (item in present)
             assert (method.new_first_order[place] != scalars[place]).item() == (item in present)
-        assert moved(before, method.backbone) == set()
+        assert what_moved(before, method.backbone) == set()
 
     def test_fine_tuning_is_gradient_descent_on_the_rows(self, build):
         """Adam's first step is the learning rate times the sign of the gradient."""
@@ -199,13 +183,14 @@ class TestBase:
         assert method.loss(logits, batch).item() == pytest.approx(naive, abs=1e-14)
 
     # ---------------------------------------------------------------- BatchNorm
+    @pytest.mark.parametrize("name", ["Base", "MWUF", "CVAR"])
     @pytest.mark.parametrize("rule", ["frozen", "moving"])
-    def test_batch_norm_statistics_move_only_on_request(self, build, rule):
-        method = build("Base", "NFM", batch_norm=rule)
+    def test_batch_norm_statistics_move_only_on_request(self, build, name, rule):
+        method = build(name, "NFM", batch_norm=rule)
         trainer = trainer_of(method)
         before = state_of(method.backbone)
         trainer.warm_up("warm_a", method.dataset.split["warm_a"])
-        changed = moved(before, method.backbone)
+        changed = what_moved(before, method.backbone)
         if rule == "frozen":
             assert changed == set()
         else:
@@ -219,7 +204,7 @@ class TestBase:
         trainer = trainer_of(method, ["pretrain"])
         before = state_of(method.backbone)
         trainer.learn()
-        changed = moved(before, method.backbone)
+        changed = what_moved(before, method.backbone)
         if rule == "frozen":
             assert changed == set()
         else:
@@ -334,7 +319,7 @@ def test_users_can_be_the_cold_side(build, name):
     start = method.new_rows.detach().clone()
     before = state_of(method.backbone)
     trainer.warm_up("warm_a", split["warm_a"])
-    assert moved(before, method.backbone) == set()
+    assert what_moved(before, method.backbone) == set()
     for place, user in enumerate(split.new_ids.tolist()):
         assert user in users[split["warm_a"]]
         assert not torch.equal(method.new_rows[place], start[place])
@@ -377,4 +362,4 @@ def test_batch_norm_trains_with_one_row_left_over(build):
     method = build("Base", "DCN", train_batch_size=rows - 1, epochs=1)
     before = state_of(method.backbone)
     trainer_of(method, ["pretrain"])
-    assert any("running_var" in name for name in moved(before, method.backbone))
+    assert any("running_var" in name for name in what_moved(before, method.backbone))

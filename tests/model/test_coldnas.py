@@ -7,6 +7,9 @@ from typing import ClassVar
 
 import pytest
 import torch
+from helpers import state_of, what_moved
+from number_helpers import central_differences, dense, gradient_of
+from task_helpers import NO_ITEM_FEATURES, RaggedTasks, exchanged, first_episode, tasks_of
 
 from recbole_cold.config import make_config
 from recbole_cold.errors import UserError
@@ -46,17 +49,10 @@ def network(architecture=EXAMPLE, skip=None) -> ModulatedNetwork:
     return out
 
 
-class Tasks:
-    """Three tasks of up to four rows; the last one has none, and what is masked is not zero."""
-
-    def __init__(self, rng64):
-        self.own, self.other = rng64(3, 3), rng64(3, 4, 2)
-        self.label = (rng64(3, 4) > 0).double()
-        self.mask = torch.tensor([[1, 1, 1, 1], [1, 1, 0, 0], [0, 0, 0, 0]]).double()
-
+class Tasks(RaggedTasks):
     def logits(self, net, places=(0, 1, 2, 3), label=None):
         """Of all rows, with the support rows ``places``."""
-        rows = net.inputs(self.own, self.other)
+        rows = self.rows(net)
         label = self.label if label is None else label
         places = list(places)
         phi = net.modulators(rows[:, places], label[:, places], self.mask[:, places])
@@ -69,13 +65,6 @@ def tasks(rng64):
 
 
 # ------------------------------------------------------------------------- one number at a time
-def dense(layer, x: list[float]) -> list[float]:
-    return [
-        sum(w * v for w, v in zip(row, x, strict=True)) + b
-        for row, b in zip(layer.weight.tolist(), layer.bias.tolist(), strict=True)
-    ]
-
-
 def leaky(x: list[float]) -> list[float]:
     return [v if v > 0 else 0.01 * v for v in x]
 
@@ -170,7 +159,7 @@ def test_without_operations_it_is_a_plain_network(tasks):
 
 def test_a_query_rows_logit_does_not_depend_on_the_others(tasks):
     net = network()
-    rows = net.inputs(tasks.own, tasks.other)
+    rows = tasks.rows(net)
     phi = net.modulators(rows, tasks.label, tasks.mask)
     moved = rows.clone()
     moved[:, 1:] += 1.0
@@ -181,7 +170,7 @@ def test_a_query_rows_logit_does_not_depend_on_the_others(tasks):
 def test_factors_are_not_negative(tasks):
     """C5: of a product only; and they depend on the support."""
     net = network()
-    rows = net.inputs(tasks.own, tasks.other)
+    rows = tasks.rows(net)
     phi = net.modulators(rows, tasks.label, tasks.mask)
     assert phi.shape == (3, 4, 8 + 6 + 5 + 3)
     for place, name in enumerate(OPERATIONS):
@@ -302,37 +291,6 @@ def enlarge(net):
             parameter.copy_(0.5 * torch.randn_like(parameter))
 
 
-def episode_of(method, short: int = 0):
-    """Five tasks; of the last one ``short`` support rows and query rows are padding."""
-    batches = method.meta_fit().batches
-    episode = next(iter(batches.epoch(torch.Generator().manual_seed(1), 0)))
-    masks = episode.support_mask_tk.double(), episode.query_mask_tk.double()
-    for mask_tk in masks if short else ():
-        mask_tk[-1, -short:] = 0
-    return exchanged(episode, support_mask_tk=masks[0], query_mask_tk=masks[1])
-
-
-def exchanged(episode, **parts):
-    """``_replace``, which a tuple with a length of its own does not have."""
-    return type(episode)(**{**episode._asdict(), **parts})
-
-
-def tasks_of(episode, places):
-    """Some of an episode's tasks, in the order ``places``."""
-    t = len(episode.ids_t)
-    parts = [
-        batch.rows.batch(batch.index.view(t, -1)[places].reshape(-1))
-        for batch in (episode.support, episode.query)
-    ]
-    masks = episode.support_mask_tk[places], episode.query_mask_tk[places]
-    return type(episode)(episode.ids_t[places], parts[0], masks[0], parts[1], masks[1])
-
-
-def gradient_of(parameters, loss):
-    found = torch.autograd.grad(loss, parameters, allow_unused=True, materialize_grads=True)
-    return torch.cat([part.flatten() for part in found])
-
-
 class TestColdNAS:
     @pytest.mark.parametrize("architecture", [EXAMPLE, "search"], ids=str)
     def test_loss_of_an_episode_one_number_at_a_time(self, build, architecture):
@@ -341,7 +299,7 @@ class TestColdNAS:
         searching = architecture == "search"
         net = method.supernet if searching else method.net
         enlarge(net)
-        episode, total = episode_of(method, short=1), 0.0
+        episode, total = first_episode(method, short=1), 0.0
         loss = method.search_loss(episode) if searching else method.episode_loss(episode)
         method._searching = searching
         support, query = method.support_of(episode), method.query_of(episode)
@@ -369,7 +327,7 @@ class TestColdNAS:
         net = method.supernet or method.net
         enlarge(net)
         parameters = list(net.parameters())
-        episode = episode_of(method, short=1)
+        episode = first_episode(method, short=1)
         whole = loss_of(episode)
         ones = [loss_of(tasks_of(episode, [t])) for t in range(5)]
         expected = sum(gradient_of(parameters, one) for one in ones) / 5
@@ -388,14 +346,10 @@ class TestColdNAS:
         enlarge(method.supernet)
         weights = method.supernet.modulated.weights
         assert any(parameter is weights for parameter in method.learn_fits()[0].steps[0].parameters)
-        episode = episode_of(method)
+        episode = first_episode(method)
         exact = gradient_of([weights], method.search_loss(episode))
-        for place in range(16):
-            sides = []
-            for step in (1e-6, -2e-6, 1e-6):
-                weights.data.view(-1)[place] += step
-                sides.append(method.search_loss(episode).item())
-            assert exact[place].item() == pytest.approx((sides[0] - sides[1]) / 2e-6, abs=1e-7)
+        numeric = central_differences(lambda: method.search_loss(episode), [weights], 1e-6)
+        assert exact.tolist() == pytest.approx(numeric.tolist(), abs=1e-7)
         assert exact.abs().min() > 0
 
     def test_a_search_is_retrained_from_scratch(self, build):
@@ -452,7 +406,7 @@ class TestColdNAS:
             return method.logits(method.rows.batch(index))
 
         plain, label = scores(), method.rows.columns[method.label_field]
-        before = {name: value.clone() for name, value in method.state_dict().items()}
+        before = state_of(method)
         method.rows.columns[method.label_field] = label.clone()
         method.rows.columns[method.label_field][index] = 1 - label[index]
         assert torch.equal(scores(), plain)
@@ -462,8 +416,7 @@ class TestColdNAS:
         moved = (scores() - plain).abs()
         assert moved[first].min() > 1e-9
         assert moved[~first].max() == 0
-        for name, value in method.state_dict().items():
-            assert torch.equal(value, before[name])
+        assert not what_moved(before, method)
 
     def test_supports_that_tell_the_label_are_used(self):
         """G7: tasks whose rows all have one label, unknown without their supports."""
@@ -484,14 +437,9 @@ class TestColdNAS:
         assert loss < 0.1
 
     def test_a_side_without_features_has_no_say(self, build):
-        columns = {
-            "inter": ["user_id", "item_id", "rating", "timestamp"],
-            "user": ["user_id", "age"],
-            "item": ["item_id"],
-        }
-        method = built(build, load_col=columns)
+        method = built(build, load_col=NO_ITEM_FEATURES)
         assert method.net.own.width == 0
-        assert torch.isfinite(method.episode_loss(episode_of(method)))
+        assert torch.isfinite(method.episode_loss(first_episode(method)))
 
     def test_impossible_searches_are_refused(self, build):
         for n_ops in (0, 17, 2.5):

@@ -4,6 +4,8 @@ import math
 
 import pytest
 import torch
+from helpers import batch_of, learned_rows, state_of, trainer_of, watch_targets, what_moved, widen
+from number_helpers import dense, id_gradients
 
 from recbole_cold.errors import Diverged, UserError
 from recbole_cold.model.csdm import (
@@ -16,7 +18,6 @@ from recbole_cold.model.csdm import (
     steps_down,
     time_codes,
 )
-from recbole_cold.trainer import Trainer
 
 # As in the released command: T = 100, every beta 1e-5.
 FLAT = torch.full((100,), 1e-5, dtype=torch.float64)
@@ -24,24 +25,7 @@ FLAT = torch.full((100,), 1e-5, dtype=torch.float64)
 
 def trained(build, stages=("pretrain", "learn"), **keys):
     method = build("CSDM", **{"csdm_iters": 2, **keys})
-    trainer = Trainer(method, seed=7)
-    for stage in stages:
-        getattr(trainer, stage)()
-    return method, trainer
-
-
-def widen(method, size=0.4):
-    generator = torch.Generator().manual_seed(3)
-    with torch.no_grad():
-        for part in method.module():
-            for parameter in part.parameters():
-                parameter.copy_(size * torch.randn(parameter.shape, generator=generator))
-
-
-def batch_of(method, size=40):
-    batch = method.rows.batch(method.train_index[:size])
-    batch[method.label_field] = batch[method.label_field].to(method.new_rows.dtype)
-    return batch
+    return method, trainer_of(method, stages)
 
 
 def rough(rng64, times=20):
@@ -49,24 +33,16 @@ def rough(rng64, times=20):
     return 0.01 + 0.2 * rng64(times).abs().clamp(max=2.0)
 
 
-def linear(layer, vector):
-    """A linear layer on a list of numbers."""
-    return [
-        b + sum(w * v for w, v in zip(row, vector, strict=True))
-        for row, b in zip(layer.weight.tolist(), layer.bias.tolist(), strict=True)
-    ]
-
-
 def denoised(net, z, time, code_size):
     """The denoiser on one vector, without dropout, one number at a time."""
     half = code_size // 2
     angles = [time * 10000 ** (-k / half) for k in range(half)]
-    code = linear(net.time, [*map(math.cos, angles), *map(math.sin, angles)])
+    code = dense(net.time, [*map(math.cos, angles), *map(math.sin, angles)])
     inside = [*z, *code]
     layers = [layer for layer in net.layers if isinstance(layer, torch.nn.Linear)]
     for layer in layers[:-1]:
-        inside = [math.tanh(x) for x in linear(layer, inside)]
-    return linear(layers[-1], inside)
+        inside = [math.tanh(x) for x in dense(layer, inside)]
+    return dense(layers[-1], inside)
 
 
 class TestProcess:
@@ -299,16 +275,9 @@ class TestCSDM:
         method = build("CSDM")
         method.set_mode("eval")
         widen(method)
-        index = method.train_index[:40]
-        if entered:
-            method.enter_cold()
-            index = method.rows.index(method.dataset.split["warm_a"])
-        loss = sum(method.calculate_loss(method.rows.batch(index)))
-        names = method.backbone.model.token_field_names
-        start = sum(method.dataset.num(name) for name in names[: names.index("item_id")])
-        weight = method.backbone.model.token_embedding_table.embedding.weight
-        by_table, by_rows = torch.autograd.grad(loss, [weight, method.new_rows], allow_unused=True)
-        assert not by_table[start : start + method.n_ids].any()
+        loss = sum(method.calculate_loss(learned_rows(method, entered)))
+        by_ids, _, by_rows = id_gradients(method, loss)
+        assert not by_ids.any()
         assert by_rows is None or not by_rows.any()
 
     # ---------------------------------------------------------------- generated rows
@@ -332,7 +301,7 @@ class TestCSDM:
                     signal /= math.sqrt(alpha_bar[t])
                     left = math.sqrt(1 - alpha_bar[j]) * noise[k]
                     z[k] = math.sqrt(alpha_bar[j]) * signal + left + r[j] * h[k]
-            expected = linear(method.decoder, [*z, 0.0])
+            expected = dense(method.decoder, [*z, 0.0])
             assert rows[row].tolist() == pytest.approx(expected, abs=1e-4)
 
     @pytest.mark.parametrize(
@@ -378,27 +347,19 @@ class TestCSDM:
     def test_what_learns(self, build, train):
         """Everything but the backbone; in the release all but the denoiser."""
         method, trainer = trained(build, stages=("pretrain",), csdm_train_denoiser=train)
-        before = {name: value.clone() for name, value in method.state_dict().items()}
+        before = state_of(method)
         trainer.learn()
-        now = method.state_dict()
-        changed = {name for name in now if not torch.equal(now[name], before[name])}
+        changed = what_moved(before, method)
         owned = {"own_side", "encoder", "prior", "decoder"} | ({"denoiser"} if train else set())
         assert {name.split(".")[0] for name in changed} == owned | {
             "new_rows", "new_first_order", "cold_entered",
         }  # fmt: skip
         if train:
-            assert {n for n in now if n.startswith("denoiser")} <= changed
+            assert {n for n in before if n.startswith("denoiser")} <= changed
 
     def test_a_warm_phase_fine_tunes_then_learns_then_decodes_again(self, build):
         method, trainer = trained(build, csdm_warm_epochs=3)
-        calculate, targets = method.calculate_loss, []
-        start = method.new_rows.detach().clone()
-
-        def spy(batch):
-            targets.append(method.new_rows.detach().clone())
-            return calculate(batch)
-
-        method.calculate_loss = spy
+        start, targets = method.new_rows.detach().clone(), watch_targets(method)
         trainer.warm_up("warm_a", method.dataset.split["warm_a"])
         warm = math.ceil(len(method.dataset.split["warm_a"]) / 64)
         assert trainer.journal["stages"][-1]["steps"] == warm + 3 * warm * 2

@@ -5,28 +5,19 @@ import math
 import numpy as np
 import pytest
 import torch
+from helpers import batch_of, learned_rows, state_of, trainer_of, watch_targets, what_moved, widen
+from number_helpers import dense, id_gradients
 from recbole.utils import FeatureType
 
 from recbole_cold.errors import UserError
-from recbole_cold.model.cvar import CVAR, sample, wasserstein
-from recbole_cold.trainer import Trainer
+from recbole_cold.model._vae import sample, wasserstein
+from recbole_cold.model.cvar import CVAR
 
 
 def trained(build, stages=("pretrain", "learn"), method="CVAR", **keys):
     keys = {"cvar_iters": 2, **keys} if method == "CVAR" else keys
     built = build(method, "DeepFM", **keys)
-    trainer = Trainer(built, seed=7)
-    for stage in stages:
-        getattr(trainer, stage)()
-    return built, trainer
-
-
-def linear(layer, vector):
-    """A linear layer on a list of numbers."""
-    return [
-        b + sum(w * v for w, v in zip(row, vector, strict=True))
-        for row, b in zip(layer.weight.tolist(), layer.bias.tolist(), strict=True)
-    ]
+    return built, trainer_of(built, stages)
 
 
 def naive_side(method, item, pooling="mean"):
@@ -55,20 +46,6 @@ def naive_frequency(method, item):
     seen = method.dataset.inter["item_id"][method.dataset.split["train"]].tolist()
     counts = [seen.count(i) for i in method.dataset.split.old_ids.tolist()]
     return min(seen.count(item) / max(counts), 1.0)
-
-
-def widen(method):
-    """Layers and private rows of a size at which every term of the loss counts."""
-    generator = torch.Generator().manual_seed(3)
-    with torch.no_grad():
-        for parameter in method.module_parameters():
-            parameter.copy_(0.4 * torch.randn(parameter.shape, generator=generator))
-
-
-def batch_of(method, size=40):
-    batch = method.rows.batch(method.train_index[:size])
-    batch[method.label_field] = batch[method.label_field].to(method.new_rows.dtype)
-    return batch
 
 
 class TestWasserstein:
@@ -129,11 +106,11 @@ class TestCVAR:
         table, scalar = method.backbone.id_rows().tolist(), method.cold_first_order()
         total = 0.0
         for row, item in enumerate(batch["item_id"].tolist()):
-            encoded = linear(method.posterior, table[item])
-            prior = linear(method.prior, naive_side(method, item))
+            encoded = dense(method.posterior, table[item])
+            prior = dense(method.prior, naive_side(method, item))
             frequency = naive_frequency(method, item)
-            rebuilt = linear(method.decoder, [*encoded[:3], frequency])
-            decoded = linear(method.decoder, [*prior[:3], frequency])
+            rebuilt = dense(method.decoder, [*encoded[:3], frequency])
+            decoded = dense(method.decoder, [*prior[:3], frequency])
             apart = sum((a - b) ** 2 for a, b in zip(rebuilt, table[item], strict=True))
             distance = sum((a - b) ** 2 for a, b in zip(encoded[:3], prior[:3], strict=True))
             for a, b in zip(encoded[3:], prior[3:], strict=True):
@@ -167,19 +144,10 @@ class TestCVAR:
         method = build("CVAR")
         method.set_mode("eval")
         widen(method)
-        index = method.train_index[:40]
-        if entered:
-            method.enter_cold()
-            index = method.rows.index(method.dataset.split["warm_a"])
-        loss = method.calculate_loss(method.rows.batch(index))
-        names = method.backbone.model.token_field_names
-        start = sum(method.dataset.num(name) for name in names[: names.index("item_id")])
-        weight = method.backbone.model.token_embedding_table.embedding.weight
-        by_table, by_rows = torch.autograd.grad(
-            loss, [weight, method.new_rows], retain_graph=True, allow_unused=True
-        )
-        assert not by_table[start : start + method.n_ids].any()
-        assert by_table[:start].any()
+        loss = method.calculate_loss(learned_rows(method, entered))
+        by_ids, by_others, by_rows = id_gradients(method, loss)
+        assert not by_ids.any()
+        assert by_others.any()
         assert by_rows is None or not by_rows.any()
         own = torch.autograd.grad(loss, method.module_parameters())
         assert all(gradient.any() for gradient in own)
@@ -219,8 +187,8 @@ class TestCVAR:
             rows = method.cold_rows()
             for place, item in enumerate(method.new_ids.tolist()):
                 side = [0.0] * 4 + naive_side(method, item)[4:]
-                prior = linear(method.prior, side)
-                decoded = linear(method.decoder, [*prior[:16], 0.0])
+                prior = dense(method.prior, side)
+                decoded = dense(method.decoder, [*prior[:16], 0.0])
                 assert rows[place].tolist() == pytest.approx(decoded, abs=1e-5)
         assert torch.equal(method.new_rows, rows)
 
@@ -325,26 +293,17 @@ class TestCVAR:
 
     def test_only_cvars_parameters_learn(self, build):
         method, trainer = trained(build, stages=("pretrain",))
-        before = {name: value.clone() for name, value in method.state_dict().items()}
+        before = state_of(method)
         trainer.learn()
-        now = method.state_dict()
-        changed = {name for name in now if not torch.equal(now[name], before[name])}
         owned = {"own_side", "posterior", "prior", "decoder"}
-        assert {name.split(".")[0] for name in changed} == owned | {
+        assert {name.split(".")[0] for name in what_moved(before, method)} == owned | {
             "new_rows", "new_first_order", "cold_entered",
         }  # fmt: skip
 
     def test_a_warm_phase_fine_tunes_then_learns_then_decodes_again(self, build):
         """The targets are the fine-tuned rows and stay; the served rows are decoded at the end."""
         method, trainer = trained(build)
-        start = method.new_rows.detach().clone()
-        calculate, targets = method.calculate_loss, []
-
-        def spy(batch):
-            targets.append(method.new_rows.detach().clone())
-            return calculate(batch)
-
-        method.calculate_loss = spy
+        start, targets = method.new_rows.detach().clone(), watch_targets(method)
         private = method.own_side.own_id.weight.detach().clone()
         trainer.warm_up("warm_a", method.dataset.split["warm_a"])
         assert not torch.equal(targets[0], start)

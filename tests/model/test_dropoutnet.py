@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from number_helpers import item_codes
 
 from recbole_cold.model.dropoutnet import DropoutNet, drop
 from recbole_cold.trainer import Trainer
@@ -65,11 +66,10 @@ class TestDropoutNet:
             method.backbone.model.token_embedding_table.embedding.weight,
             method.backbone.model.first_order_linear.token_embedding_table.embedding.weight,
         ]
-        names = method.backbone.model.token_field_names
-        start = sum(method.dataset.num(name) for name in names[: names.index("item_id")])
+        names, ids = method.backbone.model.token_field_names, item_codes(method)
         for gradient in torch.autograd.grad(loss, tables):
-            assert not gradient[start : start + method.n_ids].any()
-            assert gradient[:start].any()
+            assert not gradient[ids].any()
+            assert gradient[: ids.start].any()
         exchanged = method.rows.batch(index)
         for field in [*names, *method.backbone.model.token_seq_field_names, "label"]:
             exchanged[field] = batch[field]
@@ -100,11 +100,10 @@ class TestDropoutNet:
         method.dropped_rows = lambda size: dropped
         weight = method.backbone.model.token_embedding_table.embedding.weight
         (gradient,) = torch.autograd.grad(method.dropped_loss(batch), weight)
-        names = method.backbone.model.token_field_names
-        start = sum(method.dataset.num(name) for name in names[: names.index("item_id")])
+        of_items = gradient[item_codes(method)]
         for item in range(method.n_ids):
             kept = item % 2 == 1 and item in ids.tolist()
-            assert gradient[start + item].any().item() == kept
+            assert of_items[item].any().item() == kept
 
     @pytest.mark.parametrize("rate", [0.1, 0.3, 0.5])
     def test_rows_are_dropped_at_the_rate(self, build, rate):
@@ -198,9 +197,10 @@ class TestDropoutNet:
             for options in (
                 {"dropoutnet_rate": 0.1}, {"dropoutnet_rate": 0.2},
                 {"dropoutnet_granularity": "batch"}, {"dropoutnet_mean": "table"},
+                {"id_first_order": "zero"},
             )
         ]  # fmt: skip
-        assert all(keys) and len({str(key) for key in keys}) == 4
+        assert all(keys) and len({str(key) for key in keys}) == 5
         assert build("DropoutNet", dropoutnet_cold="raw").pretrain_key() == keys[0]
 
     def test_lazy_tables_learn_too(self, build):

@@ -6,8 +6,10 @@ import math
 import numpy as np
 import pytest
 import torch
+from helpers import state_of, what_moved
+from number_helpers import central_difference
+from task_helpers import block_episode, exchanged
 
-from recbole_cold.episodes import Episode, EpisodeBatches, time_blocks
 from recbole_cold.errors import Diverged, UserError
 from recbole_cold.model import emerg
 from recbole_cold.model._contract import mix, pull, score
@@ -40,13 +42,7 @@ def built(build, **keys):
 
 
 def episode_of(method, tasks=4, size=5, epoch=0):
-    blocks = time_blocks(method._all_ids, method._time, method._train, 4, size)
-    batches = EpisodeBatches(method.rows, blocks, PAIRS, tasks)
-    return next(iter(batches.epoch(torch.Generator().manual_seed(4), epoch)))
-
-
-def exchanged(episode, **parts):
-    return Episode(**{**dict(zip(Episode._fields, tuple(episode), strict=True)), **parts})
+    return block_episode(method, tasks, size, epoch, PAIRS)
 
 
 def loss_of(method, episode):
@@ -461,12 +457,7 @@ class TestTasks:
         moving = [n for n, g in enumerate(exact) if g.abs().max() > 0]
         for n in [moving[int(i)] for i in torch.randint(len(moving), (10,), generator=pick)]:
             flat, place = parameters[n].data.reshape(-1), int(exact[n].abs().argmax())
-            value, sides = flat[place].item(), []
-            for step in (1e-5, -1e-5):
-                flat[place] = value + step
-                sides.append(loss_of(method, episode).item())
-            flat[place] = value
-            numeric = (sides[0] - sides[1]) / 2e-5
+            numeric = central_difference(lambda: loss_of(method, episode), flat, place)
             assert exact[n].reshape(-1)[place].item() == pytest.approx(numeric, abs=1e-7)
         first = built(build, emerg_inner_rate=2.0, emerg_order=1)
         assert torch.equal(loss_of(first, episode), loss_of(method, episode))
@@ -476,7 +467,7 @@ class TestTasks:
         assert apart > 1e-5
 
     @pytest.mark.parametrize("draw", ["task", "table"])
-    def test_chunks_are_the_whole(self, build, monkeypatch, draw):
+    def test_chunks_are_the_whole(self, build, draw):
         """Loss and gradient of an episode in chunks of one task, and of two with one left over."""
         method = built(build, emerg_id_draw=draw)
         episode = episode_of(method, tasks=5)
@@ -485,7 +476,7 @@ class TestTasks:
         episode = exchanged(episode, query_mask_tk=query)
         loss, whole = loss_of(method, episode), gradients_of(method, episode)
         for rows in (1, 20):
-            monkeypatch.setattr(emerg, "_CHUNK_ROWS", rows)
+            method._chunks.most = rows
             assert abs(loss_of(method, episode) - loss) < 1e-12
             for found, expected in zip(gradients_of(method, episode), whole, strict=True):
                 assert torch.allclose(found, expected, **CLOSE)
@@ -531,12 +522,11 @@ class TestTasks:
         episode = episode_of(method)
         vector, side, graph, support, _ = tasks_of(method, episode)
         fast = {"graph": graph, "vector": vector}
-        before = {name: value.clone() for name, value in method.state_dict().items()}
+        before = state_of(method)
         adapted, _ = method.adapt(fast, side, support, episode.ids_t)
         assert set(adapted) == {"graph", "vector"}
         assert all((adapted[n] - fast[n]).flatten(1).abs().amax(1).min() > 1e-9 for n in fast)
-        after = method.state_dict()
-        assert all(torch.equal(value, after[name]) for name, value in before.items())
+        assert not what_moved(before, method)
         labels = support.label_tk.clone()
         labels[1] = 1 - labels[1]
         other, _ = method.adapt(fast, side, support._replace(label_tk=labels), episode.ids_t)

@@ -6,6 +6,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from helpers import batch_of, empty_attributes, fill, state_of, trainer_of, what_moved
 
 from recbole_cold.model._content import ContentNet, mean, tell_without_content, without_content
 from recbole_cold.model.gar import GAR, distance, ranking_loss, recommender_loss
@@ -17,36 +18,16 @@ STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
 
 def trained(build, stages=("pretrain", "learn"), backbone="DeepFM", **keys):
     method = build("GAR", backbone, **keys)
-    trainer = Trainer(method, seed=7)
-    for stage in stages:
-        getattr(trainer, stage)()
-    return method, trainer
+    return method, trainer_of(method, stages)
 
 
 def ready(build, backbone="DeepFM", **keys):
     """Built, with content, and with a generator whose rows are of a size that counts."""
     method = build("GAR", backbone, **{"gar_dropout": 0.0, **keys})
     method.begin_learn()
-    generator = torch.Generator().manual_seed(3)
-    with torch.no_grad():
-        for parameter in method.generator.parameters():
-            parameter.copy_(0.5 * torch.randn(parameter.shape, generator=generator))
+    fill(method.generator.parameters(), 0.5)
     method.set_mode("eval")
     return method
-
-
-def batch_of(method, size=60):
-    batch = method.rows.batch(method.train_index[:size])
-    batch[method.label_field] = batch[method.label_field].to(method.new_rows.dtype)
-    return batch
-
-
-def state(method):
-    return {name: value.clone() for name, value in method.state_dict().items()}
-
-
-def moved(before, after):
-    return {name for name in before if not torch.equal(before[name], after[name])}
 
 
 def softplus(x):
@@ -120,10 +101,8 @@ class TestWithoutContent:
     def test_items_with_padding_in_all_fields(self, build):
         """One code anywhere is content; a number, which the loader fills in, is not."""
         method = build("GAR")
+        empty_attributes(method, method.new_ids[:3])
         features = method.rows.item_features
-        for field in ("title", "year", "genre"):
-            features[field] = features[field].clone()
-            features[field][method.new_ids[:3]] = 0
         features["genre"][method.new_ids[1], -1] = 1
         features["year"][method.new_ids[2]] = 1
         bare = without_content(method.backbone)
@@ -144,10 +123,7 @@ class TestWithoutContent:
         with caplog.at_level(logging.INFO, logger="recbole_cold"):
             method.cold_rows()
         assert "side information" not in caplog.text
-        features = method.rows.item_features
-        for field in ("title", "year", "genre"):
-            features[field] = features[field].clone()
-            features[field][new[4]] = 0
+        empty_attributes(method, new[4])
         made = method.new_rows.detach().clone()
         with caplog.at_level(logging.INFO, logger="recbole_cold"):
             rows = method.cold_rows()
@@ -210,7 +186,7 @@ class TestGAR:
             if weights is not None:
                 weights.fill_(0.25)
         method.made_rows = lambda ids: method.backbone.id_rows()[ids].detach()
-        rank, apart, *_ = method.generator_step(batch_of(method))
+        rank, apart, *_ = method.generator_step(batch_of(method, 60))
         assert rank.item() == pytest.approx(0.7 * math.log(2.0), abs=1e-12)
         assert apart.item() == 0.0
 
@@ -219,7 +195,7 @@ class TestGAR:
         """Clicked rows with their own item, its generated twin as a new item, and another item."""
         method = ready(build, backbone, double=True, gar_beta=0.3, gar_click_weight=0.7, gar_l2=0.2)
         method._recommender_moves = lambda: (method.set_mode("eval"), method.generator.eval())
-        batch = batch_of(method)
+        batch = batch_of(method, 60)
         torch.manual_seed(5)
         game, clicks, penalty = method.recommender_step(batch)
         labels, ids = batch[method.label_field].tolist(), batch["item_id"].tolist()
@@ -257,7 +233,7 @@ class TestGAR:
         """Ranking over clicked rows, distance over all rows, matrices in the penalty."""
         keys = {"gar_alpha": 0.3, "gar_l2": 0.2, "gar_generator_click_weight": 0.6}
         method = ready(build, backbone, double=True, **keys)
-        batch = batch_of(method)
+        batch = batch_of(method, 60)
         rank, apart, clicks, penalty = method.generator_step(batch)
         unique, place = batch["item_id"].unique(return_inverse=True)
         made = method.generator(method.content[unique])[place]
@@ -332,14 +308,14 @@ class TestGAR:
         for step, mine, theirs in (
             (first, "backbone.", "generator."), (second, "generator.", "backbone."),
         ):  # fmt: skip
-            before = state(method)
+            before = state_of(method)
             with only_moving(method, step.parameters):
                 optimizer = torch.optim.Adam(step.parameters, lr=0.01)
                 for place in range(3):
                     optimizer.zero_grad()
                     sum(step.loss(batch_of(method, 20 + place))).backward()
                     optimizer.step()
-            changes = moved(before, state(method))
+            changes = what_moved(before, method)
             assert any(name.startswith(mine) for name in changes)
             assert not any(name.startswith(theirs) for name in changes)
             buffers = {n for n in changes if n.rpartition(".")[2] in STATISTICS}
@@ -392,18 +368,18 @@ class TestGAR:
             return forward(*arguments)
 
         method.backbone.logits = spy
-        method.recommender_step(batch_of(method))
+        method.recommender_step(batch_of(method, 60))
         assert set(seen) == {(True, False)}
         seen.clear()
-        method.generator_step(batch_of(method))
+        method.generator_step(batch_of(method, 60))
         assert set(seen) == {(False, True)}
 
     def test_generator_only(self, build):
         """gar_finetune_recommender: False leaves the backbone as it was."""
         method, trainer = trained(build, ("pretrain",), gar_finetune_recommender=False)
-        before = {name: value.clone() for name, value in method.backbone.state_dict().items()}
+        before = state_of(method.backbone)
         trainer.learn()
-        assert not moved(before, method.backbone.state_dict())
+        assert not what_moved(before, method.backbone)
         steps = math.ceil(len(method.dataset.split["train"]) / 64)
         assert trainer.journal["stages"][-1]["steps"] == steps
         played, both = trained(build, gar_epochs=2)
@@ -428,10 +404,10 @@ class TestGAR:
 
     def test_warm_phases_are_plain_fine_tuning(self, build):
         method, trainer = trained(build)
-        before = state(method)
+        before = state_of(method)
         index = method.dataset.split["warm_a"]
         trainer.warm_up("warm_a", index)
-        assert moved(before, state(method)) == {"new_rows", "new_first_order", "counts"}
+        assert what_moved(before, method) == {"new_rows", "new_first_order", "counts"}
         touched = np.unique(np.asarray(method.dataset.inter["item_id"])[index])
         slots = method.slot[torch.as_tensor(touched, dtype=torch.long)]
         assert (method.new_rows != before["new_rows"]).any(dim=1)[slots].all()
@@ -459,7 +435,7 @@ class TestGAR:
 def test_rows_of_a_batch_are_not_shared_with_the_game(build):
     """Exchanging items in the game's rows leaves the batch and the data set alone."""
     method = ready(build)
-    batch = batch_of(method)
+    batch = batch_of(method, 60)
     ids = batch["item_id"].clone()
     column = method.rows.columns["item_id"].clone()
     method.recommender_step(batch)

@@ -5,15 +5,16 @@ import math
 
 import pytest
 import torch
+from helpers import empty_attributes, state_of, what_moved
+from number_helpers import central_differences
+from task_helpers import block_episode
 
-from recbole_cold.episodes import EpisodeBatches, time_blocks
 from recbole_cold.errors import UserError
 from recbole_cold.model import _gme
 from recbole_cold.model._gme import Attention, FromAttributes, FromVectors, attention
 from recbole_cold.model.gmea import GMEA
 from recbole_cold.model.gmeg import GMEG
 from recbole_cold.model.gmep import GMEP
-from recbole_cold.model.metae import PAIRS
 from recbole_cold.trainer import Trainer
 
 FORMS = ["GMEP", "GMEG", "GMEA"]
@@ -80,22 +81,8 @@ def built(build, form, backbone="FNN", **keys):
     return method
 
 
-def episode_of(method, tasks=4, size=5):
-    blocks = time_blocks(method._all_ids, method._time, method._train, 4, size)
-    batches = EpisodeBatches(method.rows, blocks, PAIRS, tasks)
-    return next(iter(batches.epoch(torch.Generator().manual_seed(4), 0)))
-
-
 def loss_of(method, episode):
     return method.episode_loss(method.item_generator()(episode.ids_t), episode)
-
-
-def without_attributes(method, item):
-    """Empty the attributes of an item, in the tables of this method only."""
-    for field, column in method.rows.item_features.items():
-        method.rows.item_features[field] = column.clone()
-        if not column.is_floating_point():
-            method.rows.item_features[field][item] = 0
 
 
 def attention_net(rng64, size_in=4, size_out=3, **keys):
@@ -187,23 +174,13 @@ class TestEveryForm:
         """dL/dw of every weight against central differences."""
         size = {"gme_hidden_size": 2} if form == "GMEA" else {}
         method = built(build, form, metae_inner_rate=0.05, metae_alpha=0.1, **size)
-        episode = episode_of(method)
+        episode = block_episode(method)
         parameters = method.trainable("learn")
         exact = torch.autograd.grad(loss_of(method, episode), parameters)
         exact = torch.cat([gradient.reshape(-1) for gradient in exact])
-        numeric = []
-        for parameter in parameters:
-            flat = parameter.data.view(-1)
-            for place in range(len(flat)):
-                value = flat[place].item()
-                sides = []
-                for step in (1e-5, -1e-5):
-                    flat[place] = value + step
-                    sides.append(loss_of(method, episode).item())
-                flat[place] = value
-                numeric.append((sides[0] - sides[1]) / 2e-5)
+        numeric = central_differences(lambda: loss_of(method, episode), parameters)
         assert len(parameters) == 3 and exact.abs().max() > 1e-4
-        assert (exact - torch.tensor(numeric).double()).abs().max() < 1e-8
+        assert (exact - numeric).abs().max() < 1e-8
 
     def test_neighbours_are_not_moved(self, build, form):
         """No gradient reaches the backbone's tables: V_j and s_j are read as they are."""
@@ -253,10 +230,9 @@ class TestEveryForm:
         (step,) = fit.steps
         assert step.learning_rate == 0.02 and fit.epochs == 4
         trainer = Trainer(method, seed=7)
-        before = {n: v.clone() for n, v in method.state_dict().items()}
+        before = state_of(method)
         trainer.learn()
-        after = method.state_dict()
-        changed = {n for n, v in before.items() if not torch.equal(v, after[n])}
+        changed = what_moved(before, method)
         served = {"new_rows", "new_first_order", "cold_entered"}
         names = {f"generator.{n}" for n, _ in method.generator.named_parameters()}
         assert changed - served == names and len(names) == 3
@@ -273,7 +249,7 @@ class TestEveryForm:
     def test_an_item_without_side_information_starts_from_the_mean(self, build, form, caplog):
         method = built(build, form)
         item = method.new_ids[3].item()
-        without_attributes(method, item)
+        empty_attributes(method, item)
         rows = method.cold_rows()
         mean = method.backbone.id_rows()[method.old_ids].mean(dim=0)
         assert torch.equal(rows[3], mean)
@@ -285,7 +261,7 @@ class TestEveryForm:
         for alone in ("mean", "self"):
             method = built(build, form, gme_alone=alone)
             item = method.new_ids[3].item()
-            without_attributes(method, item)
+            empty_attributes(method, item)
             year = method.rows.item_features["year"]
             year[year == 2] = 1
             year[item] = 2

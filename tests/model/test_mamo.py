@@ -4,9 +4,10 @@ import math
 
 import pytest
 import torch
+from task_helpers import exchanged
 from torch.nn import functional as F
 
-from recbole_cold.episodes import Episode, masked_mean
+from recbole_cold.episodes import masked_mean
 from recbole_cold.errors import UserError
 from recbole_cold.model._inner import adapt
 from recbole_cold.model.mamo import (
@@ -300,10 +301,6 @@ def episode_of(method, tasks=4, seed=3):
     mask = episode.support_mask_tk.clone()
     mask[: tasks // 2, 2:] = 0
     return exchanged(episode, support_mask_tk=mask)
-
-
-def exchanged(episode, **parts):
-    return Episode(**{**dict(zip(Episode._fields, tuple(episode), strict=True)), **parts})
 
 
 def memories(method):

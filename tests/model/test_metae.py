@@ -5,8 +5,11 @@ import math
 import numpy as np
 import pytest
 import torch
+from helpers import empty_attributes, state_of, what_moved
+from number_helpers import central_differences
+from task_helpers import block_episode, exchanged
 
-from recbole_cold.episodes import Blocks, Episode, EpisodeBatches, time_blocks
+from recbole_cold.episodes import Blocks, Episode
 from recbole_cold.errors import UserError
 from recbole_cold.model._inner import inner_step
 from recbole_cold.model.metae import MetaE, TanhDense, meta_loss, rowwise
@@ -14,17 +17,6 @@ from recbole_cold.trainer import Trainer
 
 # FNN (tanh) and FM (polynomial) have no kinks that central differences could step over.
 SMOOTH = ["FNN", "FM"]
-
-
-def episode_of(method, tasks=4, size=5, epoch=0):
-    """The first batch of tasks of one epoch."""
-    blocks = time_blocks(method._all_ids, method._time, method._train, 4, size)
-    batches = EpisodeBatches(method.rows, blocks, ((0, 1), (1, 2), (2, 3), (3, 0)), tasks)
-    return next(iter(batches.epoch(torch.Generator().manual_seed(4), epoch)))
-
-
-def exchanged(episode, **parts):
-    return Episode(**{**dict(zip(Episode._fields, tuple(episode), strict=True)), **parts})
 
 
 def entropy(a, y):
@@ -96,21 +88,13 @@ class TestMetaE:
         method = built(
             build, backbone, metae_generator=generator, metae_inner_rate=0.05, metae_alpha=0.1
         )
-        episode = episode_of(method)
+        episode = block_episode(method)
         exact = generator_gradient(method, episode)
-        numeric = []
-        for parameter in method.generator.parameters():
-            flat = parameter.data.view(-1)
-            for place in range(len(flat)):
-                value = flat[place].item()
-                sides = []
-                for step in (1e-5, -1e-5):
-                    flat[place] = value + step
-                    sides.append(loss_of(method, episode).item())
-                flat[place] = value
-                numeric.append((sides[0] - sides[1]) / 2e-5)
+        numeric = central_differences(
+            lambda: loss_of(method, episode), method.generator.parameters()
+        )
         assert exact.abs().max() > 1e-3
-        assert (exact - torch.tensor(numeric).double()).abs().max() < 1e-8
+        assert (exact - numeric).abs().max() < 1e-8
 
         vector = method.generator(method.side_vectors()[episode.ids_t])
         stepped, cold = inner_step(
@@ -129,7 +113,7 @@ class TestMetaE:
     def test_batched_tasks_equal_a_loop_over_items_and_rows(self, build, backbone, size):
         """Masked rows included: with 20 a block, these items' blocks are all shorter."""
         method = built(build, backbone, metae_inner_rate=0.3, metae_alpha=0.4)
-        episode = episode_of(method, size=size, epoch=2)
+        episode = block_episode(method, size=size, epoch=2)
         if size == 20:
             lengths = episode.support_mask_tk.sum(dim=1)
             assert (episode.support_mask_tk == 0).any() and len(lengths.unique()) > 1
@@ -142,7 +126,7 @@ class TestMetaE:
     def test_rate_zero_leaves_the_generated_vector(self, build):
         """Then l_b is the loss of phi itself on D^b."""
         method = built(build, metae_inner_rate=0.0, metae_alpha=0.0)
-        episode = episode_of(method)
+        episode = block_episode(method)
         side = method.side_vectors()
         expected = 0.0
         for task, item in enumerate(episode.ids_t.tolist()):
@@ -151,12 +135,12 @@ class TestMetaE:
             expected += sum(row_loss(method, vector, row).item() for row in rows) / 5 / 4
         assert loss_of(method, episode).item() == pytest.approx(expected, abs=1e-13)
         stepped = built(build, metae_inner_rate=0.3, metae_alpha=0.0)
-        assert abs(loss_of(stepped, episode_of(stepped)).item() - expected) > 1e-6
+        assert abs(loss_of(stepped, block_episode(stepped)).item() - expected) > 1e-6
 
     def test_doubled_support_rows_leave_the_step(self, build):
         """l_a is a mean, not a sum."""
         method = built(build, metae_inner_rate=0.3)
-        episode = episode_of(method)
+        episode = block_episode(method)
         index, mask = episode.support.index.view(4, 5), episode.support_mask_tk
         doubled = exchanged(
             episode,
@@ -173,7 +157,7 @@ class TestMetaE:
 
     def test_alpha_one_never_reads_the_query(self, build):
         method = built(build, metae_inner_rate=0.3, metae_alpha=1.0)
-        episode = episode_of(method)
+        episode = block_episode(method)
         other = exchanged(episode, query=method.rows.batch(episode.query.index.flip(0)))
         assert torch.equal(loss_of(method, episode), loss_of(method, other))
         assert torch.equal(generator_gradient(method, episode), generator_gradient(method, other))
@@ -189,7 +173,7 @@ class TestMetaE:
     def test_padding_and_empty_items_do_not_count(self, build):
         """Other rows in masked places, or an item without any, change nothing."""
         method = built(build, metae_inner_rate=0.3)
-        episode = episode_of(method, size=20)
+        episode = block_episode(method, size=20)
         mask = episode.support_mask_tk.reshape(-1) > 0
         noise = torch.where(mask, episode.support.index, torch.full_like(mask, 3, dtype=torch.long))
         assert not torch.equal(noise, episode.support.index)
@@ -212,7 +196,7 @@ class TestMetaE:
     def test_old_items_learn_with_a_new_items_scalar(self, build):
         """The first-order weight of their own is not used: a generated row comes without one."""
         method = built(build, "FM")
-        episode = episode_of(method)
+        episode = block_episode(method)
         before = loss_of(method, episode)
         with torch.no_grad():
             weights = method.backbone.first_order_rows()
@@ -227,12 +211,11 @@ class TestMetaE:
         method = build("MetaE", metae_batch_items=4)
         trainer = Trainer(method, seed=7)
         trainer.pretrain()
-        before = {name: value.clone() for name, value in method.state_dict().items()}
+        before = state_of(method)
         trainer.learn()
         assert trainer.journal["stages"][-1]["steps"] == 4 * math.ceil(15 / 4)
         served = {"new_rows", "new_first_order", "cold_entered"}
-        changed = {n for n, v in method.state_dict().items() if not torch.equal(v, before[n])}
-        assert changed - served == {
+        assert what_moved(before, method) - served == {
             f"generator.{n}" for n, _ in method.generator.named_parameters()
         }
 
@@ -245,6 +228,15 @@ class TestMetaE:
         with torch.no_grad():
             method.backbone.id_rows()[method.new_ids] = math.nan
         assert torch.allclose(method.cold_rows(), torch.stack(rows), atol=1e-6)
+
+    def test_items_without_side_information_start_from_the_mean(self, build, caplog):
+        method = build("MetaE")
+        empty_attributes(method, method.new_ids[4])
+        with caplog.at_level("INFO", "recbole_cold"):
+            rows = method.cold_rows()
+        assert torch.equal(rows[4], method.old_mean())
+        assert not torch.equal(rows[5], rows[4])
+        assert "1 of 18 new items have no side information" in caplog.text
 
     def test_warm_phases_are_plain_fine_tuning(self, build):
         """From the same start bit for bit Base's; the generator is never used again."""
@@ -338,7 +330,7 @@ class TestMetaE:
 def test_a_step_over_many_tasks_in_chunks_is_the_whole_step(build, monkeypatch, inner, chunk_rows):
     """Loss and gradient; chunks of one task, of two with one left over, of tasks without rows."""
     method = built(build, "DeepFM", metae_inner_rate=0.3, metae_alpha=0.4, metae_inner=inner)
-    episode = episode_of(method, tasks=7, size=5, epoch=1)
+    episode = block_episode(method, tasks=7, size=5, epoch=1)
     query = episode.query_mask_tk.clone()
     query[2] = 0
     episode = exchanged(episode, query_mask_tk=query)

@@ -5,6 +5,7 @@ import math
 
 import pytest
 import torch
+from helpers import state_of, trainer_of, what_moved
 
 from recbole_cold.errors import UserError
 from recbole_cold.model.mwuf import MWUF, mean_audience, warm
@@ -13,10 +14,7 @@ from recbole_cold.trainer import Trainer
 
 def trained(build, stages=("pretrain", "learn"), backbone="DeepFM", **keys):
     method = build("MWUF", backbone, **keys)
-    trainer = Trainer(method, seed=7)
-    for stage in stages:
-        getattr(trainer, stage)()
-    return method, trainer
+    return method, trainer_of(method, stages)
 
 
 def parameters_of(net):
@@ -322,12 +320,10 @@ class TestMWUF:
 
     def test_a_warm_phase_moves_new_items_cold_rows_and_the_networks(self, build):
         method, trainer = trained(build)
-        before = {name: value.clone() for name, value in method.state_dict().items()}
+        before = state_of(method)
         trainer.warm_up("warm_a", method.dataset.split["warm_a"])
-        now = method.state_dict()
-        changed = {name for name in now if not torch.equal(now[name], before[name])}
         networks = {n for n, _ in method.named_parameters() if "_net." in n}
-        assert changed == networks | {
+        assert what_moved(before, method) == networks | {
             "cold_id", "new_rows", "new_first_order", "audience_sum", "audience_count", "counts",
         }  # fmt: skip
         moved = (method.cold_id != before["cold_id"]).any(dim=1)
@@ -344,15 +340,13 @@ class TestMWUF:
         start = method.new_rows.detach().clone()
         plain.cold_rows = lambda: start
         plain_trainer.learn()
-        before = {name: value.clone() for name, value in method.state_dict().items()}
+        before = state_of(method)
         for name in ("warm_a", "warm_b"):
             trainer.warm_up(name, method.dataset.split[name])
             plain_trainer.warm_up(name, method.dataset.split[name])
         assert torch.equal(method.new_rows, plain.new_rows)
         assert torch.equal(method.new_first_order, plain.new_first_order)
-        now = method.state_dict()
-        changed = {name for name in now if not torch.equal(now[name], before[name])}
-        assert changed == {"new_rows", "new_first_order", "counts"}
+        assert what_moved(before, method) == {"new_rows", "new_first_order", "counts"}
 
     def test_steps_are_counted_per_loss(self, build):
         method, trainer = trained(build)

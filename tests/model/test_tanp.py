@@ -4,6 +4,9 @@ import math
 
 import pytest
 import torch
+from helpers import state_of, what_moved
+from number_helpers import central_difference, dense, gradient_of
+from task_helpers import NO_ITEM_FEATURES, RaggedTasks, exchanged, first_episode, tasks_of
 from torch import nn
 
 from recbole_cold.errors import UserError
@@ -33,32 +36,12 @@ def process(**keys) -> NeuralProcess:
     return out
 
 
-class Tasks:
-    """Three tasks of up to four rows; the last one has none, and what is masked is not zero."""
-
-    def __init__(self, rng64):
-        self.own, self.other = rng64(3, 3), rng64(3, 4, 2)
-        self.label = (rng64(3, 4) > 0).double()
-        self.mask = torch.tensor([[1, 1, 1, 1], [1, 1, 0, 0], [0, 0, 0, 0]]).double()
-
-    def rows(self, net):
-        return net.inputs(self.own, self.other)
-
-
 @pytest.fixture
 def tasks(rng64):
-    return Tasks(rng64)
+    return RaggedTasks(rng64)
 
 
 # ------------------------------------------------------------------------- one number at a time
-def dense(layer: nn.Linear, x: list[float]) -> list[float]:
-    bias = [0.0] * layer.out_features if layer.bias is None else layer.bias.tolist()
-    return [
-        sum(w * v for w, v in zip(row, x, strict=True)) + b
-        for row, b in zip(layer.weight.tolist(), bias, strict=True)
-    ]
-
-
 def relu(x: list[float]) -> list[float]:
     return [max(v, 0.0) for v in x]
 
@@ -290,40 +273,8 @@ def built(build, **keys) -> TaNP:
     return method
 
 
-def episode_of(method, short: int = 0):
-    """Five tasks; of the last one ``short`` support rows and query rows are padding."""
-    batches = method.meta_fit().batches
-    episode = next(iter(batches.epoch(torch.Generator().manual_seed(1), 0)))
-    masks = episode.support_mask_tk.double(), episode.query_mask_tk.double()
-    for mask_tk in masks if short else ():
-        mask_tk[-1, -short:] = 0
-    return exchanged(episode, support_mask_tk=masks[0], query_mask_tk=masks[1])
-
-
-def exchanged(episode, **parts):
-    """``_replace``, which a tuple with a length of its own does not have."""
-    return type(episode)(**{**episode._asdict(), **parts})
-
-
-def tasks_of(episode, places):
-    """Some of an episode's tasks, in the order ``places``."""
-    t = len(episode.ids_t)
-    parts = [
-        batch.rows.batch(batch.index.view(t, -1)[places].reshape(-1))
-        for batch in (episode.support, episode.query)
-    ]
-    masks = episode.support_mask_tk[places], episode.query_mask_tk[places]
-    return type(episode)(episode.ids_t[places], parts[0], masks[0], parts[1], masks[1])
-
-
 def without_noise(monkeypatch):
     monkeypatch.setattr(Gaussian, "sample", lambda self: self.mean_tz)
-
-
-def gradient_of(method, loss):
-    parameters = list(method.net.parameters())
-    found = torch.autograd.grad(loss, parameters, allow_unused=True, materialize_grads=True)
-    return torch.cat([part.flatten() for part in found])
 
 
 class TestTaNP:
@@ -336,7 +287,7 @@ class TestTaNP:
         without_noise(monkeypatch)
         keys = {"tanp_kl_weight": 0.3, "tanp_cluster_weight": 0.7, **keys}
         method = built(build, **keys)
-        episode = episode_of(method, short=1)
+        episode = first_episode(method, short=1)
         support, query = method.support_of(episode), method.query_of(episode)
         total, weights = 0.0, []
         for t in range(5):
@@ -364,42 +315,38 @@ class TestTaNP:
         """G1, G3: without the clusters' loss, which looks at all tasks; and in any order."""
         without_noise(monkeypatch)
         method = built(build, tanp_cluster_weight=0.0)
-        episode = episode_of(method, short=1)
+        episode = first_episode(method, short=1)
         whole = method.episode_loss(episode)
         ones = [method.episode_loss(tasks_of(episode, [t])) for t in range(5)]
         assert whole.item() == pytest.approx(sum(one.item() for one in ones) / 5, abs=1e-13)
-        expected = sum(gradient_of(method, one) for one in ones) / 5
-        assert (gradient_of(method, whole) - expected).abs().max() < 1e-13
+        parameters = list(method.net.parameters())
+        expected = sum(gradient_of(parameters, one) for one in ones) / 5
+        assert (gradient_of(parameters, whole) - expected).abs().max() < 1e-13
         permuted = method.episode_loss(tasks_of(episode, [3, 0, 4, 1, 2]))
         assert permuted.item() == pytest.approx(whole.item(), abs=1e-13)
 
     def test_gradient_against_central_differences(self, build):
         """Through the draw of the latents, its noise held."""
         method = built(build)
-        episode = episode_of(method)
+        episode = first_episode(method)
 
         def loss():
             torch.manual_seed(5)
             return method.episode_loss(episode)
 
-        exact = gradient_of(method, loss())
+        exact = gradient_of(list(method.net.parameters()), loss())
         flat = [(p, n) for p in method.net.process.parameters() for n in range(p.numel())]
         places = len(exact) - len(flat) + torch.arange(len(flat))
         for number in range(0, len(flat), 97):
             parameter, n = flat[number]
-            value, sides = parameter.data.view(-1)[n].item(), []
-            for step in (1e-6, -1e-6):
-                parameter.data.view(-1)[n] = value + step
-                sides.append(loss().item())
-            parameter.data.view(-1)[n] = value
-            numeric = (sides[0] - sides[1]) / 2e-6
+            numeric = central_difference(loss, parameter.data.view(-1), n, 1e-6)
             assert exact[places[number]].item() == pytest.approx(numeric, abs=1e-6)
 
     def test_padding_does_not_count(self, build, monkeypatch):
         """G2: other rows in masked places."""
         without_noise(monkeypatch)
         method = built(build)
-        episode = episode_of(method, short=2)
+        episode = first_episode(method, short=2)
         noise = [
             torch.where(mask.flatten() > 0, batch.index, batch.index.roll(7))
             for batch, mask in (
@@ -416,7 +363,7 @@ class TestTaNP:
     def test_query_labels_reach_predictions_through_the_latents_only(self, build, monkeypatch):
         """T2, in training: with the latents held no logit depends on them."""
         method = built(build)
-        episode = episode_of(method)
+        episode = first_episode(method)
         flipped = exchanged(episode, query=method.rows.batch(episode.query.index))
         flipped.query[method.label_field] = 1 - episode.query[method.label_field]
         decode, seen = NeuralProcess.decode, []
@@ -449,7 +396,7 @@ class TestTaNP:
             method.restored()
             return method.logits(method.rows.batch(index))
 
-        before = {name: value.clone() for name, value in method.state_dict().items()}
+        before = state_of(method)
         plain = scores()
         torch.manual_seed(99)
         assert torch.equal(scores(), plain)
@@ -465,8 +412,7 @@ class TestTaNP:
         assert moved[first].min() > 1e-9
         assert moved[~first].max() == 0
         method.rows.columns[method.label_field] = label
-        for name, value in method.state_dict().items():
-            assert torch.equal(value, before[name])
+        assert not what_moved(before, method)
 
     def test_supports_that_tell_the_label_are_used(self):
         """G7: tasks whose rows all have one label, unknown without their supports."""
@@ -490,14 +436,9 @@ class TestTaNP:
 
     def test_a_side_without_features_has_no_say(self, build):
         """The support alone tells new items apart; no warning about empty layers."""
-        columns = {
-            "inter": ["user_id", "item_id", "rating", "timestamp"],
-            "user": ["user_id", "age"],
-            "item": ["item_id"],
-        }
-        method = built(build, load_col=columns)
+        method = built(build, load_col=NO_ITEM_FEATURES)
         assert method.net.own.width == 0
-        assert torch.isfinite(method.episode_loss(episode_of(method)))
+        assert torch.isfinite(method.episode_loss(first_episode(method)))
 
     def test_words_that_are_none_are_refused(self, build):
         with pytest.raises(UserError, match="tanp_film 'gated' is none of gating, plain"):
