@@ -8,7 +8,7 @@ import pytest
 from recbole_cold.cli import main
 from recbole_cold.errors import UserError
 from recbole_cold.report import IdVectors, mean_distance, plot_vectors
-from recbole_cold.report._vectors import principal_plane
+from recbole_cold.report._vectors import _figure, principal_plane
 
 RNG = np.random.default_rng(3)
 
@@ -54,6 +54,18 @@ class TestPicture:
         plot_vectors(panels, "tiny", tmp_path / "b.svg")
         strip = re.compile(r"[0-9a-f]{10,}")  # names of clips are drawn anew
         assert strip.sub("", text) == strip.sub("", (tmp_path / "b.svg").read_text())
+
+    def test_panels_of_one_backbone_have_the_same_axes(self):
+        rng = np.random.default_rng(3)
+        old, other = rng.normal(size=(40, 4)), rng.normal(size=(40, 4))
+        panels = [
+            IdVectors("one", old, rng.normal(size=(9, 4))),
+            IdVectors("other backbone", other, rng.normal(size=(9, 4))),
+            IdVectors("two", old.copy(), 5.0 * rng.normal(size=(9, 4))),
+        ]
+        first, apart, third = _figure(panels, "title").axes
+        assert first.get_xlim() == third.get_xlim() and first.get_ylim() == third.get_ylim()
+        assert apart.get_xlim() != first.get_xlim() and apart.get_ylim() != first.get_ylim()
 
     def test_another_suffix_is_said(self, tmp_path):
         with pytest.raises(UserError, match=r"png, \.pdf or \.svg"):
