@@ -62,7 +62,7 @@ def measure(options: Options) -> Table:
                 round(speed[name, verb]),
                 round(speed[name, verb] / speed[plain], 2),
                 round(seconds / least[plain], 2),
-                everything - backbone - served,
+                f"{backbone:,} + {everything - backbone - served:,}",
             ]
         )
     n_rows = len(measured["Base"].train_index)
@@ -76,12 +76,15 @@ def measure(options: Options) -> Table:
             "rows/s",
             "rows/s to plain",
             "CPU to plain epoch",
-            "parameters on top",
+            "parameters",
         ],
         rows,
         [],
         {},
-        [f"The plain backbone has {backbone:,} parameters; rows of new items are not counted."]
+        [
+            "Parameters: of the backbone, or of a network of its own, and of what is on top; rows "
+            "of new items are not counted."
+        ]
         + (
             []
             if options.full
