@@ -25,7 +25,7 @@ class SideDecoder(ColdStartRecommender):
     A subclass has these keys, each behind its ``prefix``:
 
     * ``own_id``: whether a private ID table is part of the side information;
-    * ``id_dropout``: probability that a row's private ID is hidden while learning;
+    * ``id_dropout``: probability that an item's private ID is hidden in a batch while learning;
     * ``epochs``, ``warm_epochs``: passes over the rows of old items, and over a warm-up set after
       fine-tuning;
     * ``iters``: how often each batch is used in a row;
