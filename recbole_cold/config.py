@@ -138,8 +138,7 @@ class ColdConfig(Config):
             )
         if not dataset:
             raise UserError("no data set is given; add --dataset=<name>, for instance ml-100k.")
-        overall = read_yaml(properties_dir() / "overall.yaml")
-        backbone = self._asked_backbone or given.get("backbone") or overall["backbone"]
+        backbone = self._asked_backbone or given.get("backbone") or overall_values()["backbone"]
         self.method_class = find_method(model)
         network = getattr(self.method_class, "network", None)
         if network is None:
@@ -310,6 +309,11 @@ def keys_of_backbone(config: ColdConfig) -> set[str]:
     return {key for _, layer in layers for key in layer}.union(*config.parameters.values())
 
 
+def overall_values() -> dict[str, Any]:
+    """What ``properties/overall.yaml`` sets, whatever data set, backbone and method are."""
+    return read_yaml(properties_dir() / "overall.yaml")
+
+
 def keys_of_click_model(backbone: str | type, dataset: str) -> set[str]:
     """The keys that shape a backbone: those of its own yaml, RecBole's and ours, and of no other.
 
@@ -319,8 +323,8 @@ def keys_of_click_model(backbone: str | type, dataset: str) -> set[str]:
     cls = find_backbone(backbone)
     every = _recbole_layers(cls, dataset)
     layers = [pair for pair in every if pair[0].startswith("recbole/model/")]
-    shared = read_yaml(properties_dir() / "overall.yaml").keys()
-    return {key for _, layer in [*layers, *_class_layers(cls)] for key in layer} - shared
+    own = {key for _, layer in [*layers, *_class_layers(cls)] for key in layer}
+    return own - overall_values().keys()
 
 
 def sweep_space(spec: str | type) -> dict[str, Any]:

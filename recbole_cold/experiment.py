@@ -33,6 +33,7 @@ from recbole_cold.config import (
     keys_of_backbone,
     keys_of_click_model,
     make_config,
+    overall_values,
     parse_value,
 )
 from recbole_cold.dataset import ColdStartDataset, cache_root
@@ -408,10 +409,7 @@ def _source(kind: type) -> str:
 
 @cache
 def _overall_keys() -> tuple[str, ...]:
-    from recbole_cold.config import read_yaml
-    from recbole_cold.registry import properties_dir
-
-    return tuple(read_yaml(properties_dir() / "overall.yaml"))
+    return tuple(overall_values())
 
 
 # ------------------------------------------------------------------------------- the runs

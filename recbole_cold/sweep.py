@@ -31,8 +31,8 @@ from recbole_cold.config import (
     keys_of,
     keys_of_backbone,
     make_config,
+    overall_values,
     parse_value,
-    read_yaml,
     sweep_space,
 )
 from recbole_cold.errors import UserError
@@ -49,7 +49,6 @@ from recbole_cold.experiment import (
     phases_of,
     versions,
 )
-from recbole_cold.registry import properties_dir
 from recbole_cold.space import Axis
 from recbole_cold.store import write_bytes
 from recbole_cold.trainer import Interrupted, Trainer, Watch
@@ -283,7 +282,7 @@ class Sweep:
         asked = self.config._asked_backbone or self.config.external_config_dict.get("backbone")
         given = self.request.backbone or self.config.final_config_dict.get("backbone")
         if self.config.method_class.network is not None:
-            given = read_yaml(properties_dir() / "overall.yaml")["backbone"]
+            given = overall_values()["backbone"]
         return _absolute(str(asked or given))
 
     @cached_property

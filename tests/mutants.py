@@ -558,8 +558,8 @@ MUTANTS = [
     ),
     mutant(
         "_backbone.py",
-        "training = self.model.training\n        self.model.eval()\n        try:\n            ids",
-        "training = self.model.training\n        try:\n            ids",
+        "with evaluating(self.model):\n            self.has_first_order",
+        "with evaluating():\n            self.has_first_order",
         seam("test_probing_leaves_the_mode_and_the_statistics_alone"),
     ),
     mutant(

@@ -17,6 +17,7 @@ from recbole.utils import FeatureSource, FeatureType
 from torch import Tensor, nn
 
 from recbole_cold.errors import UserError
+from recbole_cold.model._layers import evaluating
 from recbole_cold.model._shortcuts import FrozenView, SharedSequences, pooled, view, with_shortcuts
 from recbole_cold.rows import Rows
 
@@ -98,7 +99,8 @@ class Backbone(nn.Module):
         sigmoid = {"sigmoid": nn.Identity()} if "sigmoid" in model._modules else {}
         # A plain attribute: a registered view would double every key of the state dict.
         self.__dict__["plain"] = view(model, **sigmoid)
-        self.has_first_order = self._probe()
+        with evaluating(self.model):
+            self.has_first_order = self._probe()
 
     def _field_sources(self, dataset) -> None:
         item_side = self.id_field == dataset.iid_field
@@ -216,8 +218,6 @@ class Backbone(nn.Module):
     def _probe(self) -> bool:
         """Compare with the plain model on a few rows; says whether the scalar weight matters."""
         batch = self._probe_batch()
-        training = self.model.training
-        self.model.eval()
         try:
             ids = batch[self.id_field]
             own = self.id_rows()[ids]
@@ -251,8 +251,6 @@ class Backbone(nn.Module):
                 f"backbone '{self.name}' cannot be wrapped: its forward pass does not run on this "
                 f"data ({type(error).__name__}: {error}); choose another backbone"
             ) from error
-        finally:
-            self.model.train(training)
 
     # ---------------------------------------------------------------- frozen tables
     @contextmanager
@@ -287,6 +285,8 @@ class Backbone(nn.Module):
             return None
         finally:
             self._frozen = None
+            # Not ``evaluating``: this ends dropout that ``set_mode`` had turned on alone, and all
+            # warm phases that were measured under ``strict`` are without it.
             self.model.train(training)
         if torch.allclose(expected, found, rtol=1e-4, atol=1e-5):
             return frozen
@@ -306,15 +306,11 @@ class Backbone(nn.Module):
 
     def learns_from_zero(self) -> bool:
         """Whether an ID whose vector is exactly zero can learn: its logit has a gradient there."""
-        batch, training = self._probe_batch(), self.model.training
+        batch = self._probe_batch()
         vector = torch.zeros_like(self.id_rows()[batch[self.id_field]]).requires_grad_()
-        self.model.eval()
-        try:
-            with torch.enable_grad():
-                total = self.logits(batch, vector).sum()
-                (gradient,) = torch.autograd.grad(total, vector, allow_unused=True)
-        finally:
-            self.model.train(training)
+        with evaluating(self.model), torch.enable_grad():
+            total = self.logits(batch, vector).sum()
+            (gradient,) = torch.autograd.grad(total, vector, allow_unused=True)
         return gradient is None or bool(gradient.any())
 
     def _probe_batch(self):

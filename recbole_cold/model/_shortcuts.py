@@ -19,6 +19,8 @@ from recbole.model.context_aware_recommender.pnn import OuterProductLayer
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from recbole_cold.model._layers import evaluating
+
 logger = logging.getLogger(__name__)
 
 _CHUNK = 65536  # items pooled at a time: bounds the [items, sequence length, d] intermediate
@@ -275,17 +277,17 @@ class SharedSequences:
         if not self.id_of_field:
             return False
         model = self.seam.model
-        training, parameters = model.training, [p for p in model.parameters() if p.requires_grad]
+        parameters = [p for p in model.parameters() if p.requires_grad]
         slot = self.seam.slot
         if slot is not None:
             # The caller's graph behind the given vector is needed whole after this check.
             self.seam.slot = tuple(part if part is None else part.detach() for part in slot)
-        model.eval()
         try:
             both = []
-            for loss in (model.calculate_loss(interaction), self.calculate_loss(interaction)):
-                gradients = torch.autograd.grad(loss, parameters, allow_unused=True)
-                both.append([loss.detach(), *gradients])
+            with evaluating(model):
+                for loss in (model.calculate_loss(interaction), self.calculate_loss(interaction)):
+                    gradients = torch.autograd.grad(loss, parameters, allow_unused=True)
+                    both.append([loss.detach(), *gradients])
             return all(
                 (a is None and b is None)
                 or (a is not None and b is not None and torch.allclose(a, b, **_CLOSE))
@@ -295,5 +297,4 @@ class SharedSequences:
             logger.info("sequences are pooled row by row: %s", error)
             return False
         finally:
-            model.train(training)
             self.seam.slot = slot

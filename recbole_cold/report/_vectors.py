@@ -85,16 +85,15 @@ def _figure(panels: Sequence[IdVectors], title: str) -> Any:
     wide, high = max(0.4 + 3.3 * columns, 6.2), 0.95 + 3.5 * lines
     figure = Figure(figsize=(wide, high), dpi=150)
     FigureCanvasAgg(figure)
-    drawn: list[tuple[np.ndarray, Any]] = []
     for number, panel in enumerate(panels):
         left = 0.75 + 3.3 * (number % columns)
         below = high - 0.95 - 3.5 * (number // columns) - 2.85
         # The same old items span the same plane: then distances compare from panel to panel.
-        twin = next((axes for old, axes in drawn if np.array_equal(old, panel.old)), None)
+        before = zip(panels, figure.axes, strict=False)
+        twin = next((axes for other, axes in before if np.array_equal(other.old, panel.old)), None)
         axes = figure.add_axes(
             (left / wide, below / high, 2.45 / wide, 2.45 / high), sharex=twin, sharey=twin
         )
-        drawn.append((panel.old, axes))
         _draw(axes, panel, COLOURS[number % len(COLOURS)])
     figure.text(0.2 / wide, 1 - 0.32 / high, title, fontsize=13, weight="bold")
     told = "grey: old items, whose first two principal components these are; colour: new items"
