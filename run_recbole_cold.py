@@ -2,7 +2,7 @@
 
 import sys
 
-from recbole_cold.cli import main
+from recbole_cold.cli.main import main
 
 if __name__ == "__main__":
     sys.exit(main(sys.argv[1:]))

@@ -17,9 +17,9 @@ import torch
 from torch import Tensor
 
 from recbole_cold.config import make_config
-from recbole_cold.experiment import load_data, make_split
-from recbole_cold.rows import Batch
-from recbole_cold.split import Split
+from recbole_cold.data.rows import Batch
+from recbole_cold.data.split import Split
+from recbole_cold.experiment.data_store import load_data, make_split
 
 # What all figures are about; everything else is a default of the extension.
 KEYS = {

@@ -40,8 +40,8 @@ def catalogue(kind: str, n_items: int) -> tuple[list[np.ndarray], np.ndarray, np
 
 def main(asked: dict) -> dict:
     """CPU seconds, memory above the catalogue, and a sum over the neighbours found."""
-    from recbole_cold.model import _graph
-    from recbole_cold.trainer import peak_memory_mb
+    from recbole_cold.model import _gme_neighbours as _graph
+    from recbole_cold.training.meter import peak_memory_mb
 
     columns, old, counts = catalogue(asked["kind"], asked["items"])
     if asked["plain"]:

@@ -18,9 +18,11 @@ def cpu_so_far() -> float:
 
 def main(asked: dict) -> dict:
     """Load cached data, pre-train, learn, three warm phases, four evaluations; the figures."""
-    from recbole_cold.experiment import Experiment, Request, new_folder
+    from recbole_cold.experiment.experiment import Experiment
+    from recbole_cold.experiment.folders import new_folder
+    from recbole_cold.experiment.requests import Request
     from recbole_cold.model import cvar, dropoutnet, metae, mwuf  # noqa: F401
-    from recbole_cold.trainer import peak_memory_mb
+    from recbole_cold.training.meter import peak_memory_mb
 
     imported = cpu_so_far()
     with tempfile.TemporaryDirectory() as saved:

@@ -21,10 +21,12 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks import _common as common
 from benchmarks._common import Options, Table
-from recbole_cold.episodes import Episode, EpisodeBatches
-from recbole_cold.model.emerg import PAIRS, refine
-from recbole_cold.rows import Batch
-from recbole_cold.trainer import BackboneCache, Trainer
+from recbole_cold.data.episodes import Episode, EpisodeBatches
+from recbole_cold.data.rows import Batch
+from recbole_cold.model._emerg_net import refine
+from recbole_cold.model.emerg import PAIRS
+from recbole_cold.training.backbone_cache import BackboneCache
+from recbole_cold.training.trainer import Trainer
 
 SIZES = (1, 8, 32, 128)
 SAMPLE = 24  # items of the loop

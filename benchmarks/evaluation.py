@@ -6,7 +6,7 @@ from torch import Tensor
 from benchmarks import _common as common
 from benchmarks._common import Options, Table
 from benchmarks.pretraining import plain_model
-from recbole_cold.trainer import Trainer
+from recbole_cold.training.trainer import Trainer
 
 SIZES = (4096, 16384, 65536)
 

@@ -9,7 +9,7 @@ from torch import Tensor
 from benchmarks import _common as common
 from benchmarks._common import Options, Table
 from benchmarks.few_shot_tanp import episode_of
-from recbole_cold.episodes import Episode
+from recbole_cold.data.episodes import Episode
 
 
 def meta_gradient(method, episodes: list[Episode], n_tasks: int) -> list[Tensor]:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from benchmarks import _common as common
 from benchmarks._common import Options, Table
-from recbole_cold.episodes import Episode, FewShotBatches
+from recbole_cold.data.episodes import Episode, FewShotBatches
 from recbole_cold.model.tanp import clustering_loss
 
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from benchmarks import _common as common
 from benchmarks._common import Options, Table
-from recbole_cold.episodes import Episode, EpisodeBatches, time_blocks
+from recbole_cold.data.episodes import Episode, EpisodeBatches, time_blocks
 
 
 def first_items(method, n_items: int, size: int = 20) -> EpisodeBatches:

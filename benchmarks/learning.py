@@ -6,7 +6,7 @@ A row counts once for every batch in which it is used: CVAR uses each batch ten 
 from benchmarks import _common as common
 from benchmarks._common import Options, Table
 from recbole_cold.registry import methods
-from recbole_cold.trainer import Trainer
+from recbole_cold.training.trainer import Trainer
 
 
 def every_method() -> list[str]:

@@ -14,8 +14,8 @@ from recbole.utils import FeatureType
 from benchmarks import _common as common
 from benchmarks._common import Options, Table
 from recbole_cold import compat
-from recbole_cold.dataset import ColdStartDataset
-from recbole_cold.experiment import load_data
+from recbole_cold.data.dataset import ColdStartDataset
+from recbole_cold.experiment.data_store import load_data
 
 FIRST, CACHED, RECBOLE = "recbole_cold, first time", "recbole_cold, cached", "RecBole's loader"
 

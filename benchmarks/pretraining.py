@@ -18,7 +18,7 @@ from torch import Tensor
 from benchmarks import _common as common
 from benchmarks._common import Options, Table
 from recbole_cold import seeding
-from recbole_cold.trainer import Trainer
+from recbole_cold.training.trainer import Trainer
 
 BARE, OURS, ROWWISE, RECBOLE = (
     "bare tensor loop",

@@ -15,9 +15,9 @@ from pathlib import Path
 
 from benchmarks import _common as common
 from benchmarks._common import Options, Table
-from recbole_cold import pool
-from recbole_cold.dataset import ColdStartDataset
-from recbole_cold.trials import TrialSpec, run_trial
+from recbole_cold.data.dataset import ColdStartDataset
+from recbole_cold.trials import ray_pool as pool
+from recbole_cold.trials.trial import TrialSpec, run_trial
 
 TRIALS, AT_A_TIME = 24, 2
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from benchmarks import _common as common
 from benchmarks._common import Options, Table
-from recbole_cold.dataset import ColdStartDataset
+from recbole_cold.data.dataset import ColdStartDataset
 
 # CPU seconds of the released programs for the same work on MovieLens-1M, one thread, the lower end
 # where they vary; they need 1.1 GB or more. DropoutNet's is the plain program's.

@@ -21,8 +21,8 @@ import yaml
 from recbole.config import Config
 
 from recbole_cold import compat
-from recbole_cold.errors import UserError
-from recbole_cold.registry import find_backbone, find_method, nearest, properties_dir, yaml_of
+from recbole_cold.errors import UserError, nearest
+from recbole_cold.registry import find_backbone, find_method, properties_dir, yaml_of
 
 COMMAND_LINE = "the command line"
 METRICS = ("AUC", "LogLoss", "F1", "RelaImpr")

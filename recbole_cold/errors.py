@@ -1,5 +1,8 @@
 """Errors that are answers to the user: one sentence each, shown without a traceback."""
 
+import difflib
+from collections.abc import Iterable
+
 
 class UserError(Exception):
     """What is wrong, where, and what to do, in one sentence; the command line exits with 2."""
@@ -11,3 +14,14 @@ class Diverged(UserError):
 
 class WriteError(UserError):
     """A file could not be written; what was written before is whole and can be continued."""
+
+
+class Interrupted(Exception):
+    """The user stopped the run; its state is on disk."""
+
+
+def nearest(name: str, known: Iterable[str]) -> str | None:
+    """The known name most like ``name``, capitals aside; None when nothing comes near."""
+    by_lower = {other.lower(): other for other in known}
+    found = difflib.get_close_matches(name.lower(), by_lower, n=1, cutoff=0.6)
+    return by_lower[found[0]] if found else None

@@ -6,7 +6,6 @@ Finding one name imports the one module that holds it.
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import importlib
 import importlib.util
@@ -15,14 +14,14 @@ import logging
 import pkgutil
 import re
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from types import ModuleType
 from typing import NamedTuple
 
 from recbole_cold import compat
-from recbole_cold.errors import UserError
+from recbole_cold.errors import UserError, nearest
 
 METHOD_GROUP = "recbole_cold.methods"
 BACKBONE_GROUP = "recbole_cold.backbones"
@@ -41,7 +40,7 @@ class _Kind(NamedTuple):
 
 
 def _method_base() -> type:
-    return importlib.import_module("recbole_cold.model._base").ColdStartRecommender
+    return importlib.import_module("recbole_cold.model._method").ColdStartRecommender
 
 
 def _backbone_base() -> type:
@@ -123,13 +122,6 @@ def paper_of(cls: type) -> str:
         return ""
     authors = re.sub(r"\d", "", found[1]).replace(" at al", " et al")
     return f"{authors}{'.' if authors.endswith('et al') else ''}, {found[2]}"
-
-
-def nearest(name: str, known: Iterable[str]) -> str | None:
-    """The known name most like ``name``, capitals aside; None when nothing comes near."""
-    by_lower = {other.lower(): other for other in known}
-    found = difflib.get_close_matches(name.lower(), by_lower, n=1, cutoff=0.6)
-    return by_lower[found[0]] if found else None
 
 
 def _find(kind: _Kind, spec: str | type) -> type:

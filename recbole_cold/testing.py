@@ -29,13 +29,15 @@ from torch import Tensor, nn
 
 from recbole_cold import seeding
 from recbole_cold.config import BLOCKS, READ_WITHOUT_DEFAULT, ColdConfig, keys_of, read_yaml
-from recbole_cold.experiment import load_data, make_split, phases_of
-from recbole_cold.model._base import ColdStartRecommender
-from recbole_cold.phases import run_phases
+from recbole_cold.data.phases import run_phases
+from recbole_cold.data.rows import Rows
+from recbole_cold.data.split import Split
+from recbole_cold.errors import Interrupted
+from recbole_cold.experiment.data_store import load_data, make_split, phases_of
+from recbole_cold.model._method import ColdStartRecommender
 from recbole_cold.registry import yaml_of
-from recbole_cold.rows import Rows
-from recbole_cold.split import Split
-from recbole_cold.trainer import BackboneCache, Interrupted, Trainer
+from recbole_cold.training.backbone_cache import BackboneCache
+from recbole_cold.training.trainer import Trainer
 
 SEED = 2020
 # The largest difference that another order of the same float32 sums may make.

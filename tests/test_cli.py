@@ -14,8 +14,10 @@ import pytest
 import torch
 import yaml
 
-from recbole_cold import cli, report, store
-from recbole_cold.cli import main, parse
+from recbole_cold import report, store
+from recbole_cold.cli import arguments as cli
+from recbole_cold.cli.arguments import parse
+from recbole_cold.cli.main import main
 from recbole_cold.errors import UserError
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -13,13 +13,13 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from recbole_cold import pool, report
-from recbole_cold.cli import main
-from recbole_cold.errors import UserError
+from recbole_cold import report
+from recbole_cold.cli.main import main
+from recbole_cold.errors import Interrupted, UserError
 from recbole_cold.report import MATCHED, Comparison, holm, wilcoxon_p
-from recbole_cold.report._matrix import latex_escape
-from recbole_cold.trainer import Interrupted
-from recbole_cold.trials import run_trial
+from recbole_cold.report._comparison_tables import latex_escape
+from recbole_cold.trials import ray_pool as pool
+from recbole_cold.trials.trial import run_trial
 
 PHASES = ["cold", "warm_a", "warm_b", "warm_c"]
 ROWS = ["Base", "MWUF[mwuf_parts=[scale]]", "CVAR", "Base (90 steps)"]
@@ -877,7 +877,7 @@ def test_through_ray(tiny_flags, tmp_path):
 def test_recorded_code_is_of_the_class_and_its_station(tiny_keys):
     """Methods and backbones differ in code; a configuration's values do not change it."""
     from recbole_cold.config import make_config
-    from recbole_cold.experiment import code_of
+    from recbole_cold.experiment.fingerprint import code_of
 
     def code(method, backbone, **keys):
         return code_of(make_config(method, "tiny", backbone, overrides={**tiny_keys, **keys}))

@@ -17,7 +17,8 @@ from recbole.utils import FeatureSource, FeatureType
 
 from recbole_cold import compat
 from recbole_cold.config import make_config
-from recbole_cold.dataset import ColdStartDataset, _cache
+from recbole_cold.data import _cache
+from recbole_cold.data.dataset import ColdStartDataset
 from recbole_cold.errors import UserError
 
 TOKENS = {FeatureType.TOKEN, FeatureType.TOKEN_SEQ}

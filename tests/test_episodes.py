@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from recbole_cold.episodes import EpisodeBatches, FewShotBatches, masked_mean, time_blocks
+from recbole_cold.data.episodes import EpisodeBatches, FewShotBatches, masked_mean, time_blocks
 
 PAIRS = ((0, 1), (1, 2), (2, 3), (3, 0))
 

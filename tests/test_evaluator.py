@@ -10,7 +10,7 @@ import torch
 from sklearn import metrics as sklearn_metrics
 
 from recbole_cold.errors import UserError
-from recbole_cold.evaluator import (
+from recbole_cold.evaluation.metrics import (
     BELOW_CHANCE,
     CONSTANT,
     EMPTY,

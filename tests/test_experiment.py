@@ -8,20 +8,15 @@ from pathlib import Path
 import pytest
 import yaml
 
-from recbole_cold import experiment as module
 from recbole_cold import store
 from recbole_cold.config import make_config
 from recbole_cold.errors import UserError
-from recbole_cold.experiment import (
-    Entry,
-    Experiment,
-    Request,
-    load_data,
-    make_split,
-    new_folder,
-    parse_entries,
-    pretraining_key,
-)
+from recbole_cold.experiment import data_store as module
+from recbole_cold.experiment.data_store import load_data, make_split
+from recbole_cold.experiment.experiment import Experiment
+from recbole_cold.experiment.fingerprint import pretraining_key
+from recbole_cold.experiment.folders import new_folder
+from recbole_cold.experiment.requests import Entry, Request, parse_entries
 
 METHODS = "Base,DropoutNet,MetaE,MWUF,CVAR[cvar_iters=2]"
 WARM = ["warm_a", "warm_b", "warm_c"]
@@ -280,7 +275,7 @@ class TestKey:
         assert key(data_path=str(tmp_path / "elsewhere")) == key()
 
     PLUGIN = (
-        "from recbole_cold.model._base import ColdStartRecommender\n"
+        "from recbole_cold.model._method import ColdStartRecommender\n"
         "class Mine(ColdStartRecommender):\n"
     )
 

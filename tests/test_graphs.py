@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from recbole_cold.cli import main
+from recbole_cold.cli.main import main
 from recbole_cold.errors import UserError
-from recbole_cold.experiment import find_graphs
+from recbole_cold.experiment.folders import find_graphs
 from recbole_cold.graphs import Graphs, load_graphs
 from recbole_cold.report._graphs import _figure, plot_graphs
 

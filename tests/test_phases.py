@@ -2,7 +2,7 @@
 
 import pytest
 
-from recbole_cold.phases import Phase, protocol, run_phases
+from recbole_cold.data.phases import Phase, protocol, run_phases
 
 WARM = ["warm_a", "warm_b", "warm_c"]
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from recbole_cold import cli
-from recbole_cold.model._base import ColdStartRecommender
+from recbole_cold.cli import main
+from recbole_cold.model._method import ColdStartRecommender
 
 ROOT = Path(__file__).resolve().parent.parent
 PLUGIN = ROOT / "examples" / "plugin"
@@ -61,7 +61,7 @@ def document(folder: Path) -> dict:
 def test_runs_from_a_file_and_from_a_module(spec, plugin_path, tiny_flags, tmp_path, capsys):
     """With its yaml beside it, its keys on the command line, and a row of the table."""
     model = spec.format(folder=plugin_path)
-    assert cli.main([f"--model=Base,{model}", "--attribute_map_pull=0.5", *tiny_flags]) == 0
+    assert main([f"--model=Base,{model}", "--attribute_map_pull=0.5", *tiny_flags]) == 0
     runs = {
         run["model"]: run
         for run in document(tmp_path / "saved")["runs"]
@@ -79,7 +79,7 @@ def test_runs_from_a_file_and_from_a_module(spec, plugin_path, tiny_flags, tmp_p
 
 def test_a_misspelt_key_of_a_plugin_is_answered(plugin_path, tiny_flags, capsys):
     model = f"{plugin_path}/attribute_map/attribute_map.py"
-    assert cli.main([f"--model={model}", "--attribute_map_pul=0.5", *tiny_flags]) == 2
+    assert main([f"--model={model}", "--attribute_map_pul=0.5", *tiny_flags]) == 2
     assert "did you mean 'attribute_map_pull'" in capsys.readouterr().err
 
 

@@ -7,11 +7,10 @@ import sys
 
 import pytest
 
-from recbole_cold import pool
-from recbole_cold.errors import UserError
-from recbole_cold.pool import placed, room, run_all
-from recbole_cold.trainer import Interrupted
-from recbole_cold.trials import TrialSpec, run_trial
+from recbole_cold.errors import Interrupted, UserError
+from recbole_cold.trials import ray_pool as pool
+from recbole_cold.trials.ray_pool import placed, room, run_all
+from recbole_cold.trials.trial import TrialSpec, run_trial
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +28,10 @@ def spec(tiny_path):
 
 # ------------------------------------------------------------------------- no Ray needed
 def test_importing_the_command_line_imports_no_ray():
-    code = "import sys, recbole_cold.cli, recbole_cold.experiment; print('ray' in sys.modules)"
+    code = (
+        "import sys, recbole_cold.cli, recbole_cold.experiment.experiment;"
+        "print('ray' in sys.modules)"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.stdout.strip() == "False", done.stderr
 

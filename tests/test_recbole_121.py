@@ -11,7 +11,7 @@ CODE = """
 import recbole, torch
 assert recbole.__version__ == "1.2.1", recbole.__version__
 from recbole_cold.config import make_config
-from recbole_cold.dataset import ColdStartDataset
+from recbole_cold.data.dataset import ColdStartDataset
 from recbole_cold.registry import backbones
 
 for name in ("DeepFM", "WideDeep", "PNN", "DCN"):

@@ -8,14 +8,13 @@ import pytest
 from recbole.model.context_aware_recommender import DeepFM
 
 from recbole_cold import registry
-from recbole_cold.errors import UserError
-from recbole_cold.model._base import ColdStartRecommender
+from recbole_cold.errors import UserError, nearest
+from recbole_cold.model._method import ColdStartRecommender
 from recbole_cold.registry import (
     backbones,
     find_backbone,
     find_method,
     methods,
-    nearest,
     paper_of,
     properties_dir,
     yaml_of,

@@ -18,7 +18,7 @@ from matplotlib.text import Text
 
 from recbole_cold import report
 from recbole_cold.errors import UserError
-from recbole_cold.evaluator import BELOW_CHANCE, CONSTANT, EMPTY
+from recbole_cold.evaluation.metrics import BELOW_CHANCE, CONSTANT, EMPTY
 from recbole_cold.report import _document, _pictures
 
 LABELS = ("Base", "Base (210 steps)", "DropoutNet", "MetaE", "MWUF", "CVAR")

@@ -15,10 +15,11 @@ from pathlib import Path
 
 import pytest
 
-from recbole_cold import report, store, trainer
-from recbole_cold.cli import main
-from recbole_cold.experiment import only_one, read_request
+from recbole_cold import report, store
+from recbole_cold.cli.main import main
+from recbole_cold.experiment.folders import only_one, read_request
 from recbole_cold.store import write_bytes
+from recbole_cold.training import trainer
 
 ROOT = Path(__file__).resolve().parents[1]
 MODELS = "--model=Base,DropoutNet,CVAR[cvar_iters=2]"

@@ -6,8 +6,8 @@ import torch
 from recbole.utils import FeatureType
 
 from recbole_cold.config import make_config
-from recbole_cold.dataset import ColdStartDataset
-from recbole_cold.rows import Rows
+from recbole_cold.data.dataset import ColdStartDataset
+from recbole_cold.data.rows import Rows
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ import math
 import pytest
 
 from recbole_cold.errors import UserError
-from recbole_cold.space import (
+from recbole_cold.sweep.space import (
     Axis,
     at_random,
     check,

@@ -12,9 +12,8 @@ import numpy as np
 import pytest
 
 from recbole_cold.config import make_config
-from recbole_cold.dataset import ColdStartDataset
-from recbole_cold.errors import UserError
-from recbole_cold.split import (
+from recbole_cold.data.dataset import ColdStartDataset
+from recbole_cold.data.split import (
     Split,
     common_phases,
     frequency_split,
@@ -23,6 +22,7 @@ from recbole_cold.split import (
     suggest,
     write_atomic_parts,
 )
+from recbole_cold.errors import UserError
 
 WARM = ("warm_a", "warm_b", "warm_c")
 
@@ -413,6 +413,6 @@ def test_movielens_1m_gives_the_published_counts(ml1m_path, tmp_path):
 
 def test_needs_numpy_only():
     """The pure part of the data side is importable without torch, RecBole or pyarrow."""
-    code = "import sys, recbole_cold.split; print(*sys.modules)"
+    code = "import sys, recbole_cold.data.split; print(*sys.modules)"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert not {"torch", "recbole", "pyarrow", "pandas"} & set(out.stdout.split())

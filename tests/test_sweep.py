@@ -12,10 +12,14 @@ from contextlib import nullcontext, redirect_stdout
 import pytest
 import yaml
 
-from recbole_cold import pool, report, sweep
-from recbole_cold.cli import main
-from recbole_cold.trainer import Interrupted
-from recbole_cold.trials import run_trial
+from recbole_cold import report
+from recbole_cold.cli.main import main
+from recbole_cold.errors import Interrupted
+from recbole_cold.sweep.cost import estimate
+from recbole_cold.sweep.folders import read_sweep
+from recbole_cold.sweep.tables import settings_table
+from recbole_cold.trials import ray_pool as pool
+from recbole_cold.trials.trial import run_trial
 
 
 def without_ray(monkeypatch):
@@ -69,7 +73,7 @@ GRID = ("--grid=meta_hidden_size=[[4],[8]]", "--grid=warm_learning_rate=[1e-3,0.
 
 def chosen(folder):
     """All numbers of a sweep that another one with the same choice must have."""
-    document = sweep.read_sweep(folder)
+    document = read_sweep(folder)
     timed = {"seconds", "first_step_seconds"}
     trials = [{k: v for k, v in t.items() if k not in timed} for t in document["trials"]]
     return json.dumps([trials, document["settings"], document["best"]], indent=1)
@@ -183,7 +187,7 @@ class TestWhole:
         assert {"meta_hidden_size", "warm_learning_rate", "cold AUC", "seconds"} <= rows[0].keys()
 
     def test_the_best_is_the_best_mean_over_seeds_and_phases(self, done):
-        document = sweep.read_sweep(done[1])
+        document = read_sweep(done[1])
         by_setting = {}
         for trial in document["trials"]:
             value = sum(trial["phases"][p]["AUC"] for p in document["phases"]) / 4
@@ -224,7 +228,7 @@ class TestWhole:
 class TestChoice:
     def test_lower_is_better_and_a_phase_of_its_own(self, tune, in_process, newest):
         assert tune(*GRID, "--valid_metric=LogLoss", "--select_on=warm_c")[0] == 0
-        document = sweep.read_sweep(newest())
+        document = read_sweep(newest())
         values = [trial["phases"]["warm_c"]["LogLoss"] for trial in document["trials"]]
         assert document["best"]["mean"] == min(values)
         assert document["selection"]["better"] == "lower"
@@ -249,10 +253,10 @@ class TestChoice:
         assert tune(*GRID, f"--data_path={folder.parent}")[0] == 0
         poisoned = newest()
         clean_trials, poisoned_trials = (
-            [t["phases"] for t in sweep.read_sweep(each)["trials"]] for each in (clean, poisoned)
+            [t["phases"] for t in read_sweep(each)["trials"]] for each in (clean, poisoned)
         )
         assert poisoned_trials == clean_trials
-        choices = [sweep.read_sweep(each)["best"] for each in (clean, poisoned)]
+        choices = [read_sweep(each)["best"] for each in (clean, poisoned)]
         assert choices[0]["params"] == choices[1]["params"]
         aucs = [
             report.load(each / "final")["runs"][0]["seeds"][0]["phases"]["cold"]["metrics"]["AUC"]
@@ -275,7 +279,7 @@ class TestChoice:
         code, out, err = tune(*GRID, "--seeds=2", "--seed=2020")
         assert code == 1
         assert "2 of 8 trials failed; the first ends with\nTraceback\nValueError: boom" in err
-        document = sweep.read_sweep(newest())
+        document = read_sweep(newest())
         assert document["best"]["params"]["warm_learning_rate"] == 1e-3
         assert "1 of 2 seeds" in out
         failed = [trial for trial in document["trials"] if trial["status"] == "failed"]
@@ -313,14 +317,14 @@ def test_what_was_stopped_early_stays_so(tune, in_process, newest, monkeypatch):
     assert "stopped after epoch 1" in out
     assert "1 trials were stopped early" in out
     folder = newest()
-    document = sweep.read_sweep(folder)
+    document = read_sweep(folder)
     assert [trial["status"] for trial in document["trials"]] == ["stopped", "done"]
     assert document["trials"][0]["stopped_after_epoch"] == 1
     (folder / "table.txt").unlink()
     before = list(in_process)
     assert main(["tune", f"--resume={folder}"]) == 0
     assert in_process == before
-    assert sweep.read_sweep(folder)["trials"] == document["trials"]
+    assert read_sweep(folder)["trials"] == document["trials"]
 
 
 class TestSpaces:
@@ -328,13 +332,13 @@ class TestSpaces:
         code, out, _ = tune()
         assert code == 0
         assert "meta_hidden_size: [[16],[64]]" in out
-        assert len(sweep.read_sweep(newest())["settings"]) == 4
+        assert len(read_sweep(newest())["settings"]) == 4
 
     def test_a_file_with_distributions(self, tune, in_process, newest, tmp_path):
         (tmp_path / "s.yaml").write_text("learning_rate: loguniform(1e-3, 1e-1)\n")
         code, _, _ = tune(f"--space={tmp_path / 's.yaml'}", "--samples=3")
         assert code == 0
-        document = sweep.read_sweep(newest())
+        document = read_sweep(newest())
         rates = [each["params"]["learning_rate"] for each in document["settings"]]
         assert len(set(rates)) == 3
         assert all(1e-3 <= rate <= 1e-1 for rate in rates)
@@ -353,7 +357,7 @@ class TestSpaces:
 
     def test_at_random(self, tune, in_process, newest):
         assert tune(*GRID, "--search=random", "--samples=2")[0] == 0
-        assert len(sweep.read_sweep(newest())["settings"]) <= 2
+        assert len(read_sweep(newest())["settings"]) <= 2
 
 
 # ------------------------------------------------------------------------- interruption
@@ -381,7 +385,7 @@ class TestResume:
         assert len(in_process) == 1
         assert "3 of 4 trials are done" in capsys.readouterr().out
         assert chosen(broken) == chosen(whole)
-        tables = [sweep.settings_table(sweep.read_sweep(each)) for each in (broken, whole)]
+        tables = [settings_table(read_sweep(each)) for each in (broken, whole)]
         assert tables[0] == tables[1]
         finals = [numbers(report.load(each / "final")) for each in (broken, whole)]
         assert finals[0] == finals[1]
@@ -407,7 +411,7 @@ def test_optuna_asks_the_same_questions_after_a_resume(tune, in_process, newest)
     assert tune(*words)[0] == 0
     folder = newest()
     before = chosen(folder)
-    assert len(sweep.read_sweep(folder)["settings"]) == 6
+    assert len(read_sweep(folder)["settings"]) == 6
     keys = list(in_process)
     (folder / "table.txt").unlink()
     for key in keys[3:]:
@@ -420,12 +424,13 @@ def test_optuna_asks_the_same_questions_after_a_resume(tune, in_process, newest)
 
 def test_the_estimate_is_of_the_right_size(tiny_keys):
     """Twelve measured batches stand for all of them."""
-    from recbole_cold.experiment import Experiment, Request
+    from recbole_cold.experiment.experiment import Experiment
+    from recbole_cold.experiment.requests import Request
 
     keys = {**tiny_keys, "fit_on": "valid", "pretrain_epochs": 30, "train_batch_size": 64,
             "embedding_size": 4, "show_progress": False}  # fmt: skip
-    found = sweep.estimate(Experiment(Request("MWUF", "tiny", "FM", overrides=keys)))
-    from recbole_cold.trials import TrialSpec
+    found = estimate(Experiment(Request("MWUF", "tiny", "FM", overrides=keys)))
+    from recbole_cold.trials.trial import TrialSpec
 
     document = run_trial(TrialSpec("MWUF", "tiny", "FM", (), keys, 77))
     stages = {s["name"]: s["seconds"] for s in document["runs"][0]["seeds"][0]["stages"]}

@@ -14,14 +14,16 @@ from pathlib import Path
 
 import pytest
 
-from recbole_cold import report, sweep
+from recbole_cold import report
+from recbole_cold.sweep.folders import read_sweep
+from recbole_cold.sweep.tables import settings_table
 
 ROOT = Path(__file__).resolve().parents[1]
 pytestmark = pytest.mark.slow
 
 FRAGILE = """
 import os, pathlib, signal
-from recbole_cold.model._base import ColdStartRecommender
+from recbole_cold.model._method import ColdStartRecommender
 
 
 class Fragile(ColdStartRecommender):
@@ -100,13 +102,13 @@ def first_trial(saved: Path, process, count=1) -> dict:
 
 def outcome(folder: Path) -> list:
     """All that two equal sweeps must have in common: trials, choice, table, final numbers."""
-    document = sweep.read_sweep(folder)
+    document = read_sweep(folder)
     timed = {"seconds", "first_step_seconds"}
     trials = [{k: v for k, v in t.items() if k not in timed} for t in document["trials"]]
     final = [run["seeds"][0]["phases"] for run in report.load(folder / "final")["runs"]]
     return json.loads(
         json.dumps(
-            [trials, document["settings"], document["best"], sweep.settings_table(document), final]
+            [trials, document["settings"], document["best"], settings_table(document), final]
         )
     )
 
@@ -145,7 +147,7 @@ def test_trials_that_raise_and_processes_that_die(start, tmp_path):
     assert code == 1, out + err
     assert "2 of 5 trials failed; the first ends with" in err
     assert "RuntimeError: as was asked for" in err
-    document = sweep.read_sweep(the_sweep(saved))
+    document = read_sweep(the_sweep(saved))
     status = {trial["params"]["fragile"]: trial["status"] for trial in document["trials"]}
     assert status == {
         "none": "done", "raise": "failed", "die_once": "done", "die": "failed", "calm": "done"
@@ -205,7 +207,7 @@ def test_an_interrupt_says_how_to_continue(start, unbroken, tmp_path):
 def wait_for_nodes(address, count, environment):
     """Until the cluster at ``address`` has that many machines."""
     code = (
-        "import sys, time; from recbole_cold import pool\n"
+        "import sys, time; from recbole_cold.trials import ray_pool as pool\n"
         "pool._set_environment(sys.argv[1]); import ray\n"
         "with pool.session(sys.argv[1]):\n"
         "    while sum(node['Alive'] for node in ray.nodes()) < int(sys.argv[2]): time.sleep(0.2)"

@@ -5,7 +5,8 @@ import pytest
 import torch
 from torch import nn
 
-from recbole_cold.model._base import ColdStartRecommender, Fit, Step
+from recbole_cold.model._fit import Fit, Step
+from recbole_cold.model._method import ColdStartRecommender
 from recbole_cold.registry import find_method
 from recbole_cold.testing import Bench, MethodConformance, write_data_set
 
@@ -291,7 +292,7 @@ def test_a_key_for_plain_pre_training(breaks):
 
 # ------------------------------------------------------------------------------- configuration
 MODULE = """
-from recbole_cold.model._base import ColdStartRecommender
+from recbole_cold.model._method import ColdStartRecommender
 
 
 class Mine(ColdStartRecommender):

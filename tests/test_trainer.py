@@ -7,6 +7,7 @@ import mmap
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 import torch
@@ -14,21 +15,18 @@ from recbole.data.interaction import Interaction
 from torch import nn
 
 from recbole_cold import seeding
-from recbole_cold import trainer as module
 from recbole_cold.config import make_config
-from recbole_cold.errors import Diverged, UserError
-from recbole_cold.experiment import load_data, make_split, phases_of
-from recbole_cold.model._base import Fit, Step
-from recbole_cold.phases import run_phases
-from recbole_cold.trainer import (
-    BackboneCache,
-    Interrupted,
-    Meter,
-    Optimizers,
-    Trainer,
-    only_moving,
-    share_budget,
-)
+from recbole_cold.data.phases import run_phases
+from recbole_cold.errors import Diverged, Interrupted, UserError
+from recbole_cold.experiment.data_store import load_data, make_split, phases_of
+from recbole_cold.model._fit import Fit, Step
+from recbole_cold.training import checks, optimizers
+from recbole_cold.training import trainer as trainer_module
+from recbole_cold.training.backbone_cache import BackboneCache
+from recbole_cold.training.checks import only_moving, share_budget
+from recbole_cold.training.meter import Meter
+from recbole_cold.training.optimizers import Optimizers
+from recbole_cold.training.trainer import Trainer
 
 METHODS = ["Base", "DropoutNet", "MetaE", "MWUF", "CVAR"]
 WARM = ["warm_a", "warm_b", "warm_c"]
@@ -322,7 +320,7 @@ class TestTables:
 
     def test_auto_is_lazy_for_big_tables_only(self, monkeypatch):
         small, big = nn.Embedding(10, 2), nn.Embedding(20, 2)
-        monkeypatch.setattr(module, "_LAZY_FROM_ROWS", 15)
+        monkeypatch.setattr(optimizers, "_LAZY_FROM_ROWS", 15)
         both = nn.ModuleList([small, big])
         optimizer = Optimizers(Step(lambda b: None, list(both.parameters()), 0.1), both, "auto")
         assert optimizer.name == "dense Adam, lazy on 1 tables"
@@ -473,7 +471,7 @@ class TestRecords:
                 block[page] = 1
         grown = meter.read()["peak_memory_mb"]
         assert grown >= before + 30
-        if module.Path("/proc/self/clear_refs").exists():
+        if Path("/proc/self/clear_refs").exists():
             assert Meter().read()["peak_memory_mb"] <= grown - 20
 
     def test_a_loss_that_is_no_number_is_named(self, build):
@@ -486,7 +484,7 @@ class TestRecords:
     @pytest.mark.parametrize("each", [True, False])
     def test_which_part_of_which_step_is_said(self, build, monkeypatch, each):
         """Also where losses are looked at together, as on a GPU."""
-        kind = module.LossCheck
+        kind = checks.LossCheck
         look = kind.__init__
 
         def init(self, fit, device):
@@ -597,7 +595,7 @@ class TestStops:
 
     def test_state_is_written_every_so_often(self, build, tmp_path, monkeypatch):
         saved = []
-        monkeypatch.setattr(module, "save_state", lambda path, state: saved.append(state))
+        monkeypatch.setattr(trainer_module, "save_state", lambda path, state: saved.append(state))
         Trainer(build(checkpoint_seconds=0), 5, tmp_path / "a.pt").pretrain()
         batches = math.ceil(len(build().train_index) / 64)
         assert len(saved) == batches + 1  # and one when the stage is over
@@ -676,7 +674,8 @@ class TestCache:
 
     def test_the_place_of_a_dead_process_is_free(self, build, cache):
         code = (
-            "import sys, time; from pathlib import Path; from recbole_cold.trainer import _locked\n"
+            "import sys, time; from pathlib import Path\n"
+            "from recbole_cold.training.backbone_cache import _locked\n"
             "with _locked(Path(sys.argv[1]), lambda: False): print('held', flush=True); "
             "time.sleep(60)"
         )

@@ -4,10 +4,12 @@ import json
 
 import pytest
 
-from recbole_cold import report, trials
+from recbole_cold import report
 from recbole_cold.errors import UserError
-from recbole_cold.experiment import Experiment, Request
-from recbole_cold.trials import TrialSpec, run_trial, score_of
+from recbole_cold.experiment.experiment import Experiment
+from recbole_cold.experiment.requests import Request
+from recbole_cold.trials import trial as trials
+from recbole_cold.trials.trial import TrialSpec, run_trial, score_of
 
 SMALL = {"train_batch_size": 64, "embedding_size": 4, "show_progress": False, "fit_on": "valid"}
 
@@ -59,7 +61,9 @@ class TestRun:
 
     def test_the_second_one_finds_the_data_loaded(self, spec, monkeypatch):
         run_trial(spec())
-        monkeypatch.setattr("recbole_cold.experiment.load_data", None)  # cannot be called
+        monkeypatch.setattr(
+            "recbole_cold.experiment.data_store.load_data", None
+        )  # cannot be called
         run_trial(spec(learning_rate=0.01))
         run_trial(spec("MWUF", seed=6))
 

@@ -5,7 +5,7 @@ import re
 import numpy as np
 import pytest
 
-from recbole_cold.cli import main
+from recbole_cold.cli.main import main
 from recbole_cold.errors import UserError
 from recbole_cold.report import IdVectors, mean_distance, plot_vectors
 from recbole_cold.report._vectors import _figure, principal_plane

@@ -19,13 +19,14 @@ from recbole.utils import FeatureSource
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from recbole_cold.episodes import Episode, FewShotBatches, masked_mean
+from recbole_cold.backbone._seam import Backbone, OwnNetwork, build_backbone
+from recbole_cold.backbone._shortcuts import view
+from recbole_cold.data.episodes import Episode, FewShotBatches, masked_mean
+from recbole_cold.data.rows import Batch
 from recbole_cold.errors import UserError
-from recbole_cold.model._backbone import Backbone, OwnNetwork, build_backbone
-from recbole_cold.model._base import ColdStartRecommender, Fit, Step
+from recbole_cold.model._fit import Fit, Step
 from recbole_cold.model._inner import Chunks
-from recbole_cold.model._shortcuts import view
-from recbole_cold.rows import Batch
+from recbole_cold.model._method import ColdStartRecommender
 
 logger = logging.getLogger(__name__)
 

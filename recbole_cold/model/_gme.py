@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from recbole_cold.errors import UserError
-from recbole_cold.model._graph import attribute_matrix, neighbours
+from recbole_cold.model._gme_neighbours import attribute_matrix, neighbours
 from recbole_cold.model.metae import PAIRS, MetaE, TanhDense
 
 logger = logging.getLogger(__name__)

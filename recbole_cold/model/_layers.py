@@ -98,19 +98,6 @@ class OwnSide(nn.Module):
         return F.embedding_bag(code_bl, table, mode="mean", padding_idx=0)
 
 
-@contextmanager
-def evaluating(*parts: nn.Module) -> Iterator[None]:
-    """While open, ``parts`` are in evaluation mode; every module inside then has its mode again."""
-    modes = [(module, module.training) for part in parts for module in part.modules()]
-    for part in parts:
-        part.eval()
-    try:
-        yield
-    finally:
-        for module, mode in modes:
-            module.training = mode
-
-
 def _key(field: str) -> str:
     """A field name as a module name, which may not hold a dot."""
     return "field_" + field.replace(".", "_")

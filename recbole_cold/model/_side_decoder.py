@@ -13,10 +13,12 @@ import torch
 from recbole.utils import FeatureType
 from torch import Tensor, nn
 
+from recbole_cold.backbone._modes import evaluating
 from recbole_cold.errors import UserError
-from recbole_cold.model._base import ColdStartRecommender, Fit, Step
 from recbole_cold.model._content import mean_where_bare, without_content
-from recbole_cold.model._layers import OwnSide, evaluating
+from recbole_cold.model._fit import Fit, Step
+from recbole_cold.model._layers import OwnSide
+from recbole_cold.model._method import ColdStartRecommender
 
 
 class SideDecoder(ColdStartRecommender):

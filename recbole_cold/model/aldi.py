@@ -13,10 +13,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from recbole_cold.model._base import ColdStartRecommender, Fit, Step
+from recbole_cold.backbone._modes import evaluating
+from recbole_cold.backbone._shortcuts import lookup
 from recbole_cold.model._content import ContentNet, mean, mean_where_bare
-from recbole_cold.model._layers import evaluating
-from recbole_cold.model._shortcuts import lookup
+from recbole_cold.model._fit import Fit, Step
+from recbole_cold.model._method import ColdStartRecommender
 
 
 class Pairs(NamedTuple):

@@ -13,8 +13,9 @@ import torch
 from torch import Generator, Tensor, nn
 from torch.nn import functional as F
 
+from recbole_cold.backbone._modes import evaluating
+from recbole_cold.backbone._shortcuts import lookup
 from recbole_cold.errors import UserError
-from recbole_cold.model._base import Fit, Step
 from recbole_cold.model._content import (
     ContentNet,
     mean,
@@ -23,8 +24,7 @@ from recbole_cold.model._content import (
     weights_of,
     without_content,
 )
-from recbole_cold.model._layers import evaluating
-from recbole_cold.model._shortcuts import lookup
+from recbole_cold.model._fit import Fit, Step
 from recbole_cold.model.aldi import ALDI, Pairs
 
 

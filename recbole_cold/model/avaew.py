@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from recbole_cold.model._base import Step
-from recbole_cold.model._shortcuts import lookup
+from recbole_cold.backbone._shortcuts import lookup
+from recbole_cold.model._fit import Step
 from recbole_cold.model._vae import VariationalDecoder
 
 

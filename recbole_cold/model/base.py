@@ -4,7 +4,7 @@
 embeddings. ``zero`` is what the released baselines amount to; ``random`` keeps the backbone's draw.
 """
 
-from recbole_cold.model._base import ColdStartRecommender
+from recbole_cold.model._method import ColdStartRecommender
 
 
 class Base(ColdStartRecommender):

@@ -16,12 +16,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from recbole_cold.episodes import Episode
-from recbole_cold.errors import UserError
-from recbole_cold.model._base import Fit
+from recbole_cold.data.episodes import Episode
+from recbole_cold.errors import UserError, nearest
 from recbole_cold.model._fewshot import FewShotNetwork, FewShotRecommender, State, TaskRows
+from recbole_cold.model._fit import Fit
 from recbole_cold.model._layers import empty_layers, rows_mean
-from recbole_cold.registry import nearest
 
 logger = logging.getLogger(__name__)
 

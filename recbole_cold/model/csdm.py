@@ -16,9 +16,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from recbole_cold.backbone._shortcuts import lookup
 from recbole_cold.errors import UserError
-from recbole_cold.model._base import Step
-from recbole_cold.model._shortcuts import lookup
+from recbole_cold.model._fit import Step
 from recbole_cold.model._side_decoder import SideDecoder, uniform_
 
 

@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from recbole_cold.model._shortcuts import lookup
+from recbole_cold.backbone._shortcuts import lookup
 from recbole_cold.model._vae import VariationalDecoder
 
 

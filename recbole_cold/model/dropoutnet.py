@@ -11,8 +11,9 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from recbole_cold.model._base import ColdStartRecommender, Fit
-from recbole_cold.model._shortcuts import lookup
+from recbole_cold.backbone._shortcuts import lookup
+from recbole_cold.model._fit import Fit
+from recbole_cold.model._method import ColdStartRecommender
 
 
 def drop(vector_bd: Tensor, substitute_d: Tensor, dropped_b: Tensor) -> Tensor:

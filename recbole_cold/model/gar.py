@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from recbole_cold.model._base import ColdStartRecommender, Fit, Step
+from recbole_cold.backbone._modes import evaluating
+from recbole_cold.backbone._shortcuts import lookup
 from recbole_cold.model._content import (
     ContentNet,
     mean,
@@ -18,8 +19,8 @@ from recbole_cold.model._content import (
     squares,
     weights_of,
 )
-from recbole_cold.model._layers import evaluating
-from recbole_cold.model._shortcuts import lookup
+from recbole_cold.model._fit import Fit, Step
+from recbole_cold.model._method import ColdStartRecommender
 
 
 def recommender_loss(real_p: Tensor, fake_p: Tensor, other_p: Tensor, beta: float) -> Tensor:

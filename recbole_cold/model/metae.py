@@ -14,12 +14,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from recbole_cold.episodes import Blocks, Episode, EpisodeBatches, masked_mean, time_blocks
+from recbole_cold.data.episodes import Blocks, Episode, EpisodeBatches, masked_mean, time_blocks
 from recbole_cold.errors import UserError
-from recbole_cold.model._base import ColdStartRecommender, Fit, Step
 from recbole_cold.model._content import mean_where_bare
+from recbole_cold.model._fit import Fit, Step
 from recbole_cold.model._inner import inner_step, loss_in_chunks
 from recbole_cold.model._layers import mlp
+from recbole_cold.model._method import ColdStartRecommender
 
 logger = logging.getLogger(__name__)
 

@@ -10,10 +10,11 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
+from recbole_cold.backbone._shortcuts import lookup
 from recbole_cold.errors import UserError
-from recbole_cold.model._base import ColdStartRecommender, Fit, Step
+from recbole_cold.model._fit import Fit, Step
 from recbole_cold.model._layers import mlp
-from recbole_cold.model._shortcuts import lookup
+from recbole_cold.model._method import ColdStartRecommender
 
 
 def warm(cold_bd: Tensor, scale_bd: Tensor | None, shift_bd: Tensor | None) -> Tensor:

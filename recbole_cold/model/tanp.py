@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from recbole_cold.episodes import Episode
+from recbole_cold.data.episodes import Episode
 from recbole_cold.model._fewshot import (
     FewShotNetwork,
     FewShotRecommender,

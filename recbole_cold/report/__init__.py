@@ -4,27 +4,26 @@ A results document (schema 1) holds runs x seeds x phases x metrics together wit
 optimizer steps and the seconds behind them, so a table can say what its numbers cost.
 """
 
+from recbole_cold.evaluation.significance import PairedTest, holm, wilcoxon_p
 from recbole_cold.report._comparison import (
     MATCHED,
     OWN_NETWORK,
     Cell,
     Comparison,
-    holm,
     load_comparison,
     validate_comparison,
-    wilcoxon_p,
 )
-from recbole_cold.report._document import SCHEMA, load, validate, write_json
-from recbole_cold.report._figures import PairedTest, Row, paired_test, summary
-from recbole_cold.report._graphs import plot_graphs
-from recbole_cold.report._matrix import (
+from recbole_cold.report._comparison_plot import plot_comparison
+from recbole_cold.report._comparison_tables import (
     comparison_csv,
     comparison_latex,
     comparison_markdown,
     comparison_table,
 )
-from recbole_cold.report._panels import plot_comparison
+from recbole_cold.report._document import SCHEMA, load, now, validate, write_json
+from recbole_cold.report._graphs import plot_graphs
 from recbole_cold.report._pictures import plot_curves
+from recbole_cold.report._statistics import Row, paired_test, summary
 from recbole_cold.report._sweep import plot_sweep
 from recbole_cold.report._tables import costs, markdown, table
 from recbole_cold.report._vectors import IdVectors, mean_distance, plot_vectors
@@ -48,6 +47,7 @@ __all__ = [
     "load_comparison",
     "markdown",
     "mean_distance",
+    "now",
     "paired_test",
     "plot_comparison",
     "plot_curves",

@@ -7,30 +7,21 @@ asked for: rows, backbones, seeds, and the row that the others are tested agains
 import json
 import math
 import statistics
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from recbole_cold.errors import UserError
-from recbole_cold.evaluator import COMPARISONS, LOWER_IS_BETTER
+from recbole_cold.evaluation.metrics import COMPARISONS, LOWER_IS_BETTER
+from recbole_cold.evaluation.significance import PairedTest, holm, t_test, wilcoxon_p
 from recbole_cold.report._document import SCHEMA, Document, validate
-from recbole_cold.report._figures import (
-    PairedTest,
-    Row,
-    paired_values,
-    summary,
-    t_test,
-    wanted_metrics,
-)
+from recbole_cold.report._statistics import Row, paired_values, summary, wanted_metrics
 
 MATCHED = "Base, matched steps"
 """The row of the plain backbone with as many steps per warm phase as the longest method."""
-
 OWN_NETWORK = "own network"
 """Beside several backbones: the group of methods that stand on none, each shown once."""
-
-FEWEST_FOR_WILCOXON = 6  # with five pairs its smallest two-sided p is .0625
 SIGNIFICANT = 0.05
 
 
@@ -213,31 +204,6 @@ class Comparison:
         return set(self.phases) <= set(seed["phases"])
 
 
-# ------------------------------------------------------------------------------- statistics
-def holm(p_values: Sequence[float]) -> list[float]:
-    """Holm's step-down correction of a family of p-values; nan is no test and stays nan.
-
-    The k-th smallest of m is multiplied by m - k + 1, and none is smaller than one before it.
-    """
-    known = sorted((p, place) for place, p in enumerate(p_values) if not math.isnan(p))
-    corrected, highest = [math.nan] * len(p_values), 0.0
-    for k, (p, place) in enumerate(known):
-        highest = max(highest, min(1.0, (len(known) - k) * p))
-        corrected[place] = highest
-    return corrected
-
-
-def wilcoxon_p(ours: Sequence[float], theirs: Sequence[float]) -> float:
-    """Two-sided p of the signed-rank test; nan below six pairs and where nothing differs."""
-    differences = [a - b for a, b in zip(ours, theirs, strict=True)]
-    if len(differences) < FEWEST_FOR_WILCOXON or not any(differences):
-        return math.nan
-    from scipy import stats
-
-    # Exact where no difference is zero or tied, which scores with all their digits are not.
-    return float(stats.wilcoxon(differences).pvalue)
-
-
 def _places(rows: Mapping[Key, Row]) -> dict[Key, int]:
     """1 and 2 for the best and second mean of a backbone and phase; ties share a place."""
     places: dict[Key, int] = {}
@@ -263,7 +229,6 @@ def _place(cells: Mapping[Key, Cell], key: Key) -> int:
     return 1 + sum(other > mean for other in others)
 
 
-# ------------------------------------------------------------------------------- documents
 def load_comparison(path: str | Path) -> dict[str, Any]:
     """The comparison at ``path``, a file or its folder, every results document in it checked.
 

@@ -3,6 +3,7 @@
 import json
 import math
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -124,6 +125,11 @@ def write_json(path: str | Path, doc: Document) -> None:
     """
     text = json.dumps(_plain(doc), indent=1, ensure_ascii=False, allow_nan=False)
     write_bytes(Path(path), text.encode() + b"\n")
+
+
+def now() -> str:
+    """The moment as documents write it: ISO 8601 with the zone, to the second."""
+    return datetime.now().astimezone().isoformat(timespec="seconds")
 
 
 def _plain(value: Any) -> Any:

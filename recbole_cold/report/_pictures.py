@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from recbole_cold.errors import UserError
-from recbole_cold.evaluator import LOWER_IS_BETTER
+from recbole_cold.evaluation.metrics import LOWER_IS_BETTER
 from recbole_cold.report._document import Document
-from recbole_cold.report._figures import base_run, summary
+from recbole_cold.report._statistics import base_run, summary
 from recbole_cold.report._words import all_seeds, backbone_names, scored_on, seed_names, shorten
 from recbole_cold.store import write_bytes
 

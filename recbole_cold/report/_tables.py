@@ -6,9 +6,9 @@ import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from recbole_cold.evaluator import COMPARISONS, LOWER_IS_BETTER
+from recbole_cold.evaluation.metrics import COMPARISONS, LOWER_IS_BETTER
 from recbole_cold.report._document import Document
-from recbole_cold.report._figures import base_name, base_run, best_of, summary, wanted_metrics
+from recbole_cold.report._statistics import base_name, base_run, best_of, summary, wanted_metrics
 from recbole_cold.report._words import (
     cell_text,
     fact_lines,

@@ -5,9 +5,9 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from recbole_cold.evaluator import BELOW_CHANCE, COMPARISONS, EMPTY
+from recbole_cold.evaluation.metrics import BELOW_CHANCE, COMPARISONS, EMPTY
 from recbole_cold.report._document import Document
-from recbole_cold.report._figures import Row
+from recbole_cold.report._statistics import Row
 
 
 def _number(value: float, metric: str, signed: bool = True) -> str:

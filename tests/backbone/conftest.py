@@ -5,10 +5,10 @@ import torch
 from recbole.data.interaction import Interaction
 
 from recbole_cold.backbone._base import embedded_fields
+from recbole_cold.backbone._seam import _with_pooling
 from recbole_cold.config import make_config
-from recbole_cold.experiment import load_data, make_split
-from recbole_cold.model._backbone import _with_pooling
-from recbole_cold.rows import Rows
+from recbole_cold.data.rows import Rows
+from recbole_cold.experiment.data_store import load_data, make_split
 
 SMALL = {
     "threshold": {"rating": 4},

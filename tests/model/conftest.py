@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from recbole_cold.config import make_config
-from recbole_cold.experiment import load_data, make_split
+from recbole_cold.data.rows import Rows
+from recbole_cold.experiment.data_store import load_data, make_split
 from recbole_cold.registry import find_method
-from recbole_cold.rows import Rows
 
 SMALL = {
     "data_path": None,

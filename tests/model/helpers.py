@@ -2,7 +2,7 @@
 
 import torch
 
-from recbole_cold.trainer import Trainer
+from recbole_cold.training.trainer import Trainer
 
 
 def trainer_of(method, stages=("pretrain", "learn")):

@@ -2,7 +2,7 @@
 
 import torch
 
-from recbole_cold.episodes import EpisodeBatches, time_blocks
+from recbole_cold.data.episodes import EpisodeBatches, time_blocks
 
 # Columns of the tiny data set that leave items with nothing but their supports.
 NO_ITEM_FEATURES = {

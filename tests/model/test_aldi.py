@@ -18,7 +18,7 @@ from recbole_cold.model.aldi import (
     qualification,
     soft_bce,
 )
-from recbole_cold.trainer import only_moving
+from recbole_cold.training.checks import only_moving
 
 
 def trained(build, stages=("pretrain", "learn"), backbone="DeepFM", **keys):

@@ -10,7 +10,8 @@ from helpers import fill, state_of, trainer_of, what_moved
 from recbole_cold.errors import UserError
 from recbole_cold.model.aldimf import ALDIMF, TripleBatches, Triples, dot, pairwise_loss
 from recbole_cold.seeding import generator
-from recbole_cold.trainer import Trainer, only_moving
+from recbole_cold.training.checks import only_moving
+from recbole_cold.training.trainer import Trainer
 
 SMALL = {
     "aldimf_factor_size": 5,

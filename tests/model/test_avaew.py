@@ -9,10 +9,12 @@ import torch
 from helpers import batch_of, learned_rows, state_of, trainer_of, what_moved, widen
 from number_helpers import dense, id_gradients
 
+from recbole_cold.data.rows import Rows
 from recbole_cold.errors import Diverged
 from recbole_cold.model.avaew import AVAEW, Classifier, classifier_losses, mean_match, pair_match
-from recbole_cold.rows import Rows
-from recbole_cold.trainer import Optimizers, Trainer, only_moving
+from recbole_cold.training.checks import only_moving
+from recbole_cold.training.optimizers import Optimizers
+from recbole_cold.training.trainer import Trainer
 
 MODULE = {"own_side", "posterior", "prior", "decoder"}
 

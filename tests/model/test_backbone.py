@@ -11,8 +11,8 @@ from recbole.model.context_aware_recommender.deepfm import DeepFM
 from recbole.utils import FeatureType
 from torch.func import grad, vmap
 
+from recbole_cold.backbone._seam import UNWRAPPABLE, Backbone
 from recbole_cold.errors import UserError
-from recbole_cold.model._backbone import UNWRAPPABLE, Backbone
 from recbole_cold.registry import backbones
 
 SMALL_AFN = {"log_neurons": 7, "ensemble_hidden_size": [4]}

@@ -13,7 +13,8 @@ from task_helpers import NO_ITEM_FEATURES, RaggedTasks, exchanged, first_episode
 
 from recbole_cold.config import make_config
 from recbole_cold.errors import UserError
-from recbole_cold.experiment import Experiment, Request
+from recbole_cold.experiment.experiment import Experiment
+from recbole_cold.experiment.requests import Request
 from recbole_cold.model.coldnas import (
     OPERATIONS,
     ColdNAS,
@@ -27,7 +28,7 @@ from recbole_cold.model.coldnas import (
     share,
 )
 from recbole_cold.testing import MethodConformance
-from recbole_cold.trainer import Trainer
+from recbole_cold.training.trainer import Trainer
 
 EXAMPLE = ((0, "add"), (1, "add"), (2, "max"), (2, "add"))
 ALL = tuple(itertools.product(range(4), OPERATIONS))

@@ -7,7 +7,7 @@ import torch
 from number_helpers import item_codes
 
 from recbole_cold.model.dropoutnet import DropoutNet, drop
-from recbole_cold.trainer import Trainer
+from recbole_cold.training.trainer import Trainer
 
 
 def pretrained(method):

@@ -12,18 +12,10 @@ from task_helpers import block_episode, exchanged
 
 from recbole_cold.errors import Diverged, UserError
 from recbole_cold.model import emerg
-from recbole_cold.model._contract import mix, pull, score
-from recbole_cold.model.emerg import (
-    PAIRS,
-    EmerG,
-    HyperNetwork,
-    TaskRows,
-    largest,
-    min_max,
-    refine,
-    task_loss,
-)
-from recbole_cold.trainer import Trainer
+from recbole_cold.model._emerg_contractions import mix, pull, score
+from recbole_cold.model._emerg_net import HyperNetwork, largest, min_max, refine
+from recbole_cold.model.emerg import PAIRS, EmerG, TaskRows, task_loss
+from recbole_cold.training.trainer import Trainer
 
 CLOSE = {"rtol": 0, "atol": 1e-11}
 
@@ -130,7 +122,7 @@ def naive_logit(net, graphs, fields_fd):
 # ------------------------------------------------------------------------------- contractions
 @pytest.mark.parametrize("block", [2, 100])
 def test_contractions_by_hand_and_their_gradients_to_the_second_order(rng64, monkeypatch, block):
-    monkeypatch.setattr("recbole_cold.model._contract._BLOCK", block)
+    monkeypatch.setattr("recbole_cold.model._emerg_contractions._BLOCK", block)
     p, y, x = rng64(3, 2, 4, 5), rng64(2, 6, 4, 5), rng64(6, 3, 5)
     assert torch.allclose(score(y, x), torch.einsum("hdan,don->ohan", y, x))
     assert torch.allclose(mix(p, x), torch.einsum("ohan,don->hdan", p, x))

@@ -11,7 +11,7 @@ from recbole_cold.errors import Diverged, UserError
 from recbole_cold.model import _fewshot
 from recbole_cold.model._fewshot import FewShotRecommender, TaskRows
 from recbole_cold.registry import methods
-from recbole_cold.trainer import Trainer
+from recbole_cold.training.trainer import Trainer
 
 FEW_SHOT = [name for name, cls in methods().items() if issubclass(cls, FewShotRecommender)]
 CLOSE = {"rtol": 1e-9, "atol": 1e-11}

@@ -8,10 +8,11 @@ import pytest
 import torch
 from helpers import batch_of, empty_attributes, fill, state_of, trainer_of, what_moved
 
+from recbole_cold.data.rows import Rows
 from recbole_cold.model._content import ContentNet, mean, tell_without_content, without_content
 from recbole_cold.model.gar import GAR, distance, ranking_loss, recommender_loss
-from recbole_cold.rows import Rows
-from recbole_cold.trainer import Trainer, only_moving
+from recbole_cold.training.checks import only_moving
+from recbole_cold.training.trainer import Trainer
 
 STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
 

@@ -15,7 +15,7 @@ from recbole_cold.model._gme import Attention, FromAttributes, FromVectors, atte
 from recbole_cold.model.gmea import GMEA
 from recbole_cold.model.gmeg import GMEG
 from recbole_cold.model.gmep import GMEP
-from recbole_cold.trainer import Trainer
+from recbole_cold.training.trainer import Trainer
 
 FORMS = ["GMEP", "GMEG", "GMEA"]
 DOUBLE = {"dtype": torch.float64}

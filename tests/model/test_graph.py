@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from recbole_cold.model import _graph
-from recbole_cold.model._graph import _Pairs, attribute_matrix, neighbours
+from recbole_cold.model import _gme_neighbours as _graph
+from recbole_cold.model._gme_neighbours import _Pairs, attribute_matrix, neighbours
 
 # Everything multiplied out; rare values multiplied out and popular ones as sets; sets only.
 BUDGETS = {"direct": 10**9, "both": 200, "sets": 0}

@@ -7,8 +7,8 @@ import torch
 from task_helpers import exchanged
 from torch.nn import functional as F
 
-from recbole_cold.episodes import masked_mean
-from recbole_cold.errors import UserError
+from recbole_cold.data.episodes import masked_mean
+from recbole_cold.errors import Interrupted, UserError
 from recbole_cold.model._inner import adapt
 from recbole_cold.model.mamo import (
     attention,
@@ -20,7 +20,7 @@ from recbole_cold.model.mamo import (
     unflatten,
     write,
 )
-from recbole_cold.trainer import Interrupted, Trainer
+from recbole_cold.training.trainer import Trainer
 
 
 def cosine(a, b):

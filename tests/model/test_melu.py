@@ -7,7 +7,7 @@ import torch
 from test_fewshot import CLOSE, episode_of, learner, padded, picked, scored, sides  # noqa: F401
 from torch.nn import functional as F
 
-from recbole_cold.episodes import Episode
+from recbole_cold.data.episodes import Episode
 from recbole_cold.errors import UserError
 from recbole_cold.model._fewshot import row_loss
 from recbole_cold.model.melu import MeLU

@@ -9,11 +9,11 @@ from helpers import empty_attributes, state_of, what_moved
 from number_helpers import central_differences
 from task_helpers import block_episode, exchanged
 
-from recbole_cold.episodes import Blocks, Episode
+from recbole_cold.data.episodes import Blocks, Episode
 from recbole_cold.errors import UserError
 from recbole_cold.model._inner import inner_step
 from recbole_cold.model.metae import MetaE, TanhDense, meta_loss, rowwise
-from recbole_cold.trainer import Trainer
+from recbole_cold.training.trainer import Trainer
 
 # FNN (tanh) and FM (polynomial) have no kinks that central differences could step over.
 SMOOTH = ["FNN", "FM"]

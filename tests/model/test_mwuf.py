@@ -9,7 +9,7 @@ from helpers import state_of, trainer_of, what_moved
 
 from recbole_cold.errors import UserError
 from recbole_cold.model.mwuf import MWUF, mean_audience, warm
-from recbole_cold.trainer import Trainer
+from recbole_cold.training.trainer import Trainer
 
 
 def trained(build, stages=("pretrain", "learn"), backbone="DeepFM", **keys):

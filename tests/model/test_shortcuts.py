@@ -6,7 +6,7 @@ from recbole.model.context_aware_recommender.pnn import OuterProductLayer
 from torch import nn
 from torch.nn import functional as F
 
-from recbole_cold.model._shortcuts import Lookup, OuterProduct, lookup, with_shortcuts
+from recbole_cold.backbone._shortcuts import Lookup, OuterProduct, lookup, with_shortcuts
 
 
 @pytest.mark.parametrize("shape", [(50,), (50, 3), (0,), (4, 0)])

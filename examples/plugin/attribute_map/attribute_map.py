@@ -7,7 +7,8 @@ Shape letters: b rows of a batch, n items, d embedding size, s side information.
 
 from torch import Tensor, nn
 
-from recbole_cold.model import ColdStartRecommender, Fit
+from recbole_cold.model._fit import Fit
+from recbole_cold.model._method import ColdStartRecommender
 
 
 class AttributeMap(ColdStartRecommender):

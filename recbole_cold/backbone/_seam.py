@@ -1,0 +1,375 @@
+"""The backbone seam: any RecBole context model with the item-ID embedding given from outside.
+
+RecBole keeps all token fields in one table and the first-order weights in a second one. Forward
+hooks on both put the given vector (and weight) into the slot of the item ID, out of place, so that
+gradients reach it and ``state_dict`` is the plain model's.
+Shape letters: b rows of a batch, n items, d embedding size, s width of the side information.
+"""
+
+import logging
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import ClassVar
+
+import torch
+from recbole.model.abstract_recommender import ContextRecommender
+from recbole.utils import FeatureSource, FeatureType
+from torch import Tensor, nn
+
+from recbole_cold.backbone._modes import evaluating
+from recbole_cold.backbone._shortcuts import (
+    FrozenView,
+    SharedSequences,
+    pooled,
+    view,
+    with_shortcuts,
+)
+from recbole_cold.data.rows import Rows
+from recbole_cold.errors import UserError
+
+logger = logging.getLogger(__name__)
+
+# Known without trying; the checks at construction find the same, and others, by trying.
+UNWRAPPABLE = {
+    "FFM": "it has embedding tables of its own, so it ignores the vector",
+    "KD_DAGFM": "it trains a teacher first, and distils",
+    "LR": "it has first-order weights only, no embeddings",
+}
+
+
+def _sum_with_pad(model: nn.Module, token_seq_fields: list[Tensor]) -> Tensor | None:
+    """Released code's pooling: the plain sum over all positions, the padding row included."""
+    if not token_seq_fields:  # a model without such fields has no list of tables either
+        return None
+    pooled = [
+        table(field).sum(dim=1, keepdim=True)
+        for table, field in zip(model.token_seq_embedding_table, token_seq_fields, strict=True)
+    ]
+    return torch.cat(pooled, dim=1)
+
+
+def _with_pooling(model_class: type, pooling: str) -> type:
+    if pooling == "mean":
+        return model_class
+
+    class SummedWithPad(model_class):
+        def embed_token_seq_fields(self, token_seq_fields, mode="mean"):
+            return _sum_with_pad(self, token_seq_fields)
+
+    SummedWithPad.__name__ = model_class.__name__
+    return SummedWithPad
+
+
+class Backbone(nn.Module):
+    """A RecBole ``ContextRecommender`` that takes the embedding of its item ID as an argument.
+
+    Args:
+        model: the context model, as RecBole builds it.
+        dataset: names, positions and sizes of the fields; its feature tables give side information.
+        rows: the data set's rows on the device.
+        id_field: the ID whose embedding is given: the item's, or the user's for cold users.
+        first_order: whether the ID's scalar weight takes part where the model has one
+            (``id_first_order: off`` removes it).
+        share_sequences: pool each user's and item's sequences once per training batch.
+
+    Raises:
+        UserError: the model's output ignores the given vector, cannot be reproduced with the
+            table's own rows, or is no logit.
+    """
+
+    reads_vector: ClassVar[bool] = True
+
+    def __init__(
+        self,
+        model: ContextRecommender,
+        dataset,
+        rows: Rows,
+        id_field: str,
+        first_order: bool = True,
+        share_sequences: bool = True,
+    ) -> None:
+        super().__init__()
+        self.model = model
+        self.name = type(model).__name__
+        self.id_field = id_field
+        self.embedding_size = model.embedding_size
+        self.n_ids = dataset.num(id_field)
+        self._rows = rows
+        self.first_order_on = first_order
+        self.slot: tuple[Tensor | None, Tensor | None] | None = None
+        self._frozen: FrozenView | None = None
+        self._shared: SharedSequences | None = None
+        self._share = share_sequences
+        self._field_sources(dataset)
+        self._hook()
+        sigmoid = {"sigmoid": nn.Identity()} if "sigmoid" in model._modules else {}
+        # A plain attribute: a registered view would double every key of the state dict.
+        self.__dict__["plain"] = view(model, **sigmoid)
+        with evaluating(self.model):
+            self.has_first_order = self._probe()
+
+    def _field_sources(self, dataset) -> None:
+        item_side = self.id_field == dataset.iid_field
+        own = FeatureSource.ITEM if item_side else FeatureSource.USER
+        self.side_fields = dataset.fields(source=[own])
+        self.id_of_field = {
+            **dict.fromkeys(dataset.fields(source=[FeatureSource.ITEM]), dataset.iid_field),
+            **dict.fromkeys(dataset.fields(source=[FeatureSource.USER]), dataset.uid_field),
+        }
+        self._field_type = dict(dataset.field2type)
+
+    # ---------------------------------------------------------------- the slot of the item ID
+    def _hook(self) -> None:
+        main = getattr(self.model, "token_embedding_table", None)
+        if main is None or self.id_field not in self.model.token_field_names:
+            raise UserError(
+                f"backbone '{self.name}' cannot be wrapped: it has no embedding table with the "
+                f"field '{self.id_field}'; choose another backbone (see 'recbole-cold list')"
+            )
+        self.position = self.model.token_field_names.index(self.id_field)
+        self._offset = int(self.model.token_field_offsets[self.position])
+        linear = self.model.first_order_linear
+        self._first_position = linear.token_field_names.index(self.id_field)
+        self._first_offset = int(linear.token_field_offsets[self._first_position])
+        # Methods, not closures: a deep copy's hooks then read the copy's slot.
+        main.register_forward_hook(self._splice)
+        linear.token_embedding_table.register_forward_hook(self._splice_first)
+
+    def _splice(self, _module, _inputs, table_bfd: Tensor) -> Tensor | None:
+        vector_bd = None if self.slot is None else self.slot[0]
+        if vector_bd is None:
+            return None
+        before, after = table_bfd[:, : self.position], table_bfd[:, self.position + 1 :]
+        return torch.cat([before, vector_bd[:, None], after], dim=1)
+
+    def _splice_first(self, _module, _inputs, table_bf1: Tensor) -> Tensor | None:
+        position = self._first_position
+        weight_b1 = None if self.slot is None else self.slot[1]
+        if not self.first_order_on:
+            weight_b1 = torch.zeros_like(table_bf1[:, position])
+        if weight_b1 is None:
+            return None
+        before, after = table_bf1[:, :position], table_bf1[:, position + 1 :]
+        return torch.cat([before, weight_b1[:, None], after], dim=1)
+
+    @contextmanager
+    def item_slot(self, vector: Tensor, first_order: Tensor | None = None) -> Iterator[None]:
+        """While open, the wrapped model reads ``vector`` [b, d] in place of the ID's rows."""
+        self.slot = (vector, first_order)
+        try:
+            yield
+        finally:
+            self.slot = None
+
+    def logits(
+        self,
+        interaction: Mapping[str, Tensor],
+        item_vector: Tensor | None = None,
+        first_order: Tensor | None = None,
+    ) -> Tensor:
+        """Logits [b] of the model's forward pass with the item ID embedded as ``item_vector``.
+
+        Args:
+            interaction: the fields of b rows.
+            item_vector: [b, d]; ``None`` reads the table, as the plain model does.
+            first_order: [b, 1], the ID's scalar weight; ``None`` reads the table. Ignored by
+                models without a first-order part.
+        """
+        self.plain.training = self.model.training
+        module = self.plain if self._frozen is None else self._frozen
+        if item_vector is None:
+            return module(interaction).reshape(-1)
+        with self.item_slot(item_vector, first_order):
+            return module(interaction).reshape(-1)
+
+    def calculate_loss(self, interaction: Mapping[str, Tensor]) -> Tensor:
+        """The wrapped model's own training loss, regularisers included."""
+        if self._share and self._shared is None:
+            shared = SharedSequences(self)
+            self._share = shared.agrees(interaction)
+            self._shared = shared if self._share else None
+        if self._shared is None:
+            return self.model.calculate_loss(interaction)
+        return self._shared.calculate_loss(interaction)
+
+    def id_rows(self) -> Tensor:
+        """The ID's embedding table [n, d], a view of the model's shared token table."""
+        weight = self.model.token_embedding_table.embedding.weight
+        return weight[self._offset : self._offset + self.n_ids]
+
+    def first_order_rows(self) -> Tensor | None:
+        """The ID's scalar weights [n, 1], or ``None`` where the model has none."""
+        if not self.has_first_order:
+            return None
+        return self.first_order_table()
+
+    def first_order_table(self) -> Tensor:
+        """The ID's rows [n, 1] of the linear part, whether the model reads them or not."""
+        weight = self.model.first_order_linear.token_embedding_table.embedding.weight
+        return weight[self._first_offset : self._first_offset + self.n_ids]
+
+    def features_of(self, id_field: str) -> dict[str, Tensor]:
+        """Feature columns of all items, or of all users, by code."""
+        return self._rows.features_of(id_field)
+
+    def table_of(self, field: str) -> Tensor:
+        """The embedding rows [number of tokens, d] of any token field."""
+        position = self.model.token_field_names.index(field)
+        offset = int(self.model.token_field_offsets[position])
+        size = int(self.model.token_field_dims[position])
+        return self.model.token_embedding_table.embedding.weight[offset : offset + size]
+
+    # ---------------------------------------------------------------- checks at construction
+    @torch.no_grad()
+    def _probe(self) -> bool:
+        """Compare with the plain model on a few rows; says whether the scalar weight matters."""
+        batch = self._probe_batch()
+        try:
+            ids = batch[self.id_field]
+            own = self.id_rows()[ids]
+            plain = self.logits(batch)
+            if not torch.equal(self.logits(batch, own), plain):
+                raise UserError(
+                    f"backbone '{self.name}' cannot be wrapped: its logits change when it is given "
+                    "the rows of its own table; choose another backbone (see 'recbole-cold list')"
+                )
+            if self.reads_vector and torch.equal(self.logits(batch, own + 1.0), plain):
+                raise UserError(
+                    f"backbone '{self.name}' cannot be wrapped: its output ignores the embedding "
+                    f"of '{self.id_field}'; choose another backbone (see 'recbole-cold list')"
+                )
+            if self.reads_vector:
+                self._refuse_second_tables(batch, own, plain)
+            predicted = self.model.predict(batch).reshape(-1)
+            if not torch.allclose(torch.sigmoid(plain), predicted, equal_nan=True):
+                raise UserError(
+                    f"backbone '{self.name}' cannot be wrapped: its predictions are not the "
+                    "sigmoid of its logits; choose another backbone (see 'recbole-cold list')"
+                )
+            if not self.first_order_on:
+                return False
+            bumped = self.first_order_table()[ids] + 1.0
+            return not torch.equal(self.logits(batch, own, bumped), plain)
+        except UserError:
+            raise
+        except (RuntimeError, AttributeError, TypeError, KeyError) as error:
+            raise UserError(
+                f"backbone '{self.name}' cannot be wrapped: its forward pass does not run on this "
+                f"data ({type(error).__name__}: {error}); choose another backbone"
+            ) from error
+
+    # ---------------------------------------------------------------- frozen tables
+    @contextmanager
+    def frozen_tables(self) -> Iterator[None]:
+        """While open, what does not depend on the item's vector is embedded once, not per use.
+
+        Only for stretches in which no parameter of the backbone moves.
+        """
+        if self._frozen is not None:
+            yield
+            return
+        self._frozen = self._frozen_view()
+        try:
+            yield
+        finally:
+            self._frozen = None
+
+    @torch.no_grad()
+    def _frozen_view(self) -> FrozenView | None:
+        """The view, if it gives the plain model's logits on a few rows."""
+        batch, training = self._probe_batch(), self.model.training
+        vector = self.id_rows()[batch[self.id_field]] + 1.0
+        weight = torch.ones_like(vector[:, :1])
+        self.model.eval()
+        try:
+            frozen = FrozenView(self)
+            expected = self.logits(batch, vector, weight)
+            self._frozen = frozen
+            found = self.logits(batch, vector, weight)
+        except (RuntimeError, AttributeError, TypeError, ValueError) as error:
+            logger.info("backbone '%s' runs without frozen tables: %s", self.name, error)
+            return None
+        finally:
+            self._frozen = None
+            # Not ``evaluating``: this ends dropout that ``set_mode`` had turned on alone, and all
+            # warm phases that were measured under ``strict`` are without it.
+            self.model.train(training)
+        if torch.allclose(expected, found, rtol=1e-4, atol=1e-5):
+            return frozen
+        logger.info("backbone '%s' runs without frozen tables: its logits differ", self.name)
+        return None
+
+    def _refuse_second_tables(self, batch: dict[str, Tensor], own: Tensor, plain: Tensor) -> None:
+        """With its vector and scalar weight given, the ID itself must not matter any more."""
+        ids = batch[self.id_field]
+        other = {**batch, self.id_field: (ids + 1) % self.n_ids}  # all fields that were read
+        if not torch.equal(self.logits(other, own, self.first_order_table()[ids]), plain):
+            raise UserError(
+                f"backbone '{self.name}' cannot be wrapped: it reads '{self.id_field}' from a "
+                "second table as well, which a given vector does not reach; leave the ID out of "
+                "that table or choose another backbone (see 'recbole-cold list')"
+            )
+
+    def learns_from_zero(self) -> bool:
+        """Whether an ID whose vector is exactly zero can learn: its logit has a gradient there."""
+        batch = self._probe_batch()
+        vector = torch.zeros_like(self.id_rows()[batch[self.id_field]]).requires_grad_()
+        with evaluating(self.model), torch.enable_grad():
+            total = self.logits(batch, vector).sum()
+            (gradient,) = torch.autograd.grad(total, vector, allow_unused=True)
+        return gradient is None or bool(gradient.any())
+
+    def _probe_batch(self):
+        n_rows = len(self._rows.columns[self.id_field])
+        return self._rows.batch(torch.arange(min(8, n_rows), device=self._rows.device))
+
+    # ---------------------------------------------------------------- side information
+    @torch.no_grad()
+    def side_vectors(self, include_id: bool = False) -> Tensor:
+        """Side information s_i of every item from the backbone's own tables: [n, s].
+
+        Item fields in data-set order: tokens and pooled sequences give d columns each, numbers one.
+        The item ID is not side information unless ``include_id`` (released code has it there).
+        """
+        features = self._rows.features_of(self.id_field)
+        parts = [self.id_rows()] if include_id else []
+        for field in self.side_fields:
+            kind = self._field_type[field]
+            if kind == FeatureType.TOKEN:
+                parts.append(self.table_of(field)[features[field]])
+            elif kind == FeatureType.TOKEN_SEQ:
+                position = self.model.token_seq_field_names.index(field)
+                parts.append(pooled(self.model, position, features[field]))
+            elif kind == FeatureType.FLOAT and field in features:
+                parts.append(features[field][:, None])
+        if not parts:
+            raise UserError(
+                f"the data set has no side information for '{self.id_field}', which this method "
+                "needs; list feature fields under load_col, or choose a method that works without"
+            )
+        return torch.cat(parts, dim=1).detach()
+
+
+class OwnNetwork(Backbone):
+    """The network of a method that may leave the ID's embedding out, and never has it given."""
+
+    reads_vector = False
+
+    @contextmanager
+    def frozen_tables(self) -> Iterator[None]:
+        """Nothing to keep: the method embeds what it needs itself."""
+        yield
+
+
+def build_backbone(
+    config, dataset, rows: Rows, id_field: str, seam: type[Backbone] = Backbone
+) -> Backbone:
+    """The configured backbone, initialised from torch's global generator, behind the seam."""
+    model_class = _with_pooling(config.backbone_class, config["pooling"])
+    model = with_shortcuts(model_class(config, dataset).to(rows.device))
+    if config["embedding_init"] == "uniform":
+        with torch.no_grad():
+            for parameter in model.parameters():
+                parameter.uniform_(-0.01, 0.01)
+    first_order = config["id_first_order"] != "off"
+    return seam(model, dataset, rows, id_field, first_order, config["share_sequences"])

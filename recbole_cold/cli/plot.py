@@ -1,0 +1,78 @@
+"""``recbole-cold plot``: pictures of what methods give to new items."""
+
+import io
+import sys
+from pathlib import Path
+
+from recbole_cold.cli.arguments import Arguments, request_of
+from recbole_cold.cli.screen import Stop
+from recbole_cold.errors import UserError
+
+
+def plot(arguments: Arguments) -> int:
+    """Draw vectors of methods, or feature graphs of a finished run."""
+    if arguments.flags.get("folders") or "item" in arguments.keys:
+        return _plot_graphs(arguments)
+    return _plot_vectors(arguments)
+
+
+def _plot_graphs(arguments: Arguments) -> int:
+    """Draw the feature graphs of one item of a finished run."""
+    from recbole_cold import report
+    from recbole_cold.experiment.folders import find_graphs
+    from recbole_cold.graphs import load_graphs
+
+    keys, folders = dict(arguments.keys), arguments.flags.get("folders", [])
+    unknown = keys.keys() - {"item", "entry", "seed", "to"}
+    if unknown or len(folders) != 1 or "item" not in keys:
+        raise UserError(
+            (f"--{min(unknown)} is no flag of plot; " if unknown else "")
+            + "write: recbole-cold plot DIR --item=ID [--entry=LABEL] [--seed=N] [--to=FILE]"
+        )
+    folder, item = Path(folders[0]).expanduser().resolve(), keys["item"]
+    label, seed, path = find_graphs(folder, keys.get("entry"), keys.get("seed"))
+    name = "".join(letter if letter.isalnum() or letter in "-_." else "_" for letter in item)
+    target = Path(keys.get("to", folder / "figures" / f"graphs-{name}.png")).expanduser()
+    told = f"{report.load(folder / 'results.json')['dataset']}, {label}, seed {seed}"
+    report.plot_graphs(load_graphs(path), item, target, told)
+    print(target)
+    return 0
+
+
+def _plot_vectors(arguments: Arguments) -> int:
+    """Train methods up to a phase and draw the vectors that their items are served with."""
+    import numpy as np
+
+    from recbole_cold import report
+    from recbole_cold.errors import Interrupted
+    from recbole_cold.experiment.experiment import Experiment
+    from recbole_cold.experiment.folders import make_folder
+    from recbole_cold.store import write_bytes
+
+    keys = dict(arguments.keys)
+    phase = keys.pop("phase", "cold")
+    if "resume" in arguments.flags:
+        raise UserError("plot takes no --resume; leave it out")
+    with Stop().listening() as stop:
+        experiment = Experiment(request_of(arguments._replace(keys=keys)), stop=stop)
+        experiment.prepare()
+        try:
+            panels = [experiment.vectors(entry, phase) for entry in experiment.entries]
+        except (Interrupted, KeyboardInterrupt):
+            print("interrupted", file=sys.stderr)
+            return 130
+    config = experiment.first()
+    name = f"{config.dataset}-{config.backbone_name}-{phase}"
+    folder = make_folder(f"plot-{name}", config["saved_dir"])
+    title = f"{config.dataset}, {config.backbone_name}, {phase}, seed {config['seed']}"
+    arrays = {f"{p.label}/{kind}": getattr(p, kind) for p in panels for kind in ("old", "new")}
+    with io.BytesIO() as buffer:
+        np.savez_compressed(buffer, **arrays)
+        write_bytes(folder / "vectors.npz", buffer.getvalue())
+    report.plot_vectors(panels, title, folder / "vectors.png")
+    print(f"{title}\nmean of new items' vectors from that of old ones, in deviations of old ones")
+    wide = max(len(panel.label) for panel in panels)
+    for panel in panels:
+        print(f"  {panel.label:<{wide}}  {report.mean_distance(panel):.3f}")
+    print(f"picture  {folder / 'vectors.png'}\nvectors  {folder / 'vectors.npz'}")
+    return 0

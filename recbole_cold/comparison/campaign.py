@@ -1,0 +1,277 @@
+"""Methods on backbones: what is there is reused, what is missing is run.
+
+``Campaign`` plans cells (backbone x method x seed), finds those that earlier runs hold already, and
+hands the others to a pool. What comes of it is a comparison document (``report.Comparison`` reads
+it).
+"""
+
+import json
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from recbole_cold import report
+from recbole_cold.comparison.earlier import Earlier, Found
+from recbole_cold.comparison.requests import Cell, CompareRequest, row_name
+from recbole_cold.config import ColdConfig
+from recbole_cold.data._cache import cache_root
+from recbole_cold.errors import UserError
+from recbole_cold.experiment.data_store import DataStore
+from recbole_cold.experiment.experiment import Experiment, matched_entry
+from recbole_cold.experiment.requests import (
+    Request,
+    entry_texts,
+    parse_entries,
+    refuse_run_wide,
+)
+from recbole_cold.registry import find_method
+from recbole_cold.trials.trial import TrialSpec
+
+logger = logging.getLogger(__name__)
+
+RunAll = Callable[..., None]
+
+
+class Campaign:
+    """All cells of one request.
+
+    Args:
+        request: what to compare.
+        stop: asked by the pool; true ends with ``Interrupted``.
+
+    Raises:
+        UserError: anything in the request that cannot be; nothing is written then.
+    """
+
+    def __init__(self, request: CompareRequest, stop: Callable[[], bool] = lambda: False) -> None:
+        self.request, self.stop = request, stop
+        store = DataStore(most=1000)
+        self.experiments: dict[str, Experiment] = {}
+        for backbone in parse_entries(request.backbones, "--backbones"):
+            refuse_run_wide(backbone)
+            asked = Request(
+                request.models, request.dataset, backbone.spec, list(request.config_files),
+                {**request.overrides, **backbone.variant}, request.command,
+            )  # fmt: skip
+            experiment = Experiment(asked, stop=stop, store=store)
+            experiment.prepare()
+            self.experiments[backbone.label] = experiment
+        # Beside several backbones a method with a network of its own runs, and is shown, once.
+        self.alone = [
+            entry.label
+            for entry in self.first().entries
+            if len(self.experiments) > 1 and find_method(entry.spec).network is not None
+        ]
+        self.texts = [_absolute(text) for text in entry_texts(request.models)]
+        self.failures: list[dict[str, Any]] = []
+        self.found: dict[tuple[str, str, int], tuple[Cell, Found]] = {}
+        self.ran = 0
+
+    def first(self) -> Experiment:
+        return next(iter(self.experiments.values()))
+
+    def check(self) -> None:
+        """Refuse what would end in no table, before anything is run.
+
+        Raises:
+            UserError: one method on one backbone, or an unknown row to test against.
+        """
+        rows = [entry.label for entry in self.first().entries]
+        matched = bool(self.first().first()["matched_steps"])
+        if len(rows) * len(self.experiments) < 2:
+            raise UserError(
+                f"there is nothing to compare: {rows[0]} on {next(iter(self.experiments))} is one "
+                "cell; name two methods with --models or two backbones with --backbones"
+            )
+        known = rows + [report.MATCHED] * matched
+        if self.request.against is not None and row_name(self.request.against) not in known:
+            raise UserError(
+                f"--against names '{self.request.against}', which is not compared here; rows are "
+                f"{', '.join(known)}"
+            )
+
+    def cells(self) -> list[Cell]:
+        """Methods first, then backbones: seeds of one backbone share its pre-training."""
+        return [
+            Cell(backbone, entry, text, seed)
+            for backbone, experiment in self.experiments.items()
+            for seed in experiment.seeds()
+            for entry, text in zip(experiment.entries, self.texts, strict=True)
+            if entry.label not in self.alone or experiment is self.first()
+        ]
+
+    def run(self, folder: Path, saved_dir: Path, run_all: RunAll) -> dict[str, Any]:
+        """Reuse, run what is missing, and give the comparison, also in ``comparison.json``.
+
+        Whatever ends this, the results that are there are in the folder.
+
+        Args:
+            run_all: as :func:`recbole_cold.trials.ray_pool.run_all`.
+        """
+        earlier = Earlier(saved_dir, folder)
+        try:
+            self._fill(self.cells(), earlier, folder, run_all)
+            self._fill(list(self._matched_cells()), earlier, folder, run_all)
+        finally:
+            document = self.document()
+            report.write_json(folder / "comparison.json", document)
+        return document
+
+    def _fill(
+        self, cells: Sequence[Cell], earlier: "Earlier", folder: Path, run_all: RunAll
+    ) -> None:
+        todo: dict[str, Cell] = {}
+        specs: list[TrialSpec] = []
+        for cell in cells:
+            known = earlier.find(self.experiments[cell.backbone], cell)
+            if known is not None:
+                self.found[cell.place] = cell, known
+                continue
+            spec = self.spec(cell)
+            if spec.key not in todo:
+                specs.append(spec)
+            todo[spec.key] = cell
+        logger.info(
+            "%d of %d results are there already, %d to run", len(cells) - len(specs), len(cells),
+            len(specs),
+        )  # fmt: skip
+        if not specs:
+            return
+        done = 0
+
+        def on_done(spec: TrialSpec, document: Mapping[str, Any]) -> None:
+            nonlocal done
+            report.write_json(folder / "trials" / f"{spec.key}.json", document)
+            cell, (run,) = todo[spec.key], document["runs"]
+            self.found[cell.place] = cell, Found(run, run["seeds"][0], str(folder))
+            self.ran += 1
+            done += 1
+            logger.info("[%d/%d] %s: %s", done, len(specs), _place(cell), _scores(document))
+
+        def on_failed(spec: TrialSpec, error: str) -> None:
+            nonlocal done
+            done += 1
+            cell = todo[spec.key]
+            self.failures.append(
+                {"backbone": cell.backbone, "row": cell.entry.label, "seed": cell.seed,
+                 "error": error}
+            )  # fmt: skip
+            last = error.strip().splitlines() or ["unknown"]
+            logger.error("[%d/%d] %s: failed: %s", done, len(specs), _place(cell), last[-1])
+
+        asked = self.request
+        run_all(
+            specs, cpus=asked.cpus, gpus=asked.gpus, concurrent=asked.concurrent,
+            ray_address=asked.ray_address, on_done=on_done, on_failed=on_failed,
+            name=folder.name, stop=self.stop,
+        )  # fmt: skip
+
+    def spec(self, cell: Cell) -> TrialSpec:
+        """The trial of a cell: every path absolute, no key that belongs to another method."""
+        experiment = self.experiments[cell.backbone]
+        config = experiment.config(cell.entry, cell.seed)
+        leave = {*cell.entry.variant, "model", "models", "dataset", "backbone", "seed", "seeds",
+                 "matched_steps", "saved_dir", "show_progress", "config_files"}  # fmt: skip
+        given = {k: v for k, v in config.external_config_dict.items() if k not in leave}
+        if config["share_pretrained"]:
+            given["pretrain_seed"] = config["pretrain_seed"]
+        given["data_path"] = _data_path(given.get("data_path", "dataset_atomic"), config)
+        given["cache_dir"] = str(cache_root(config["cache_dir"]).absolute())
+        return TrialSpec(
+            model="Base" if cell.entry.matched_steps else cell.text,
+            dataset=config.dataset,
+            backbone=_absolute(str(experiment.request.backbone)),
+            overrides=json.loads(json.dumps(given)),
+            seed=cell.seed,
+            matched_steps=cell.entry.matched_steps,
+        )
+
+    def _matched_cells(self) -> Iterator[Cell]:
+        for backbone, experiment in self.experiments.items():
+            entry = None
+            if experiment.first()["matched_steps"]:
+                entry = matched_entry(self._document_of(backbone))
+            if entry is not None:
+                for seed in experiment.seeds():
+                    yield Cell(backbone, entry, "Base", seed)
+
+    # ---------------------------------------------------------------- the document
+    def document(self) -> dict[str, Any]:
+        """What is there by now."""
+        rows = [entry.label for entry in self.first().entries]
+        if any(cell.entry.matched_steps for cell, _ in self.found.values()):
+            rows.append(report.MATCHED)
+        base = self.first().first()["base_model"]
+        against = row_name(self.request.against) if self.request.against else base
+        documents = [self._document_of(backbone) for backbone in self.experiments]
+        if self.alone:
+            documents.append({**documents[0], "backbone_label": report.OWN_NETWORK})
+            for document in documents:
+                own = document["backbone_label"] == report.OWN_NETWORK
+                document["runs"] = [
+                    run for run in document["runs"] if (run["label"] in self.alone) == own
+                ]
+        return {
+            "schema": report.SCHEMA,
+            "command": self.request.command,
+            "created": report.now(),
+            "against": against if against in rows else None,
+            "rows": rows,
+            "alone": self.alone,
+            "backbones": [str(document["backbone_label"]) for document in documents],
+            "seeds": self.first().seeds(),
+            "ran": self.ran,
+            "reused": len(self.found) - self.ran,
+            "failures": self.failures,
+            "documents": documents,
+        }
+
+    def _document_of(self, backbone: str) -> dict[str, Any]:
+        experiment = self.experiments[backbone]
+        runs: dict[str, dict[str, Any]] = {}
+        order = [entry.label for entry in experiment.entries]
+        cells = [pair for pair in self.found.values() if pair[0].backbone == backbone]
+        cells.sort(key=lambda pair: (_order(order, pair[0].entry.label), pair[0].seed))
+        for cell, known in cells:
+            label = cell.entry.label
+            if label not in runs:
+                names = {"label": label, "variant": dict(cell.entry.variant)}
+                names["matched_steps"] = cell.entry.matched_steps
+                runs[label] = {**known.run, **names, "seeds": []}
+            runs[label]["seeds"].append({**known.seed, "from": known.source})
+        return {**experiment.document, "backbone_label": backbone, "runs": list(runs.values())}
+
+
+def _order(known: Sequence[str], label: str) -> int:
+    return known.index(label) if label in known else len(known)
+
+
+def _place(cell: Cell) -> str:
+    return f"{cell.entry.label} on {cell.backbone}, seed {cell.seed}"
+
+
+def _scores(document: Mapping[str, Any]) -> str:
+    scored = document["runs"][0]["seeds"][0]["phases"]
+    metric = document["metrics"][0]
+    values = [f"{name} {phase['metrics'].get(metric, float('nan')):.4f}"
+              for name, phase in scored.items()]  # fmt: skip
+    seconds = document.get("trial", {}).get("seconds")
+    return f"{metric} {', '.join(values)}" + (f" ({seconds:.1f} s)" if seconds else "")
+
+
+def _absolute(text: str) -> str:
+    """An entry whose file is named from here, so that a process elsewhere finds it."""
+    name, bracket, rest = text.partition("[")
+    place, colon, cls = name.partition(":")
+    if not place.endswith(".py"):
+        return text
+    return f"{Path(place).expanduser().resolve()}{colon}{cls}{bracket}{rest}"
+
+
+def _data_path(given: Any, config: ColdConfig) -> str:
+    """The folder of data sets as another process finds it, whatever its working folder."""
+    base = Path(str(given)).expanduser().absolute()
+    if any((base / config.dataset).glob("*.inter")) or base.name == config.dataset:
+        return str(base)
+    return str(config["data_path"])

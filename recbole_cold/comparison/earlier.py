@@ -1,0 +1,97 @@
+"""Results of earlier runs, by all that their numbers follow from."""
+
+import json
+import logging
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from recbole_cold import report
+from recbole_cold.comparison.requests import Cell, is_comparison
+from recbole_cold.errors import UserError
+from recbole_cold.experiment.experiment import Experiment
+from recbole_cold.experiment.fingerprint import code_of, versions
+from recbole_cold.experiment.requests import (
+    MAY_CHANGE,
+)
+
+logger = logging.getLogger(__name__)
+# Keys that change no number of one method on one seed.
+CHANGES_NO_NUMBER = MAY_CHANGE | {
+    "seed", "seeds", "matched_steps", "base_model", "metrics", "valid_metric", "config_files",
+}  # fmt: skip
+SAME_SPLIT = ("rule", "N", "K", "warm_sets", "cold_side", "order", "counts")
+
+
+class Found(NamedTuple):
+    """A result that is there: the run, its one seed, and where it was found."""
+
+    run: Mapping[str, Any]
+    seed: Mapping[str, Any]
+    source: str
+
+
+class Earlier:
+    """Results of earlier runs and comparisons in ``saved_dir``, by all that their numbers follow
+    from: data, split, code, versions, configuration and seed."""
+
+    def __init__(self, saved_dir: Path, own: Path | None = None) -> None:
+        self._known: dict[str, list[tuple[Mapping[str, Any], Found]]] = {}
+        self.hashes: dict[tuple[int, int], str] = {}
+        for path, document in _documents(saved_dir, own):
+            for run in document["runs"]:
+                for seed in run["seeds"]:
+                    key = _key(document["data_hash"], run.get("code"), run["config"], seed["seed"])
+                    found = Found(run, seed, seed.get("from", str(path)))
+                    self._known.setdefault(key, []).append((document, found))
+
+    def find(self, experiment: Experiment, cell: Cell) -> Found | None:
+        """The newest result that equals what the cell would give; None where there is none."""
+        config = experiment.config(cell.entry, cell.seed)
+        dataset = experiment.data(config)
+        key = _key(dataset.data_hash, code_of(config), config.as_dict(), cell.seed)
+        own = versions()
+        for document, found in self._known.get(key, []):
+            split, theirs = dataset.split.manifest, document["split"]
+            # A document tells the split of its first seed; the others differ where seeds draw it.
+            drawn = split.get("order") != "time" or config["fit_on"] != "full"
+            if drawn:
+                same = all(split.get(name) == theirs.get(name) for name in SAME_SPLIT)
+            else:
+                same = dataset.split.hash == theirs.get("hash")
+            libraries = ("recbole_cold", "recbole", "torch")
+            same &= all(document["versions"].get(name) == own[name] for name in libraries)
+            phases = list(experiment.document["phases"])
+            scored = found.seed["phases"]
+            wanted = {name for name in config["metrics"] if name != "RelaImpr"}
+            if (
+                same
+                and document["phases"] == phases
+                and list(scored) == phases
+                and all(wanted <= set(phase["metrics"]) for phase in scored.values())
+            ):
+                return found
+        return None
+
+
+def _key(data: str, code: Any, config: Mapping[str, Any], seed: int) -> str:
+    values = {k: v for k, v in config.items() if k not in CHANGES_NO_NUMBER}
+    return json.dumps([data, code, values, seed], sort_keys=True, default=str)
+
+
+def _documents(saved_dir: Path, own: Path | None) -> Iterator[tuple[Path, dict[str, Any]]]:
+    """Whole results documents, the newest file first; what cannot be read is left out."""
+    patterns = ("*/results.json", "*/comparison.json", "*/final/results.json")
+    paths = [path for pattern in patterns for path in saved_dir.glob(pattern)]
+    folders = [path.parent for path in saved_dir.glob("*/request.json") if is_comparison(path)]
+    folders += [own] if own is not None else []
+    paths += [path for folder in dict.fromkeys(folders) for path in folder.glob("trials/*.json")]
+    for path in sorted(paths, key=lambda path: path.stat().st_mtime_ns, reverse=True):
+        try:
+            if path.name == "comparison.json":
+                for document in report.load_comparison(path)["documents"]:
+                    yield path.parent, document
+            else:
+                yield path.parent, report.load(path)
+        except UserError as error:
+            logger.debug("left out: %s", error)

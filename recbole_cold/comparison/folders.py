@@ -1,0 +1,52 @@
+"""The folders of comparisons and the files in them."""
+
+from dataclasses import asdict
+from pathlib import Path
+
+from recbole_cold import report
+from recbole_cold.comparison.requests import CompareRequest, is_comparison
+from recbole_cold.errors import UserError
+from recbole_cold.experiment.folders import make_folder
+from recbole_cold.store import write_bytes
+
+FINISHED = "table.txt"  # the last file of a comparison with nothing missing
+
+
+def new_folder(request: CompareRequest | None, dataset: str, saved_dir: Path) -> Path:
+    """A folder that did not exist, named by data and time, with the request in it if there is one.
+
+    Raises:
+        UserError: it cannot be written.
+    """
+    asked = None if request is None else asdict(request)
+    return make_folder(f"{dataset}-compare", saved_dir, asked)
+
+
+def latest_folder(saved_dir: Path) -> Path:
+    """The newest comparison in ``saved_dir`` that is not finished.
+
+    Raises:
+        UserError: there is none.
+    """
+    paths = [
+        path
+        for path in saved_dir.glob("*/request.json")
+        if is_comparison(path) and not (path.parent / FINISHED).exists()
+    ]
+    if not paths:
+        raise UserError(
+            f"there is no unfinished comparison in '{saved_dir}'; give its folder: --resume=DIR"
+        )
+    return max(paths, key=lambda path: path.stat().st_mtime).parent
+
+
+def write_files(comparison: report.Comparison, folder: Path, finished: bool = True) -> None:
+    """Markdown, LaTeX, CSV and picture of a comparison; the screen table only of a whole one."""
+    write_bytes(folder / "comparison.md", report.comparison_markdown(comparison).encode())
+    write_bytes(folder / "comparison.tex", report.comparison_latex(comparison).encode())
+    write_bytes(folder / "comparison.csv", report.comparison_csv(comparison).encode())
+    if any(comparison.cells(metric) for metric in comparison.metrics[:1]):
+        report.plot_comparison(comparison, folder / "figures" / "phases.png")
+    if finished:
+        text = report.comparison_table(comparison) + "\n"
+        write_bytes(folder / FINISHED, text.encode())

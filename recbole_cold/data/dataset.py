@@ -1,0 +1,315 @@
+"""RecBole's data set with typed columns instead of frames: loaded fast, cached, memory-mapped.
+
+User and item features are kept once per user and item and gathered by code, never joined per row.
+"""
+
+import hashlib
+import json
+import logging
+from collections.abc import Iterator, Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from recbole.data.dataset import Dataset
+from recbole.data.interaction import Interaction
+from recbole.utils import FeatureSource, FeatureType
+
+from recbole_cold.data import _cache
+from recbole_cold.data._build import READER, Build
+from recbole_cold.data._cache import cache_root
+from recbole_cold.errors import UserError
+
+logger = logging.getLogger(__name__)
+
+__all__ = ["ColdStartDataset", "cache_root"]
+
+# Settings of RecBole that would change the data and that this loader does not have.
+UNSUPPORTED = (
+    "alias_of_user_id", "alias_of_item_id", "preload_weight", "additional_feat_suffix",
+    "unused_col", "discretization",
+)  # fmt: skip
+
+# Everything that the parsed columns depend on, besides the files.
+SCHEMA = (
+    "field_separator", "seq_separator", "encoding", "USER_ID_FIELD", "ITEM_ID_FIELD",
+    "LABEL_FIELD", "TIME_FIELD", "threshold", "load_col", "unload_col", "seq_len", "rm_dup_inter",
+    "val_interval", "filter_inter_by_user_or_item", "user_inter_num_interval",
+    "item_inter_num_interval", "normalize_field", "normalize_all", "benchmark_filename",
+)  # fmt: skip
+
+
+class TokenIds(Mapping):
+    """Field -> {token: id}; a dictionary is made when its field is first asked for."""
+
+    def __init__(self, id_tokens: dict[str, np.ndarray]) -> None:
+        self._id_tokens, self._made = id_tokens, {}
+
+    def __getitem__(self, field: str) -> dict[str, int]:
+        if field not in self._made:
+            tokens = self._id_tokens[field].tolist()
+            self._made[field] = dict(zip(tokens, range(len(tokens)), strict=True))
+        return self._made[field]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._id_tokens)
+
+    def __len__(self) -> int:
+        return len(self._id_tokens)
+
+
+class ColdStartDataset(Dataset):
+    """Interactions, users and items of one data set as arrays, with RecBole's field information.
+
+    Token ids are those of RecBole's own loader. Arrays that come from the cache are read-only.
+
+    Attributes:
+        inter: row columns. Tokens int32 [n], token sequences int32 [n, L] (0 is padding), numbers
+            float32 [n], the label float32 in {0, 1}, the time float64. The time is raw unless it is
+            one of ``numerical_features`` (``use_timestamp``): then it is scaled to 0..1 here.
+        time: the raw time of each row, float64, or None without a time field: what splits use.
+        user_table, item_table: feature columns by code, row 0 padding, the id itself left out.
+            Numbers are plain float32 [num]; a model gets the pair (value, 1) that RecBole's
+            FLEmbedding reads, made per batch in ``rows.py``.
+        parts: part name -> row numbers when the rows came from ``benchmark_filename``, else None.
+        notes: sentences on what loading decided, for the log and the report.
+        data_hash: SHA-256 of the files' contents and of every setting that changes the columns.
+        from_cache: whether the columns were found parsed.
+        n_rows: number of interactions.
+
+    Args:
+        config: a RecBole ``Config``, or anything that answers ``config[key]`` with None for keys
+            it does not know. ``data_path`` is the folder with the atomic files.
+
+    Raises:
+        UserError: a file or a setting is wrong; one sentence that names it.
+    """
+
+    def _from_scratch(self) -> None:
+        self._get_preset()
+        for key in UNSUPPORTED:
+            if self.config[key]:
+                raise UserError(f"{key} is set, but recbole_cold does not support it; remove it")
+        self._get_fields()
+        self._files = self._find_files()
+        root = cache_root(self.config["cache_dir"])
+        self.data_hash = self._hash(root)
+        key = hashlib.sha256(f"{self.data_hash} reader {READER}".encode()).hexdigest()
+        columns, meta = self._cached(root / "data" / key[:32], root)
+        self._take(columns, meta)
+        self._add_inputs()
+
+    def _get_fields(self) -> None:
+        self._get_field_from_config()
+        if self.uid_field is None or self.iid_field is None:
+            raise UserError("USER_ID_FIELD and ITEM_ID_FIELD must name the two id fields")
+        if self.label_field is None:
+            raise UserError("LABEL_FIELD must name the label field, for example 'label'")
+
+    def _find_files(self) -> dict[str, list[Path]]:
+        """Suffix -> the files that exist, interactions first."""
+        folder = Path(self.dataset_path)
+        if not folder.is_dir():
+            raise UserError(
+                f"the folder '{folder}' of data set '{self.dataset_name}' does not exist; check "
+                "--dataset and --data_path"
+            )
+        parts = self.benchmark_filename_list
+        names = [""] if parts is None else [f".{part}" for part in parts]
+        inter = [folder / f"{self.dataset_name}{name}.inter" for name in names]
+        for path in inter:
+            if not path.is_file():
+                raise UserError(
+                    f"the atomic file '{path}' does not exist; check --dataset and --data_path"
+                )
+        files = {"inter": inter}
+        wanted = self.config["load_col"]
+        for suffix in ("user", "item"):
+            path = folder / f"{self.dataset_name}.{suffix}"
+            if wanted is not None and not wanted.get(suffix):
+                continue
+            if path.is_file():
+                files[suffix] = [path]
+            elif wanted is not None:
+                raise UserError(
+                    f"load_col asks for {suffix} features, but '{path}' does not exist; add the "
+                    f"file or remove '{suffix}' from load_col"
+                )
+        return files
+
+    def _hash(self, root: Path) -> str:
+        schema = {key: self.config[key] for key in SCHEMA}
+        try:
+            files = {
+                suffix: [_cache.content_hash(path, root) for path in paths]
+                for suffix, paths in self._files.items()
+            }
+        except OSError as error:
+            raise UserError(
+                f"cannot read '{error.filename}' ({error.strerror}); check its permissions"
+            ) from error
+        described = json.dumps([schema, files], sort_keys=True, default=str)
+        return hashlib.sha256(described.encode()).hexdigest()
+
+    def _cached(self, folder: Path, root: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+        self.from_cache = False
+        if folder.exists():
+            try:
+                columns, meta = _cache.load(folder)
+            except _cache.Damaged as error:
+                logger.warning("the cached data set '%s' is damaged (%s); rebuilt", folder, error)
+            else:
+                self.from_cache = True
+                return columns, meta
+        build = Build(self.config, self._files)
+        columns, meta = build.columns(), build.meta()
+        failure = _cache.store(folder, columns, meta, root)
+        if failure:
+            meta = {**meta, "notes": [*meta["notes"], failure]}
+        return columns, meta
+
+    def _take(self, columns: dict[str, np.ndarray], meta: dict[str, Any]) -> None:
+        by_kind: dict[str, dict[str, np.ndarray]] = {}
+        for name, column in columns.items():
+            kind, _, field = name.partition("/")
+            by_kind.setdefault(kind, {})[field] = column
+        self.inter = by_kind["inter"]
+        self.user_table = by_kind.get("user", {})
+        self.item_table = by_kind.get("item", {})
+        self.field2id_token = by_kind["tokens"]
+        self.field2token_id = TokenIds(self.field2id_token)
+        self._origin = by_kind.get("origin", {}).get("")
+        for field, kind, source, length in meta["fields"]:
+            self.set_field_property(field, FeatureType(kind), FeatureSource(source), length)
+            if FeatureType(kind) in {FeatureType.FLOAT, FeatureType.FLOAT_SEQ}:
+                self.field2bucketnum[field] = 2
+        self.notes: list[str] = list(meta["notes"])
+        self.n_rows = len(self.inter[self.iid_field])
+        self.time = self.inter.get(self.time_field)
+        self.parts = self._parts(meta["part_rows"])
+        self.file_size_list = meta["part_rows"]
+        self.feat_name_list = ["inter_feat"] + [f"{s}_feat" for s in self._files if s != "inter"]
+
+    def _parts(self, lengths: list[int]) -> dict[str, np.ndarray] | None:
+        if self.benchmark_filename_list is None:
+            return None
+        ends = np.cumsum(lengths)
+        return {
+            name: np.arange(end - length, end)
+            for name, length, end in zip(self.benchmark_filename_list, lengths, ends, strict=True)
+        }
+
+    def _add_inputs(self) -> None:
+        """Numbers that the configuration adds to the inputs of the model."""
+        numerical = list(self.config["numerical_features"] or [])
+        if self.config["use_count"]:
+            numerical.append(self._add_count())
+        if self.config["use_timestamp"]:
+            if self.time is None:
+                raise UserError(
+                    f"use_timestamp is set, but the interactions have no field "
+                    f"{self.time_field!r}; switch it off or load that field"
+                )
+            numerical.append(self.time_field)
+        for field in numerical:
+            if self.field2type.get(field) not in {FeatureType.FLOAT, FeatureType.FLOAT_SEQ}:
+                raise UserError(
+                    f"numerical_features names {field!r}, which is not a loaded float field; load "
+                    "it with load_col or take it out"
+                )
+        if self.time is not None and self.time_field in numerical:
+            self.inter[self.time_field] = _unit_range(self.time)
+        self.config["numerical_features"] = list(dict.fromkeys(numerical))
+
+    def _add_count(self) -> str:
+        field = self.config["COUNT_FIELD"] or "count"
+        if field in self.field2type:
+            raise UserError(
+                f"the data already has a field {field!r}; set COUNT_FIELD to another name"
+            )
+        user_side = self.config["cold_side"] == "user"
+        table, id_field = (
+            (self.user_table, self.uid_field) if user_side else (self.item_table, self.iid_field)
+        )
+        table[field] = np.zeros(self.num(id_field), dtype=np.float32)
+        source = FeatureSource.USER if user_side else FeatureSource.ITEM
+        self.set_field_property(field, FeatureType.FLOAT, source, 1)
+        self.field2bucketnum[field] = 2
+        return field
+
+    # What RecBole's frames answered, from the columns.
+
+    def __len__(self) -> int:
+        return self.n_rows
+
+    @property
+    def inter_num(self) -> int:
+        """Number of interactions."""
+        return self.n_rows
+
+    @property
+    def avg_actions_of_users(self) -> float:
+        """Rows per user, of users with rows."""
+        return self.n_rows / max(1, len(np.unique(self.inter[self.uid_field])))
+
+    @property
+    def avg_actions_of_items(self) -> float:
+        """Rows per item, of items with rows."""
+        return self.n_rows / max(1, len(np.unique(self.inter[self.iid_field])))
+
+    @cached_property
+    def inter_feat(self) -> Interaction:
+        """The rows as RecBole's ``Interaction``; made when first asked for, users should not."""
+        return self._interaction(self.inter)
+
+    @cached_property
+    def user_feat(self) -> Interaction | None:
+        """User features as RecBole's ``Interaction``, or None."""
+        ids = {self.uid_field: np.arange(self.user_num)}
+        return self._interaction({**ids, **self.user_table}) if self.user_table else None
+
+    @cached_property
+    def item_feat(self) -> Interaction | None:
+        """Item features as RecBole's ``Interaction``, or None."""
+        ids = {self.iid_field: np.arange(self.item_num)}
+        return self._interaction({**ids, **self.item_table}) if self.item_table else None
+
+    def _interaction(self, columns: dict[str, np.ndarray]) -> Interaction:
+        numerical = set(self.config["numerical_features"] or [])
+        tensors = {}
+        for field, column in columns.items():
+            tensor = torch.from_numpy(np.array(column))
+            if not tensor.is_floating_point():
+                tensor = tensor.long()
+            elif field in numerical:
+                tensor = torch.stack([tensor.float(), torch.ones_like(tensor).float()], dim=-1)
+            tensors[field] = tensor
+        return Interaction(tensors)
+
+    # Where the rows came from, to write them out again as they stood.
+
+    def source_rows(self, rows: np.ndarray) -> np.ndarray:
+        """Position of ``rows`` in the interaction files before any filter."""
+        return rows if self._origin is None else self._origin[rows]
+
+    def source_lines(self) -> tuple[bytes, list[bytes]]:
+        """Header and lines of the interaction files, one behind the other."""
+        header, lines = b"", []
+        for path in self._files["inter"]:
+            first, *rest = path.read_bytes().splitlines()
+            if header and first != header:
+                raise UserError(f"the header of '{path}' differs from that of the other parts")
+            header = first
+            lines += [line + b"\n" for line in rest if line]
+        return header + b"\n", lines
+
+    def feature_files(self) -> list[Path]:
+        """The ``.user`` and ``.item`` files that were loaded."""
+        return [self._files[suffix][0] for suffix in ("user", "item") if suffix in self._files]
+
+
+def _unit_range(values: np.ndarray) -> np.ndarray:
+    low, high = float(values.min()), float(values.max())
+    return np.ones_like(values) if low == high else (values - low) / (high - low)

@@ -1,0 +1,1 @@
+"""One command's runs, from data set to results."""

@@ -1,0 +1,437 @@
+"""One command's runs, from data set to results: every method on every seed, into one document.
+
+A run's folder holds ``request.json`` (what was asked), ``results.json`` (what came out, rewritten
+whole after every method and seed), a folder per method with its configuration and resume points,
+and the figures and tables made from the results.
+"""
+
+import hashlib
+import json
+import logging
+import platform
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+
+from recbole_cold import report
+from recbole_cold.config import (
+    ColdConfig,
+    keys_of,
+    keys_of_click_model,
+    make_config,
+)
+from recbole_cold.data._cache import cache_root
+from recbole_cold.data.dataset import ColdStartDataset
+from recbole_cold.data.phases import run_phases
+from recbole_cold.data.split import (
+    Split,
+)
+from recbole_cold.errors import Diverged, UserError
+from recbole_cold.experiment.data_store import DataStore, phases_of
+from recbole_cold.experiment.fingerprint import code_of, pretraining_key, versions
+from recbole_cold.experiment.folders import GRAPHS, file_name
+from recbole_cold.experiment.requests import MAY_CHANGE, Entry, Request, refuse_run_wide
+from recbole_cold.graphs import Graphs
+from recbole_cold.registry import find_method
+from recbole_cold.store import write_bytes
+from recbole_cold.training.backbone_cache import BackboneCache
+from recbole_cold.training.trainer import Trainer, Watch
+
+logger = logging.getLogger(__name__)
+
+
+class Experiment:
+    """All runs of one request.
+
+    Args:
+        request: what to run.
+        folder: the run's folder, which exists.
+        stop: asked between batches; true saves the state and raises ``Interrupted``.
+        entries: the rows to run, where they are not the request's own.
+        store: where data sets are kept that other experiments of this process use, too.
+        watch: told of steps and epochs.
+
+    Raises:
+        UserError: anything in the request that cannot be; nothing is written then.
+    """
+
+    def __init__(
+        self,
+        request: Request,
+        folder: Path | None = None,
+        stop: Callable[[], bool] = lambda: False,
+        *,
+        entries: Sequence[Entry] | None = None,
+        store: DataStore | None = None,
+        watch: Watch | None = None,
+    ) -> None:
+        self.request, self.folder, self.stop = request, folder, stop
+        self.entries = request.entries() if entries is None else list(entries)
+        # Seeds and rows of one request may differ in their data: all of it is kept.
+        self.store = DataStore(most=1000) if store is None else store
+        self.watch = watch or Watch()
+        for entry in self.entries:
+            refuse_run_wide(entry)
+        self.configs = {entry.label: self.config(entry) for entry in self.entries}
+        if self.first()["num_threads"]:
+            torch.set_num_threads(self.first()["num_threads"])
+        self.document: dict[str, Any] = {}
+
+    def config(self, entry: Entry, seed: int | None = None) -> ColdConfig:
+        """The configuration of one entry, for one seed or as given."""
+        others = {key for other in self.entries for key in keys_of(other.spec)}
+        others |= self._keys_of_backbone_beside(entry)
+        config = make_config(
+            entry.spec,
+            self.request.dataset,
+            self.request.backbone,
+            self.request.config_files,
+            {**self.request.overrides, **entry.variant},
+            also_known=others - set(entry.variant),
+        )
+        if seed is not None:
+            if config["share_pretrained"] and config["pretrain_seed"] is None:
+                config["pretrain_seed"] = config["seed"]
+            config["seed"] = seed
+        return config
+
+    def _keys_of_backbone_beside(self, entry: Entry) -> set[str]:
+        """For a method with a network of its own: keys of the backbone that other rows stand on."""
+        if find_method(entry.spec).network is None:
+            return set()
+        plain = (other for other in self.entries if find_method(other.spec).network is None)
+        for other in plain:
+            config = self.config(other)
+            return keys_of_click_model(config.backbone_class, config.dataset)
+        return set()
+
+    # ---------------------------------------------------------------- shared values
+    def data(self, config: ColdConfig) -> ColdStartDataset:
+        """The data set of a configuration, loaded once for all entries that agree on it."""
+        return self.store.data(config)
+
+    def first(self) -> ColdConfig:
+        return next(iter(self.configs.values()))
+
+    def seeds(self) -> list[int]:
+        config = self.first()
+        return [config["seed"] + number for number in range(config["seeds"])]
+
+    # ---------------------------------------------------------------- running
+    def run(self) -> dict[str, Any]:
+        """Run what is not done yet; the whole document, also in ``results.json``.
+
+        Raises:
+            UserError: every run diverged, or something concerns them all.
+        """
+        self.prepare()
+        notes = [note for config in self.configs.values() for note in self.data(config).notes]
+        for note in dict.fromkeys(notes):
+            logger.info("%s", note)
+        self.document["failures"] = []
+        for seed in self.seeds():
+            for entry in self.entries:
+                self._try_one(entry, seed)
+            matched = self._matched()
+            if matched is not None:
+                self._try_one(matched, seed)
+        if not self.document["runs"]:
+            raise UserError(self.document["failures"][0])
+        self._write()
+        return self.document
+
+    def _try_one(self, entry: Entry, seed: int) -> None:
+        """Run one method on one seed; where it diverges, the others go on without it."""
+        try:
+            self._run_one(entry, seed)
+        except Diverged as error:
+            failure = f"{entry.label}, seed {seed}: {error}"
+            logger.error("failed: %s", failure)
+            self.document["failures"].append(failure)
+            self.document["runs"] = [run for run in self.document["runs"] if run["seeds"]]
+
+    def prepare(self) -> None:
+        """Load the data and build every method once: what cannot run is said before training."""
+        if self.document:
+            return
+        for entry in self.entries:
+            config = self.configs[entry.label]
+            config.method_class(config, self.data(config))
+        finished = self.folder / "results.json" if self.folder else None
+        if self.folder is not None:
+            self._refuse_changes(self.folder)
+        if finished is not None and finished.exists():
+            self.document = report.load(finished)
+        else:
+            self.document = self._new_document(self.first())
+
+    def open_folder(self, create: Callable[[Request, ColdConfig], Path]) -> Path:
+        """Give the prepared run its folder, and write what is known so far into it."""
+        folder = create(self.request, self.first())
+        try:
+            self._describe_in(folder)
+        except UserError:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
+        self.folder = folder
+        return folder
+
+    def _describe_in(self, folder: Path) -> None:
+        """The split and the configurations that a later ``--resume`` must find unchanged."""
+        self.data(self.first()).split.save(folder / "split")
+        for entry in self.entries:
+            self._write_config(folder, entry, self.configs[entry.label])
+
+    def _write_config(self, folder: Path, entry: Entry, config: ColdConfig) -> None:
+        text = yaml.safe_dump(config.as_dict(), sort_keys=True, allow_unicode=True)
+        write_bytes(self._entry_folder(entry, folder) / "config.yaml", text.encode())
+
+    def _refuse_changes(self, folder: Path) -> None:
+        """A continued run must have the data, the split and the settings that it began with.
+
+        Raises:
+            UserError: names what changed.
+        """
+        try:
+            began = json.loads((folder / "split.json").read_text())["hash"]
+            configs = [
+                yaml.safe_load((self._entry_folder(entry, folder) / "config.yaml").read_text())
+                for entry in self.entries
+            ]
+            changed = {
+                key
+                for entry, before in zip(self.entries, configs, strict=True)
+                for key, value in self.configs[entry.label].as_dict().items()
+                if key not in MAY_CHANGE and before.get(key) != value
+            }
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, yaml.YAMLError):
+            # Stopped before these were whole, or damaged since: nothing to compare with.
+            self._describe_in(folder)
+            return
+        if changed:
+            raise UserError(
+                f"{', '.join(sorted(changed))} changed since the run in '{folder}' began "
+                "(configuration files or defaults); put it back, or start a new run"
+            )
+        if began != self.data(self.first()).split.hash:
+            raise UserError(
+                f"the data of the run in '{folder}' changed since it began; put the files back, or "
+                "start a new run"
+            )
+
+    def describe(self) -> str:
+        """The data set and its split as a text; nothing is trained."""
+        config = self.first()
+        dataset = self.data(config)
+        lines = [
+            f"data set {config.dataset} in {config['data_path']}",
+            f"{dataset.n_rows:,} rows, {dataset.user_num - 1:,} users, "
+            f"{dataset.item_num - 1:,} items; {dataset.inter[dataset.label_field].mean():.1%} of "
+            "the labels are 1",
+            "",
+            "fields",
+        ]
+        for name in dataset.fields():
+            kind, source = dataset.field2type[name], dataset.field2source[name]
+            size = f"{dataset.num(name):,} tokens" if "token" in kind.value else "number"
+            lines.append(f"  {name:<20} {kind.value:<10} {source.value:<12} {size}")
+        lines += ["", str(dataset.split)]
+        lines += [f"note: {note}" for note in dataset.notes]
+        return "\n".join(lines)
+
+    def _new_document(self, config: ColdConfig) -> dict[str, Any]:
+        dataset = self.data(config)
+        return {
+            "schema": 1,
+            "command": self.request.command,
+            "created": report.now(),
+            "dataset": config.dataset,
+            "data_hash": dataset.data_hash,
+            "notes": list(dataset.notes),
+            "split": json.loads(json.dumps(dict(dataset.split.manifest), default=int)),
+            "versions": versions(),
+            "device": _device_name(config["device"]),
+            "threads": torch.get_num_threads(),
+            "eval_on": config["eval_on"],
+            "fit_on": config["fit_on"],
+            "protocol": config["protocol"],
+            "phases": [phase.name for phase in phases_of(dataset.split, config)],
+            "metrics": list(config["metrics"]),
+            "share_pretrained": config["share_pretrained"],
+            "base_model": config["base_model"],
+            "runs": [],
+        }
+
+    def _run_of(self, entry: Entry) -> dict[str, Any] | None:
+        return next((run for run in self.document["runs"] if run["label"] == entry.label), None)
+
+    def _run_one(self, entry: Entry, seed: int) -> None:
+        run = self._run_of(entry)
+        if run is not None and any(result["seed"] == seed for result in run["seeds"]):
+            return
+        config = self.config(entry, seed)
+        dataset = self.data(config)
+        split = dataset.split
+        method = config.method_class(config, dataset)
+        if run is None:
+            run = self._new_run(entry, config, method)
+        phases = phases_of(split, config)
+        trainer = Trainer(
+            method,
+            seed,
+            self._state_path(entry, seed),
+            self._cache(entry, split),
+            self.stop,
+            self.watch,
+            probe=split[phases[0].score_on] if self.watch.wants_epochs else None,
+        )
+        if trainer.resume():
+            logger.info("%s, seed %d: continued from its resume point", entry.label, seed)
+        results = run_phases(trainer, split, trainer.evaluate, phases)
+        self._write_found(entry, seed, method.found())
+        self._write_graphs(entry, seed, method.graphs())
+        run["seeds"].append({"seed": seed, "phases": results, "stages": trainer.journal["stages"]})
+        self._write()
+        self._clear_state(entry, seed)
+        last = results[self.document["phases"][-1]]["metrics"]
+        logger.info(
+            "%s, seed %d: %s",
+            entry.label,
+            seed,
+            ", ".join(
+                f"{name} {results[name]['metrics'].get('AUC', float('nan')):.4f}"
+                for name in self.document["phases"]
+            )
+            if "AUC" in last
+            else "done",
+        )
+
+    def vectors(self, entry: Entry, phase: str = "cold") -> report.IdVectors:
+        """The ID vectors that an entry's items are served with in a phase; nothing is scored.
+
+        Raises:
+            UserError: there is no such phase.
+        """
+        config = self.configs[entry.label]
+        dataset = self.data(config)
+        phases = phases_of(dataset.split, config)
+        names = [part.name for part in phases]
+        if phase not in names:
+            raise UserError(f"'{phase}' is not a phase; use one of {', '.join(names)}")
+        method = config.method_class(config, dataset)
+        cache = self._cache(entry, dataset.split)
+        trainer = Trainer(method, config["seed"], cache=cache, stop=self.stop)
+        until = phases[: names.index(phase) + 1]
+        run_phases(trainer, dataset.split, lambda _name, _rows: {}, until)
+        method.set_mode("evaluate")
+        with torch.no_grad():
+            vectors, _ = method.item_vectors(torch.arange(method.n_ids, device=method.device))
+        old, new = (vectors[ids].cpu().numpy() for ids in (method.old_ids, method.new_ids))
+        return report.IdVectors(entry.label, old, new)
+
+    def _new_run(self, entry: Entry, config: ColdConfig, method) -> dict[str, Any]:
+        backbone = sum(parameter.numel() for parameter in method.backbone.parameters())
+        everything = sum(parameter.numel() for parameter in method.parameters())
+        served = method.new_rows.numel() + method.new_first_order.numel()
+        run = {
+            "label": entry.label,
+            "model": config["model"],
+            "backbone": config.backbone_name,
+            "variant": dict(entry.variant),
+            "matched_steps": entry.matched_steps,
+            "config": config.as_dict(),
+            "code": code_of(config),
+            "parameters": {"backbone": backbone, "method": everything - backbone - served},
+            "seeds": [],
+        }
+        self.document["runs"].append(run)
+        if self.folder is not None and entry not in self.entries:
+            self._write_config(self.folder, entry, config)
+        return run
+
+    def _matched(self) -> Entry | None:
+        """The plain backbone with as many steps per warm phase as the longest method takes."""
+        if not self.first()["matched_steps"]:
+            return None
+        return matched_entry(self.document)
+
+    # ---------------------------------------------------------------- files
+    def _entry_folder(self, entry: Entry, folder: Path | None = None) -> Path:
+        folder = folder or self.folder
+        assert folder is not None
+        name = file_name(entry.label)
+        same = [other for other in self.entries if file_name(other.label)[:60] == name[:60]]
+        if len(name) > 60 or len(same) > 1:  # too long, or two labels with one file name
+            name = f"{name[:60]}-{hashlib.sha256(entry.label.encode()).hexdigest()[:8]}"
+        return folder / name
+
+    def _state_path(self, entry: Entry, seed: int) -> Path | None:
+        if self.folder is None:
+            return None
+        return self._entry_folder(entry) / "state" / f"seed-{seed}.pt"
+
+    def _write_found(self, entry: Entry, seed: int, found: Mapping[str, Any]) -> None:
+        """What a run decided itself, as a file for a later run's ``--config_files``."""
+        if not found:
+            return
+        text = yaml.safe_dump(dict(found), sort_keys=True, allow_unicode=True)
+        told = text.strip()
+        if self.folder is not None:
+            path = self._entry_folder(entry) / f"found-seed-{seed}.yaml"
+            write_bytes(path, f"# Found by {entry.label}, seed {seed}.\n{text}".encode())
+            told = str(path)
+        logger.info("%s, seed %d decided: %s", entry.label, seed, told)
+
+    def _write_graphs(self, entry: Entry, seed: int, graphs: Graphs | None) -> None:
+        """What ``recbole-cold plot`` draws."""
+        if graphs is not None and self.folder is not None:
+            path = self._entry_folder(entry) / GRAPHS.format(seed)
+            write_bytes(path, graphs.as_bytes())
+
+    def _clear_state(self, entry: Entry, seed: int) -> None:
+        path = self._state_path(entry, seed)
+        if path is not None and path.parent.is_dir():
+            # The file itself, and what a process killed while writing it left behind.
+            for file in (path, *path.parent.glob(f".{path.name}.*")):
+                file.unlink(missing_ok=True)
+            with suppress(OSError):  # another seed's state is still there
+                path.parent.rmdir()
+
+    def _cache(self, entry: Entry, split: Split) -> BackboneCache:
+        root = cache_root(self.first()["cache_dir"]) / "backbones"
+        return BackboneCache(
+            root, lambda method, seed: pretraining_key(method, seed, split, entry.spec)
+        )
+
+    def _write(self) -> None:
+        if self.folder is not None:
+            report.write_json(self.folder / "results.json", self.document)
+
+
+def matched_entry(document: Mapping[str, Any]) -> Entry | None:
+    """The row of the plain backbone with as many steps per warm phase as the longest method.
+
+    None where no method takes more steps than the plain backbone does anyway.
+    """
+    warm = document["phases"][1:]
+    most, plain = 0, 0
+    for run in document["runs"]:
+        if run["matched_steps"] is not None:
+            continue
+        stages = run["seeds"][0]["stages"]
+        steps = max((s["steps"] for s in stages if s["name"] in warm), default=0)
+        most = max(most, steps)
+        if run["model"] == "Base":
+            plain = max(plain, steps)
+    return Entry("Base", {"warm_steps": most}, matched_steps=most) if most > plain else None
+
+
+def _device_name(device: torch.device) -> str:
+    if device.type == "cuda":
+        return f"cuda ({torch.cuda.get_device_name(device)})"
+    return f"cpu ({platform.machine()})"

@@ -1,0 +1,168 @@
+"""The folders of runs: their names, what is in them, and who may work in them."""
+
+import fcntl
+import json
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from recbole_cold.config import (
+    ColdConfig,
+)
+from recbole_cold.errors import UserError
+from recbole_cold.experiment.requests import Request
+from recbole_cold.store import write_bytes
+
+
+def file_name(label: str) -> str:
+    return re.sub(r"[^\w.=+-]+", "_", label).strip("_")
+
+
+FINISHED = "table.txt"  # the last file of a run
+GRAPHS = "graphs-seed-{}.npz"  # of a method whose items have graphs
+
+
+def is_finished(folder: Path) -> bool:
+    return (folder / FINISHED).exists()
+
+
+def new_folder(request: Request, config: ColdConfig) -> Path:
+    """A folder that did not exist, named by data, backbone and time, with the request in it.
+
+    Raises:
+        UserError: ``saved_dir`` cannot be written.
+    """
+    name = f"{config.dataset}-{config.backbone_name}"
+    return make_folder(name, config["saved_dir"], asdict(request))
+
+
+def make_folder(name: str, saved_dir: str | Path, request: Mapping[str, Any] | None = None) -> Path:
+    """A new folder ``name-<time>`` in ``saved_dir``, with ``request.json`` in it if one is given.
+
+    Raises:
+        UserError: ``saved_dir`` cannot be written.
+    """
+    stem = f"{name}-{datetime.now():%Y%m%d-%H%M%S}"
+    saved = Path(saved_dir).expanduser().resolve()
+    for number in range(1000):
+        folder = saved / (stem if number == 0 else f"{stem}-{number + 1}")
+        try:
+            folder.mkdir(parents=True)
+        except OSError as error:
+            if folder.exists():
+                continue
+            raise UserError(
+                f"cannot create the run's folder '{folder}' ({error.strerror}); choose another "
+                "with --saved_dir"
+            ) from error
+        if request is None:
+            return folder
+        try:
+            write_bytes(folder / "request.json", json.dumps(request, indent=1).encode())
+        except UserError:
+            folder.rmdir()
+            raise
+        return folder
+    raise UserError(f"there are a thousand folders like '{stem}' in '{saved}'; clean it up")
+
+
+def verb_of(path: Path) -> str:
+    """Which verb wrote a ``request.json``; a damaged one counts as a run's."""
+    try:
+        return str(json.loads(path.read_text()).get("verb", "run"))
+    except (OSError, ValueError, AttributeError):
+        return "run"
+
+
+def read_request(folder: Path) -> Request:
+    """What the run in ``folder`` was asked for.
+
+    Raises:
+        UserError: the folder is not a run's folder, or the file in it is damaged.
+    """
+    path = folder / "request.json"
+    try:
+        values = json.loads(path.read_text())
+        verb = values.get("verb", "run")
+        if verb != "run":
+            raise UserError(
+                f"'{folder}' is not the folder of a run but of a {verb}; continue it with "
+                f"recbole-cold {verb} --resume={folder}"
+            )
+        request = Request(**values)
+        if not isinstance(request.models, str | list) or not isinstance(request.overrides, dict):
+            raise ValueError("not what this program wrote")
+        return request
+    except FileNotFoundError:
+        raise UserError(
+            f"'{folder}' is not the folder of a run: it has no request.json; give the folder that "
+            "the interrupted run printed"
+        ) from None
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        raise UserError(f"'{path}' is damaged ({error}); start the run again") from error
+
+
+def find_graphs(folder: Path, label: str | None, seed: str | None) -> tuple[str, str, Path]:
+    """Label, seed and file of the graphs that a run in ``folder`` left.
+
+    Raises:
+        UserError: there are none, or none of that label and seed.
+    """
+    labels = {file_name(entry.label): entry.label for entry in read_request(folder).entries()}
+    files = sorted(folder.glob(f"*/{GRAPHS.format('*')}"))
+    found = []
+    for path in files:
+        shown = labels.get(path.parent.name, path.parent.name)
+        number = path.stem.removeprefix(GRAPHS.format("").removesuffix(".npz"))
+        if label in (None, shown, path.parent.name) and seed in (None, number):
+            found.append((shown, number, path))
+    if not found:
+        there = ", ".join(f"{path.parent.name}/{path.name}" for path in files)
+        raise UserError(
+            f"'{folder}' has no such feature graphs"
+            + (f"; it has {there}" if there else "; only finished runs of EmerG have any")
+        )
+    return found[0]
+
+
+@contextmanager
+def only_one(folder: Path) -> Iterator[None]:
+    """While open, no other process continues this run; the system frees it when we die.
+
+    Raises:
+        UserError: another process has the run open.
+    """
+    with (folder / "request.json").open("rb") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UserError(
+                f"another process is at work on the run in '{folder}'; wait for it or stop it"
+            ) from None
+        except OSError:
+            pass  # a file system without locks
+        yield
+
+
+def latest_folder(saved_dir: str | Path, verb: str = "run") -> Path:
+    """The newest run (or what else a verb makes) in ``saved_dir`` that is not finished.
+
+    Raises:
+        UserError: there is none.
+    """
+    saved = Path(saved_dir).expanduser().resolve()
+    open_runs = [
+        path.parent
+        for path in saved.glob("*/request.json")
+        if not is_finished(path.parent) and verb_of(path) == verb
+    ]
+    if not open_runs:
+        what = "sweep" if verb == "tune" else verb
+        raise UserError(
+            f"there is no unfinished {what} in '{saved}'; give its folder: --resume=DIR"
+        )
+    return max(open_runs, key=lambda path: (path / "request.json").stat().st_mtime)

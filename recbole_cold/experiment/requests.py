@@ -1,0 +1,119 @@
+"""What a command asks for: rows of a table and their keys, as plain values."""
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from recbole_cold.config import (
+    parse_value,
+)
+from recbole_cold.errors import UserError
+
+# Keys that hold for a whole table: no row can have its own.
+RUN_WIDE = {
+    "model", "dataset", "backbone", "config_files", "seed", "seeds", "share_pretrained", "eval_on",
+    "metrics", "base_model", "warm_sets", "common_phases", "matched_steps", "saved_dir",
+    "cache_dir", "device", "gpu_id", "num_threads",
+}  # fmt: skip
+# Keys that may differ when a run is continued: they change no number of a result.
+MAY_CHANGE = {
+    "data_path", "saved_dir", "cache_dir", "checkpoint_seconds", "checkpoint_dir", "show_progress",
+    "state", "device", "gpu_id", "use_gpu", "num_threads", "eval_batch_size", "nproc",
+    "world_size", "ip", "port", "offset",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One row of a table: a method, and the keys in which it differs from the others."""
+
+    spec: str
+    variant: Mapping[str, Any] = field(default_factory=dict)
+    matched_steps: int | None = None
+
+    @property
+    def label(self) -> str:
+        name = self.spec.rsplit(":", 1)[-1].rsplit("/", 1)[-1].removesuffix(".py")
+        if self.matched_steps is not None:
+            return f"{name} ({self.matched_steps} steps)"
+        if not self.variant:
+            return name
+        inside = ";".join(f"{key}={_short(value)}" for key, value in self.variant.items())
+        return f"{name}[{inside}]"
+
+
+def _short(value: Any) -> str:
+    return json.dumps(value, default=str).replace('"', "").replace(" ", "")
+
+
+def parse_entries(text: str | Sequence[str], flag: str = "--model") -> list[Entry]:
+    """``A,B[key=value;key=value]`` as entries; brackets hold what only that row changes.
+
+    Args:
+        flag: what sentences call the text.
+
+    Raises:
+        UserError: an empty name, a bracket that is not closed, a part without ``=``, a row twice.
+    """
+    entries = []
+    for part in entry_texts(text):
+        match = re.fullmatch(r"([^\[\]]+?)(?:\[(.*)\])?", part, re.DOTALL)
+        if match is None:
+            raise UserError(
+                f"{flag} has '{part}', which is not a name or name[key=value;key=value]"
+            )
+        variant = {}
+        for pair in filter(None, _split_outside(match[2] or "", ";")):
+            key, equals, value = pair.partition("=")
+            if not equals:
+                raise UserError(f"'{pair}' in {flag} entry '{part}' is not key=value")
+            variant[key.strip()] = parse_value(key.strip(), value.strip())
+        entries.append(Entry(match[1].strip(), variant))
+    labels = [entry.label for entry in entries]
+    twice = {label for label in labels if labels.count(label) > 1}
+    if twice:
+        raise UserError(f"{flag} names {', '.join(sorted(twice))} more than once; name each once")
+    return entries
+
+
+def entry_texts(text: str | Sequence[str]) -> list[str]:
+    """The entries of a list as they were written, brackets included."""
+    whole = text if isinstance(text, str) else ",".join(text)
+    return [part.strip() for part in _split_outside(whole, ",")]
+
+
+def refuse_run_wide(entry: Entry) -> None:
+    for key in entry.variant:
+        if key in RUN_WIDE:
+            raise UserError(
+                f"'{key}' in the brackets of '{entry.label}' holds for the whole table; give it as "
+                f"--{key}=..."
+            )
+
+
+def _split_outside(text: str, separator: str) -> list[str]:
+    """``text`` at separators that stand in no bracket."""
+    parts, depth, start = [], 0, 0
+    for position, letter in enumerate(text):
+        depth += (letter == "[") - (letter == "]")
+        if letter == separator and depth == 0:
+            parts.append(text[start:position])
+            start = position + 1
+    return [*parts, text[start:]]
+
+
+@dataclass(frozen=True)
+class Request:
+    """What one command asks for; plain values, so that a later ``--resume`` reads it back."""
+
+    models: str
+    dataset: str | None = None
+    backbone: str | None = None
+    config_files: Sequence[str] = ()
+    overrides: Mapping[str, Any] = field(default_factory=dict)
+    command: str = ""
+
+    def entries(self) -> list[Entry]:
+        return parse_entries(self.models)

@@ -1,0 +1,368 @@
+"""EmerG's network: feature graphs, the hypernetwork that makes them, and the model that reads them.
+
+Shape letters as in ``emerg.py``. Inside the network the embedding size is the first axis and the
+rows are the last one: what is done per order and head is then a few long vectors, not many short
+ones.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+
+import torch
+from recbole.model.abstract_recommender import ContextRecommender
+from recbole.utils import FeatureSource
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from recbole_cold.backbone._shortcuts import lookup, pooled
+from recbole_cold.errors import UserError
+from recbole_cold.model._emerg_contractions import mix, score
+
+_LEAK = 0.01
+# Keys that the network reads, and with them its pre-training.
+NETWORK_KEYS = (
+    "emerg_layers",
+    "emerg_heads",
+    "emerg_top_k",
+    "emerg_interact",
+    "emerg_message_act",
+    "emerg_attention",
+    "emerg_pooling",
+    "emerg_init_std",
+    "emerg_graph_scale",
+    "emerg_pretrain_graph",
+    "emerg_refine",
+    "emerg_sparsify",
+    "emerg_mask",
+    "emerg_cut_fields",
+)
+
+
+def min_max(graph_tff: Tensor) -> Tensor:
+    """Every graph's own entries scaled to [0, 1]."""
+    low = graph_tff.amin(dim=(-2, -1), keepdim=True)
+    high = graph_tff.amax(dim=(-2, -1), keepdim=True)
+    return (graph_tff - low) / (high - low + 1e-8)
+
+
+def with_self_loops(graph_tff: Tensor) -> Tensor:
+    """The same graphs with ones on the diagonal."""
+    eye = torch.eye(graph_tff.shape[-1], dtype=torch.bool, device=graph_tff.device)
+    return graph_tff.masked_fill(eye, 1.0)
+
+
+@torch.no_grad()
+def largest(graph_tff: Tensor, top_k: int) -> Tensor:
+    """Where each graph's ``top_k`` largest entries are, the diagonal among them: bool."""
+    size = graph_tff.shape[-1]
+    eye = torch.eye(size, dtype=torch.bool, device=graph_tff.device)
+    flat = graph_tff.masked_fill(eye, math.inf).flatten(-2)
+    # Stable: of equal entries the first ones stay.
+    order = flat.sort(dim=-1, descending=True, stable=True).indices
+    keep = torch.zeros_like(flat, dtype=torch.bool)
+    return keep.scatter_(-1, order[..., :top_k], True).view_as(graph_tff)
+
+
+def refine(raw_tff: Tensor, top_k: int | None, layers: int, *, mask: bool = True) -> list[Tensor]:
+    """Adjacency matrices of the orders 1 to ``layers`` from a raw graph: eq. (3)-(6).
+
+    Order 1 keeps the largest entries of the scaled graph and is made symmetric; each further order
+    is a path longer by one, where order 1 has an edge (``mask``). Which entries are kept and where
+    edges are counts as given; gradients go through the values.
+
+    Args:
+        top_k: entries kept, the diagonal included; ``None`` keeps all.
+    """
+    first = with_self_loops(min_max(raw_tff))
+    if top_k is not None and top_k < first.shape[-1] ** 2:
+        first = first * largest(first, top_k)
+    first = (first + first.transpose(-2, -1)) / 2
+    edges = (first != 0).to(first.dtype)
+    orders = [first]
+    for _ in range(layers - 1):
+        power = orders[-1] @ first
+        if mask:
+            power = power * edges
+        power = with_self_loops(min_max(power))
+        orders.append(power * edges if mask else power)
+    return orders
+
+
+def cut_fields(graph_tff: Tensor, without: Tensor) -> Tensor:
+    """The graph without the edges of the fields ``without`` (bool [f]), self-loops included."""
+    return graph_tff.masked_fill(without[:, None] | without, 0.0)
+
+
+def combine(before: Tensor, message: Tensor, interact: str) -> Tensor:
+    """A node's next state from its last one and its message."""
+    if interact == "product":
+        return before * message
+    return torch.maximum(before, message) if interact == "max" else before + message
+
+
+class HyperNetwork(nn.Module):
+    """Row m of an item's raw graph from the vectors of its own fields: one small MLP per row.
+
+    Args:
+        side: width of the item's fields together.
+        n_fields: f.
+        shared: one MLP for all rows, told apart by the one-hot row number only.
+        scale: of the last layer's start, against ``nn.Linear``'s own.
+    """
+
+    def __init__(self, side: int, n_fields: int, shared: bool = False, scale: float = 1.0) -> None:
+        super().__init__()
+        self.side, self.n_fields = side, n_fields
+        sizes = [(side + n_fields, n_fields), (n_fields, n_fields), (n_fields, n_fields)]
+        n_mlps = 1 if shared else n_fields
+        self.weights, self.biases = nn.ParameterList(), nn.ParameterList()
+        for layer, (size_in, size_out) in enumerate(sizes):
+            bound = (scale if layer == len(sizes) - 1 else 1.0) / math.sqrt(size_in)
+            weight = torch.empty(n_mlps, size_in, size_out).uniform_(-bound, bound)
+            self.weights.append(nn.Parameter(weight))
+            self.biases.append(nn.Parameter(torch.empty(n_mlps, size_out).uniform_(-bound, bound)))
+
+    def forward(self, own_ts: Tensor) -> Tensor:
+        """Raw graphs [t, f, f] from the items' concatenated vectors."""
+        size = self.n_fields
+        weight, row = self.weights[0].split([self.side, size], dim=1)
+        # The one-hot row number picks one row of the first weight.
+        number = row.diagonal().T if len(row) == size else row[0]
+        state = own_ts.expand(size, *own_ts.shape)
+        bias = (self.biases[0] + number)[:, None]
+        state = torch.baddbmm(bias, state, weight.expand(size, -1, -1))
+        for weight, bias in zip(self.weights[1:], self.biases[1:], strict=True):
+            bias = bias.expand(size, -1)[:, None]
+            state = torch.baddbmm(bias, F.relu(state), weight.expand(size, -1, -1))
+        return state.transpose(0, 1)
+
+
+class EmerGNet(ContextRecommender):
+    """The multiplicative graph network on RecBole's embedding tables, with one graph for all items.
+
+    By itself, as in pre-training, it is a click model like any other; ``EmerG`` gives each item a
+    graph of its own. Fields stand in the order: the item's ID, its other fields, the rest.
+    """
+
+    def __init__(self, config, dataset) -> None:
+        super().__init__(config, dataset)
+        self.layers, self.heads = config["emerg_layers"], config["emerg_heads"]
+        self.interact, self.message_act = config["emerg_interact"], config["emerg_message_act"]
+        self.refined, self.masked = config["emerg_refine"], config["emerg_mask"]
+        self.pretrain_graph = config["emerg_pretrain_graph"]
+        self.pooling = config["emerg_pooling"]
+        user_side = config["cold_side"] == "user"
+        self.id_field = dataset.uid_field if user_side else dataset.iid_field
+        self._order_fields(dataset, FeatureSource.USER if user_side else FeatureSource.ITEM)
+        self.top_k = self._top_k(config)
+        size, n_fields, wide = self.embedding_size, self.num_feature_field, self.heads
+        wide *= size
+        self.message_weight = nn.Parameter(torch.empty(self.layers, size, size))
+        self.attention = config["emerg_attention"]
+        whole = n_fields if self.attention == "regrouped" else 1
+        self.query = nn.Parameter(torch.empty(whole * size, whole * wide))
+        self.key = nn.Parameter(torch.empty(whole * size, whole * wide))
+        self.value = nn.Parameter(torch.empty(whole, size, wide))
+        self.out = nn.Parameter(torch.empty(wide, size))
+        self.out_bias = nn.Parameter(torch.zeros(size))
+        self.gate = nn.Parameter(torch.empty(n_fields, size, n_fields))
+        self.node_score = nn.Parameter(torch.empty(size))
+        maps = 1 if self.pretrain_graph == "shared" else self.layers
+        self.global_graph = nn.Parameter(torch.empty(maps, n_fields, n_fields))
+        self.loss = nn.BCEWithLogitsLoss()
+        self._initialise(config["emerg_init_std"], config["emerg_graph_scale"])
+
+    def _order_fields(self, dataset, own_source: FeatureSource) -> None:
+        # As RecBole concatenates embeddings: sequences, tokens, number sequences, numbers.
+        order = [
+            *self.token_seq_field_names,
+            *self.token_field_names,
+            *self.float_seq_field_names,
+            *self.float_field_names,
+        ]
+        side = set(dataset.fields(source=[own_source]))
+        self.own_fields = [self.id_field, *(f for f in order if f in side and f != self.id_field)]
+        self.other_fields = [field for field in order if field not in self.own_fields]
+        self.graph_fields = [*self.own_fields, *self.other_fields]
+        place = torch.tensor([order.index(field) for field in self.graph_fields])
+        self.register_buffer("place", place, persistent=False)
+
+    def _top_k(self, config) -> int | None:
+        n_fields, top_k = self.num_feature_field, config["emerg_top_k"]
+        cut = list(config["emerg_cut_fields"] or ())
+        unknown = [field for field in cut if field not in self.graph_fields]
+        if unknown:
+            raise UserError(
+                f"emerg_cut_fields names {', '.join(unknown)}, which the network does not have; "
+                f"its fields are {', '.join(self.graph_fields)}"
+            )
+        without = torch.tensor([field in cut for field in self.graph_fields])
+        self.register_buffer("without", without if cut else None, persistent=False)
+        if not config["emerg_sparsify"]:
+            return None
+        if top_k is None:
+            return max(n_fields**2 // 2, n_fields)
+        if top_k < n_fields:
+            raise UserError(
+                f"emerg_top_k is {top_k}, but a graph of {n_fields} fields keeps its diagonal; "
+                f"give at least {n_fields}"
+            )
+        return top_k
+
+    def _initialise(self, std: float, scale: float) -> None:
+        for table in self.modules():
+            if isinstance(table, nn.Embedding):
+                nn.init.normal_(table.weight, std=std)
+        for weight in self.message_weight:
+            nn.init.xavier_normal_(weight)
+        for weight in (self.query, self.key, *self.value, self.out):
+            nn.init.xavier_normal_(weight)
+        nn.init.xavier_normal_(self.gate.view(-1, self.gate.shape[-1]))
+        nn.init.xavier_normal_(self.node_score.view(-1, 1))
+        nn.init.normal_(self.global_graph, std=scale)
+
+    def embed_token_seq_fields(self, token_seq_fields, mode="mean"):
+        return super().embed_token_seq_fields(token_seq_fields, self.pooling)
+
+    # ---------------------------------------------------------------- embeddings
+    def embed_fields(self, fields: Sequence[str], interaction: Mapping[str, Tensor]) -> Tensor:
+        """The embeddings of some fields by themselves, past the seam: [fields, b, d]."""
+        parts: dict[str, Tensor] = {}
+        tokens = [field for field in fields if field in self.token_field_names]
+        if tokens:
+            offsets = [int(self.token_field_offsets[self.token_field_names.index(f)])
+                       for f in tokens]  # fmt: skip
+            code = torch.stack([interaction[f] + o for f, o in zip(tokens, offsets, strict=True)])
+            rows = lookup(self.token_embedding_table.embedding.weight, code)
+            if len(tokens) == len(fields):
+                return rows
+            parts.update(zip(tokens, rows, strict=True))
+        for field in fields:
+            if field in self.token_seq_field_names:
+                position = self.token_seq_field_names.index(field)
+                parts[field] = pooled(self, position, interaction[field])
+            elif field in self.float_field_names:
+                parts[field] = self._number(field, interaction[field])
+            elif field in self.float_seq_field_names:
+                column = interaction[field]
+                whole = [column] * len(self.float_seq_field_names)
+                position = self.float_seq_field_names.index(field)
+                parts[field] = self.embed_float_seq_fields(whole)[:, position]
+        return torch.stack([parts[field] for field in fields])
+
+    def _number(self, field: str, pair_b2: Tensor) -> Tensor:
+        offset = int(self.float_field_offsets[self.float_field_names.index(field)])
+        code = pair_b2[..., 1].long() + offset
+        return pair_b2[..., :1] * lookup(self.float_embedding_table.embedding.weight, code)
+
+    # ---------------------------------------------------------------- the forward pass
+    def graphs(self, raw_tff: Tensor) -> list[Tensor]:
+        """The adjacency matrices of all layers from raw graphs."""
+        if self.refined:
+            orders = refine(raw_tff, self.top_k, self.layers, mask=self.masked)
+        else:
+            orders = [raw_tff] * self.layers
+        if self.without is not None:
+            orders = [cut_fields(order, self.without) for order in orders]
+        return orders
+
+    def _message_act(self, message: Tensor, layer: int) -> Tensor:
+        if self.message_act == "leaky_relu" and layer < self.layers - 1:
+            return F.leaky_relu(message, _LEAK)
+        return message
+
+    def propagate(self, graphs: Sequence[Tensor], fields_dtfk: Tensor) -> Tensor:
+        """Node states of all orders [d, a, t, f, k]; the rows of a task share its graphs."""
+        orders = [fields_dtfk]
+        for layer, graph_tff in enumerate(graphs):
+            changed = self.message_weight[layer].T @ fields_dtfk.flatten(1)
+            message = graph_tff @ changed.view_as(fields_dtfk)
+            message = self._message_act(message, layer)
+            orders.append(combine(orders[-1], message, self.interact))
+        return torch.stack(orders, dim=1)
+
+    def propagate_rows(self, graphs: Sequence[Tensor], fields_bfd: Tensor) -> Tensor:
+        """``propagate`` with graphs [b, f, f] of each row's own: [d, a, 1, f, b]."""
+        orders = [fields_bfd]
+        for layer, graph_bff in enumerate(graphs):
+            message = torch.bmm(graph_bff, fields_bfd @ self.message_weight[layer])
+            message = self._message_act(message, layer)
+            orders.append(combine(orders[-1], message, self.interact))
+        return torch.stack([_fields_first(order) for order in orders], dim=1)
+
+    def attend(self, orders_dan: Tensor) -> Tensor:
+        """Each node's orders attend to each other and are summed: [d, n].
+
+        ``sum_o ReLU(W_o concat_h softmax(Q K^T / sqrt d) V + b)``; queries with keys, and values
+        with the output, are one matrix per head, since nothing stands between them.
+        """
+        size, n_orders, n = orders_dan.shape
+        heads = self.heads
+        query, key = (weight.view(size, heads, size) for weight in (self.query, self.key))
+        value = self.value.view(size, heads, size)
+        score_hdd = torch.einsum("dhe,che->hcd", query, key) / math.sqrt(size)
+        out_dhd = torch.einsum("dhe,hec->chd", value, self.out.view(heads, size, size))
+        flat = orders_dan.reshape(size, -1)
+        asked = (score_hdd.reshape(-1, size) @ flat).view(heads, size, n_orders, n)
+        share_ohan = torch.softmax(score(asked, orders_dan), dim=0)
+        mixed = mix(share_ohan, orders_dan)
+        out = out_dhd.reshape(size, -1) @ mixed.reshape(heads * size, -1) + self.out_bias[:, None]
+        return F.relu(out).view(size, n_orders, n).sum(dim=1)
+
+    def attend_regrouped(self, orders_datfk: Tensor) -> Tensor:
+        """The released program's attention: [d, t, f, k].
+
+        Queries and keys are linear in all fields of an order at once; what are then called heads
+        are contiguous thirds of the numbers, which cut across heads, fields and orders.
+        """
+        size, n_orders, t, f, k = orders_datfk.shape
+        rows = orders_datfk.permute(2, 4, 1, 3, 0).reshape(t * k, n_orders, f, size)
+        flat = rows.flatten(2)
+        value = torch.einsum("raFd,Fde->raFe", rows, self.value)
+        query, key, value = (
+            part.reshape(t * k, self.heads, n_orders * f, size)
+            for part in (flat @ self.query, flat @ self.key, value)
+        )
+        share = torch.softmax(query @ key.transpose(-2, -1) / math.sqrt(size), dim=-1)
+        mixed = (share @ value).reshape(t * k, n_orders, f, self.heads * size)
+        node = F.relu(mixed @ self.out + self.out_bias).sum(dim=1)
+        return node.view(t, k, f, size).permute(3, 0, 2, 1)
+
+    def read_out(self, orders: Tensor) -> Tensor:
+        """Logits [t, k] from the node states of all orders [d, a, t, f, k]."""
+        size, n_orders, t, f, k = orders.shape
+        if self.attention == "regrouped":
+            node = self.attend_regrouped(orders)
+        else:
+            node = self.attend(orders.reshape(size, n_orders, -1)).view(size, t, f, k)
+        node = node.transpose(1, 2).reshape(size, f, t * k)
+        gate = torch.sigmoid(self.gate.permute(2, 1, 0).reshape(f, -1) @ node.reshape(size * f, -1))
+        value = (self.node_score @ node.reshape(size, -1)).view(f, t * k)
+        return (gate * value).sum(dim=0).view(t, k)
+
+    def task_logits(self, raw_tff: Tensor, fields_dtfk: Tensor) -> Tensor:
+        """Logits [t, k] of tasks with raw graphs of their own."""
+        return self.read_out(self.propagate(self.graphs(raw_tff), fields_dtfk))
+
+    def forward(self, interaction) -> Tensor:
+        fields_bfd = self.concat_embed_input_fields(interaction).index_select(1, self.place)
+        fields_dtfk = _fields_first(fields_bfd)
+        if self.pretrain_graph == "shared":
+            return self.task_logits(self.global_graph, fields_dtfk)[0]
+        orders = [fields_dtfk]
+        for layer, graph_ff in enumerate(self.global_graph):
+            message = self._message_act(graph_ff @ fields_dtfk, layer)
+            orders.append(combine(orders[-1], message, self.interact))
+        return self.read_out(torch.stack(orders, dim=1))[0]
+
+    def calculate_loss(self, interaction) -> Tensor:
+        return self.loss(self.forward(interaction), interaction[self.LABEL])
+
+    def predict(self, interaction) -> Tensor:
+        return torch.sigmoid(self.forward(interaction))
+
+
+def _fields_first(fields_bfd: Tensor) -> Tensor:
+    """Rows that are one task: [d, 1, f, b]."""
+    b, f, d = fields_bfd.shape
+    return fields_bfd.transpose(0, 1).reshape(f * b, d).T.contiguous().view(d, 1, f, b)

@@ -1,0 +1,79 @@
+"""A stretch of optimisation as a value: steps, batches, passes, and the backbone's mode."""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Generator, Tensor, nn
+
+from recbole_cold.data.rows import Batch, Rows
+
+
+@dataclass(frozen=True)
+class Step:
+    """One optimizer's share of a batch: a loss and the only parameters it may move.
+
+    ``names`` are those of the loss's parts, where it is a tuple: said if one is no number.
+    """
+
+    loss: Callable[[Any], Tensor | tuple[Tensor, ...]]
+    parameters: Sequence[nn.Parameter]
+    learning_rate: float
+    weight_decay: float = 0.0
+    names: Sequence[str] = ()
+
+
+class RowBatches:
+    """Shuffled mini-batches of row indices; the batches of ``Fit`` unless it brings its own.
+
+    A single row left over goes with the batch before it: BatchNorm has no variance of one row.
+    """
+
+    def __init__(self, index: Tensor, batch_size: int, rows: Rows) -> None:
+        self.index, self.batch_size, self.rows = index, batch_size, rows
+
+    def __len__(self) -> int:
+        full, left = divmod(len(self.index), self.batch_size)
+        return full + (left > 1 or (left == 1 and full == 0))
+
+    def epoch(self, generator: Generator, epoch: int, start: int = 0) -> Iterable[Batch]:
+        """Batches ``start``, ``start + 1``, ... of one epoch, in the generator's order."""
+        order = torch.randperm(len(self.index), generator=generator).to(self.index.device)
+        shuffled = self.index[order]
+        last = len(self) - 1
+        for position in range(start, last + 1):
+            end = None if position == last else (position + 1) * self.batch_size
+            yield self.rows.batch(shuffled[position * self.batch_size : end])
+
+
+@dataclass(frozen=True)
+class Fit:
+    """One stretch of optimisation: passes over batches, in which each batch meets every step.
+
+    Args:
+        name: what the progress bar and the report call it.
+        steps: the optimizers' shares, carried out in this order for each batch.
+        batches: an object with ``len()`` (batches of an epoch) and ``epoch(generator, epoch,
+            start)``.
+        epochs: passes over the batches.
+        repeats: how many times in a row each batch is used.
+        mode: ``eval``: the backbone is in evaluation mode; ``dropout``: its dropout layers are
+            active and BatchNorm keeps its statistics; ``train``: everything is in training mode.
+        after: called once at the end, to serve what was learned.
+        keep: the optimizers' state is kept under this name, and a later stretch of the same name
+            goes on from it.
+    """
+
+    name: str
+    steps: Sequence[Step]
+    batches: Any
+    epochs: int = 1
+    repeats: int = 1
+    mode: str = "eval"
+    after: Callable[[], None] | None = None
+    keep: str | None = None
+
+    @property
+    def optimizer_steps(self) -> int:
+        return self.epochs * len(self.batches) * self.repeats * len(self.steps)

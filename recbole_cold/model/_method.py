@@ -1,0 +1,303 @@
+"""What every cold-start method shares: a backbone behind the seam, and new items' own vectors.
+
+A method answers questions; the trainer asks all methods the same ones. The defaults here are the
+plain backbone: nothing to learn, new items start from ``new_item_init`` and are fine-tuned.
+Shape letters: b rows of a batch, n all items, m new items, d embedding size, s side information.
+"""
+
+import builtins
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+import torch
+from recbole.model.abstract_recommender import AbstractRecommender, ContextRecommender
+from recbole.utils import InputType, ModelType
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from recbole_cold.backbone._seam import Backbone, build_backbone
+from recbole_cold.backbone._shortcuts import lookup
+from recbole_cold.data.rows import Batch, Rows
+from recbole_cold.errors import UserError, nearest
+from recbole_cold.graphs import Graphs
+from recbole_cold.model._fit import Fit, RowBatches, Step
+from recbole_cold.seeding import seed_layers
+
+
+class ColdStartRecommender(AbstractRecommender):
+    """A method on a backbone; subclasses override the questions they answer differently.
+
+    Args:
+        config: a ``ColdConfig``.
+        dataset: a ``ColdStartDataset`` that carries ``split`` (a ``Split``) and ``rows``
+            (its ``Rows`` on the training device).
+    """
+
+    # A method that is a network of its own names it: it then takes the place of the backbone.
+    network: ClassVar[builtins.type[ContextRecommender] | None] = None
+    type = ModelType.CONTEXT
+    input_type = InputType.POINTWISE
+    paper: ClassVar[str] = ""
+    year: ClassVar[int | None] = None
+    # Method keys that take one of a few values, and the values; a subclass adds to its parents'.
+    choices: ClassVar[dict[str, tuple[str | int, ...]]] = {}
+    # The phases a method has an answer of its own for; tables mark the others as unadapted.
+    serves: ClassVar[tuple[str, ...]] = ("cold", "warm")
+
+    def __init__(self, config, dataset) -> None:
+        super().__init__()
+        self.config = config
+        self.check_choices(config)
+        self.rows: Rows = dataset.rows
+        self.device = self.rows.device
+        self.label_field = dataset.label_field
+        user_side = config["cold_side"] == "user"
+        self.id_field = dataset.uid_field if user_side else dataset.iid_field
+        self.other_field = dataset.iid_field if user_side else dataset.uid_field
+        pretrain_seed = config["pretrain_seed"]
+        seed_layers(config["seed"] if pretrain_seed is None else pretrain_seed, "backbone")
+        self.backbone = self.make_backbone(config, dataset)
+        if config["new_item_init"] == "zero" and not self.backbone.learns_from_zero():
+            raise UserError(
+                f"new_item_init: zero gives new items a vector at which '{self.backbone.name}' "
+                "has no gradient, so no warm phase would move it; use new_item_init: mean or random"
+            )
+        seed_layers(config["seed"], "method")
+        self.embedding_size = self.backbone.embedding_size
+        self.n_ids = self.backbone.n_ids
+        self.train_index = self._index(dataset.split["train"])
+        self._register_ids(dataset.split)
+        self._register_counts(dataset)
+
+    @classmethod
+    def check_choices(cls, config) -> None:
+        """Raise a ``UserError`` for a value that is none of the words in ``choices``."""
+        levels = reversed(cls.__mro__)
+        choices = {k: v for level in levels for k, v in vars(level).get("choices", {}).items()}
+        for key, known in choices.items():
+            if config[key] not in known:
+                words = list(map(str, known))
+                guess = nearest(str(config[key]), words)
+                raise UserError(
+                    f"{key} '{config[key]}' is none of {', '.join(words)}"
+                    + (f"; did you mean '{guess}'?" if guess else "; choose one of them")
+                )
+
+    def make_backbone(self, config, dataset) -> Backbone:
+        """The click model, or the method's own network, behind the seam."""
+        return build_backbone(config, dataset, self.rows, self.id_field)
+
+    def _index(self, rows) -> Tensor:
+        return self.rows.index(rows)
+
+    def _register_ids(self, split) -> None:
+        new_ids, old_ids = self._index(split.new_ids), self._index(split.old_ids)
+        slot = torch.full((self.n_ids,), -1, dtype=torch.long, device=self.device)
+        slot[new_ids] = torch.arange(len(new_ids), device=self.device)
+        self.register_buffer("new_ids", new_ids, persistent=False)
+        self.register_buffer("old_ids", old_ids, persistent=False)
+        self.register_buffer("slot", slot, persistent=False)
+        shape = (len(new_ids), self.embedding_size)
+        self.new_rows = nn.Parameter(torch.zeros(shape, device=self.device))
+        self.new_first_order = nn.Parameter(torch.zeros((len(new_ids), 1), device=self.device))
+        # Whether new items have rows of their own yet.
+        self.register_buffer("cold_entered", torch.tensor(False))
+
+    # ---------------------------------------------------------------- counts
+    def _register_counts(self, dataset) -> None:
+        """Rows per item that may be seen so far; the scale is fixed on what is seen first."""
+        full = self.config["count_source"] == "full"
+        index = torch.arange(dataset.n_rows, device=self.device) if full else self.train_index
+        counts = self._count(index)
+        # Without the leak the scale starts at an item that nobody saw yet: the rarest old item has
+        # more rows than a new one ever gets, so that every new item would stay at 0 for good.
+        low = counts[counts > 0].min() if full else torch.zeros_like(counts[0])
+        self.register_buffer("counts", counts)
+        self.register_buffer("count_range", torch.stack([low, counts.max()]))
+        self._feed_counts()
+
+    def _count(self, index: Tensor) -> Tensor:
+        ids = self.rows.columns[self.id_field][index].long()
+        return torch.bincount(ids, minlength=self.n_ids).to(torch.float32)
+
+    def _feed_counts(self) -> None:
+        features = self.rows.features_of(self.id_field)
+        if self.config["use_count"] and self.config["COUNT_FIELD"] in features:
+            features[self.config["COUNT_FIELD"]] = self.frequency()
+
+    def frequency(self) -> Tensor:
+        """Rows of each item seen so far, scaled to [0, 1]: [n].
+
+        1 is the most frequent item among those seen before the first phase, 0 one without rows
+        (``count_source: full``: the rarest and the most frequent item of the log, as released).
+        """
+        low, high = self.count_range
+        return ((self.counts - low) / (high - low).clamp(min=1.0)).clamp(0.0, 1.0)
+
+    def observe(self, index: Tensor) -> None:
+        """Rows that may be seen from now on: called with a warm-up set before it is learned on."""
+        if self.config["count_source"] != "full":
+            self.counts += self._count(index)
+        self._feed_counts()
+
+    # ---------------------------------------------------------------- questions
+    def pretrain_fits(self) -> list[Fit]:
+        """How the backbone is trained on the rows of old items."""
+        return [self.pretrain_fit(self.backbone.calculate_loss)]
+
+    def pretrain_fit(self, loss: Callable[[Batch], Tensor]) -> Fit:
+        """One pass structure of pre-training, with the given loss of a batch."""
+        step = Step(
+            loss,
+            list(self.backbone.parameters()),
+            self.config["learning_rate"],
+            self.config["weight_decay"],
+        )
+        return Fit(
+            "pretrain",
+            [step],
+            self.row_batches(self.train_index),
+            epochs=self.config["pretrain_epochs"],
+            mode="train",
+        )
+
+    def pretrain_key(self) -> dict[str, Any]:
+        """What this method changes in pre-training; equal keys share one pre-trained backbone."""
+        return {}
+
+    def trainable(self, stage: str) -> list[nn.Parameter]:
+        """The parameters that move in ``learn`` or ``warm_up``; the backbone's never do."""
+        if stage == "learn":
+            return []
+        rows = [self.new_rows]
+        return [*rows, self.new_first_order] if self.backbone.has_first_order else rows
+
+    def calculate_loss(self, interaction: Batch) -> Tensor | tuple[Tensor, ...]:
+        """The loss of a batch of old items' rows in the learning stage."""
+        return self.loss(self.logits(interaction), interaction)
+
+    def learn_fits(self) -> list[Fit]:
+        """What is learned from old items once the backbone is trained."""
+        parameters = self.trainable("learn")
+        if not parameters:
+            return []
+        step = Step(self.calculate_loss, parameters, self.config["learning_rate"])
+        return [Fit("learn", [step], self.row_batches(self.train_index))]
+
+    def cold_rows(self) -> Tensor:
+        """ID embeddings [m, d] of the new items before any of their rows is seen."""
+        table = self.backbone.id_rows().detach()
+        rule = self.config["new_item_init"]
+        if rule == "zero":
+            return torch.zeros_like(self.new_rows)
+        if rule == "mean":
+            return table[self.old_ids].mean(dim=0).expand(len(self.new_ids), -1).clone()
+        # The backbone's own initialiser drew these rows and no row of data moved them.
+        return table[self.new_ids].clone()
+
+    def cold_first_order(self) -> Tensor:
+        """The scalar weight [1] that an item without interactions gets."""
+        weights = self.backbone.first_order_rows()
+        if weights is None or self.config["id_first_order"] != "mean":
+            return torch.zeros(1, device=self.device)
+        return weights.detach()[self.old_ids].mean(dim=0)
+
+    def warm_fits(self, index: Tensor) -> list[Fit]:
+        """What is learned from a warm-up set, the rows ``index`` of new items."""
+        return [self.finetune_fit(index)]
+
+    def finetune_fit(self, index: Tensor) -> Fit:
+        """Fine-tuning of the new items' own rows and scalar weights, everything else frozen."""
+        step = Step(
+            lambda batch: self.loss(self.logits(batch), batch),
+            self.trainable("warm_up"),
+            self.config["warm_learning_rate"],
+            self.config["weight_decay"],
+        )
+        return Fit(
+            "fine-tune",
+            [step],
+            self.row_batches(index),
+            epochs=self.config["warm_epochs"],
+            mode=self.learning_mode("dropout"),
+        )
+
+    def found(self) -> dict[str, Any]:
+        """Configuration keys that the run itself decided, to be given to a later one as a file."""
+        return {}
+
+    def graphs(self) -> Graphs | None:
+        """The new items' feature graphs in all phases, for pictures; most methods have none."""
+        return None
+
+    # ---------------------------------------------------------------- tools for subclasses
+    def learning_mode(self, otherwise: str) -> str:
+        """A ``Fit``'s mode: ``train`` where BatchNorm may move (``batch_norm: moving``)."""
+        return "train" if self.config["batch_norm"] == "moving" else otherwise
+
+    def row_batches(self, index: Tensor) -> RowBatches:
+        return RowBatches(index, self.config["train_batch_size"], self.rows)
+
+    def loss(self, logits: Tensor, interaction: Batch) -> Tensor:
+        """Mean binary cross entropy of the rows."""
+        return F.binary_cross_entropy_with_logits(logits, interaction[self.label_field])
+
+    def old_mean(self) -> Tensor:
+        """The mean embedding of old items [d]; padding and new rows take no part."""
+        return self.backbone.id_rows()[self.old_ids].mean(dim=0)
+
+    def side_vectors(self) -> Tensor:
+        """Side information of every item from the backbone's frozen tables: [n, s]."""
+        return self.backbone.side_vectors(self.config["side_includes_id"])
+
+    def cold_logits(self, interaction: Batch, vector_bd: Tensor) -> Tensor:
+        """Logits [b] with generated embeddings, as if the rows' items were new."""
+        first = self.cold_first_order().expand(len(vector_bd), 1)
+        return self.backbone.logits(interaction, vector_bd, first)
+
+    # ---------------------------------------------------------------- stages and serving
+    def begin_learn(self) -> None:
+        """Called once when the backbone is trained, before ``learn_fits``."""
+
+    def restored(self) -> None:
+        """Called after a state was loaded: rebuild what is derived from it."""
+        self._feed_counts()
+
+    @torch.no_grad()
+    def enter_cold(self) -> None:
+        """Give the new items their rows; called once, when learning is over."""
+        self.new_rows.copy_(self.cold_rows())
+        self.new_first_order.copy_(self.cold_first_order().expand_as(self.new_first_order))
+        self.cold_entered.fill_(True)
+
+    def item_vectors(self, ids: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Served embedding [b, d] and scalar weight [b, 1]: own rows if new, the table's if old."""
+        vector = self._served(ids, self.new_rows, self.backbone.id_rows())
+        return vector, self.first_order_of(ids)
+
+    def first_order_of(self, ids: Tensor) -> Tensor | None:
+        """Served scalar weight [b, 1], or ``None`` where the backbone has none."""
+        weights = self.backbone.first_order_rows()
+        return None if weights is None else self._served(ids, self.new_first_order, weights)
+
+    def _served(self, ids: Tensor, new_rows: Tensor, table: Tensor) -> Tensor:
+        slot = self.slot[ids]
+        new = lookup(new_rows, slot.clamp(min=0))
+        return torch.where((slot >= 0)[:, None], new, lookup(table, ids))
+
+    def logits(self, interaction: Batch) -> Tensor:
+        """Logits [b] with the served embeddings."""
+        return self.backbone.logits(interaction, *self.item_vectors(interaction[self.id_field]))
+
+    def predict(self, interaction: Batch) -> Tensor:
+        """Click probabilities [b]."""
+        return torch.sigmoid(self.logits(interaction))
+
+    def set_mode(self, mode: str) -> None:
+        """Training or evaluation mode of the method and, separately, of its backbone."""
+        self.train(mode != "evaluate")
+        self.backbone.train(mode == "train")
+        if mode == "dropout":
+            for module in self.backbone.modules():
+                if "Dropout" in type(module).__name__:
+                    module.train()

@@ -1,0 +1,85 @@
+"""What a sweep will take, from a few measured steps."""
+
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from recbole_cold.errors import Interrupted
+from recbole_cold.experiment.data_store import phases_of
+from recbole_cold.experiment.experiment import Experiment
+from recbole_cold.training.trainer import Trainer, Watch
+
+_PROBE_SECONDS, _PROBE_STEPS = 1.5, 12
+
+
+@dataclass
+class Estimate:
+    """Measured seconds of one trial: pre-training, and everything after it."""
+
+    pretrain: float
+    rest: float
+
+
+class _Clock(Watch):
+    """Times of batches; asks to stop after some."""
+
+    def __init__(self) -> None:
+        self.times: list[float] = []
+        self.began = time.perf_counter()
+
+    def step(self) -> None:
+        self.times.append(time.perf_counter())
+
+    def stop(self) -> bool:
+        # The first batch pays for what libraries put off; it is no measure.
+        return len(self.times) > _PROBE_STEPS or (
+            len(self.times) > 2 and self.times[-1] - self.times[0] > _PROBE_SECONDS
+        )
+
+    def per_batch(self) -> float:
+        """The median, which the first batch's own costs do not move."""
+        gaps = [b - a for a, b in zip(self.times, self.times[1:], strict=False)]
+        return statistics.median(gaps) if gaps else time.perf_counter() - self.began
+
+
+def estimate(experiment: Experiment) -> Estimate:
+    """Seconds of one trial, from a few batches of every stage; nothing is kept of them."""
+    config = experiment.first()
+    dataset = experiment.data(config)
+    began = time.perf_counter()
+    method = config.method_class(config, dataset)
+    build = time.perf_counter() - began
+    seed, split = config["seed"], dataset.split
+    warm = next(name for name in split.warm_parts)
+    phases = len(phases_of(split, config))
+
+    def probe(act: Callable[[Trainer], None], fits: Callable[[], Sequence[Any]]) -> float:
+        clock = _Clock()
+        trainer = Trainer(method, seed, stop=clock.stop, watch=clock)
+        try:
+            act(trainer)
+        except Interrupted:
+            pass
+        else:
+            return time.perf_counter() - clock.began
+        return clock.per_batch() * sum(fit.epochs * len(fit.batches) for fit in fits())
+
+    pretrain = probe(lambda trainer: trainer.pretrain(), method.pretrain_fits)
+    learn = probe(lambda trainer: trainer.learn(), method.learn_fits)
+    index = method.rows.index(split[warm])
+    warm_up = probe(
+        lambda trainer: trainer.warm_up(warm, split[warm]), lambda: method.warm_fits(index)
+    )
+    return Estimate(pretrain, build + learn + (phases - 1) * warm_up)
+
+
+def duration(seconds: float) -> str:
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    if seconds < 5400:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h"

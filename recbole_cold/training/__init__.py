@@ -1,0 +1,1 @@
+"""Pre-training, learning and warm-up of one method with one seed."""

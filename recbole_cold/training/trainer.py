@@ -1,0 +1,375 @@
+"""Three verbs over any method: pretrain, learn, warm_up; each resumes where it was stopped.
+
+A run of one seed is a row of stages. After each one, and every ``checkpoint_seconds`` within one,
+the whole state goes to one file: parameters, optimizers, position, random state and the journal of
+what is done. Stages seed themselves, so a skipped or cached stage changes no later draw.
+"""
+
+import json
+import math
+import time
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from recbole_cold import seeding
+from recbole_cold.data.rows import Batch
+from recbole_cold.errors import Diverged, Interrupted, UserError
+from recbole_cold.evaluation.metrics import evaluate, score_warnings
+from recbole_cold.model._fit import Fit
+from recbole_cold.model._method import ColdStartRecommender
+from recbole_cold.store import DamagedFile, load_state, save_state
+from recbole_cold.training.backbone_cache import BackboneCache, logger
+from recbole_cold.training.checks import LossCheck, only_moving, share_budget
+from recbole_cold.training.meter import Meter
+from recbole_cold.training.optimizers import Optimizers
+
+
+class Watch:
+    """Is told how a run goes on; this one does nothing with it."""
+
+    wants_epochs = False
+
+    def step(self) -> None:
+        """A batch was used."""
+
+    def epoch(self, number: int, metrics: dict[str, float]) -> None:
+        """A pre-training epoch ended; ``metrics`` are the plain backbone's in the cold phase."""
+
+
+class Trainer:
+    """Trains and scores one method for one seed.
+
+    Args:
+        method: the method, freshly built.
+        seed: of this run.
+        state_path: the file for resume points; ``None`` keeps none.
+        cache: finds and keeps pre-trained backbones; ``None`` trains always.
+        stop: asked between batches; true means save and raise ``Interrupted``.
+        watch: told of steps and of pre-training epochs.
+        probe: rows that the plain backbone is scored on after each pre-training epoch, for the
+            watch; ``None``: epochs are not told.
+    """
+
+    def __init__(
+        self,
+        method: ColdStartRecommender,
+        seed: int,
+        state_path: Path | None = None,
+        cache: "BackboneCache | None" = None,
+        stop: Callable[[], bool] = lambda: False,
+        watch: Watch | None = None,
+        probe: Any = None,
+    ) -> None:
+        self.method, self.config, self.seed = method, method.config, seed
+        self.watch, self.probe = watch or Watch(), probe
+        shared = self.config["pretrain_seed"]
+        self.pretrain_seed = seed if shared is None else shared
+        self.state_path, self.cache, self.stop = state_path, cache, stop
+        self.journal: dict[str, Any] = {"stages": [], "results": {}}
+        self._pending: dict[str, Any] | None = None
+        self._kept: dict[str, list[Any]] = {}
+        self._saved_at = time.monotonic()
+
+    # ---------------------------------------------------------------- verbs
+    def pretrain(self) -> None:
+        """Train the backbone on ``train``, or take it from the cache."""
+        if self._is_done("pretrain"):
+            return
+        if self.cache is None or not self.method.pretrain_fits():
+            self._stage("pretrain", self.method.pretrain_fits)
+            return
+        meter = Meter()
+        with self.cache.turn(self.method, self.pretrain_seed, self.stop):
+            known = self.cache.load(self.method, self.pretrain_seed)
+            if known is not None:
+                self._record("pretrain", meter, known, cached=True)
+                return
+            record = self._stage("pretrain", self.method.pretrain_fits)
+            self.cache.save(self.method, self.pretrain_seed, record)
+
+    def learn(self) -> None:
+        """Learn from old items, then give the new items their cold rows."""
+        if not self._is_done("learn"):
+            self._stage(
+                "learn", self.method.learn_fits, self.method.begin_learn, self.method.enter_cold
+            )
+
+    def warm_up(self, name: str, rows: Any) -> None:
+        """Let the method see a warm-up set, then learn what it declares from it."""
+        if self._is_done(name):
+            return
+        index = self.method.rows.index(rows)
+        if len(index) == 0:
+            self._record(name, Meter(), {"steps": 0, "rows": 0})
+            return
+        self._stage(
+            name,
+            lambda: self.method.warm_fits(index),
+            lambda: self.method.observe(index),
+            budget=self.config["warm_steps"],
+        )
+
+    def evaluate(self, name: str, rows: Any) -> dict[str, Any]:
+        """Metrics, counts and warnings of the method on ``rows``; remembered in the journal."""
+        if name in self.journal["results"]:
+            return self.journal["results"][name]
+        index = self.method.rows.index(rows)
+        labels = self._labels(index)
+        result: dict[str, Any] = {"rows": len(index), "positives": int(labels.sum())}
+        scores = self.score(index)
+        metrics = [name for name in self.config["metrics"] if name != "RelaImpr"]
+        values = (
+            evaluate(scores, labels, metrics, self.config["f1_threshold"])
+            if len(index)
+            else dict.fromkeys(metrics, math.nan)
+        )
+        result |= {"metrics": values, "warnings": score_warnings(scores, labels, values)}
+        if ("cold" if name == "cold" else "warm") not in self.method.serves:
+            result["unadapted"] = True
+        self.journal["results"][name] = result
+        self._save()
+        return result
+
+    def _labels(self, index: Tensor) -> Tensor:
+        return self.method.rows.columns[self.method.label_field][index]
+
+    def score(self, index: Tensor) -> Tensor:
+        """Click probabilities of the rows ``index``, in one pre-allocated tensor."""
+        return self._score(index, self.method.predict)
+
+    @torch.no_grad()
+    def _score(self, index: Tensor, predict: Callable[[Batch], Tensor]) -> Tensor:
+        self.method.set_mode("evaluate")
+        scores = torch.empty(len(index), device=index.device)
+        size = self.config["eval_batch_size"]
+        with self.method.backbone.frozen_tables():
+            for start in range(0, len(index), size):
+                batch = self.method.rows.batch(index[start : start + size])
+                scores[start : start + size] = predict(batch)
+        return scores
+
+    def _plain_cold_metrics(self) -> dict[str, float]:
+        """What the backbone as it is now gives ``probe``, its items without a row of their own."""
+        method, plain = self.method, ColdStartRecommender
+        with torch.no_grad():
+            new_rows, first = plain.cold_rows(method), plain.cold_first_order(method)
+
+        def predict(batch: Batch) -> Tensor:
+            vector = new_rows[method.slot[batch[method.id_field]]]
+            weight = first.expand(len(vector), 1) if method.backbone.has_first_order else None
+            return torch.sigmoid(method.backbone.logits(batch, vector, weight))
+
+        index = method.rows.index(self.probe)
+        scores = self._score(index, predict)
+        metrics = [name for name in self.config["metrics"] if name != "RelaImpr"]
+        return evaluate(scores, self._labels(index), metrics, self.config["f1_threshold"])
+
+    # ---------------------------------------------------------------- stages
+    def _is_done(self, name: str) -> bool:
+        return any(stage["name"] == name for stage in self.journal["stages"])
+
+    def _record(self, name: str, meter: Meter, counts: dict, cached: bool = False) -> dict:
+        record = {"name": name, **counts, **meter.read(), "cached": cached}
+        self.journal["stages"].append(record)
+        self._pending = None
+        self._save()
+        return record
+
+    def _stage(
+        self,
+        name: str,
+        fits: Callable[[], Sequence[Fit]],
+        begin: Callable[[], None] = lambda: None,
+        end: Callable[[], None] = lambda: None,
+        budget: int | None = None,
+    ) -> dict[str, Any]:
+        pending = self._pending if self._pending and self._pending["stage"] == name else None
+        meter = Meter(pending and pending["meter"])
+        if pending is None:
+            begin()
+        planned = list(fits())
+        limits = (
+            [fit.optimizer_steps for fit in planned]
+            if budget is None
+            else share_budget(budget, planned)
+        )
+        counts = dict(pending["counts"]) if pending else {"steps": 0, "rows": 0}
+        for number, (fit, limit) in enumerate(zip(planned, limits, strict=True)):
+            if pending and number < pending["fit"]:
+                continue
+            try:
+                self._fit(name, number, fit, limit, counts, meter, pending)
+            except Diverged as error:
+                if self.state_path is None or not self.state_path.exists():
+                    raise
+                raise Diverged(f"{error}; the last good state is '{self.state_path}'") from error
+            pending = None
+            if fit.after is not None:
+                fit.after()
+        end()
+        return self._record(name, meter, counts)
+
+    def _fit(
+        self,
+        stage: str,
+        number: int,
+        fit: Fit,
+        limit: int,
+        counts: dict[str, Any],
+        meter: Meter,
+        pending: dict[str, Any] | None,
+    ) -> None:
+        seed = self.pretrain_seed if stage == "pretrain" else self.seed
+        method = self.method
+        optimizers = [Optimizers(step, method, self.config["table_update"]) for step in fit.steps]
+        counts["optimizer"] = optimizers[0].name if optimizers else ""
+        moving = [parameter for step in fit.steps for parameter in step.parameters]
+        backbone_ids = {id(parameter) for parameter in method.backbone.parameters()}
+        frozen = not any(id(parameter) in backbone_ids for parameter in moving)
+        position = {"epoch": 0, "batch": 0, "taken": 0}
+        if pending and pending["fit"] == number and pending["optimizers"]:
+            position = dict(pending["position"])
+            for optimizer, state in zip(optimizers, pending["optimizers"], strict=True):
+                optimizer.load_state_dict(state)
+            seeding.restore_layers(pending["rng"])
+        else:
+            for optimizer, state in zip(
+                optimizers, self._kept.get(fit.keep or "", ()), strict=False
+            ):
+                optimizer.load_state_dict(state)
+            seeding.seed_layers(seed, stage, number, fit.name)
+        bar = tqdm(
+            total=limit,
+            initial=position["taken"],
+            desc=f"{stage:>9} {fit.name}",
+            unit="step",
+            leave=False,
+            disable=not self.config["show_progress"],
+        )
+        method.set_mode(fit.mode)
+        check = LossCheck(fit, method.device)
+        tables = method.backbone.frozen_tables() if frozen else nullcontext()
+        with only_moving(method, moving), tables, bar:
+            while position["taken"] < limit:
+                shuffle = seeding.generator(seed, stage, number, fit.name, position["epoch"])
+                batches = fit.batches.epoch(shuffle, position["epoch"], position["batch"])
+                for batch in batches:
+                    allowance = limit - position["taken"]
+                    taken = self._use(fit, batch, optimizers, allowance, position, check)
+                    position["taken"] += taken
+                    position["batch"] += 1
+                    counts["steps"] += taken
+                    counts["rows"] += len(batch) * (taken // len(fit.steps))
+                    bar.update(taken)
+                    self.watch.step()
+                    self._checkpoint(stage, number, optimizers, position, counts, meter, check)
+                    if position["taken"] >= limit:
+                        break
+                position = {**position, "epoch": position["epoch"] + 1, "batch": 0}
+                if stage == "pretrain" and self.probe is not None:
+                    self.watch.epoch(position["epoch"], self._plain_cold_metrics())
+                    method.set_mode(fit.mode)
+            check.look_at_all()
+        if fit.keep is not None:
+            self._kept[fit.keep] = [optimizer.state_dict() for optimizer in optimizers]
+
+    def _use(
+        self,
+        fit: Fit,
+        batch: Any,
+        optimizers: Sequence[Optimizers],
+        allowance: int,
+        position: dict[str, int],
+        check: LossCheck,
+    ) -> int:
+        """Every step on one batch, ``repeats`` times in a row; optimizer steps taken."""
+        taken = 0
+        for _ in range(fit.repeats):
+            if taken >= allowance:
+                break
+            for number, (step, optimizer) in enumerate(zip(fit.steps, optimizers, strict=True)):
+                optimizer.zero_grad()
+                found = step.loss(batch)
+                parts = found if isinstance(found, tuple) else (found,)
+                check.see(
+                    step,
+                    parts,
+                    f"epoch {position['epoch']}, batch {position['batch']}, optimizer step "
+                    f"{position['taken'] + taken + number + 1}",
+                )
+                sum(parts[1:], parts[0]).backward()
+                optimizer.step()
+            taken += len(fit.steps)
+        return taken
+
+    # ---------------------------------------------------------------- resume points
+    def _checkpoint(
+        self,
+        stage: str,
+        number: int,
+        optimizers: Sequence[Optimizers],
+        position: dict[str, int],
+        counts: dict[str, Any],
+        meter: Meter,
+        check: LossCheck,
+    ) -> None:
+        stopping = self.stop()
+        due = time.monotonic() - self._saved_at >= self.config["checkpoint_seconds"]
+        if self.state_path is None or not (due or stopping):
+            if stopping:
+                raise Interrupted
+            return
+        check.look_at_all()  # what was saved before stays, if this is no longer good
+        self._pending = {
+            "stage": stage,
+            "fit": number,
+            "position": dict(position),
+            "counts": dict(counts),
+            "meter": meter.read(),
+            "optimizers": [optimizer.state_dict() for optimizer in optimizers],
+            "rng": seeding.layer_state(),
+        }
+        self._save()
+        self._pending = None
+        if stopping:
+            raise Interrupted
+
+    def _save(self) -> None:
+        self._saved_at = time.monotonic()
+        if self.state_path is None:
+            return
+        state = {
+            "journal": json.dumps(self.journal),
+            "method": self.method.state_dict(),
+            "pending": self._pending,
+            "kept": self._kept,
+        }
+        save_state(self.state_path, state)
+
+    def resume(self) -> bool:
+        """Continue from the state file, if there is one; a damaged file starts the seed again."""
+        if self.state_path is None or not self.state_path.exists():
+            return False
+        try:
+            state = load_state(self.state_path, self.method.device)
+        except DamagedFile as problem:
+            logger.warning("%s; this seed starts again from the beginning", problem)
+            return False
+        try:
+            self.method.load_state_dict(state["method"])
+        except RuntimeError as error:
+            raise UserError(
+                f"'{self.state_path}' was written by other code or for other data; delete it to "
+                "start this seed again"
+            ) from error
+        self.method.restored()
+        self.journal = json.loads(state["journal"])
+        self._pending = state["pending"]
+        self._kept = state.get("kept", {})
+        return True

@@ -1,0 +1,481 @@
+"""Many trials at a time on Ray: which machine, which card, and what happens when one dies.
+
+Nothing here knows what the trials are for. Ray is imported when something is run, not before.
+"""
+
+import json
+import logging
+import math
+import os
+import shutil
+import socket
+import sys
+import tempfile
+import threading
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, redirect_stdout, suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from recbole_cold.errors import Interrupted, UserError
+from recbole_cold.trials.trial import TrialSpec, run_trial
+
+_TEMP_PREFIX = "rc-ray-"
+# What Ray would otherwise print, write or send by itself.
+_QUIET = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_DEDUP_LOGS": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "1",
+    "RAY_AIR_NEW_OUTPUT": "0",
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",  # the command line has its own
+    "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",  # a backbone from the cache has no epochs
+    "TUNE_MAX_PENDING_TRIALS_PG": "16",
+    "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
+}
+_LAST_LINES = 6
+
+
+# ------------------------------------------------------------------------------- resources
+def cores() -> int:
+    """CPU cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _nodes(ray_address: str | None) -> list[tuple[float, float]]:
+    """CPUs and GPUs of each machine that trials would run on."""
+    _set_environment(ray_address)
+    import ray
+
+    if ray_address is None and not ray.is_initialized():
+        import torch
+
+        return [(cores(), torch.cuda.device_count())]
+    with session(ray_address):
+        alive = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    return [(node.get("CPU", 0.0), node.get("GPU", 0.0)) for node in alive]
+
+
+def room(cpus: float = 1.0, gpus: float = 0.0, ray_address: str | None = None) -> int:
+    """How many trials fit at a time; at least 1.
+
+    Raises:
+        UserError: no machine could ever run one (Ray itself would wait for ever).
+    """
+    for name, share in (("cpus", cpus), ("gpus", gpus)):
+        if not (math.isfinite(share) and share >= 0) or (name == "cpus" and share == 0):
+            raise UserError(f"--{name}_per_trial={share:g} is no share of a machine; give 1 or 0.5")
+    if gpus > 1 and gpus != int(gpus):
+        raise UserError(f"--gpus_per_trial={gpus:g} is no number of cards; below 1 it is a share")
+    nodes = _nodes(ray_address)
+    fits = sum(_fit(have_cpus, have_gpus, cpus, gpus) for have_cpus, have_gpus in nodes)
+    if fits:
+        return fits
+    most_cpus, most_gpus = (max(column, default=0) for column in zip(*nodes, strict=True))
+    where = "no machine of the Ray cluster has" if ray_address else "this machine does not have"
+    raise UserError(
+        f"a trial asks for {cpus:g} CPU cores and {gpus:g} GPUs, and {where} as many (at most "
+        f"{most_cpus:g} and {most_gpus:g}); change --cpus_per_trial or --gpus_per_trial"
+    )
+
+
+def _fit(have_cpus: float, have_gpus: float, cpus: float, gpus: float) -> int:
+    by_cpu = math.floor(have_cpus / cpus + 1e-9)
+    if gpus == 0:
+        return by_cpu
+    # A share of a card never crosses to the next one.
+    by_gpu = int(have_gpus) * math.floor(1 / gpus + 1e-9) if gpus < 1 else int(have_gpus // gpus)
+    return min(by_cpu, by_gpu)
+
+
+def check_resources(cpus: float, gpus: float, ray_address: str | None = None) -> None:
+    """Raise a ``UserError`` for what no machine has."""
+    room(cpus, gpus, ray_address)
+
+
+# ------------------------------------------------------------------------------- Ray itself
+@contextmanager
+def session(ray_address: str | None = None) -> Iterator[None]:
+    """Ray is up while open: a cluster's, one that runs in this process already, or a private one.
+
+    Raises:
+        UserError: there is no cluster at the address.
+    """
+    _set_environment(ray_address)
+    import ray
+
+    if ray.is_initialized():
+        yield
+        return
+    quiet = {"log_to_driver": False, "logging_level": logging.ERROR}
+    if ray_address is not None:
+        try:
+            _knock(ray_address)
+            ray.init(address=ray_address, **quiet)
+        except (ConnectionError, ValueError, RuntimeError, OSError) as error:
+            raise UserError(
+                f"there is no Ray cluster at '{ray_address}' ({_first_line(error)}); start one "
+                "with `ray start --head`, or leave out --ray_address"
+            ) from error
+        try:
+            yield
+        finally:
+            ray.shutdown()
+        return
+    import torch
+
+    with _temporary_folder() as folder, _own_path():
+        ray.init(
+            num_cpus=cores(),
+            num_gpus=torch.cuda.device_count(),
+            include_dashboard=False,
+            _temp_dir=str(folder),
+            object_store_memory=128 * 2**20,  # results go through it, data does not
+            **quiet,
+        )
+        try:
+            yield
+        finally:
+            ray.shutdown()
+
+
+def _set_environment(ray_address: str | None) -> None:
+    """What Ray reads when it is imported."""
+    for name, value in _QUIET.items():
+        os.environ.setdefault(name, value)
+    # Since 2.60 `ray start` asks for a token where the user has one, but connecting brings it only
+    # when told to.
+    token = Path.home() / ".ray" / "auth_token"
+    if ray_address is not None and token.exists():
+        os.environ.setdefault("RAY_AUTH_MODE", "token")
+
+
+def _knock(ray_address: str) -> None:
+    """Raise an ``OSError`` if nobody listens at ``host:port``: Ray itself would wait for ever."""
+    host, colon, port = ray_address.rpartition(":")
+    if colon and port.isdigit() and "://" not in ray_address:
+        socket.create_connection((host, int(port)), timeout=10).close()
+
+
+@contextmanager
+def _temporary_folder() -> Iterator[Path]:
+    """A private folder with a short name: Ray puts sockets there, whose paths must be short."""
+    base = Path(tempfile.gettempdir())
+    if len(str(base)) > 30:
+        base = Path("/tmp")
+    for left in base.glob(f"{_TEMP_PREFIX}*"):  # of drivers that were killed
+        with suppress(OSError, ValueError):
+            if left.stat().st_uid == os.getuid() and not _runs(int(left.name.split("-")[2])):
+                shutil.rmtree(left, ignore_errors=True)
+    folder = Path(tempfile.mkdtemp(prefix=f"{_TEMP_PREFIX}{os.getpid()}-", dir=base))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _runs(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+@contextmanager
+def _own_path() -> Iterator[None]:
+    """Workers find the code that this process runs, from whatever folder it was started."""
+    before = os.environ.get("PYTHONPATH")
+    ours = str(Path(__file__).resolve().parents[2])
+    os.environ["PYTHONPATH"] = os.pathsep.join([ours, *([before] if before else [])])
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["PYTHONPATH"]
+        else:
+            os.environ["PYTHONPATH"] = before
+
+
+class _OneThread:
+    """A stream that takes words of the thread that made it, and drops those of others.
+
+    Ray's listener prints on stdout what a node says of a dead process, whatever its log level is.
+    """
+
+    def __init__(self, stream: Any) -> None:
+        self._stream, self._thread = stream, threading.get_ident()
+
+    def write(self, text: str) -> int:
+        ours = threading.get_ident() == self._thread
+        return self._stream.write(text) if ours else len(text)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+def _first_line(error: BaseException) -> str:
+    text = str(error).strip() or type(error).__name__
+    return text.splitlines()[0].rstrip(".")
+
+
+# ------------------------------------------------------------------------------- one process
+def placed(spec: TrialSpec, gpus: float) -> TrialSpec:
+    """The trial on the card that Ray gave its process (the only one it sees), or on the CPU."""
+    here = {"device": "auto", "gpu_id": "0"} if gpus else {"device": "cpu"}
+    kept = {key: value for key, value in spec.overrides.items() if key != "gpu_id"}
+    return replace(spec, overrides={**kept, **here})
+
+
+def _outcome(spec: TrialSpec, gpus: float, node: str = "", **options: Any) -> dict[str, Any]:
+    """The document of a trial, or the last lines of what it raised."""
+    try:
+        document = run_trial(placed(spec, gpus), **options)
+    except Interrupted:
+        return {"stopped": True}
+    except UserError as error:
+        return {"error": str(error)}
+    except Exception:
+        return {"error": "\n".join(traceback.format_exc().strip().splitlines()[-_LAST_LINES:])}
+    document["trial"] |= {
+        "key": spec.key,
+        "node": node,
+        "pid": os.getpid(),
+        "cuda_visible_devices": os.environ.get("CUDA_VISIBLE_DEVICES"),
+    }
+    return {"document": json.dumps(document)}  # a text: Tune would take mappings apart
+
+
+def _node() -> str:
+    import ray
+
+    return ray.get_runtime_context().get_node_id()
+
+
+class _Worker:
+    """Runs one trial in a thread, and hands out its pre-training epochs one at a time."""
+
+    def __init__(self, spec: TrialSpec, gpus: float, epochs: bool) -> None:
+        self._go, self._told = threading.Semaphore(0), threading.Semaphore(0)
+        self._stop = False
+        self._report: dict[str, Any] = {}
+        on_epoch = self._tell if epochs else None
+        options = {"stop": lambda: self._stop, "on_epoch": on_epoch, "node": _node()}
+        self._thread = threading.Thread(
+            target=lambda: self._finish(_outcome(spec, gpus, **options)), daemon=True
+        )
+        self._started = False
+
+    def _tell(self, number: int, metrics: dict[str, float]) -> None:
+        self._report = {"epoch": number, **metrics}
+        self._told.release()
+        self._go.acquire()
+
+    def _finish(self, outcome: dict[str, Any]) -> None:
+        self._report = {**outcome, "done": True}
+        self._told.release()
+
+    def next(self) -> dict[str, Any]:
+        """What is known next: an epoch, or the end."""
+        if self._started:
+            self._go.release()
+        else:
+            self._thread.start()
+            self._started = True
+        self._told.acquire()
+        return self._report
+
+    def end(self) -> None:
+        """Give the trial up, if it is not over."""
+        self._stop = True
+        self._go.release()
+        if self._started:
+            self._thread.join()
+
+
+def _actor_class() -> type:
+    from ray import tune
+
+    class Trial(tune.Trainable):
+        """A process that runs one trial after another: data and libraries are loaded once."""
+
+        def setup(self, config: dict[str, Any]) -> None:
+            self.reset_config(config)
+
+        def reset_config(self, new_config: dict[str, Any]) -> bool:
+            self.cleanup()
+            spec = TrialSpec.from_dict(json.loads(new_config["spec"]))
+            self.worker = _Worker(spec, new_config["gpus"], new_config["epochs"])
+            return True
+
+        def step(self) -> dict[str, Any]:
+            return dict(self.worker.next())
+
+        def cleanup(self) -> None:
+            worker = getattr(self, "worker", None)
+            if worker is not None:
+                worker.end()
+
+        def save_checkpoint(self, checkpoint_dir: str) -> None:
+            """A trial that must be repeated starts again: its backbone is in the cache."""
+
+        def load_checkpoint(self, checkpoint: Any) -> None:
+            pass
+
+    return Trial
+
+
+# ------------------------------------------------------------------------------- many trials
+Done = Callable[[TrialSpec, dict[str, Any]], None]
+Failed = Callable[[TrialSpec, str], None]
+
+
+def run_all(
+    specs: Sequence[TrialSpec],
+    *,
+    on_done: Done,
+    on_failed: Failed,
+    cpus: float = 1.0,
+    gpus: float = 0.0,
+    concurrent: int | None = None,
+    ray_address: str | None = None,
+    name: str = "trials",
+    stop: Callable[[], bool] = lambda: False,
+    asha: tuple[str, str, int] | None = None,
+    on_stopped: Callable[[TrialSpec, int], None] = lambda spec, epoch: None,
+) -> None:
+    """Run all trials; returns when each is done, failed or stopped early.
+
+    A trial that raises has failed. One whose process or machine dies is run once more, then it has
+    failed, too. The others go on.
+
+    Args:
+        on_done: called in this process with each results document, as it comes.
+        on_failed: called with the last lines of what went wrong.
+        concurrent: trials at a time; as many as there is room for.
+        ray_address: of a running cluster, ``auto`` for this machine's; none: a private Ray.
+        stop: asked often; true gives up what is running.
+        asha: metric, ``min`` or ``max``, and pre-training epochs, to stop trials early by.
+        on_stopped: called with the last epoch of a trial that ``asha`` stopped.
+
+    Raises:
+        UserError: no machine has what a trial asks for, or there is no cluster at the address.
+        Interrupted: ``stop`` was asked for.
+    """
+    if not specs:
+        return
+    with session(ray_address):
+        fits = room(cpus, gpus, ray_address)
+        at_a_time = fits if concurrent is None else min(concurrent, fits)
+        storage = tempfile.mkdtemp(prefix="recbole-cold-")
+        driver = _driver_class()(specs, on_done, on_failed, on_stopped, stop)
+        try:
+            _fit_tuner(specs, driver, name, storage, at_a_time, cpus, gpus, asha)
+        finally:
+            shutil.rmtree(storage, ignore_errors=True)
+    if driver.error is not None:
+        raise driver.error
+    if stop():
+        raise Interrupted
+    for number in sorted(set(range(len(specs))) - driver.told):
+        on_failed(specs[number], "Ray lost this trial without a word")
+
+
+def _fit_tuner(specs, driver, name, storage, at_a_time, cpus, gpus, asha) -> None:
+    from ray import tune
+
+    # Texts: Tune would look for distributions inside mappings.
+    texts = [json.dumps(spec.as_dict()) for spec in specs]
+    actor = tune.with_resources(_actor_class(), {"cpu": cpus, "gpu": gpus})
+    tuner = tune.Tuner(
+        actor,
+        param_space={"spec": tune.grid_search(texts), "gpus": gpus, "epochs": bool(asha)},
+        tune_config=tune.TuneConfig(
+            reuse_actors=True,
+            max_concurrent_trials=at_a_time,
+            scheduler=_scheduler(asha),
+            trial_dirname_creator=lambda trial: trial.trial_id,
+        ),
+        run_config=tune.RunConfig(
+            name=name,
+            storage_path=storage,
+            verbose=0,
+            stop=_stopper(driver),
+            callbacks=[driver],
+            failure_config=tune.FailureConfig(max_failures=1),
+        ),
+    )
+    logging.getLogger("ray").setLevel(logging.CRITICAL)
+    with redirect_stdout(_OneThread(sys.stdout)):
+        tuner.fit()
+
+
+def _scheduler(asha: tuple[str, str, int] | None):
+    if asha is None:
+        return None
+    from ray.tune.schedulers import ASHAScheduler
+
+    metric, mode, epochs = asha
+    # One more than there are: the end of pre-training is not the end of a trial.
+    return ASHAScheduler(
+        time_attr="epoch", metric=metric, mode=mode, max_t=epochs + 1, grace_period=1,
+        reduction_factor=2,
+    )  # fmt: skip
+
+
+def _stopper(driver):
+    from ray import tune
+
+    class Asked(tune.Stopper):
+        def __call__(self, trial_id, result):
+            return False
+
+        def stop_all(self):
+            return driver.stop() or driver.error is not None
+
+    return Asked()
+
+
+def _driver_class() -> type:
+    from ray import tune
+
+    class Driver(tune.Callback):
+        """Hands each outcome to the caller once; what the caller raises ends the whole."""
+
+        def __init__(self, specs, on_done, on_failed, on_stopped, stop) -> None:
+            self.numbers = {spec.key: number for number, spec in enumerate(specs)}
+            self.specs, self.stop = specs, stop
+            self.on_done, self.on_failed, self.on_stopped = on_done, on_failed, on_stopped
+            self.told: set[int] = set()
+            self.error: BaseException | None = None
+
+        def _tell(self, trial, callback, *words) -> None:
+            number = self.numbers[TrialSpec.from_dict(json.loads(trial.config["spec"])).key]
+            if number in self.told or self.error is not None:
+                return
+            self.told.add(number)
+            try:
+                callback(self.specs[number], *words)
+            except BaseException as error:
+                self.error = error
+
+        def on_trial_complete(self, iteration, trials, trial, **info) -> None:
+            result = trial.last_result
+            if "document" in result:
+                self._tell(trial, self.on_done, json.loads(result["document"]))
+            elif "error" in result:
+                self._tell(trial, self.on_failed, result["error"])
+            elif not self.stop() and "epoch" in result:
+                self._tell(trial, self.on_stopped, result["epoch"])
+
+        def on_trial_error(self, iteration, trials, trial, **info) -> None:
+            error = trial.get_error()
+            if error is not None and trial.num_failures > 1:
+                lines = [line for line in str(error).strip().splitlines() if line.strip()]
+                self._tell(trial, self.on_failed, "\n".join(lines[-_LAST_LINES:]))
+
+    return Driver
