@@ -26,7 +26,7 @@ def main(asked: dict) -> dict:
 
     imported = cpu_so_far()
     with tempfile.TemporaryDirectory() as saved:
-        overrides = {"matched_steps": False, **asked["overrides"], "saved_dir": saved}
+        overrides = {"matched_row": False, **asked["overrides"], "saved_dir": saved}
         request = Request(asked["model"], asked["dataset"], "DeepFM", (), overrides)
         experiment = Experiment(request)
         experiment.prepare()

@@ -327,8 +327,8 @@ def _first_loss(method, item: int, loss: float) -> float:
 
 def _warm(options: Options, table: Table, rate: float) -> None:
     method = prepared(options)
-    method.enter_cold()
-    start = [method.new_graphs.detach().clone(), method.new_rows.detach().clone()]
+    method.start_new_items()
+    start = [method.new_graphs.detach().clone(), method.new_vectors.detach().clone()]
     index = method.rows.index(method.dataset.split["warm_a"])
     ids = method.rows.columns[method.id_field][index].long()
     slots = torch.randperm(len(method.new_ids), generator=torch.Generator().manual_seed(1))
@@ -337,7 +337,7 @@ def _warm(options: Options, table: Table, rate: float) -> None:
     def ours() -> Callable[[], None]:
         with torch.no_grad():
             method.new_graphs.copy_(start[0])
-            method.new_rows.copy_(start[1])
+            method.new_vectors.copy_(start[1])
         return lambda: our_warm_up(method, index)
 
     def loop() -> Callable[[], None]:
@@ -375,17 +375,17 @@ def _same_adaptation(method, index: Tensor, slots: Sequence[int]) -> float:
     """
     method = copy.deepcopy(method).double()
     method.__dict__["net"] = method.backbone.model
-    method.enter_cold()
+    method.start_new_items()
     ids = method.rows.columns[method.id_field][index].long()
     reference = ReleasedLoop(method)
     with torch.no_grad():
         reference.graphs[method.new_ids] = method.new_graphs.flatten(1)
-        reference.table[reference.offset + method.new_ids] = method.new_rows
+        reference.table[reference.offset + method.new_ids] = method.new_vectors
     items = method.new_ids[list(slots)]
     our_warm_up(method, index[torch.isin(ids, items)])
     rate, difference = method.config["warm_learning_rate"], 0.0
     for slot, item in zip(slots, items.tolist(), strict=True):
-        mine = [method.new_graphs.detach()[slot].flatten(), method.new_rows.detach()[slot]]
+        mine = [method.new_graphs.detach()[slot].flatten(), method.new_vectors.detach()[slot]]
         theirs = reference.warm(item, method.rows.batch(index[ids == item]), rate)
         difference = max(difference, common.largest_difference(mine, theirs))
     return difference

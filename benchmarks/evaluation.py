@@ -15,7 +15,7 @@ SIZES = (4096, 16384, 65536)
 def plain_with_served_rows(method) -> torch.nn.Module:
     """RecBole's model alone; what a method serves for new items is written into its tables."""
     backbone = method.backbone
-    backbone.id_rows()[method.new_ids] = method.new_rows
+    backbone.id_table()[method.new_ids] = method.new_vectors
     weights = backbone.first_order_rows()
     if weights is not None:
         weights[method.new_ids] = method.new_first_order
@@ -36,7 +36,7 @@ def score_bare(model, columns: dict[str, Tensor], size: int) -> Tensor:
 def measure(options: Options) -> Table:
     """CPU seconds of scoring ``test``, by the number of rows scored at once."""
     method = common.method_of(options)
-    method.enter_cold()
+    method.start_new_items()
     rows = method.dataset.split["test"]
     index = method.rows.index(rows)
     columns, model = common.joined(method, index), plain_with_served_rows(method)

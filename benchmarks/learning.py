@@ -50,7 +50,7 @@ def measure(options: Options) -> Table:
     rows = []
     for (name, verb), seconds in least.items():
         method, record = measured[name], records[name, verb]
-        served = method.new_rows.numel() + method.new_first_order.numel()
+        served = method.new_vectors.numel() + method.new_first_order.numel()
         backbone = sum(parameter.numel() for parameter in method.backbone.parameters())
         everything = sum(parameter.numel() for parameter in method.parameters())
         rows.append(

@@ -43,7 +43,7 @@ SEED = 2020
 # The largest difference that another order of the same float32 sums may make.
 CLOSE = {"rtol": 1e-4, "atol": 1e-6}
 # Buffers of the base class that no stage changes.
-FIXED_BUFFERS = ("new_ids", "old_ids", "slot", "count_range")
+FIXED_BUFFERS = ("new_ids", "old_ids", "new_index", "count_range")
 
 
 # ------------------------------------------------------------------------------- the data
@@ -363,7 +363,7 @@ class MethodConformance:
     # ---------------------------------------------------------------- what may move
     def _owned(self, method: ColdStartRecommender) -> set[str]:
         names = {name for name, _ in method.named_parameters()}
-        shared = {"new_rows", "new_first_order"}
+        shared = {"new_vectors", "new_first_order"}
         return {name for name in names - shared if not starts_with(name, ["backbone"])}
 
     def _may_move(self, method: ColdStartRecommender, warm: bool = False) -> set[str]:
@@ -431,7 +431,7 @@ class MethodConformance:
     def test_a_warm_phase_moves_new_items_only(self, bench: Bench, backbone: str):
         """Rows of other items, the backbone and what is not declared stay bit for bit."""
         run = bench.kept(backbone)
-        new = run.method.slot >= 0
+        new = run.method.new_index >= 0
         stages = ["learn", *list(run.scores)[1:]]
         for before, after in itertools.pairwise(stages):
             moved = changed(run.states[before], run.states[after])
@@ -446,15 +446,15 @@ class MethodConformance:
             assert same, f"{after} changed what items that are not new are served with"
 
     def test_the_tables_own_rows_give_the_backbones_own_logits(self, bench: Bench, backbone: str):
-        """With ``cold_rows`` answering the table's rows, cold logits are the plain model's."""
+        """With ``cold_vectors`` answering the table's rows, cold logits are the plain model's."""
         if not self.serves_rows:
             pytest.skip("this method scores by more than the served rows (serves_rows)")
         method, _ = bench.build(backbone)
         method.load_state_dict(bench.kept(backbone).method.state_dict())
         method.restored()
-        table, weights = method.backbone.id_rows(), method.backbone.first_order_rows()
-        method.cold_rows = lambda: table.detach()[method.new_ids].clone()
-        method.enter_cold()
+        table, weights = method.backbone.id_table(), method.backbone.first_order_rows()
+        method.cold_vectors = lambda: table.detach()[method.new_ids].clone()
+        method.start_new_items()
         if weights is not None:
             method.new_first_order.data.copy_(weights.detach()[method.new_ids])
         method.set_mode("evaluate")

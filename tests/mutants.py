@@ -668,8 +668,8 @@ MUTANTS = [
     ),
     mutant(
         "_backbone.py",
-        "parts = [self.id_rows()] if include_id else []",
-        "parts = [self.id_rows()]",
+        "parts = [self.id_table()] if include_id else []",
+        "parts = [self.id_table()]",
         seam("test_the_id_is_side_information_only_on_request"),
     ),
     mutant(
@@ -708,22 +708,22 @@ MUTANTS = [
     ),
     mutant(
         "_base.py",
-        "return self.backbone.id_rows()[self.old_ids].mean(dim=0)",
-        "return self.backbone.id_rows().mean(dim=0)",
+        "return self.backbone.id_table()[self.old_ids].mean(dim=0)",
+        "return self.backbone.id_table().mean(dim=0)",
         base("test_the_mean_is_of_old_items_only"),
         drop("test_the_substitute_is_the_mean_of_old_items"),
         mwuf("test_c_starts_at_the_mean_of_old_items"),
     ),
     mutant(
         "_base.py",
-        "return torch.zeros_like(self.new_rows)",
-        "return torch.ones_like(self.new_rows)",
+        "return torch.zeros_like(self.new_vectors)",
+        "return torch.ones_like(self.new_vectors)",
         base("test_zero"),
     ),
     mutant(
         "_base.py",
         "return table[self.new_ids].clone()",
-        "return torch.randn_like(self.new_rows)",
+        "return torch.randn_like(self.new_vectors)",
         base("test_random_is_the_backbones_own_draw"),
         drop("test_released_cold_rows_are_the_tables_own"),
     ),
@@ -744,8 +744,8 @@ MUTANTS = [
     ),
     mutant(
         "_base.py",
-        "slot[new_ids] = torch.arange(len(new_ids), device=self.device)",
-        "slot[new_ids] = torch.arange(len(new_ids), device=self.device).flip(0)",
+        "new_index[new_ids] = torch.arange(len(new_ids), device=self.device)",
+        "new_index[new_ids] = torch.arange(len(new_ids), device=self.device).flip(0)",
         base("test_old_items_are_served_from_the_table_new_ones_from_their_rows"),
     ),
     mutant(
@@ -915,7 +915,7 @@ MUTANTS = [
     mutant(
         "dropoutnet.py",
         "return self.substitute().detach().expand(len(self.new_ids), -1).clone()",
-        "return super().cold_rows() * 0.5",
+        "return super().cold_vectors() * 0.5",
         drop("test_a_cold_item_scores_as_a_dropped_row[DCN]"),
     ),
     mutant(
@@ -926,8 +926,8 @@ MUTANTS = [
     ),
     mutant(
         "_base.py",
-        "        vector = self._served(ids, self.new_rows, self.backbone.id_rows())\n",
-        "        vector = self._served(ids, self.new_rows, self.backbone.id_rows())\n"
+        "        vector = self._served(ids, self.new_vectors, self.backbone.id_table())\n",
+        "        vector = self._served(ids, self.new_vectors, self.backbone.id_table())\n"
         "        vector = self.old_mean().expand_as(vector)\n",
         drop("test_scoring_never_drops"),
     ),
@@ -1016,9 +1016,9 @@ MUTANTS = [
     ),
     mutant(
         "metae.py",
-        "    @torch.no_grad()\n    def cold_rows(self)",
+        "    @torch.no_grad()\n    def cold_vectors(self)",
         "    def warm_fits(self, index):\n        return []\n\n"
-        "    @torch.no_grad()\n    def cold_rows(self)",
+        "    @torch.no_grad()\n    def cold_vectors(self)",
         metae("test_warm_phases_are_plain_fine_tuning"),
     ),
     mutant(
@@ -1088,7 +1088,7 @@ MUTANTS = [
         "mwuf.py",
         "def score(batch, vector_bd: Tensor) -> Tensor:\n",
         "def score(batch, vector_bd: Tensor) -> Tensor:\n"
-        "            vector_bd = vector_bd + self.backbone.id_rows()[batch[self.id_field]]\n",
+        "            vector_bd = vector_bd + self.backbone.id_table()[batch[self.id_field]]\n",
         mwuf("test_old_items_learn_as_if_new"),
     ),
     mutant(
@@ -1212,14 +1212,14 @@ MUTANTS = [
     ),
     mutant(
         "_side_decoder.py",
-        "return self._served(ids, self.new_rows, self.backbone.id_rows()).detach()",
-        "return self._served(ids, self.new_rows, self.backbone.id_rows())",
+        "return self._served(ids, self.new_vectors, self.backbone.id_table()).detach()",
+        "return self._served(ids, self.new_vectors, self.backbone.id_table())",
         cvar("test_no_gradient_into_any_id_row"),
     ),
     mutant(
         "_side_decoder.py",
         "return self.decoded(self.new_ids)",
-        "return self.decoded(self.new_ids) + self.new_rows",
+        "return self.decoded(self.new_ids) + self.new_vectors",
         cvar("test_decoded_rows_do_not_depend_on_id_rows"),
     ),
     mutant(
@@ -1302,7 +1302,7 @@ MUTANTS = [
     ),
     mutant(
         "_side_decoder.py",
-        "        if not bool(self.cold_entered):\n",
+        "        if not bool(self.new_items_started):\n",
         "        if True:\n",
         cvar("test_scalar_weights_are_a_new_items_until_it_has_its_own"),
     ),
@@ -2065,9 +2065,9 @@ MUTANTS = [
     ),
     mutant(
         "emerg.py",
-        "        return torch.rand(shape, device=self.device).to(self.new_rows.dtype) * "
+        "        return torch.rand(shape, device=self.device).to(self.new_vectors.dtype) * "
         "0.02 - 0.01",
-        "        return torch.rand(shape, device=self.device).to(self.new_rows.dtype) * 0.02",
+        "        return torch.rand(shape, device=self.device).to(self.new_vectors.dtype) * 0.02",
         emerg("TestTasks::test_drawn_vectors_are_small_and_differ"),
     ),
     mutant(
@@ -2213,9 +2213,9 @@ MUTANTS = [
     ),
     mutant(
         "emerg.py",
-        "        self.new_graphs.copy_(self.raw_graphs(self.new_ids, self.new_rows, side))",
+        "        self.new_graphs.copy_(self.raw_graphs(self.new_ids, self.new_vectors, side))",
         "        self.new_graphs.copy_(self.raw_graphs(self.old_ids[:1], "
-        "self.new_rows[:1], side[:1]))",
+        "self.new_vectors[:1], side[:1]))",
         emerg("TestWarmUp::test_start_of_new_items"),
     ),
     mutant(
@@ -2277,8 +2277,8 @@ MUTANTS = [
     ),
     mutant(
         "avaew.py",
-        "return self.backbone.id_rows().detach()[self.old_ids[pick]]",
-        "return self.backbone.id_rows().detach()[pick]",
+        "return self.backbone.id_table().detach()[self.old_ids[pick]]",
+        "return self.backbone.id_table().detach()[pick]",
         avaew("test_real_rows_are_those_of_old_items_drawn_alike"),
     ),
     mutant(
@@ -2296,8 +2296,8 @@ MUTANTS = [
     ),
     mutant(
         "_side_decoder.py",
-        "return self._served(ids, self.new_rows, self.backbone.id_rows()).detach()",
-        "return self._served(ids, self.new_rows, self.backbone.id_rows())",
+        "return self._served(ids, self.new_vectors, self.backbone.id_table()).detach()",
+        "return self._served(ids, self.new_vectors, self.backbone.id_table())",
         avaew("test_no_gradient_into_any_id_row"),
         csdm("test_no_gradient_into_any_id_row"),
     ),
@@ -2333,7 +2333,7 @@ MUTANTS = [
     ),
     mutant(
         "_side_decoder.py",
-        "        self.new_rows.copy_(rows)\n",
+        "        self.new_vectors.copy_(rows)\n",
         "",
         avaew("test_a_warm_phase_fine_tunes_then_learns_then_decodes_again"),
         csdm("test_a_warm_phase_fine_tunes_then_learns_then_decodes_again"),
@@ -2644,15 +2644,15 @@ MUTANTS = [
     ),
     mutant(
         "gmep.py",
-        "self.backbone.id_rows().detach()[index_bk]",
-        "self.backbone.id_rows().detach()[index_bk] * 0",
+        "self.backbone.id_table().detach()[index_bk]",
+        "self.backbone.id_table().detach()[index_bk] * 0",
         forms("test_vectors_are_those_of_the_equations[GMEP]"),
         gme("test_only_gme_p_reads_the_ids_of_neighbours"),
     ),
     mutant(
         "gmep.py",
-        "self.backbone.id_rows().detach()[index_bk]",
-        "self.backbone.id_rows()[index_bk]",
+        "self.backbone.id_table().detach()[index_bk]",
+        "self.backbone.id_table()[index_bk]",
         forms("test_neighbours_are_not_moved[GMEP]"),
     ),
     mutant(
@@ -2705,7 +2705,7 @@ MUTANTS = [
     mutant(
         "_backbone.py",
         "        if not parts:\n",
-        "        if not parts:\n            parts = [self.id_rows()]\n        if False:\n",
+        "        if not parts:\n            parts = [self.id_table()]\n        if False:\n",
         forms("test_data_without_side_information_are_refused"),
     ),
     mutant(
@@ -3141,8 +3141,8 @@ MUTANTS = [
     ),
     mutant(
         "gar.py",
-        "return lookup(self.backbone.id_rows(), ids).detach(), first",
-        "return lookup(self.backbone.id_rows(), ids), first",
+        "return lookup(self.backbone.id_table(), ids).detach(), first",
+        "return lookup(self.backbone.id_table(), ids), first",
         gar("test_learning_never_moves_an_id_row"),
     ),
     mutant(
@@ -3171,9 +3171,9 @@ MUTANTS = [
     ),
     mutant(
         "gar.py",
-        "    @torch.no_grad()\n    def cold_rows(self)",
+        "    @torch.no_grad()\n    def cold_vectors(self)",
         "    def warm_fits(self, index):\n        return []\n\n"
-        "    @torch.no_grad()\n    def cold_rows(self)",
+        "    @torch.no_grad()\n    def cold_vectors(self)",
         gar("test_warm_phases_are_plain_fine_tuning"),
     ),
     mutant(
@@ -3315,8 +3315,8 @@ MUTANTS = [
     ),
     mutant(
         "aldi.py",
-        "    def cold_rows(self)",
-        "    def warm_fits(self, index):\n        return []\n\n    def cold_rows(self)",
+        "    def cold_vectors(self)",
+        "    def warm_fits(self, index):\n        return []\n\n    def cold_vectors(self)",
         aldi("test_warm_phases_are_plain_fine_tuning"),
     ),
     mutant(
@@ -3402,7 +3402,7 @@ MUTANTS = [
     mutant(
         "aldimf.py",
         "return self.backbone.table_of(self.other_field)",
-        "return self.backbone.id_rows()",
+        "return self.backbone.id_table()",
         aldimf("test_the_backbone_as_teacher"),
     ),
     mutant(

@@ -240,7 +240,7 @@ class TestRun:
             "model": models,
             "dataset": "tiny",
             "backbone": "WideDeep",
-            "matched_steps": False,
+            "matched_row": False,
         }
         path.write_text(yaml.safe_dump(values))
         code, document = run(f"--config_files={path}", "--dataset=tiny")
@@ -308,9 +308,9 @@ class TestFailures:
         (tmp_path / "bad.py").write_text(
             "from recbole_cold.model.base import Base\n"
             "class Bad(Base):\n"
-            "    def cold_rows(self):\n"
+            "    def cold_vectors(self):\n"
             "        worst = self.config['seed'] in self.config['bad_seeds']\n"
-            "        return super().cold_rows() * (float('nan') if worst else 1.0)\n"
+            "        return super().cold_vectors() * (float('nan') if worst else 1.0)\n"
         )
         (tmp_path / "Bad.yaml").write_text("bad_seeds: [1, 2]  # (list of int) that fail\n")
         return tmp_path / "bad.py"

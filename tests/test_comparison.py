@@ -517,7 +517,7 @@ class TestCompare:
         self, compare, tmp_path, capsys
     ):
         """Beside two backbones in a group of its own, beside one in that one's; never run again."""
-        asked = ["--models=Base,MeLU", "--meta_epochs=1", "--matched_steps=False"]
+        asked = ["--models=Base,MeLU", "--meta_epochs=1", "--matched_row=False"]
         code, document, ran = compare(*asked, "--backbones=DeepFM,FNN", "--mlp_hidden_size=[6,5]")
         assert (code, ran) == (0, 3)
         shown = Comparison(document)
@@ -636,7 +636,7 @@ class TestCompare:
         monkeypatch.chdir(tmp_path)
         code, document, _ = compare(
             "--models=Base,own.py:Own[new_item_init=zero]", "--backbones=FM",
-            "--config_files=own.yaml", "--matched_steps=False",
+            "--config_files=own.yaml", "--matched_row=False",
         )  # fmt: skip
         assert code == 0
         assert Comparison(document).rows == ["Base", "Own[new_item_init=zero]"]
@@ -710,8 +710,8 @@ class TestSurvival:
         (tmp_path / "bad.py").write_text(
             "from recbole_cold.model.base import Base\n"
             "class Bad(Base):\n"
-            "    def cold_rows(self):\n"
-            "        return super().cold_rows() * float('nan')\n"
+            "    def cold_vectors(self):\n"
+            "        return super().cold_vectors() * float('nan')\n"
         )
         code, document, ran = compare(
             f"--models=Base,MWUF,{tmp_path / 'bad.py'}", "--backbones=FM", "--seeds=2"
@@ -778,14 +778,14 @@ class TestFolders:
 
     def test_settings_that_differ_tell_rows_apart(self, show, made):
         one = made(
-            "one", "--model=Base,MWUF[mwuf_parts=[scale]]", "--backbone=FM", "--matched_steps=False"
+            "one", "--model=Base,MWUF[mwuf_parts=[scale]]", "--backbone=FM", "--matched_row=False"
         )
         two = made(
             "two",
             "--model=MWUF",
             "--backbone=FM",
             "--warm_learning_rate=0.01",
-            "--matched_steps=False",
+            "--matched_row=False",
         )
         code, _, _, document = show(one, two)
         assert code == 0
@@ -816,7 +816,7 @@ class TestFolders:
         code, out, err, _ = show(tmp_path / "empty")
         assert (code, out) == (2, "")
         assert "none of these folders has a results.json" in err
-        alone = made("one", "--model=Base", "--backbone=FM", "--matched_steps=False")
+        alone = made("one", "--model=Base", "--backbone=FM", "--matched_row=False")
         assert "the results are of Base alone" in show(alone)[2]
         assert "does not exist" in show(tmp_path / "nowhere")[2]
 

@@ -127,14 +127,14 @@ class TestEntries:
 class TestPretrainOnce:
     def test_methods_and_ablations_share_one_backbone(self, run, cached):
         models = "Base,MetaE,MWUF,CVAR,MWUF[mwuf_parts=[scale]],Base[warm_epochs=2]"
-        document = run(models, matched_steps=False)
+        document = run(models, matched_row=False)
         flags = [stage(document, label, "pretrain")["cached"] for label in labels(document)]
         assert flags == [False, True, True, True, True, True]
         assert len(cached()) == 1
 
     def test_dropoutnet_has_its_own_unless_nothing_is_dropped(self, run, cached):
         models = "Base,DropoutNet,DropoutNet[dropoutnet_rate=0.0],DropoutNet[dropoutnet_cold=raw]"
-        document = run(models, matched_steps=False)
+        document = run(models, matched_row=False)
         flags = [stage(document, label, "pretrain")["cached"] for label in labels(document)]
         assert flags == [False, False, True, True]
         assert len(cached()) == 2
@@ -348,7 +348,7 @@ class TestMatchedSteps:
         assert labels(run("Base,MWUF,Base[warm_steps=2]")) == ["Base", "MWUF", "Base[warm_steps=2]"]
 
     def test_switched_off(self, run):
-        assert labels(run("Base,CVAR", matched_steps=False)) == ["Base", "CVAR"]
+        assert labels(run("Base,CVAR", matched_row=False)) == ["Base", "CVAR"]
 
 
 # ------------------------------------------------------------------------- documents
@@ -415,7 +415,7 @@ class TestDocument:
 
     @pytest.mark.parametrize("switch", ["released", "strict"])
     def test_protocols_run_through(self, run, switch):
-        document = run(METHODS, protocol=switch, matched_steps=False)
+        document = run(METHODS, protocol=switch, matched_row=False)
         assert document["protocol"] == switch
         assert document["share_pretrained"] is (switch == "released")
         config = run_of(document, "MWUF")["config"]
@@ -438,7 +438,7 @@ class TestDocument:
         loads = []
         monkeypatch.setattr(module, "load_data", lambda c: (loads.append(1), load_data(c))[1])
         models = "Base,MWUF,Base[use_timestamp=True],Base[cold_threshold=33]"
-        document = run(models, seeds=2, matched_steps=False)
+        document = run(models, seeds=2, matched_row=False)
         assert len(loads) == 3  # once for each kind of data, not for each row and seed
         plain, timed, other = (
             run_of(document, label)["parameters"]["backbone"]
@@ -447,14 +447,14 @@ class TestDocument:
         assert timed > plain == other
 
     def test_equal_requests_have_equal_numbers(self, run, numbers, tmp_path):
-        keys = {"dropout_prob": 0.2, "matched_steps": False}
+        keys = {"dropout_prob": 0.2, "matched_row": False}
         first = run(METHODS, cache_dir=str(tmp_path / "one"), **keys)
         second = run(METHODS, cache_dir=str(tmp_path / "two"), **keys)
         assert numbers(first) == numbers(second)
 
     def test_order_of_methods_does_not_matter(self, run, numbers, tmp_path):
-        there = run("Base,MWUF,CVAR", matched_steps=False, cache_dir=str(tmp_path / "one"))
-        back = run("CVAR,MWUF,Base", matched_steps=False, cache_dir=str(tmp_path / "two"))
+        there = run("Base,MWUF,CVAR", matched_row=False, cache_dir=str(tmp_path / "one"))
+        back = run("CVAR,MWUF,Base", matched_row=False, cache_dir=str(tmp_path / "two"))
         for label in labels(there):
             one, other = run_of(there, label), run_of(back, label)
             assert one["seeds"][0]["phases"] == other["seeds"][0]["phases"]

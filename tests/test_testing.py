@@ -25,7 +25,7 @@ class Linear(ColdStartRecommender):
         mapped = self.map(self.side_vectors()[interaction[self.id_field]])
         return self.loss(self.cold_logits(interaction, mapped), interaction)
 
-    def cold_rows(self):
+    def cold_vectors(self):
         return self.map(self.side_vectors()[self.new_ids])
 
 
@@ -193,8 +193,8 @@ def test_division_by_the_number_of_interactions(breaks):
 # ------------------------------------------------------------------------------- cold rows
 def test_cold_rows_by_code(breaks):
     class Careless(Linear):
-        def cold_rows(self):
-            return super().cold_rows() + 0.01 * torch.arange(len(self.new_ids))[:, None]
+        def cold_vectors(self):
+            return super().cold_vectors() + 0.01 * torch.arange(len(self.new_ids))[:, None]
 
     breaks(Careless, "test_cold_rows_go_with_their_items", "not close")
 
@@ -202,12 +202,12 @@ def test_cold_rows_by_code(breaks):
 @pytest.mark.parametrize("column", ["label", "item_id", "user_id"])
 def test_cold_rows_that_read_later_rows(breaks, column):
     class Careless(Linear):
-        def cold_rows(self):
+        def cold_vectors(self):
             ids = self.rows.columns["item_id"].long()
             values = self.rows.columns[column].float()
             weights = torch.ones_like(values) if column == "item_id" else values
             sums = torch.bincount(ids, weights, minlength=self.n_ids)[self.new_ids]
-            return super().cold_rows() + 0.01 * sums[:, None].float()
+            return super().cold_vectors() + 0.01 * sums[:, None].float()
 
     breaks(Careless, "test_cold_rows_know_nothing_of_later_rows", "reach the cold rows")
 
@@ -215,8 +215,8 @@ def test_cold_rows_that_read_later_rows(breaks, column):
 # ------------------------------------------------------------------------------- repeatable
 def test_a_draw_that_no_seed_determines(breaks):
     class Careless(Linear):
-        def cold_rows(self):
-            return super().cold_rows() + float(np.random.default_rng().normal())
+        def cold_vectors(self):
+            return super().cold_vectors() + float(np.random.default_rng().normal())
 
     breaks(Careless, "test_same_seed_same_numbers", "differ in phase cold")
 
@@ -277,7 +277,7 @@ def test_pre_training_of_its_own_without_a_key(breaks):
             return [self.pretrain_fit(lambda b: self.backbone.calculate_loss(b) + self.penalty())]
 
         def penalty(self):
-            return self.backbone.id_rows().square().mean()
+            return self.backbone.id_table().square().mean()
 
     breaks(Careless, "test_equal_pretraining_keys_mean_equal_backbones", "say how")
 
@@ -296,8 +296,8 @@ from recbole_cold.model._method import ColdStartRecommender
 
 
 class Mine(ColdStartRecommender):
-    def cold_rows(self):
-        return super().cold_rows() * self.config["mine_scale"]
+    def cold_vectors(self):
+        return super().cold_vectors() * self.config["mine_scale"]
 """
 GOOD = "mine_scale: 1.0   # (float) What the mean is multiplied with.\n"
 

@@ -135,7 +135,7 @@ class TestBareLoop:
         ):
             assert torch.equal(left, right), name
         assert not torch.equal(
-            ours.backbone.id_rows(), build("Base", backbone, **keys).backbone.id_rows()
+            ours.backbone.id_table(), build("Base", backbone, **keys).backbone.id_table()
         )
 
     def test_step_by_step(self, build, monkeypatch):
@@ -161,22 +161,22 @@ class TestBareLoop:
         trainer = Trainer(ours, 5)
         trainer.warm_up("warm_a", index)
         plain.set_mode("evaluate")
-        moving = [plain.new_rows, plain.new_first_order]
+        moving = [plain.new_vectors, plain.new_first_order]
         optimizer = torch.optim.Adam(moving, lr=1e-3)
         for epoch in range(3):
             shuffle = seeding.generator(5, "warm_a", 0, "fine-tune", epoch)
             for part in index[torch.randperm(len(index), generator=shuffle)].split(64):
                 batch = plain.rows.batch(part)
                 optimizer.zero_grad()
-                slot = plain.slot[batch["item_id"]]
+                slot = plain.new_index[batch["item_id"]]
                 logits = plain.backbone.logits(batch, moving[0][slot], moving[1][slot])
                 loss = nn.functional.binary_cross_entropy_with_logits(logits, batch["label"])
                 loss.backward()
                 optimizer.step()
         assert steps_of(trainer, "warm_a")["steps"] == 3 * math.ceil(len(index) / 64)
-        torch.testing.assert_close(ours.new_rows, plain.new_rows, rtol=0, atol=2e-6)
+        torch.testing.assert_close(ours.new_vectors, plain.new_vectors, rtol=0, atol=2e-6)
         torch.testing.assert_close(ours.new_first_order, plain.new_first_order, rtol=0, atol=2e-6)
-        assert (ours.new_rows != Trainer(build(), 5).method.new_rows).any()
+        assert (ours.new_vectors != Trainer(build(), 5).method.new_vectors).any()
 
     def test_another_seed_is_another_order(self, build):
         one, other = build(), build()
@@ -271,10 +271,10 @@ class TestTables:
         whole = Step(method.backbone.calculate_loss, list(method.backbone.parameters()), 0.1)
         optimizer = Optimizers(whole, method, update)
         self.step(method, method.rows.batch(method.train_index[16:64]), optimizer)
-        before = method.backbone.id_rows().detach().clone()
+        before = method.backbone.id_table().detach().clone()
         batch = self.one_batch(method)
         self.step(method, batch, optimizer)
-        moved = (method.backbone.id_rows() != before).any(dim=1)
+        moved = (method.backbone.id_table() != before).any(dim=1)
         inside = torch.zeros(method.n_ids, dtype=torch.bool)
         inside[batch["item_id"]] = True
         seen_before = torch.zeros(method.n_ids, dtype=torch.bool)
@@ -293,7 +293,7 @@ class TestTables:
             method = build("Base", table_update=update)
             whole = Step(method.backbone.calculate_loss, list(method.backbone.parameters()), 0.01)
             self.step(method, self.one_batch(method), Optimizers(whole, method, update))
-            after.append(method.backbone.id_rows().detach())
+            after.append(method.backbone.id_table().detach())
         # A step is 0.01; the two add epsilon at different places.
         torch.testing.assert_close(*after, rtol=0, atol=1e-4)
 
@@ -477,7 +477,7 @@ class TestRecords:
     def test_a_loss_that_is_no_number_is_named(self, build):
         method = build()
         with torch.no_grad():
-            method.backbone.id_rows()[method.old_ids] = math.nan
+            method.backbone.id_table()[method.old_ids] = math.nan
         with pytest.raises(UserError, match=r"loss of 'pretrain' is nan in epoch 0, batch 0.*rate"):
             Trainer(method, 5).pretrain()
 
@@ -493,7 +493,7 @@ class TestRecords:
 
         monkeypatch.setattr(kind, "__init__", init)
         method, losses = build(), iter([1.0, 2.0, 3.0, math.inf, 5.0, 6.0])
-        rows = method.new_rows
+        rows = method.new_vectors
         steps = [
             Step(lambda _: (rows.sum(), rows.sum() * next(losses)), [rows], 0.0, 0.0, ("a", "b")),
             Step(lambda _: rows.sum(), [rows], 0.0),
@@ -510,7 +510,7 @@ class TestRecords:
     def test_the_last_good_state_stays(self, build, tmp_path, of_the_loss):
         """A loss, or a gradient, that is no number: what is on disk is from before it."""
         method, path = build(checkpoint_seconds=0), tmp_path / "state.pt"
-        trainer, rows = Trainer(method, 5, path), method.new_rows
+        trainer, rows = Trainer(method, 5, path), method.new_vectors
         trainer.pretrain()
         bad = [1.0, 1.0, math.nan]
         rows.register_hook(lambda gradient: gradient * (1.0 if of_the_loss else bad[0]))
@@ -528,13 +528,13 @@ class TestRecords:
         again = build()
         kept = Trainer(again, 5, path)
         assert kept.resume()
-        assert again.new_rows.isfinite().all()
+        assert again.new_vectors.isfinite().all()
         assert kept._pending["position"]["taken"] == (2 if of_the_loss else 1)
 
     def test_scores_that_are_no_numbers_are_named(self, build):
         trainer = Trainer(build(), 5)
         with torch.no_grad():
-            trainer.method.new_rows.fill_(math.nan)
+            trainer.method.new_vectors.fill_(math.nan)
         with pytest.raises(UserError, match=r"scores are not a number.*learning_rate"):
             trainer.evaluate("cold", trainer.method.dataset.split["test"])
 

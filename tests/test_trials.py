@@ -45,7 +45,7 @@ class TestSpec:
 class TestRun:
     def test_gives_the_numbers_of_the_same_run_alone(self, spec, tiny_keys, numbers):
         document = run_trial(spec("MWUF"))
-        keys = {**tiny_keys, **SMALL, "seed": 5, "matched_steps": False}
+        keys = {**tiny_keys, **SMALL, "seed": 5, "matched_row": False}
         alone = Experiment(Request("MWUF", "tiny", "DeepFM", overrides=keys)).run()
         assert numbers(report.validate(document)) == numbers(alone)
         assert document["fit_on"] == "valid"

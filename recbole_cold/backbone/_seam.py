@@ -192,7 +192,7 @@ class Backbone(nn.Module):
             return self.model.calculate_loss(interaction)
         return self._shared.calculate_loss(interaction)
 
-    def id_rows(self) -> Tensor:
+    def id_table(self) -> Tensor:
         """The ID's embedding table [n, d], a view of the model's shared token table."""
         weight = self.model.token_embedding_table.embedding.weight
         return weight[self._offset : self._offset + self.n_ids]
@@ -226,7 +226,7 @@ class Backbone(nn.Module):
         batch = self._probe_batch()
         try:
             ids = batch[self.id_field]
-            own = self.id_rows()[ids]
+            own = self.id_table()[ids]
             plain = self.logits(batch)
             if not torch.equal(self.logits(batch, own), plain):
                 raise UserError(
@@ -278,7 +278,7 @@ class Backbone(nn.Module):
     def _frozen_view(self) -> FrozenView | None:
         """The view, if it gives the plain model's logits on a few rows."""
         batch, training = self._probe_batch(), self.model.training
-        vector = self.id_rows()[batch[self.id_field]] + 1.0
+        vector = self.id_table()[batch[self.id_field]] + 1.0
         weight = torch.ones_like(vector[:, :1])
         self.model.eval()
         try:
@@ -313,7 +313,7 @@ class Backbone(nn.Module):
     def learns_from_zero(self) -> bool:
         """Whether an ID whose vector is exactly zero can learn: its logit has a gradient there."""
         batch = self._probe_batch()
-        vector = torch.zeros_like(self.id_rows()[batch[self.id_field]]).requires_grad_()
+        vector = torch.zeros_like(self.id_table()[batch[self.id_field]]).requires_grad_()
         with evaluating(self.model), torch.enable_grad():
             total = self.logits(batch, vector).sum()
             (gradient,) = torch.autograd.grad(total, vector, allow_unused=True)
@@ -332,7 +332,7 @@ class Backbone(nn.Module):
         The item ID is not side information unless ``include_id`` (released code has it there).
         """
         features = self._rows.features_of(self.id_field)
-        parts = [self.id_rows()] if include_id else []
+        parts = [self.id_table()] if include_id else []
         for field in self.side_fields:
             kind = self._field_type[field]
             if kind == FeatureType.TOKEN:

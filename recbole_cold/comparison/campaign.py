@@ -78,7 +78,7 @@ class Campaign:
             UserError: one method on one backbone, or an unknown row to test against.
         """
         rows = [entry.label for entry in self.first().entries]
-        matched = bool(self.first().first()["matched_steps"])
+        matched = bool(self.first().first()["matched_row"])
         if len(rows) * len(self.experiments) < 2:
             raise UserError(
                 f"there is nothing to compare: {rows[0]} on {next(iter(self.experiments))} is one "
@@ -172,7 +172,7 @@ class Campaign:
         experiment = self.experiments[cell.backbone]
         config = experiment.config(cell.entry, cell.seed)
         leave = {*cell.entry.variant, "model", "models", "dataset", "backbone", "seed", "seeds",
-                 "matched_steps", "saved_dir", "show_progress", "config_files"}  # fmt: skip
+                 "matched_row", "saved_dir", "show_progress", "config_files"}  # fmt: skip
         given = {k: v for k, v in config.external_config_dict.items() if k not in leave}
         if config["share_pretrained"]:
             given["pretrain_seed"] = config["pretrain_seed"]
@@ -190,7 +190,7 @@ class Campaign:
     def _matched_cells(self) -> Iterator[Cell]:
         for backbone, experiment in self.experiments.items():
             entry = None
-            if experiment.first()["matched_steps"]:
+            if experiment.first()["matched_row"]:
                 entry = matched_entry(self._document_of(backbone))
             if entry is not None:
                 for seed in experiment.seeds():

@@ -18,7 +18,7 @@ from recbole_cold.experiment.requests import (
 logger = logging.getLogger(__name__)
 # Keys that change no number of one method on one seed.
 CHANGES_NO_NUMBER = MAY_CHANGE | {
-    "seed", "seeds", "matched_steps", "base_model", "metrics", "valid_metric", "config_files",
+    "seed", "seeds", "matched_row", "base_model", "metrics", "valid_metric", "config_files",
 }  # fmt: skip
 SAME_SPLIT = ("rule", "N", "K", "warm_sets", "cold_side", "order", "counts")
 

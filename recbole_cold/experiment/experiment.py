@@ -34,9 +34,8 @@ from recbole_cold.data.split import (
 from recbole_cold.errors import Diverged, UserError
 from recbole_cold.experiment.data_store import DataStore, phases_of
 from recbole_cold.experiment.fingerprint import code_of, pretraining_key, versions
-from recbole_cold.experiment.folders import GRAPHS, file_name
+from recbole_cold.experiment.folders import artifact_name, file_name
 from recbole_cold.experiment.requests import MAY_CHANGE, Entry, Request, refuse_run_wide
-from recbole_cold.graphs import Graphs
 from recbole_cold.registry import find_method
 from recbole_cold.store import write_bytes
 from recbole_cold.training.backbone_cache import BackboneCache
@@ -293,8 +292,8 @@ class Experiment:
         if trainer.resume():
             logger.info("%s, seed %d: continued from its resume point", entry.label, seed)
         results = run_phases(trainer, split, trainer.evaluate, phases)
-        self._write_found(entry, seed, method.found())
-        self._write_graphs(entry, seed, method.graphs())
+        self._write_found(entry, seed, method.decided_keys())
+        self._write_artifacts(entry, seed, method.artifacts())
         run["seeds"].append({"seed": seed, "phases": results, "stages": trainer.journal["stages"]})
         self._write()
         self._clear_state(entry, seed)
@@ -337,7 +336,7 @@ class Experiment:
     def _new_run(self, entry: Entry, config: ColdConfig, method) -> dict[str, Any]:
         backbone = sum(parameter.numel() for parameter in method.backbone.parameters())
         everything = sum(parameter.numel() for parameter in method.parameters())
-        served = method.new_rows.numel() + method.new_first_order.numel()
+        served = method.new_vectors.numel() + method.new_first_order.numel()
         run = {
             "label": entry.label,
             "model": config["model"],
@@ -356,7 +355,7 @@ class Experiment:
 
     def _matched(self) -> Entry | None:
         """The plain backbone with as many steps per warm phase as the longest method takes."""
-        if not self.first()["matched_steps"]:
+        if not self.first()["matched_row"]:
             return None
         return matched_entry(self.document)
 
@@ -387,11 +386,11 @@ class Experiment:
             told = str(path)
         logger.info("%s, seed %d decided: %s", entry.label, seed, told)
 
-    def _write_graphs(self, entry: Entry, seed: int, graphs: Graphs | None) -> None:
-        """What ``recbole-cold plot`` draws."""
-        if graphs is not None and self.folder is not None:
-            path = self._entry_folder(entry) / GRAPHS.format(seed)
-            write_bytes(path, graphs.as_bytes())
+    def _write_artifacts(self, entry: Entry, seed: int, files: Mapping[str, bytes]) -> None:
+        """Files of a method beside its results, each named after its seed: ``name-seed-N.ext``."""
+        for name, content in files.items() if self.folder is not None else ():
+            path = self._entry_folder(entry) / artifact_name(name, seed)
+            write_bytes(path, content)
 
     def _clear_state(self, entry: Entry, seed: int) -> None:
         path = self._state_path(entry, seed)

@@ -42,7 +42,7 @@ WITHOUT_PART_IN_PRETRAINING = frozenset(
         "eval_on",
         "common_phases",
         "common_size",
-        "matched_steps",
+        "matched_row",
         "metrics",
         "valid_metric",
         "f1_threshold",

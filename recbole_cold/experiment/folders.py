@@ -23,7 +23,13 @@ def file_name(label: str) -> str:
 
 
 FINISHED = "table.txt"  # the last file of a run
-GRAPHS = "graphs-seed-{}.npz"  # of a method whose items have graphs
+GRAPHS = "graphs.npz"  # what a method whose items have graphs leaves
+
+
+def artifact_name(name: str, seed: int | str) -> str:
+    """The file that a method's artifact ``name`` is kept in for one seed."""
+    stem, dot, ending = name.rpartition(".")
+    return f"{stem}-seed-{seed}{dot}{ending}" if dot else f"{name}-seed-{seed}"
 
 
 def is_finished(folder: Path) -> bool:
@@ -113,11 +119,11 @@ def find_graphs(folder: Path, label: str | None, seed: str | None) -> tuple[str,
         UserError: there are none, or none of that label and seed.
     """
     labels = {file_name(entry.label): entry.label for entry in read_request(folder).entries()}
-    files = sorted(folder.glob(f"*/{GRAPHS.format('*')}"))
+    files = sorted(folder.glob(f"*/{artifact_name(GRAPHS, '*')}"))
     found = []
     for path in files:
         shown = labels.get(path.parent.name, path.parent.name)
-        number = path.stem.removeprefix(GRAPHS.format("").removesuffix(".npz"))
+        number = path.stem.rpartition("-")[2]
         if label in (None, shown, path.parent.name) and seed in (None, number):
             found.append((shown, number, path))
     if not found:

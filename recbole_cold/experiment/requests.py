@@ -14,7 +14,7 @@ from recbole_cold.errors import UserError
 # Keys that hold for a whole table: no row can have its own.
 RUN_WIDE = {
     "model", "dataset", "backbone", "config_files", "seed", "seeds", "share_pretrained", "eval_on",
-    "metrics", "base_model", "warm_sets", "common_phases", "matched_steps", "saved_dir",
+    "metrics", "base_model", "warm_sets", "common_phases", "matched_row", "saved_dir",
     "cache_dir", "device", "gpu_id", "num_threads",
 }  # fmt: skip
 # Keys that may differ when a run is continued: they change no number of a result.

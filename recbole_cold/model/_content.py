@@ -58,7 +58,7 @@ def without_content(backbone) -> Tensor:
     codes = [features[field] for field in backbone.side_fields if field in features]
     codes = [code.reshape(len(code), -1) for code in codes if not code.is_floating_point()]
     if not codes:
-        device = backbone.id_rows().device
+        device = backbone.id_table().device
         return torch.zeros(backbone.n_ids, dtype=torch.bool, device=device)
     return ~torch.cat(codes, dim=1).any(dim=1)
 

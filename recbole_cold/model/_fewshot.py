@@ -309,7 +309,7 @@ class FewShotRecommender(ColdStartRecommender):
     def _register_support(self, split) -> None:
         """Room for all rows that the phases will show, so that a state file always fits."""
         index = np.concatenate([np.asarray(split[name]) for name in split.warm_parts] or [[]])
-        slot = self.slot[self._index(self._all_ids[index.astype(np.int64)])]
+        slot = self.new_index[self._index(self._all_ids[index.astype(np.int64)])]
         counts = torch.bincount(slot[slot >= 0], minlength=len(self.new_ids))
         room = int(counts.max()) if len(counts) else 0
         shape = (len(self.new_ids), room)
@@ -319,7 +319,7 @@ class FewShotRecommender(ColdStartRecommender):
 
     def observe(self, index: Tensor) -> None:
         super().observe(index)
-        slot = self.slot[self.rows.columns[self.id_field][index].long()]
+        slot = self.new_index[self.rows.columns[self.id_field][index].long()]
         index, slot = index[slot >= 0], slot[slot >= 0]
         order = torch.argsort(slot, stable=True)
         index, slot = index[order], slot[order]
@@ -369,7 +369,7 @@ class FewShotRecommender(ColdStartRecommender):
         """Logits [b]: each row by the state of its item, whatever it is scored with."""
         ids = interaction[self.id_field]
         other_bq = self.net.other(interaction, len(ids))
-        slot = self.slot[ids]
+        slot = self.new_index[ids]
         warm = (slot >= 0) & (self.support_count[slot.clamp(min=0)] > 0)
         out = other_bq.new_empty(len(ids))
         for part, state_of in ((warm, self._states_for), (~warm, self._unadapted)):
@@ -399,7 +399,7 @@ class FewShotRecommender(ColdStartRecommender):
         return self.net.state(rows.empty())
 
     def _states_for(self, rows: TaskRows) -> State:
-        slot_t, states = self.slot[rows.ids_t], self.adapted()
+        slot_t, states = self.new_index[rows.ids_t], self.adapted()
         if states is None:
             return self.net.state(self._support(slot_t))
         return {name: value[slot_t] for name, value in states.items()}

@@ -173,7 +173,7 @@ class GME(MetaE):
         return once_per_item
 
     @torch.no_grad()
-    def cold_rows(self) -> Tensor:
+    def cold_vectors(self) -> Tensor:
         """Generated; the mean of old items where there is no neighbour (``gme_alone``)."""
         side_ns = self.side_vectors()
         rows = torch.cat([self.generate(p, side_ns) for p in self.new_ids.split(_CHUNK_ITEMS)])

@@ -6,7 +6,7 @@ Shape letters: b rows of a batch, n all items, m new items, d embedding size, s 
 """
 
 import builtins
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
 import torch
@@ -19,7 +19,6 @@ from recbole_cold.backbone._seam import Backbone, build_backbone
 from recbole_cold.backbone._shortcuts import lookup
 from recbole_cold.data.rows import Batch, Rows
 from recbole_cold.errors import UserError, nearest
-from recbole_cold.graphs import Graphs
 from recbole_cold.model._fit import Fit, RowBatches, Step
 from recbole_cold.seeding import seed_layers
 
@@ -92,16 +91,16 @@ class ColdStartRecommender(AbstractRecommender):
 
     def _register_ids(self, split) -> None:
         new_ids, old_ids = self._index(split.new_ids), self._index(split.old_ids)
-        slot = torch.full((self.n_ids,), -1, dtype=torch.long, device=self.device)
-        slot[new_ids] = torch.arange(len(new_ids), device=self.device)
+        new_index = torch.full((self.n_ids,), -1, dtype=torch.long, device=self.device)
+        new_index[new_ids] = torch.arange(len(new_ids), device=self.device)
         self.register_buffer("new_ids", new_ids, persistent=False)
         self.register_buffer("old_ids", old_ids, persistent=False)
-        self.register_buffer("slot", slot, persistent=False)
+        self.register_buffer("new_index", new_index, persistent=False)
         shape = (len(new_ids), self.embedding_size)
-        self.new_rows = nn.Parameter(torch.zeros(shape, device=self.device))
+        self.new_vectors = nn.Parameter(torch.zeros(shape, device=self.device))
         self.new_first_order = nn.Parameter(torch.zeros((len(new_ids), 1), device=self.device))
         # Whether new items have rows of their own yet.
-        self.register_buffer("cold_entered", torch.tensor(False))
+        self.register_buffer("new_items_started", torch.tensor(False))
 
     # ---------------------------------------------------------------- counts
     def _register_counts(self, dataset) -> None:
@@ -169,7 +168,7 @@ class ColdStartRecommender(AbstractRecommender):
         """The parameters that move in ``learn`` or ``warm_up``; the backbone's never do."""
         if stage == "learn":
             return []
-        rows = [self.new_rows]
+        rows = [self.new_vectors]
         return [*rows, self.new_first_order] if self.backbone.has_first_order else rows
 
     def calculate_loss(self, interaction: Batch) -> Tensor | tuple[Tensor, ...]:
@@ -184,12 +183,12 @@ class ColdStartRecommender(AbstractRecommender):
         step = Step(self.calculate_loss, parameters, self.config["learning_rate"])
         return [Fit("learn", [step], self.row_batches(self.train_index))]
 
-    def cold_rows(self) -> Tensor:
+    def cold_vectors(self) -> Tensor:
         """ID embeddings [m, d] of the new items before any of their rows is seen."""
-        table = self.backbone.id_rows().detach()
+        table = self.backbone.id_table().detach()
         rule = self.config["new_item_init"]
         if rule == "zero":
-            return torch.zeros_like(self.new_rows)
+            return torch.zeros_like(self.new_vectors)
         if rule == "mean":
             return table[self.old_ids].mean(dim=0).expand(len(self.new_ids), -1).clone()
         # The backbone's own initialiser drew these rows and no row of data moved them.
@@ -222,13 +221,13 @@ class ColdStartRecommender(AbstractRecommender):
             mode=self.learning_mode("dropout"),
         )
 
-    def found(self) -> dict[str, Any]:
+    def decided_keys(self) -> dict[str, Any]:
         """Configuration keys that the run itself decided, to be given to a later one as a file."""
         return {}
 
-    def graphs(self) -> Graphs | None:
-        """The new items' feature graphs in all phases, for pictures; most methods have none."""
-        return None
+    def artifacts(self) -> Mapping[str, bytes]:
+        """Files that a finished run leaves beside its results: name -> content; none here."""
+        return {}
 
     # ---------------------------------------------------------------- tools for subclasses
     def learning_mode(self, otherwise: str) -> str:
@@ -244,7 +243,7 @@ class ColdStartRecommender(AbstractRecommender):
 
     def old_mean(self) -> Tensor:
         """The mean embedding of old items [d]; padding and new rows take no part."""
-        return self.backbone.id_rows()[self.old_ids].mean(dim=0)
+        return self.backbone.id_table()[self.old_ids].mean(dim=0)
 
     def side_vectors(self) -> Tensor:
         """Side information of every item from the backbone's frozen tables: [n, s]."""
@@ -264,15 +263,15 @@ class ColdStartRecommender(AbstractRecommender):
         self._feed_counts()
 
     @torch.no_grad()
-    def enter_cold(self) -> None:
+    def start_new_items(self) -> None:
         """Give the new items their rows; called once, when learning is over."""
-        self.new_rows.copy_(self.cold_rows())
+        self.new_vectors.copy_(self.cold_vectors())
         self.new_first_order.copy_(self.cold_first_order().expand_as(self.new_first_order))
-        self.cold_entered.fill_(True)
+        self.new_items_started.fill_(True)
 
     def item_vectors(self, ids: Tensor) -> tuple[Tensor, Tensor | None]:
         """Served embedding [b, d] and scalar weight [b, 1]: own rows if new, the table's if old."""
-        vector = self._served(ids, self.new_rows, self.backbone.id_rows())
+        vector = self._served(ids, self.new_vectors, self.backbone.id_table())
         return vector, self.first_order_of(ids)
 
     def first_order_of(self, ids: Tensor) -> Tensor | None:
@@ -280,9 +279,9 @@ class ColdStartRecommender(AbstractRecommender):
         weights = self.backbone.first_order_rows()
         return None if weights is None else self._served(ids, self.new_first_order, weights)
 
-    def _served(self, ids: Tensor, new_rows: Tensor, table: Tensor) -> Tensor:
-        slot = self.slot[ids]
-        new = lookup(new_rows, slot.clamp(min=0))
+    def _served(self, ids: Tensor, new_vectors: Tensor, table: Tensor) -> Tensor:
+        slot = self.new_index[ids]
+        new = lookup(new_vectors, slot.clamp(min=0))
         return torch.where((slot >= 0)[:, None], new, lookup(table, ids))
 
     def logits(self, interaction: Batch) -> Tensor:

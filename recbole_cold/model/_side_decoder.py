@@ -95,11 +95,11 @@ class SideDecoder(ColdStartRecommender):
 
     def target_rows(self, ids: Tensor) -> Tensor:
         """The rows to be matched, as they are now; nothing here moves them: [b, d]."""
-        return self._served(ids, self.new_rows, self.backbone.id_rows()).detach()
+        return self._served(ids, self.new_vectors, self.backbone.id_table()).detach()
 
     def decoded_logits(self, interaction, vector_bd: Tensor) -> Tensor:
         """Logits [b]: cold scalar weights while old items play new ones, own ones afterwards."""
-        if not bool(self.cold_entered):
+        if not bool(self.new_items_started):
             return self.cold_logits(interaction, vector_bd)
         first = self.first_order_of(interaction[self.id_field])
         return self.backbone.logits(interaction, vector_bd, first)
@@ -113,7 +113,7 @@ class SideDecoder(ColdStartRecommender):
         return [self._module_fit(self.train_index, "learn", self.key("epochs"))]
 
     @torch.no_grad()
-    def cold_rows(self) -> Tensor:
+    def cold_vectors(self) -> Tensor:
         """Decoded without chance; the mean of old items where there is nothing to decode from."""
         return mean_where_bare(self, self._decoded_now())
 
@@ -130,8 +130,8 @@ class SideDecoder(ColdStartRecommender):
         rows = self._decoded_now()
         if self.own_side.own_id is None:
             bare = without_content(self.backbone)[self.new_ids]
-            rows = torch.where(bare[:, None], self.new_rows, rows)
-        self.new_rows.copy_(rows)
+            rows = torch.where(bare[:, None], self.new_vectors, rows)
+        self.new_vectors.copy_(rows)
 
     def _decoded_now(self) -> Tensor:
         with evaluating(*self.module()):

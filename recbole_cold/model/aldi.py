@@ -161,7 +161,7 @@ class ALDI(ColdStartRecommender):
         """
         ids, place = batch.unique(self.id_field)
         made = self.generator(side_ns[ids])
-        real = self.backbone.id_rows()[ids].detach()
+        real = self.backbone.id_table()[ids].detach()
         student_b = self.cold_logits(batch, lookup(made, place))
         with torch.no_grad():
             teacher_b = self.backbone.logits(batch)
@@ -191,6 +191,6 @@ class ALDI(ColdStartRecommender):
         with evaluating(self.generator):
             return self.generator(self.side_vectors()[ids])
 
-    def cold_rows(self) -> Tensor:
+    def cold_vectors(self) -> Tensor:
         """Generated rows; the mean of old items where there is no content."""
         return mean_where_bare(self, self.generated(self.new_ids))

@@ -135,7 +135,7 @@ class ALDIMF(ALDI):
 
     def item_factors(self) -> Tensor:
         """v of every item: [n, e]."""
-        return self.backbone.id_rows() if self.teacher is None else self.teacher["item"].weight
+        return self.backbone.id_table() if self.teacher is None else self.teacher["item"].weight
 
     def teacher_loss(self, triples: Triples) -> tuple[Tensor, Tensor]:
         """BPR on the triples and a penalty on the factors in them."""
@@ -199,13 +199,13 @@ class ALDIMF(ALDI):
             fits.insert(0, Fit("teacher", [teacher], batches, epochs=epochs))
         return fits
 
-    def cold_rows(self) -> Tensor:
+    def cold_vectors(self) -> Tensor:
         """Nobody reads them: a new item's score comes from ``new_factors``."""
-        return torch.zeros_like(self.new_rows)
+        return torch.zeros_like(self.new_vectors)
 
     @torch.no_grad()
-    def enter_cold(self) -> None:
-        super().enter_cold()
+    def start_new_items(self) -> None:
+        super().start_new_items()
         self.new_factors.copy_(self.content_factors(self.new_ids))
         tell_without_content(self.is_bare[self.new_ids], "the mean of old items' content")
 
@@ -224,7 +224,7 @@ class ALDIMF(ALDI):
 
     def served_factors(self, ids: Tensor) -> Tensor:
         """v of old items, f_I of all others: [b, e]."""
-        slot, old = self.slot[ids], self.is_old[ids]
+        slot, old = self.new_index[ids], self.is_old[ids]
         factors = lookup(self.new_factors, slot.clamp(min=0))
         factors = torch.where(old[:, None], lookup(self.item_factors(), ids), factors)
         stray = ~old & (slot < 0)  # too rare for either side: asked for by nobody in the protocol

@@ -307,7 +307,7 @@ class ColdNAS(FewShotRecommender):
         super().restored()
         self._build()
 
-    def found(self) -> dict[str, Any]:
+    def decided_keys(self) -> dict[str, Any]:
         """What a search kept, as the key that makes a later run do without."""
         if not self.searches:
             return {}

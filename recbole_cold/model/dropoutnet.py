@@ -54,7 +54,7 @@ class DropoutNet(ColdStartRecommender):
 
     def substitute(self) -> Tensor:
         """The vector [d] of a row without ID; no gradient reaches the rows it is the mean of."""
-        rows = self.backbone.id_rows().detach()
+        rows = self.backbone.id_table().detach()
         # Released code takes the mean of the whole table, padding and untrained rows included.
         return rows.mean(dim=0) if self.config["dropoutnet_mean"] == "table" else self.old_mean()
 
@@ -63,7 +63,7 @@ class DropoutNet(ColdStartRecommender):
         ids = interaction[self.id_field]
         dropped_b = self.dropped_rows(len(ids))
         vector_bd = drop(
-            lookup(self.backbone.id_rows(), ids), self.substitute().detach(), dropped_b
+            lookup(self.backbone.id_table(), ids), self.substitute().detach(), dropped_b
         )
         weights = self.backbone.first_order_rows()
         first_b1 = None
@@ -72,8 +72,8 @@ class DropoutNet(ColdStartRecommender):
         with self.backbone.item_slot(vector_bd, first_b1):
             return self.backbone.calculate_loss(interaction)
 
-    def cold_rows(self) -> Tensor:
+    def cold_vectors(self) -> Tensor:
         """The substitute that the backbone was trained with; ``raw``: untouched rows (released)."""
         if self.config["dropoutnet_cold"] == "raw":
-            return super().cold_rows()
+            return super().cold_vectors()
         return self.substitute().detach().expand(len(self.new_ids), -1).clone()

@@ -156,7 +156,7 @@ class EmerG(ColdStartRecommender):
 
     def trainable(self, stage: str) -> list[nn.Parameter]:
         if stage != "learn":
-            return [self.new_graphs, self.new_rows] if self.adapts_graph else [self.new_rows]
+            return [self.new_graphs, self.new_vectors] if self.adapts_graph else [self.new_vectors]
         skip = {id(self.net.global_graph)} if self.kind != "shared" else set()
         parameters = [p for p in self.net.parameters() if id(p) not in skip]
         parameters = [p for p in parameters if not self._is_first_order(p)]
@@ -172,7 +172,7 @@ class EmerG(ColdStartRecommender):
         """The items' fields but for the ID: [t, p - 1, d]."""
         fields = self.net.own_fields[1:]
         if not fields:
-            return self.new_rows.new_zeros(len(ids), 0, self.embedding_size)
+            return self.new_vectors.new_zeros(len(ids), 0, self.embedding_size)
         features = self.rows.features_of(self.id_field)
         columns = {field: self._column(field, features[field][ids]) for field in fields}
         return self.net.embed_fields(fields, columns).transpose(0, 1)
@@ -187,7 +187,7 @@ class EmerG(ColdStartRecommender):
         fields = self.net.other_fields
         size = self.embedding_size
         if not fields:
-            return TaskRows(self.new_rows.new_zeros(size, t, 0, k), label, mask_tk)
+            return TaskRows(self.new_vectors.new_zeros(size, t, 0, k), label, mask_tk)
         other = self.net.embed_fields(fields, batch).view(len(fields), t, k, size)
         other = other.transpose(0, 1).reshape(-1, size).T.contiguous()
         return TaskRows(other.view(size, t, len(fields), k), label, mask_tk)
@@ -214,7 +214,7 @@ class EmerG(ColdStartRecommender):
     # ---------------------------------------------------------------- meta-training
     def begin_learn(self) -> None:
         """Old items forget who they are: every ID row is drawn anew."""
-        rows = self.backbone.id_rows()
+        rows = self.backbone.id_table()
         draw = seeding.generator(self.config["seed"], "id rows")
         with torch.no_grad():
             fresh = torch.rand(rows.shape, generator=draw) * 0.02 - 0.01
@@ -223,9 +223,9 @@ class EmerG(ColdStartRecommender):
     def start_vectors(self, ids: Tensor) -> Tensor:
         """ID vectors [t, d] at the start of a task."""
         if self.config["emerg_id_draw"] == "table":
-            return lookup(self.backbone.id_rows(), ids)
+            return lookup(self.backbone.id_table(), ids)
         shape = (len(ids), self.embedding_size)
-        return torch.rand(shape, device=self.device).to(self.new_rows.dtype) * 0.02 - 0.01
+        return torch.rand(shape, device=self.device).to(self.new_vectors.dtype) * 0.02 - 0.01
 
     def episode_loss(self, episode: Episode) -> Tensor:
         """``mean_i [gamma L_S(phi_i) + (1 - gamma) L_Q(phi_i')]``, in chunks of tasks."""
@@ -310,25 +310,25 @@ class EmerG(ColdStartRecommender):
 
     # ---------------------------------------------------------------- new items
     @torch.no_grad()
-    def cold_rows(self) -> Tensor:
+    def cold_vectors(self) -> Tensor:
         if self.config["new_item_init"] != "random":
-            return super().cold_rows()
+            return super().cold_vectors()
         draw = seeding.generator(self.config["seed"], "new id rows")
-        fresh = torch.rand(self.new_rows.shape, generator=draw) * 0.02 - 0.01
-        return fresh.to(self.new_rows)
+        fresh = torch.rand(self.new_vectors.shape, generator=draw) * 0.02 - 0.01
+        return fresh.to(self.new_vectors)
 
     @torch.no_grad()
-    def enter_cold(self) -> None:
-        super().enter_cold()
+    def start_new_items(self) -> None:
+        super().start_new_items()
         side = self.side_fields_of(self.new_ids)
-        self.new_graphs.copy_(self.raw_graphs(self.new_ids, self.new_rows, side))
+        self.new_graphs.copy_(self.raw_graphs(self.new_ids, self.new_vectors, side))
         self._remember()
 
     @torch.no_grad()
     def _remember(self) -> None:
         at = int(self.phase)
         self.graph_history[at].copy_(self.new_graphs)
-        self.row_history[at].copy_(self.new_rows)
+        self.row_history[at].copy_(self.new_vectors)
 
     def observe(self, index: Tensor) -> None:
         super().observe(index)
@@ -343,10 +343,10 @@ class EmerG(ColdStartRecommender):
         ids_t = torch.as_tensor(blocks.ids_t, dtype=torch.long, device=self.device)
         mask_tk = torch.as_tensor(blocks.mask_tjk[:, 0], device=self.device)
         batch = WarmBatch(
-            self.slot[ids_t],
+            self.new_index[ids_t],
             ids_t,
             self.rows.batch(self._index(blocks.rows_tjk[:, 0].reshape(-1))),
-            mask_tk.to(self.new_rows.dtype),
+            mask_tk.to(self.new_vectors.dtype),
         )
         step = Step(
             self.warm_loss,
@@ -369,7 +369,7 @@ class EmerG(ColdStartRecommender):
         def loss(tasks: slice) -> Tensor:
             slots = batch.slots_t[tasks]
             part = rows.part(tasks)
-            fast = {"graph": self.new_graphs[slots], "vector": self.new_rows[slots]}
+            fast = {"graph": self.new_graphs[slots], "vector": self.new_vectors[slots]}
             return task_loss(self.adapted_logits(fast, side[tasks], part.other_dtqk), part).sum()
 
         n_tasks, width = batch.mask_tk.shape
@@ -382,8 +382,12 @@ class EmerG(ColdStartRecommender):
         idle[batch.slots_t] = False
         at = int(self.phase)
         self.new_graphs[idle] = self.graph_history[at, idle]
-        self.new_rows[idle] = self.row_history[at, idle]
+        self.new_vectors[idle] = self.row_history[at, idle]
         self._remember()
+
+    def artifacts(self) -> dict[str, bytes]:
+        """``graphs.npz``: what ``recbole-cold plot`` draws."""
+        return {"graphs.npz": self.graphs().as_bytes()}
 
     @torch.no_grad()
     def graphs(self) -> Graphs:
@@ -406,9 +410,9 @@ class EmerG(ColdStartRecommender):
         vector_ud, _ = self.item_vectors(ids)
         side_upd = self.side_fields_of(ids)
         raw = self.raw_graphs(ids, vector_ud, side_upd)
-        slot = self.slot[ids]
+        slot = self.new_index[ids]
         served = lookup(self.new_graphs, slot.clamp(min=0)) if len(self.new_graphs) else raw
-        entered = (slot >= 0)[:, None, None] & self.cold_entered
+        entered = (slot >= 0)[:, None, None] & self.new_items_started
         raw = torch.where(entered, served, raw)
         own = torch.cat([vector_ud[:, None], side_upd], dim=1)
         graphs = [lookup(graph.flatten(1), place).view(-1, *graph.shape[1:])

@@ -82,7 +82,7 @@ class GAR(ColdStartRecommender):
         """Embeddings [b, d] and scalar weights [b, 1] of old items; nothing here moves them."""
         weights = self.backbone.first_order_rows()
         first = None if weights is None else lookup(weights, ids).detach()
-        return lookup(self.backbone.id_rows(), ids).detach(), first
+        return lookup(self.backbone.id_table(), ids).detach(), first
 
     # ---------------------------------------------------------------- the recommender's move
     def three_logits(self, batch, clicked: Tensor, other: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -169,7 +169,7 @@ class GAR(ColdStartRecommender):
         return [Fit("learn", steps, batches, epochs=self.config["gar_epochs"])]
 
     @torch.no_grad()
-    def cold_rows(self) -> Tensor:
+    def cold_vectors(self) -> Tensor:
         """Generated without dropout; the mean of old items where there is no content."""
         with evaluating(self.generator):
             rows = self.generator(self.content[self.new_ids])

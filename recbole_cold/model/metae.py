@@ -179,6 +179,6 @@ class MetaE(ColdStartRecommender):
         return [Fit("learn", [step], batches, epochs=epochs, mode=self.learning_mode("eval"))]
 
     @torch.no_grad()
-    def cold_rows(self) -> Tensor:
+    def cold_vectors(self) -> Tensor:
         """Generated; the mean of old items where there is nothing to generate from."""
         return mean_where_bare(self, self.generator(self.side_vectors()[self.new_ids]))

@@ -148,7 +148,7 @@ class MWUF(ColdStartRecommender):
     @torch.no_grad()
     def begin_learn(self) -> None:
         """C starts at the mean of old items (section 3.2); old items are treated as if new."""
-        rows = self.backbone.id_rows()
+        rows = self.backbone.id_table()
         mean = rows.mean(dim=0) if self.config["mwuf_mean"] == "table" else self.old_mean()
         self.cold_id.copy_(mean.expand_as(self.cold_id))
         self._add_audience(self.train_index)
@@ -159,7 +159,7 @@ class MWUF(ColdStartRecommender):
         return [Fit("learn", steps, batches, mode=mode)]
 
     @torch.no_grad()
-    def cold_rows(self) -> Tensor:
+    def cold_vectors(self) -> Tensor:
         side_ns = self.side_vectors() if self.scale_net is not None else None
         return self.warm_vectors(self.new_ids, side_ns)
 
@@ -181,4 +181,4 @@ class MWUF(ColdStartRecommender):
 
     @torch.no_grad()
     def _serve(self) -> None:
-        self.new_rows.copy_(self.cold_rows())
+        self.new_vectors.copy_(self.cold_vectors())

@@ -97,7 +97,10 @@ class Trainer:
         """Learn from old items, then give the new items their cold rows."""
         if not self._is_done("learn"):
             self._stage(
-                "learn", self.method.learn_fits, self.method.begin_learn, self.method.enter_cold
+                "learn",
+                self.method.learn_fits,
+                self.method.begin_learn,
+                self.method.start_new_items,
             )
 
     def warm_up(self, name: str, rows: Any) -> None:
@@ -158,10 +161,10 @@ class Trainer:
         """What the backbone as it is now gives ``probe``, its items without a row of their own."""
         method, plain = self.method, ColdStartRecommender
         with torch.no_grad():
-            new_rows, first = plain.cold_rows(method), plain.cold_first_order(method)
+            new_vectors, first = plain.cold_vectors(method), plain.cold_first_order(method)
 
         def predict(batch: Batch) -> Tensor:
-            vector = new_rows[method.slot[batch[method.id_field]]]
+            vector = new_vectors[method.new_index[batch[method.id_field]]]
             weight = first.expand(len(vector), 1) if method.backbone.has_first_order else None
             return torch.sigmoid(method.backbone.logits(batch, vector, weight))
 

@@ -56,7 +56,7 @@ class TrialSpec:
 
     def request(self) -> Request:
         """The same as a request for one run."""
-        single = {"seed": self.seed, "seeds": 1, "matched_steps": False, "show_progress": False}
+        single = {"seed": self.seed, "seeds": 1, "matched_row": False, "show_progress": False}
         return Request(
             models=self.model,
             dataset=self.dataset,

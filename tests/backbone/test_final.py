@@ -174,7 +174,7 @@ def test_blocks_teach_each_other_in_pretraining_only(build):
         own = method.backbone.model.calculate_loss(batch)
         assert abs(own - plain) > 0.1
         assert abs(pretraining.steps[0].loss(batch) - own) < 1e-6
-        method.enter_cold()
+        method.start_new_items()
         served = method.loss(method.logits(batch), batch)
         assert torch.equal(warm.steps[0].loss(batch), served)
 

@@ -38,7 +38,7 @@ def what_moved(before, module):
 def batch_of(method, size=40):
     """Rows of training, with labels as precise as the parameters: the loss is computed in those."""
     batch = method.rows.batch(method.train_index[:size])
-    batch[method.label_field] = batch[method.label_field].to(method.new_rows.dtype)
+    batch[method.label_field] = batch[method.label_field].to(method.new_vectors.dtype)
     return batch
 
 
@@ -46,7 +46,7 @@ def learned_rows(method, entered):
     """Of the learning stage, or (``entered``) of a warm phase, which plays the new items' rows."""
     if not entered:
         return method.rows.batch(method.train_index[:40])
-    method.enter_cold()
+    method.start_new_items()
     return method.rows.batch(method.rows.index(method.dataset.split["warm_a"]))
 
 
@@ -55,7 +55,7 @@ def watch_targets(method):
     calculate, targets = method.calculate_loss, []
 
     def spy(batch):
-        targets.append(method.new_rows.detach().clone())
+        targets.append(method.new_vectors.detach().clone())
         return calculate(batch)
 
     method.calculate_loss = spy

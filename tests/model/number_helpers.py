@@ -50,6 +50,6 @@ def id_gradients(method, loss):
     (None where the loss does not read them)."""
     weight, ids = method.backbone.model.token_embedding_table.embedding.weight, item_codes(method)
     by_table, by_rows = torch.autograd.grad(
-        loss, [weight, method.new_rows], retain_graph=True, allow_unused=True
+        loss, [weight, method.new_vectors], retain_graph=True, allow_unused=True
     )
     return by_table[ids], by_table[: ids.start], by_rows

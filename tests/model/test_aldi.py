@@ -36,7 +36,7 @@ def ready(build, backbone="DeepFM", **keys):
 
 def loss_of(method, batch, side=None):
     side = method.side_vectors() if side is None else side
-    return method.student_loss(batch, side, method.qualifications().to(method.new_rows.dtype))
+    return method.student_loss(batch, side, method.qualifications().to(method.new_vectors.dtype))
 
 
 def sigmoid(x):
@@ -229,7 +229,7 @@ class TestALDI:
         i, j = pair_rows(batch["user_id"], labels > 0, torch.rand(int(labels.sum())))
         unique, place = batch["item_id"].unique(return_inverse=True)
         made = method.generator(side[unique])[place].detach()
-        table, weights = method.backbone.id_rows().detach(), method.backbone.first_order_rows()
+        table, weights = method.backbone.id_table().detach(), method.backbone.first_order_rows()
         middle = None if weights is None else method.cold_first_order()[None]
         scores = {"student": [], "teacher": []}
         for row, item in enumerate(batch["item_id"].tolist()):
@@ -295,7 +295,7 @@ class TestALDI:
         method = ready(build, double=True)
         with torch.no_grad():
             method.backbone.first_order_rows().fill_(0.25)
-        table = method.backbone.id_rows().detach()
+        table = method.backbone.id_table().detach()
         made = table.clone().requires_grad_()
         method.generator.forward = lambda side: made[side[:, 0].long()]
         side = torch.arange(method.n_ids)[:, None].double()
@@ -359,16 +359,16 @@ class TestALDI:
         method.generator.eval()
         with torch.no_grad():
             alone = torch.cat([method.generator(side[i][None]) for i in method.new_ids])
-        assert torch.allclose(method.new_rows, alone, atol=1e-6)
+        assert torch.allclose(method.new_vectors, alone, atol=1e-6)
         method.set_mode("eval")
         kept = method.generator.norm.running_mean.clone()
-        assert torch.equal(method.cold_rows(), method.new_rows)
+        assert torch.equal(method.cold_vectors(), method.new_vectors)
         assert torch.equal(method.generator.norm.running_mean, kept) and method.generator.training
 
     def test_items_without_content_start_from_the_mean(self, build):
         method, _ = trained(build)
         empty_attributes(method, method.new_ids[4])
-        rows = method.cold_rows()
+        rows = method.cold_vectors()
         assert torch.equal(rows[4], method.old_mean())
         assert not torch.equal(rows[5], rows[4])
 
@@ -376,7 +376,7 @@ class TestALDI:
         method, trainer = trained(build)
         before = state_of(method)
         trainer.warm_up("warm_a", method.dataset.split["warm_a"])
-        assert what_moved(before, method) == {"new_rows", "new_first_order", "counts"}
+        assert what_moved(before, method) == {"new_vectors", "new_first_order", "counts"}
 
     def test_on_new_users(self, build):
         """Sides swapped: pairs are rows of one item, qualifications are users'."""

@@ -194,7 +194,7 @@ class TestALDIMF:
         """u . v and f_U(u) . f_I(content), row by row; and a probability of either."""
         method, _ = trained(build)
         widen(method)
-        method.enter_cold()
+        method.start_new_items()
         method.set_mode("evaluate")
         index = torch.arange(len(method.dataset.inter["item_id"]))
         batch = method.rows.batch(index)
@@ -252,7 +252,7 @@ class TestALDIMF:
             features[field] = features[field].clone()
             features[field][method.new_ids] = features[field][method.new_ids].flip(0)
         kept = method.new_factors.clone()
-        method.enter_cold()
+        method.start_new_items()
         assert torch.allclose(method.new_factors, kept.flip(0), atol=1e-6)
         assert not torch.allclose(scores(method), plain)
 
@@ -270,7 +270,7 @@ class TestALDIMF:
         method, trainer = trained(build, ("pretrain",), aldimf_teacher="backbone")
         assert method.teacher is None and method.factor_size == 4
         assert torch.equal(method.user_factors(), method.backbone.table_of("user_id"))
-        assert torch.equal(method.item_factors(), method.backbone.id_rows())
+        assert torch.equal(method.item_factors(), method.backbone.id_table())
         assert [fit.name for fit in method.learn_fits()] == ["learn"]
         before = state_of(method.backbone)
         trainer.learn()
@@ -292,7 +292,7 @@ class TestALDIMF:
         method, _ = trained(build)
         method.is_bare[method.new_ids[4]] = True
         with caplog.at_level(logging.INFO, logger="recbole_cold"):
-            method.enter_cold()
+            method.start_new_items()
         method.generator.eval()
         with torch.no_grad():
             middle = method.generator(method.side_vectors()[method.old_ids]).mean(dim=0)

@@ -117,7 +117,7 @@ class TestAVAEW:
         with torch.no_grad():
             decoded = method.decoded(ids).tolist()
         fake = [features(net, row) for row in decoded]
-        own = [features(net, row) for row in method.backbone.id_rows()[ids].tolist()]
+        own = [features(net, row) for row in method.backbone.id_table()[ids].tolist()]
         drawn = [features(net, row) for row in real.tolist()]
         n, size = len(ids), len(fake[0])
         means = [
@@ -132,7 +132,7 @@ class TestAVAEW:
         method = build("AVAEW", double=True, avaew_noise=0.0)
         method.set_mode("eval")
         widen(method)
-        real = method.backbone.id_rows().detach()[method.old_ids[:40]]
+        real = method.backbone.id_table().detach()[method.old_ids[:40]]
         method.real_rows = lambda size: real[:size]
         batch = batch_of(method, len(real))
         of_real, of_fake = method.classifier_loss(batch)
@@ -147,7 +147,7 @@ class TestAVAEW:
         method = build("AVAEW")
         old = method.old_ids
         with torch.no_grad():
-            table = method.backbone.id_rows()
+            table = method.backbone.id_table()
             table.fill_(math.nan)
             table[old] = torch.arange(len(old)).float()[:, None].expand(-1, 4)
         torch.manual_seed(1)
@@ -203,7 +203,7 @@ class TestAVAEW:
             method = build("AVAEW", avaew_match_mean=weight, learning_rate=1e-2, **keys)
             method.set_mode("eval")
             with torch.no_grad():
-                method.backbone.id_rows()[method.old_ids] += torch.tensor([2.0, -2.0, 1.0, 0.0])
+                method.backbone.id_table()[method.old_ids] += torch.tensor([2.0, -2.0, 1.0, 0.0])
             batch = batch_of(method, 200)
             torch.manual_seed(2)
             play(method, batch, times=150)
@@ -230,12 +230,12 @@ class TestAVAEW:
     # ---------------------------------------------------------------- decoded rows
     def test_decoded_rows_do_not_depend_on_id_rows_or_chance(self, build):
         method, _ = trained(build)
-        rows = method.cold_rows()
-        assert torch.equal(method.new_rows, rows)
+        rows = method.cold_vectors()
+        assert torch.equal(method.new_vectors, rows)
         with torch.no_grad():
-            method.backbone.id_rows()[method.new_ids] = torch.randn(18, 4)
-            method.new_rows.uniform_(-1, 1)
-        assert torch.equal(method.cold_rows(), rows)
+            method.backbone.id_table()[method.new_ids] = torch.randn(18, 4)
+            method.new_vectors.uniform_(-1, 1)
+        assert torch.equal(method.cold_vectors(), rows)
         assert (rows[0] - rows[1]).abs().max() > 0  # they do depend on the item
 
     def test_frequency_is_an_option_of_the_decoder(self, build):
@@ -243,9 +243,9 @@ class TestAVAEW:
         for use_count in (False, True):
             method = build("AVAEW", avaew_use_count=use_count)
             widen(method)
-            before = method.cold_rows()
+            before = method.cold_vectors()
             method.counts[method.new_ids] += 20
-            rows[use_count] = (before, method.cold_rows())
+            rows[use_count] = (before, method.cold_vectors())
             assert method.decoder.in_features == 16 + use_count
         assert torch.equal(*rows[False])
         assert (rows[True][0] != rows[True][1]).all()
@@ -255,11 +255,11 @@ class TestAVAEW:
         """Both optimizers use every batch twice in a row; the rows are decoded at the end."""
         method, trainer = trained(build, avaew_warm_epochs=3)
         calculate, targets, turns = method.calculate_loss, [], []
-        start = method.new_rows.detach().clone()
+        start = method.new_vectors.detach().clone()
         tell = method.classifier_loss
 
         def spy(batch):
-            targets.append(method.new_rows.detach().clone())
+            targets.append(method.new_vectors.detach().clone())
             turns.append(("decoder", batch.index.tolist()))
             return calculate(batch)
 
@@ -275,15 +275,15 @@ class TestAVAEW:
         assert all(turns[at][1] == turns[at + 3][1] for at in range(0, len(turns), 4))
         assert not torch.equal(targets[0], start)
         assert all(torch.equal(target, targets[0]) for target in targets)
-        assert torch.equal(method.new_rows, method.cold_rows())
-        assert not torch.equal(method.new_rows, targets[0])
+        assert torch.equal(method.new_vectors, method.cold_vectors())
+        assert not torch.equal(method.new_vectors, targets[0])
 
     def test_init_only_learns_nothing_in_warm_phases(self, build):
         method, trainer = trained(build, avaew_warm="init_only")
         weights = [p.detach().clone() for p in method.trainable("learn")]
-        start = method.new_rows.detach().clone()
+        start = method.new_vectors.detach().clone()
         trainer.warm_up("warm_a", method.dataset.split["warm_a"])
-        assert not torch.equal(method.new_rows, start)
+        assert not torch.equal(method.new_vectors, start)
         for weight, parameter in zip(weights, method.trainable("learn"), strict=True):
             assert torch.equal(weight, parameter)
 
@@ -306,13 +306,13 @@ class TestAVAEW:
         with caplog.at_level(logging.INFO, logger="recbole_cold"):
             trainer.pretrain(), trainer.learn()
         assert "2 of 18 new items have no side information" in caplog.text
-        is_mean = (method.new_rows - method.old_mean()).abs().max(dim=1).values < 1e-6
+        is_mean = (method.new_vectors - method.old_mean()).abs().max(dim=1).values < 1e-6
         assert is_mean.nonzero()[:, 0].tolist() == [2, 5]
         fits = method.warm_fits(method.rows.index(dataset.split["warm_a"]))
         with torch.no_grad():
-            method.new_rows.fill_(3.0)
+            method.new_vectors.fill_(3.0)
             fits[-1].after()
-        kept = (method.new_rows == 3.0).all(dim=1).nonzero()[:, 0].tolist()
+        kept = (method.new_vectors == 3.0).all(dim=1).nonzero()[:, 0].tolist()
         assert kept == ([] if own_id else [2, 5])
 
     @pytest.mark.parametrize("part", ["hidden", "out"])

@@ -125,10 +125,10 @@ class TestEveryBackbone:
             batch = method.rows.batch(ROWS)
             ids = batch["item_id"]
             from_table = method.backbone.logits(batch)
-            given = method.backbone.logits(batch, method.backbone.id_rows()[ids])
+            given = method.backbone.logits(batch, method.backbone.id_table()[ids])
             scalars = method.backbone.first_order_rows()
             if scalars is not None:
-                both = method.backbone.logits(batch, method.backbone.id_rows()[ids], scalars[ids])
+                both = method.backbone.logits(batch, method.backbone.id_table()[ids], scalars[ids])
                 assert torch.equal(both, fed[0].reshape(-1))
         assert from_table.std() > 0
         assert torch.equal(from_table, fed[0].reshape(-1))
@@ -146,7 +146,7 @@ class TestEveryBackbone:
         torch.manual_seed(3)
         expected = twin.predict(interaction(method.dataset, ROWS)).reshape(-1)
         torch.manual_seed(3)
-        logits = method.backbone.logits(batch, method.backbone.id_rows()[batch["item_id"]])
+        logits = method.backbone.logits(batch, method.backbone.id_table()[batch["item_id"]])
         assert torch.equal(logits, fed[0].reshape(-1))
         assert torch.equal(torch.sigmoid(logits), expected)
         for ours, theirs in zip(method.backbone.buffers(), twin.buffers(), strict=True):
@@ -165,7 +165,7 @@ class TestEveryBackbone:
             twin.predict(exchanged)
             logits = method.backbone.logits(
                 method.rows.batch(ROWS),
-                method.backbone.id_rows()[other],
+                method.backbone.id_table()[other],
                 None if scalars is None else scalars[other],
             )
         assert torch.equal(logits, fed[0].reshape(-1))
@@ -173,7 +173,7 @@ class TestEveryBackbone:
     def test_a_changed_vector_changes_every_row(self, wrapped, case):
         method = wrapped(case)
         batch = method.rows.batch(ROWS)
-        own = method.backbone.id_rows()[batch["item_id"]].detach()
+        own = method.backbone.id_table()[batch["item_id"]].detach()
         assert (method.backbone.logits(batch, own + 0.5) != method.backbone.logits(batch)).all()
 
     def test_gradient_to_the_vector_and_to_nothing_of_the_id(self, wrapped, case):
@@ -181,7 +181,7 @@ class TestEveryBackbone:
         method = wrapped(case, double=True)
         backbone, batch = method.backbone, method.rows.batch(ROWS[:3])
         ids = batch["item_id"]
-        vector = backbone.id_rows()[ids].detach().requires_grad_()
+        vector = backbone.id_table()[ids].detach().requires_grad_()
         weight = backbone.model.token_embedding_table.embedding.weight
         scalars = torch.zeros(3, 1, dtype=torch.float64)
         by_vector, by_table = torch.autograd.grad(
@@ -213,7 +213,7 @@ class TestEveryBackbone:
             (step,) = torch.autograd.grad(loss(vector), vector, create_graph=True)
             return loss(vector - 0.3 * step)
 
-        start = 0.5 * backbone.id_rows()[batch["item_id"]].detach()
+        start = 0.5 * backbone.id_table()[batch["item_id"]].detach()
         leaf = start.clone().requires_grad_()
         (exact,) = torch.autograd.grad(after(leaf), leaf)
         expected = central_difference(lambda v: after(v.clone()).detach(), start)
@@ -224,7 +224,7 @@ class TestEveryBackbone:
         """In evaluation mode a row's output depends on that row only."""
         method = wrapped(case, double=True)
         backbone, batch = method.backbone, method.rows.batch(ROWS)
-        vector = backbone.id_rows()[batch["item_id"]].detach()
+        vector = backbone.id_table()[batch["item_id"]].detach()
         backbone.logits(batch, vector)
         fields = {field: batch[field] for field in list(batch)}
 
@@ -245,7 +245,7 @@ class TestEveryBackbone:
 
         def both():
             batch = method.rows.batch(ROWS)
-            vector = backbone.id_rows()[batch["item_id"]].detach().requires_grad_()
+            vector = backbone.id_table()[batch["item_id"]].detach().requires_grad_()
             logits = backbone.logits(batch, vector)
             return logits.detach(), torch.autograd.grad(logits.square().sum(), vector)[0]
 
@@ -295,7 +295,7 @@ class TestEveryBackbone:
             before = backbone.logits(method.rows.batch(ROWS))
             weight[start : start + items] += 7.0
             batch = method.rows.batch(ROWS)
-            own = backbone.id_rows()[batch["item_id"]]
+            own = backbone.id_table()[batch["item_id"]]
             assert torch.equal(backbone.logits(batch), before)
             assert torch.equal(backbone.logits(batch, own), before)
             assert torch.equal(backbone.logits(batch, own, torch.ones(len(ROWS), 1)), before)
@@ -320,7 +320,7 @@ class TestEveryBackbone:
             twin.predict(Interaction({**rows.interaction, "user_id": other}))
             logits = method.backbone.logits(
                 method.rows.batch(ROWS),
-                method.backbone.id_rows()[other],
+                method.backbone.id_table()[other],
                 None if scalars is None else scalars[other],
             )
             assert not torch.equal(logits, method.backbone.logits(method.rows.batch(ROWS)))
@@ -469,7 +469,7 @@ def test_loss_inside_the_slot_reads_the_given_vector(build):
     twin, _ = plain_twin(method)
     rows = interaction(method.dataset, ROWS)
     expected = twin.calculate_loss(Interaction({**rows.interaction, "item_id": other}))
-    with backbone.item_slot(backbone.id_rows()[other], backbone.first_order_rows()[other]):
+    with backbone.item_slot(backbone.id_table()[other], backbone.first_order_rows()[other]):
         assert torch.equal(backbone.calculate_loss(batch), expected)
     assert not torch.equal(backbone.calculate_loss(batch), expected)
 
@@ -581,7 +581,7 @@ def test_table_of_is_what_the_model_looks_up(build):
             codes = torch.zeros(1, len(names), dtype=torch.long)
             codes[0, place] = code
             assert torch.equal(model.token_embedding_table(codes)[0, place], table[code])
-    assert torch.equal(method.backbone.id_rows(), method.backbone.table_of("item_id"))
+    assert torch.equal(method.backbone.id_table(), method.backbone.table_of("item_id"))
 
 
 # ------------------------------------------------------------------------------ side information
@@ -629,7 +629,7 @@ def test_the_id_is_side_information_only_on_request(build):
     method = build("MWUF", side_includes_id=True)
     plain = method.backbone.side_vectors()
     assert torch.equal(method.side_vectors()[:, 4:], plain)
-    assert torch.equal(method.side_vectors()[:, :4], method.backbone.id_rows())
+    assert torch.equal(method.side_vectors()[:, :4], method.backbone.id_table())
     assert build("MWUF").side_vectors().shape == plain.shape
 
 
@@ -676,6 +676,6 @@ def test_released_initialisation_is_uniform_and_small(build):
     backbone = build("Base", "DeepFM", embedding_init="uniform").backbone
     for parameter in backbone.parameters():
         assert parameter.abs().max() <= 0.01
-    rows = backbone.id_rows()
+    rows = backbone.id_table()
     assert abs(rows.abs().mean() - 0.005) < 0.001  # the mean of |U(-0.01, 0.01)|
-    assert build("Base", "DeepFM").backbone.id_rows().abs().max() > 0.05
+    assert build("Base", "DeepFM").backbone.id_table().abs().max() > 0.05

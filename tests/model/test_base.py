@@ -34,7 +34,7 @@ class TestBase:
     def test_the_mean_is_of_old_items_only(self, build):
         """Padding, new and rare items take no part: NaN planted there does not come out."""
         method = build("Base", new_item_init="mean")
-        table = method.backbone.id_rows()
+        table = method.backbone.id_table()
         expected = torch.zeros(4, dtype=torch.float64)
         for item in method.dataset.split.old_ids.tolist():
             expected += table[item].detach().double() / len(method.dataset.split.old_ids)
@@ -43,7 +43,7 @@ class TestBase:
         assert others[0] and others.sum() == 18 + 7 + 1
         with torch.no_grad():
             table[others] = math.nan
-        rows = method.cold_rows()
+        rows = method.cold_vectors()
         assert rows.shape == (18, 4)
         for row in rows:
             assert torch.allclose(row.double(), expected, atol=1e-7)
@@ -51,28 +51,28 @@ class TestBase:
 
     def test_zero(self, build):
         method = build("Base", new_item_init="zero")
-        assert torch.equal(method.cold_rows(), torch.zeros(18, 4))
+        assert torch.equal(method.cold_vectors(), torch.zeros(18, 4))
 
     def test_random_is_the_backbones_own_draw(self, build):
         """Drawn from the run's seed, untouched by pre-training without weight decay."""
         method = build("Base", new_item_init="random")
-        drawn = method.backbone.id_rows()[method.new_ids].detach().clone()
+        drawn = method.backbone.id_table()[method.new_ids].detach().clone()
         trainer_of(method)
-        assert torch.equal(method.new_rows, drawn)
+        assert torch.equal(method.new_vectors, drawn)
         assert drawn.std() > 0.01
         again = build("Base", new_item_init="random")
-        assert torch.equal(again.cold_rows(), drawn)
+        assert torch.equal(again.cold_vectors(), drawn)
         other = build("Base", new_item_init="random", seed=8)
-        assert not torch.equal(other.cold_rows(), drawn)
+        assert not torch.equal(other.cold_vectors(), drawn)
 
     def test_released_decay_turns_random_into_zero(self, build):
         """Adam divides the tiny decay gradient by its own size: unseen rows walk to zero."""
         keys = {"new_item_init": "random", "embedding_init": "uniform", "train_batch_size": 8}
         method = build("Base", weight_decay=1e-6, **keys)
-        start = method.cold_rows()
+        start = method.cold_vectors()
         trainer_of(method)
         assert start.abs().mean() > 4e-3
-        assert method.new_rows.abs().mean() < 5e-4
+        assert method.new_vectors.abs().mean() < 5e-4
 
     @pytest.mark.parametrize("rule", ["mean", "zero"])
     def test_new_items_with_equal_features_score_equally(self, build, rule):
@@ -83,7 +83,7 @@ class TestBase:
         one, two = two_new_items_alike(method)
         with torch.no_grad():
             assert torch.equal(method.logits(one), method.logits(two))
-            method.new_rows[1] += 0.1
+            method.new_vectors[1] += 0.1
             assert not torch.equal(method.logits(one), method.logits(two))
 
     # ---------------------------------------------------------------- the scalar weight
@@ -96,16 +96,16 @@ class TestBase:
         others[method.old_ids] = False
         with torch.no_grad():
             weights[others] = math.nan
-        method.enter_cold()
+        method.start_new_items()
         assert method.new_first_order.shape == (18, 1)
         assert torch.allclose(method.new_first_order, torch.tensor(expected), atol=1e-7)
         zero = build("Base", id_first_order="zero")
-        zero.enter_cold()
+        zero.start_new_items()
         assert zero.backbone.has_first_order and not zero.new_first_order.any()
         assert zero.item_vectors(zero.new_ids)[1].shape == (18, 1)
         off = build("Base", id_first_order="off")
         assert off.item_vectors(off.new_ids)[1] is None
-        assert [p is off.new_rows for p in off.trainable("warm_up")] == [True]
+        assert [p is off.new_vectors for p in off.trainable("warm_up")] == [True]
 
     def test_scalar_weights_learn_with_the_rows(self, build):
         """Only where the backbone has them."""
@@ -119,9 +119,9 @@ class TestBase:
     # ---------------------------------------------------------------- serving and fine-tuning
     def test_old_items_are_served_from_the_table_new_ones_from_their_rows(self, build):
         method = build("Base")
-        method.enter_cold()
+        method.start_new_items()
         with torch.no_grad():
-            method.new_rows.copy_(torch.arange(18.0)[:, None].expand(18, 4))
+            method.new_vectors.copy_(torch.arange(18.0)[:, None].expand(18, 4))
             method.new_first_order.copy_(-torch.arange(18.0)[:, None])
         ids = torch.arange(method.n_ids)
         vectors, scalars = method.item_vectors(ids)
@@ -132,13 +132,16 @@ class TestBase:
                 assert vectors[item].tolist() == [place] * 4
                 assert scalars[item].tolist() == [-place]
             else:
-                assert torch.equal(vectors[item], method.backbone.id_rows()[item])
+                assert torch.equal(vectors[item], method.backbone.id_table()[item])
                 assert torch.equal(scalars[item], method.backbone.first_order_rows()[item])
 
     def test_one_batch_moves_only_the_rows_in_it(self, build):
         method = build("Base")
         trainer = trainer_of(method)
-        start, scalars = method.new_rows.detach().clone(), method.new_first_order.detach().clone()
+        start, scalars = (
+            method.new_vectors.detach().clone(),
+            method.new_first_order.detach().clone(),
+        )
         before = state_of(method.backbone)
         rows = method.dataset.split["warm_a"][:5]
         present = {int(method.dataset.inter["item_id"][row]) for row in rows}
@@ -146,7 +149,7 @@ class TestBase:
         trainer.warm_up("warm_a", rows)
         assert trainer.journal["stages"][-1]["steps"] == 1
         for place, item in enumerate(method.new_ids.tolist()):
-            assert (not torch.equal(method.new_rows[place], start[place])) == (item in present)
+            assert (not torch.equal(method.new_vectors[place], start[place])) == (item in present)
             assert (method.new_first_order[place] != scalars[place]).item() == (item in present)
         assert what_moved(before, method.backbone) == set()
 
@@ -157,7 +160,7 @@ class TestBase:
         method.set_mode("evaluate")
         index = method.rows.index(method.dataset.split["warm_a"])
         batch = method.rows.batch(index)
-        start = method.new_rows.detach().clone().requires_grad_()
+        start = method.new_vectors.detach().clone().requires_grad_()
         vector = torch.stack(
             [start[method.dataset.split.new_ids.tolist().index(i)] for i in batch["item_id"]]
         )
@@ -170,7 +173,7 @@ class TestBase:
         assert trainer.journal["stages"][-1]["steps"] == 1
         clear = gradient.abs() > 1e-5
         assert clear.float().mean() > 0.5
-        step = (method.new_rows - start).detach()
+        step = (method.new_vectors - start).detach()
         assert torch.allclose(step[clear], -0.01 * gradient.sign()[clear], atol=2e-5)
 
     def test_loss_is_binary_cross_entropy(self, build):
@@ -294,8 +297,8 @@ def test_a_generator_of_the_tables_rows_gives_the_backbones_logits(build, name, 
     """U5: with cold rows equal to V_i (and its scalar) nothing of a method is left in the score."""
     method = build(name, backbone)
     trainer_of(method)
-    method.cold_rows = lambda: method.backbone.id_rows()[method.new_ids].detach()
-    method.enter_cold()
+    method.cold_vectors = lambda: method.backbone.id_table()[method.new_ids].detach()
+    method.start_new_items()
     if method.backbone.has_first_order:
         with torch.no_grad():
             method.new_first_order.copy_(method.backbone.first_order_rows()[method.new_ids])
@@ -315,14 +318,14 @@ def test_users_can_be_the_cold_side(build, name):
     trainer = trainer_of(method)
     split, users = method.dataset.split, method.dataset.inter["user_id"]
     assert method.n_ids == method.dataset.num("user_id")
-    assert method.new_rows.shape == (len(split.new_ids), 4)
-    start = method.new_rows.detach().clone()
+    assert method.new_vectors.shape == (len(split.new_ids), 4)
+    start = method.new_vectors.detach().clone()
     before = state_of(method.backbone)
     trainer.warm_up("warm_a", split["warm_a"])
     assert what_moved(before, method.backbone) == set()
     for place, user in enumerate(split.new_ids.tolist()):
         assert user in users[split["warm_a"]]
-        assert not torch.equal(method.new_rows[place], start[place])
+        assert not torch.equal(method.new_vectors[place], start[place])
     result = trainer.evaluate("warm_a", split["test"])
     assert math.isfinite(result["metrics"]["AUC"])
 

@@ -368,14 +368,14 @@ class TestColdNAS:
         start = [p.detach().clone() for p in method.net.parameters()]
         trainer = Trainer(method, seed=7)
         trainer.learn()
-        found = method.found()["coldnas_architecture"]
+        found = method.decided_keys()["coldnas_architecture"]
         alpha = method.supernet.modulated.alpha_po
         assert [tuple(pair) for pair in found] == list(discretise(alpha, 3))
         assert (alpha - 0.5).abs().max() > 0
         assert method.net.modulated.architecture == discretise(alpha, 3)
 
         plain = built(build, double=False, coldnas_architecture=found)
-        assert plain.found() == {}
+        assert plain.decided_keys() == {}
         assert plain.supernet is None
         for ours, theirs in zip(start, plain.net.parameters(), strict=True):
             assert torch.equal(ours, theirs)
@@ -388,7 +388,7 @@ class TestColdNAS:
         assert again.net.modulated.architecture == ()
         again.load_state_dict(method.state_dict())
         again.restored()
-        assert again.found() == method.found() != {"coldnas_architecture": []}
+        assert again.decided_keys() == method.decided_keys() != {"coldnas_architecture": []}
         rows = method.rows.batch(torch.arange(50))
         method.set_mode("evaluate"), again.set_mode("evaluate")
         assert torch.equal(again.logits(rows), method.logits(rows))
@@ -398,7 +398,7 @@ class TestColdNAS:
         method = built(build)
         enlarge(method.net)
         index = method.rows.index(method.dataset.split["test"])
-        method.enter_cold()
+        method.start_new_items()
         method.observe(method.rows.index(method.dataset.split["warm_a"]))
         method.set_mode("evaluate")
 
@@ -413,7 +413,7 @@ class TestColdNAS:
         assert torch.equal(scores(), plain)
         mine = method.support_rows[0]
         method.rows.columns[method.label_field][mine] = 1 - label[mine]
-        first = method.slot[method.rows.columns[method.id_field][index].long()] == 0
+        first = method.new_index[method.rows.columns[method.id_field][index].long()] == 0
         moved = (scores() - plain).abs()
         assert moved[first].min() > 1e-9
         assert moved[~first].max() == 0
@@ -454,7 +454,7 @@ class TestColdNAS:
     def test_a_search_leaves_a_file_for_later_runs(self, tiny_keys, tmp_path):
         """In the run's folder, as ``--config_files`` takes it: with it nothing is searched."""
         keys = {**tiny_keys, **SMALL, "embedding_size": 4, "show_progress": False,
-                "meta_epochs": 1, "matched_steps": False}  # fmt: skip
+                "meta_epochs": 1, "matched_row": False}  # fmt: skip
         asked = Request("ColdNAS[coldnas_architecture=search]", "tiny", None, (), keys, "a command")
         experiment = Experiment(asked, tmp_path)
         seed = experiment.seeds()[0]

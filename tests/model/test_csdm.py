@@ -244,7 +244,7 @@ class TestCSDM:
         with torch.no_grad():
             logits = method.cold_logits(batch, method.decoded(ids))
             clicks = method.loss(logits, batch).item()
-            z0, h = method.encoder(method.backbone.id_rows()[ids]), method.prior(method.side(ids))
+            z0, h = method.encoder(method.backbone.id_table()[ids]), method.prior(method.side(ids))
         prediction, diffusion = method.calculate_loss(batch)
         assert prediction.item() == pytest.approx(clicks, rel=1e-6)
         expected = 0.3 * (z0.sum() + 2 * h.sum()).item() / len(ids)
@@ -285,7 +285,7 @@ class TestCSDM:
         """One item at a time: z from h, down the visited times, decoded with frequency 0."""
         method = build("CSDM", csdm_noise_scale=300.0, csdm_steps=12, csdm_stride=5)
         widen(method)
-        rows = method.cold_rows()
+        rows = method.cold_vectors()
         beta = torch.full((12,), 0.03, dtype=torch.float64)
         alpha_bar, r = (
             [*part.tolist(), last] for part, last in zip(schedule(beta), (1.0, 0.0), strict=True)
@@ -318,7 +318,7 @@ class TestCSDM:
         method = build("CSDM", csdm_noise_scale=10.0, **keys)
         method.set_mode("eval")
         widen(method)
-        assert torch.equal(method.cold_rows(), method.cold_rows()) != chance
+        assert torch.equal(method.cold_vectors(), method.cold_vectors()) != chance
         assert method.denoiser.training  # as it was before
 
     def test_starts(self, build):
@@ -336,9 +336,9 @@ class TestCSDM:
     def test_frequency_enters_the_decoder(self, build):
         method = build("CSDM")
         widen(method)
-        cold = method.cold_rows()
+        cold = method.cold_vectors()
         method.counts[method.new_ids] += 10
-        grown, frequency = method.cold_rows(), method.frequency()[method.new_ids]
+        grown, frequency = method.cold_vectors(), method.frequency()[method.new_ids]
         step = frequency[:, None] * method.decoder.weight[:, 4]
         assert frequency.min() > 0 and torch.allclose(grown - cold, step, atol=1e-6)
 
@@ -352,27 +352,27 @@ class TestCSDM:
         changed = what_moved(before, method)
         owned = {"own_side", "encoder", "prior", "decoder"} | ({"denoiser"} if train else set())
         assert {name.split(".")[0] for name in changed} == owned | {
-            "new_rows", "new_first_order", "cold_entered",
+            "new_vectors", "new_first_order", "new_items_started",
         }  # fmt: skip
         if train:
             assert {n for n in before if n.startswith("denoiser")} <= changed
 
     def test_a_warm_phase_fine_tunes_then_learns_then_decodes_again(self, build):
         method, trainer = trained(build, csdm_warm_epochs=3)
-        start, targets = method.new_rows.detach().clone(), watch_targets(method)
+        start, targets = method.new_vectors.detach().clone(), watch_targets(method)
         trainer.warm_up("warm_a", method.dataset.split["warm_a"])
         warm = math.ceil(len(method.dataset.split["warm_a"]) / 64)
         assert trainer.journal["stages"][-1]["steps"] == warm + 3 * warm * 2
         assert not torch.equal(targets[0], start)
         assert all(torch.equal(target, targets[0]) for target in targets)
-        assert torch.equal(method.new_rows, method.cold_rows())
+        assert torch.equal(method.new_vectors, method.cold_vectors())
 
     def test_init_only_learns_nothing_in_warm_phases(self, build):
         method, trainer = trained(build, csdm_warm="init_only")
         weights = [p.detach().clone() for p in method.module_parameters()]
-        start = method.new_rows.detach().clone()
+        start = method.new_vectors.detach().clone()
         trainer.warm_up("warm_a", method.dataset.split["warm_a"])
-        assert not torch.equal(method.new_rows, start)
+        assert not torch.equal(method.new_vectors, start)
         for weight, parameter in zip(weights, method.module_parameters(), strict=True):
             assert torch.equal(weight, parameter)
 

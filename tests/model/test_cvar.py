@@ -103,7 +103,7 @@ class TestCVAR:
         method.set_mode("eval")
         widen(method)
         batch = batch_of(method)
-        table, scalar = method.backbone.id_rows().tolist(), method.cold_first_order()
+        table, scalar = method.backbone.id_table().tolist(), method.cold_first_order()
         total = 0.0
         for row, item in enumerate(batch["item_id"].tolist()):
             encoded = dense(method.posterior, table[item])
@@ -170,11 +170,11 @@ class TestCVAR:
     # ---------------------------------------------------------------- decoded rows
     def test_decoded_rows_do_not_depend_on_id_rows(self, build):
         method, _ = trained(build)
-        rows = method.cold_rows()
+        rows = method.cold_vectors()
         with torch.no_grad():
-            method.backbone.id_rows()[method.new_ids] = torch.randn(18, 4)
-            method.new_rows.uniform_(-1, 1)
-        assert torch.equal(method.cold_rows(), rows)
+            method.backbone.id_table()[method.new_ids] = torch.randn(18, 4)
+            method.new_vectors.uniform_(-1, 1)
+        assert torch.equal(method.cold_vectors(), rows)
         assert (rows[0] - rows[1]).abs().max() > 0  # they do depend on the item
 
     def test_cold_rows_from_scratch(self, build):
@@ -184,20 +184,20 @@ class TestCVAR:
         assert method.own_side.own_id.weight[method.old_ids].any(dim=1).all()
         for seed in (1, 2):
             torch.manual_seed(seed)
-            rows = method.cold_rows()
+            rows = method.cold_vectors()
             for place, item in enumerate(method.new_ids.tolist()):
                 side = [0.0] * 4 + naive_side(method, item)[4:]
                 prior = dense(method.prior, side)
                 decoded = dense(method.decoder, [*prior[:16], 0.0])
                 assert rows[place].tolist() == pytest.approx(decoded, abs=1e-5)
-        assert torch.equal(method.new_rows, rows)
+        assert torch.equal(method.new_vectors, rows)
 
     def test_frequency_enters_the_decoder(self, build):
         method, _ = trained(build)
-        cold = method.cold_rows()
+        cold = method.cold_vectors()
         low, high = method.count_range.tolist()
         method.counts[method.new_ids] = torch.linspace(low - 5, high + 5, 18)
-        grown = method.cold_rows()
+        grown = method.cold_vectors()
         for place, item in enumerate(method.new_ids.tolist()):
             scaled = min(max((method.counts[item].item() - low) / (high - low), 0.0), 1.0)
             step = method.decoder.weight[:, 16] * scaled
@@ -251,7 +251,7 @@ class TestCVAR:
         other = method.own_side(ids, 0.5)[:, 4:]
         assert torch.equal(other, other[:1].expand_as(other))
         # Writing back hides none, whatever the mode.
-        assert torch.equal(method.cold_rows(), method.cold_rows())
+        assert torch.equal(method.cold_vectors(), method.cold_vectors())
         method.set_mode("evaluate")
         assert method.own_side(ids, 0.5)[:, :4].all()
         never = build("CVAR")
@@ -297,19 +297,19 @@ class TestCVAR:
         trainer.learn()
         owned = {"own_side", "posterior", "prior", "decoder"}
         assert {name.split(".")[0] for name in what_moved(before, method)} == owned | {
-            "new_rows", "new_first_order", "cold_entered",
+            "new_vectors", "new_first_order", "new_items_started",
         }  # fmt: skip
 
     def test_a_warm_phase_fine_tunes_then_learns_then_decodes_again(self, build):
         """The targets are the fine-tuned rows and stay; the served rows are decoded at the end."""
         method, trainer = trained(build)
-        start, targets = method.new_rows.detach().clone(), watch_targets(method)
+        start, targets = method.new_vectors.detach().clone(), watch_targets(method)
         private = method.own_side.own_id.weight.detach().clone()
         trainer.warm_up("warm_a", method.dataset.split["warm_a"])
         assert not torch.equal(targets[0], start)
         assert all(torch.equal(target, targets[0]) for target in targets)
-        assert torch.equal(method.new_rows, method.cold_rows())
-        assert not torch.equal(method.new_rows, targets[0])
+        assert torch.equal(method.new_vectors, method.cold_vectors())
+        assert not torch.equal(method.new_vectors, targets[0])
         # A new item's own clicks reach its private row, and no other item's.
         moved = (method.own_side.own_id.weight != private).any(dim=1)
         assert moved[method.new_ids].all() and moved.sum() == 18
@@ -318,16 +318,16 @@ class TestCVAR:
         """From the same start bit for bit Base's."""
         method, trainer = trained(build, cvar_warm="init_only")
         plain, plain_trainer = trained(build, stages=("pretrain",), method="Base")
-        start = method.new_rows.detach().clone()
-        plain.cold_rows = lambda: start
+        start = method.new_vectors.detach().clone()
+        plain.cold_vectors = lambda: start
         plain_trainer.learn()
         weights = [p.detach().clone() for p in method.module_parameters()]
         for name in ("warm_a", "warm_b"):
             trainer.warm_up(name, method.dataset.split[name])
             plain_trainer.warm_up(name, method.dataset.split[name])
-            assert torch.equal(method.new_rows, plain.new_rows)
+            assert torch.equal(method.new_vectors, plain.new_vectors)
             assert torch.equal(method.new_first_order, plain.new_first_order)
-        assert not torch.equal(method.new_rows, start)
+        assert not torch.equal(method.new_vectors, start)
         for weight, parameter in zip(weights, method.module_parameters(), strict=True):
             assert torch.equal(weight, parameter)
 
@@ -341,7 +341,7 @@ class TestCVAR:
         with torch.no_grad():
             method.new_first_order.copy_(torch.arange(18.0)[:, None])
             entered = method.decoded_logits(batch, vector)
-            method.cold_entered.fill_(False)
+            method.new_items_started.fill_(False)
             cold = method.decoded_logits(batch, vector)
             mean = method.backbone.first_order_rows()[method.old_ids].mean()
         for row, item in enumerate(batch["item_id"].tolist()):

@@ -83,10 +83,10 @@ class TestDropoutNet:
 
     def test_pretraining_at_rate_one_leaves_the_table_alone(self, build):
         method = build("DropoutNet", "DeepFM", dropoutnet_rate=1.0)
-        rows = method.backbone.id_rows().detach().clone()
+        rows = method.backbone.id_table().detach().clone()
         users = method.backbone.table_of("user_id").detach().clone()
         pretrained(method)
-        assert torch.equal(method.backbone.id_rows(), rows)
+        assert torch.equal(method.backbone.id_table(), rows)
         assert not torch.equal(method.backbone.table_of("user_id"), users)
 
     def test_kept_rows_get_the_plain_gradient_dropped_ones_none(self, build):
@@ -128,7 +128,7 @@ class TestDropoutNet:
     def test_the_substitute_is_the_mean_of_old_items(self, build):
         """NaN in padding, new and rare rows does not come out; it follows the table."""
         method = build("DropoutNet")
-        table = method.backbone.id_rows()
+        table = method.backbone.id_table()
         others = torch.ones(len(table), dtype=torch.bool)
         others[method.old_ids] = False
         with torch.no_grad():
@@ -141,7 +141,7 @@ class TestDropoutNet:
 
     def test_released_substitute_is_the_mean_of_the_table(self, build):
         method = build("DropoutNet", dropoutnet_mean="table")
-        table = method.backbone.id_rows().detach()
+        table = method.backbone.id_table().detach()
         expected = [sum(table[:, k].tolist()) / len(table) for k in range(4)]
         assert method.substitute().tolist() == pytest.approx(expected, abs=1e-6)
         assert (method.substitute() - build("DropoutNet").substitute()).abs().max() > 1e-3
@@ -172,9 +172,9 @@ class TestDropoutNet:
     def test_released_cold_rows_are_the_tables_own(self, build):
         method = build("DropoutNet", dropoutnet_cold="raw", new_item_init="random")
         pretrained(method)
-        assert torch.equal(method.cold_rows(), method.backbone.id_rows()[method.new_ids])
+        assert torch.equal(method.cold_vectors(), method.backbone.id_table()[method.new_ids])
         zero = build("DropoutNet", dropoutnet_cold="raw", new_item_init="zero")
-        assert not zero.cold_rows().any()
+        assert not zero.cold_vectors().any()
 
     def test_scoring_never_drops(self, build):
         """Old items at rate 1 are scored with their own rows, twice the same."""
@@ -205,8 +205,8 @@ class TestDropoutNet:
 
     def test_lazy_tables_learn_too(self, build):
         method = build("DropoutNet", table_update="lazy", dropoutnet_rate=0.5)
-        rows = method.backbone.id_rows().detach().clone()
+        rows = method.backbone.id_table().detach().clone()
         pretrained(method)
-        changed = (method.backbone.id_rows() != rows).any(dim=1)
+        changed = (method.backbone.id_table() != rows).any(dim=1)
         assert changed[method.old_ids].all()
         assert not changed[method.new_ids].any()

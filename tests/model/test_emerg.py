@@ -279,7 +279,7 @@ class TestNetwork:
         net = method.net
         batch = method.rows.batch(torch.arange(12))
         ids, side = batch["item_id"], method.side_fields_of(batch["item_id"])
-        vector = method.backbone.id_rows()[ids]
+        vector = method.backbone.id_table()[ids]
         plain = method.backbone.logits(batch)
         rows = method.task_rows(batch, torch.ones(12, 1).double())
         fast = {"graph": net.global_graph.expand(12, -1, -1), "vector": vector}
@@ -382,12 +382,12 @@ class TestTasks:
         episode = episode_of(method)
         before = loss_of(method, episode)
         with torch.no_grad():
-            method.backbone.id_rows().add_(1.0)
+            method.backbone.id_table().add_(1.0)
         assert torch.equal(loss_of(method, episode), before)
         table = built(build, emerg_id_draw="table")
         before = loss_of(table, episode)
         with torch.no_grad():
-            table.backbone.id_rows().add_(1.0)
+            table.backbone.id_table().add_(1.0)
         assert not torch.equal(loss_of(table, episode), before)
 
     def test_drawn_vectors_are_small_and_differ(self, build):
@@ -584,7 +584,7 @@ class TestAblations:
             names[graph] = {n for n, p in method.named_parameters() if id(p) in moving}
             warm = {id(p) for p in method.trainable("warm_up")}
             warm = {n for n, p in method.named_parameters() if id(p) in warm}
-            assert warm == ({"new_rows"} if graph == "random" else {"new_rows", "new_graphs"})
+            assert warm == ({"new_vectors"} if graph == "random" else {"new_vectors", "new_graphs"})
             assert not any("first_order" in name for name in names[graph])
         assert "backbone.model.global_graph" in names["shared"]
         assert "backbone.model.global_graph" not in names["hyper"] | names["random"]
@@ -650,7 +650,7 @@ class TestWarmUp:
         """Three phases of separate loops, each with its own optimizer that lives on."""
         method, trainer = learned(build, warm_epochs=3)
         split = method.dataset.split
-        graphs, vectors = method.new_graphs.detach().clone(), method.new_rows.detach().clone()
+        graphs, vectors = method.new_graphs.detach().clone(), method.new_vectors.detach().clone()
         side = method.side_fields_of(method.new_ids).detach()
         for name in ("warm_a", "warm_b", "warm_c"):
             trainer.warm_up(name, split[name])
@@ -671,7 +671,7 @@ class TestWarmUp:
                     task_loss(logits, rows).sum().backward()
                     adam.step()
             assert torch.allclose(method.new_graphs[slot], a[0], atol=1e-9)
-            assert torch.allclose(method.new_rows[slot], e[0], atol=1e-9)
+            assert torch.allclose(method.new_vectors[slot], e[0], atol=1e-9)
 
     def test_steps_in_chunks_are_whole_steps(self, build, monkeypatch):
         results = []
@@ -698,14 +698,14 @@ class TestWarmUp:
         method, trainer = learned(build, warm_epochs=2)
         split = method.dataset.split
         trainer.warm_up("warm_a", split["warm_a"])
-        graphs, rows = method.new_graphs.detach().clone(), method.new_rows.detach().clone()
+        graphs, rows = method.new_graphs.detach().clone(), method.new_vectors.detach().clone()
         idle = int(method.new_ids[2])
         some = split["warm_b"][method._all_ids[split["warm_b"]] != idle]
         trainer.warm_up("warm_b", some)
         same = torch.zeros(len(graphs), dtype=torch.bool)
         same[2] = True
         assert torch.equal(method.new_graphs[same], graphs[same])
-        assert torch.equal(method.new_rows[same], rows[same])
+        assert torch.equal(method.new_vectors[same], rows[same])
         moved = (method.new_graphs - graphs).flatten(1).abs().amax(dim=1) > 0
         assert torch.equal(moved, ~same)
 
@@ -744,11 +744,11 @@ class TestWarmUp:
                     method.rows.batch(index[mine]), torch.ones(1, int(mine.sum())).double()
                 )
                 ids = torch.tensor([item])
-                slot, side = int(method.slot[item]), method.side_fields_of(ids)
-                vector = method.backbone.id_rows()[ids]
+                slot, side = int(method.new_index[item]), method.side_fields_of(ids)
+                vector = method.backbone.id_table()[ids]
                 graph = method.raw_graphs(ids, vector, side)
                 if slot >= 0:
-                    vector, graph = method.new_rows[[slot]], method.new_graphs[[slot]]
+                    vector, graph = method.new_vectors[[slot]], method.new_graphs[[slot]]
                 fast = {"graph": graph, "vector": vector}
                 alone = method.adapted_logits(fast, side, rows.other_dtqk)
                 assert torch.allclose(flat[mine], alone[0], atol=1e-9)
@@ -770,12 +770,12 @@ class TestWarmUp:
 
     def test_start_of_new_items(self, build):
         method, _ = learned(build)
-        assert method.new_rows.abs().max() <= 0.01 and method.new_rows.abs().min() > 0
+        assert method.new_vectors.abs().max() <= 0.01 and method.new_vectors.abs().min() > 0
         side = method.side_fields_of(method.new_ids)
-        graphs = method.raw_graphs(method.new_ids, method.new_rows, side)
+        graphs = method.raw_graphs(method.new_ids, method.new_vectors, side)
         assert torch.equal(method.new_graphs, graphs)
         zero, _ = learned(build, new_item_init="zero")
-        assert not zero.new_rows.any()
+        assert not zero.new_vectors.any()
 
 
 def test_short_memory_makes_smaller_chunks(build, monkeypatch, caplog):

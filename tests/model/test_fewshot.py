@@ -67,7 +67,7 @@ def sides(method, **keys):
 
 
 def warmed(method, phases=("warm_a", "warm_b", "warm_c")):
-    method.enter_cold()
+    method.start_new_items()
     for name in phases:
         method.observe(method.rows.index(method.dataset.split[name]))
     return method
@@ -157,7 +157,7 @@ class TestEveryFewShotLearner:
         index = np.asarray(split["test"])
         test = index[ids[index] == int(item)]
         seen = np.zeros(0, dtype=np.int64)
-        method.enter_cold()
+        method.start_new_items()
         for phase in ("cold", "warm_a", "warm_b", "warm_c"):
             if phase != "cold":
                 rows = np.asarray(split[phase])
@@ -242,7 +242,7 @@ class TestEveryFewShotLearner:
             method = warmed(learner(name, own_id=own_id))
             plain = served_scores(method)
             with torch.no_grad():
-                method.backbone.id_rows().add_(1.0)
+                method.backbone.id_table().add_(1.0)
             method.restored()
             assert torch.equal(served_scores(method), plain) is not own_id
 

@@ -122,12 +122,12 @@ class TestWithoutContent:
         method, _ = trained(build)
         new = method.new_ids
         with caplog.at_level(logging.INFO, logger="recbole_cold"):
-            method.cold_rows()
+            method.cold_vectors()
         assert "side information" not in caplog.text
         empty_attributes(method, new[4])
-        made = method.new_rows.detach().clone()
+        made = method.new_vectors.detach().clone()
         with caplog.at_level(logging.INFO, logger="recbole_cold"):
-            rows = method.cold_rows()
+            rows = method.cold_vectors()
         assert torch.equal(rows[4], method.old_mean())
         others = torch.arange(len(new)) != 4
         assert torch.allclose(rows[others], made[others], atol=1e-6)
@@ -186,7 +186,7 @@ class TestGAR:
             weights = method.backbone.first_order_rows()
             if weights is not None:
                 weights.fill_(0.25)
-        method.made_rows = lambda ids: method.backbone.id_rows()[ids].detach()
+        method.made_rows = lambda ids: method.backbone.id_table()[ids].detach()
         rank, apart, *_ = method.generator_step(batch_of(method, 60))
         assert rank.item() == pytest.approx(0.7 * math.log(2.0), abs=1e-12)
         assert apart.item() == 0.0
@@ -203,7 +203,7 @@ class TestGAR:
         torch.manual_seed(5)
         drawn = method.old_ids[torch.randint(len(method.old_ids), (int(sum(labels)),))].tolist()
         assert len(set(drawn)) > 5 and set(drawn) <= set(method.old_ids.tolist())
-        table, weights = method.backbone.id_rows(), method.backbone.first_order_rows()
+        table, weights = method.backbone.id_table(), method.backbone.first_order_rows()
         made = method.generator(method.content[batch["item_id"]])
         scalar = None if weights is None else weights[:, 0].tolist()
         middle = None if weights is None else method.cold_first_order().item()
@@ -238,7 +238,7 @@ class TestGAR:
         rank, apart, clicks, penalty = method.generator_step(batch)
         unique, place = batch["item_id"].unique(return_inverse=True)
         made = method.generator(method.content[unique])[place]
-        table, weights = method.backbone.id_rows(), method.backbone.first_order_rows()
+        table, weights = method.backbone.id_table(), method.backbone.first_order_rows()
         middle = None if weights is None else method.cold_first_order().item()
         total, far, entropy, clicked = 0.0, 0.0, 0.0, 0
         for row, item in enumerate(batch["item_id"].tolist()):
@@ -283,7 +283,7 @@ class TestGAR:
         genre = method.rows.item_features["genre"]
         assert torch.equal(seen["genre"][-p:], genre[other])
         assert torch.equal(seen["genre"][-2 * p : -p], genre[batch["item_id"][clicked]])
-        assert torch.equal(seen["vector"][-p:], method.backbone.id_rows()[other])
+        assert torch.equal(seen["vector"][-p:], method.backbone.id_table()[other])
         assert torch.equal(seen["first"][-p:], method.backbone.first_order_rows()[other])
 
     def test_a_batch_without_a_click_is_no_error(self, build):
@@ -304,7 +304,7 @@ class TestGAR:
         method, _ = trained(build, ("pretrain",), backbone)
         method.begin_learn()
         first, second = method.learn_fits()[0].steps
-        frozen = [method.backbone.id_rows(), method.backbone.first_order_table()]
+        frozen = [method.backbone.id_table(), method.backbone.first_order_table()]
         kept = [rows.detach().clone() for rows in frozen]
         for step, mine, theirs in (
             (first, "backbone.", "generator."), (second, "generator.", "backbone."),
@@ -328,11 +328,11 @@ class TestGAR:
     def test_learning_never_moves_an_id_row(self, build, keys):
         """Also with a decay and with either form of Adam; the tables beside them do move."""
         method, trainer = trained(build, ("pretrain",), **keys)
-        rows = method.backbone.id_rows().detach().clone()
+        rows = method.backbone.id_table().detach().clone()
         scalars = method.backbone.first_order_rows().detach().clone()
         users = method.backbone.table_of("user_id").detach().clone()
         trainer.learn()
-        assert torch.equal(method.backbone.id_rows(), rows)
+        assert torch.equal(method.backbone.id_table(), rows)
         assert torch.equal(method.backbone.first_order_rows(), scalars)
         assert not torch.equal(method.backbone.table_of("user_id"), users)
 
@@ -385,7 +385,7 @@ class TestGAR:
         assert trainer.journal["stages"][-1]["steps"] == steps
         played, both = trained(build, gar_epochs=2)
         assert both.journal["stages"][-1]["steps"] == 2 * 2 * steps
-        assert not torch.equal(played.new_rows, method.new_rows)
+        assert not torch.equal(played.new_vectors, method.new_vectors)
 
     # ---------------------------------------------------------------- what is served
     def test_cold_rows_are_of_the_pretrained_content(self, build):
@@ -398,9 +398,9 @@ class TestGAR:
         method.generator.eval()
         with torch.no_grad():
             expected = method.generator(side[method.new_ids])
-        assert torch.equal(method.new_rows, expected)
+        assert torch.equal(method.new_vectors, expected)
         method.set_mode("eval")
-        assert torch.equal(method.cold_rows(), expected)
+        assert torch.equal(method.cold_vectors(), expected)
         assert method.generator.training
 
     def test_warm_phases_are_plain_fine_tuning(self, build):
@@ -408,10 +408,10 @@ class TestGAR:
         before = state_of(method)
         index = method.dataset.split["warm_a"]
         trainer.warm_up("warm_a", index)
-        assert what_moved(before, method) == {"new_rows", "new_first_order", "counts"}
+        assert what_moved(before, method) == {"new_vectors", "new_first_order", "counts"}
         touched = np.unique(np.asarray(method.dataset.inter["item_id"])[index])
-        slots = method.slot[torch.as_tensor(touched, dtype=torch.long)]
-        assert (method.new_rows != before["new_rows"]).any(dim=1)[slots].all()
+        slots = method.new_index[torch.as_tensor(touched, dtype=torch.long)]
+        assert (method.new_vectors != before["new_vectors"]).any(dim=1)[slots].all()
 
     def test_on_new_users(self, build):
         """A user's other is another user before the same item."""

@@ -67,7 +67,7 @@ def naive_vector(method, item, gamma=1.0):
     if isinstance(method, GMEG):
         keys = [generated(side[j]) for j in near]
     else:
-        keys = method.backbone.id_rows()[near].tolist() if near else []
+        keys = method.backbone.id_table()[near].tolist() if near else []
     return attended(own, [*keys, own], weight, score)[0]
 
 
@@ -233,15 +233,15 @@ class TestEveryForm:
         before = state_of(method)
         trainer.learn()
         changed = what_moved(before, method)
-        served = {"new_rows", "new_first_order", "cold_entered"}
+        served = {"new_vectors", "new_first_order", "new_items_started"}
         names = {f"generator.{n}" for n, _ in method.generator.named_parameters()}
         assert changed - served == names and len(names) == 3
 
     def test_cold_rows_are_generated_in_chunks(self, build, form, monkeypatch):
         method = built(build, form)
-        whole = method.cold_rows()
+        whole = method.cold_vectors()
         monkeypatch.setattr(_gme, "_CHUNK_ITEMS", 5)
-        assert torch.allclose(method.cold_rows(), whole, atol=1e-14)
+        assert torch.allclose(method.cold_vectors(), whole, atol=1e-14)
         for place, item in enumerate(method.new_ids.tolist()):
             assert whole[place].tolist() == pytest.approx(naive_vector(method, item), abs=1e-12)
 
@@ -250,8 +250,8 @@ class TestEveryForm:
         method = built(build, form)
         item = method.new_ids[3].item()
         empty_attributes(method, item)
-        rows = method.cold_rows()
-        mean = method.backbone.id_rows()[method.old_ids].mean(dim=0)
+        rows = method.cold_vectors()
+        mean = method.backbone.id_table()[method.old_ids].mean(dim=0)
         assert torch.equal(rows[3], mean)
         assert not (rows == mean).all(dim=1)[[0, 1, 2, 4]].any()
         assert "1 of 18 new items have no neighbour (1 have no side information" in caplog.text
@@ -266,8 +266,8 @@ class TestEveryForm:
             year[year == 2] = 1
             year[item] = 2
             caplog.clear()
-            rows = method.cold_rows()
-            mean = method.backbone.id_rows()[method.old_ids].mean(dim=0)
+            rows = method.cold_vectors()
+            mean = method.backbone.id_table()[method.old_ids].mean(dim=0)
             assert torch.equal(rows[3], mean) == (alone == "mean")
             assert "(0 have no side information, 1 share none" in caplog.text
             if alone == "self":
@@ -284,14 +284,14 @@ class TestEveryForm:
                 same.view(len(column), -1)[1:, 0] = 1
                 method.rows.item_features[field] = same
         Trainer(method, seed=7).learn()
-        assert torch.isfinite(method.new_rows).all()
+        assert torch.isfinite(method.new_vectors).all()
         counts = method.counts[method.old_ids]
         if share == 1.0:
             most = set(method.old_ids[counts.argsort(descending=True)[:3]].tolist())
             assert set(method.graph.index_nk[method.new_ids].flatten().tolist()) <= most
             assert "no neighbour" not in caplog.text
         else:
-            assert torch.equal(method.new_rows, method.old_mean().expand_as(method.new_rows))
+            assert torch.equal(method.new_vectors, method.old_mean().expand_as(method.new_vectors))
             assert "18 of 18 new items have no neighbour" in caplog.text
 
     def test_data_without_side_information_are_refused(self, build, form):
@@ -306,7 +306,7 @@ class TestEveryForm:
         }
         method = build(form, load_col=columns, numerical_features=["price"])
         Trainer(method, seed=7).learn()
-        assert torch.equal(method.new_rows, method.old_mean().expand_as(method.new_rows))
+        assert torch.equal(method.new_vectors, method.old_mean().expand_as(method.new_vectors))
         assert "18 of 18 new items have no neighbour" in caplog.text
 
     def test_values_that_cannot_be_are_refused(self, build, form):
@@ -370,7 +370,7 @@ def test_only_gme_p_reads_the_ids_of_neighbours(build):
         assert isinstance(method, kind)
         before = method.item_generator()(method.new_ids)
         with torch.no_grad():
-            method.backbone.id_rows()[method.old_ids] += 0.5
+            method.backbone.id_table()[method.old_ids] += 0.5
         after = method.item_generator()(method.new_ids)
         assert torch.equal(before, after) == (form != "GMEP")
 
@@ -379,5 +379,5 @@ def test_no_new_items_vector_is_read(build):
     for form in FORMS:
         method = built(build, form)
         with torch.no_grad():
-            method.backbone.id_rows()[method.new_ids] = math.nan
-        assert torch.isfinite(method.cold_rows()).all()
+            method.backbone.id_table()[method.new_ids] = math.nan
+        assert torch.isfinite(method.cold_vectors()).all()

@@ -214,7 +214,7 @@ class TestMetaE:
         before = state_of(method)
         trainer.learn()
         assert trainer.journal["stages"][-1]["steps"] == 4 * math.ceil(15 / 4)
-        served = {"new_rows", "new_first_order", "cold_entered"}
+        served = {"new_vectors", "new_first_order", "new_items_started"}
         assert what_moved(before, method) - served == {
             f"generator.{n}" for n, _ in method.generator.named_parameters()
         }
@@ -224,16 +224,16 @@ class TestMetaE:
         Trainer(method, seed=7).learn()
         side = method.backbone.side_vectors()
         rows = [method.generator(side[item][None])[0] for item in method.new_ids.tolist()]
-        assert torch.allclose(method.new_rows, torch.stack(rows), atol=1e-6)
+        assert torch.allclose(method.new_vectors, torch.stack(rows), atol=1e-6)
         with torch.no_grad():
-            method.backbone.id_rows()[method.new_ids] = math.nan
-        assert torch.allclose(method.cold_rows(), torch.stack(rows), atol=1e-6)
+            method.backbone.id_table()[method.new_ids] = math.nan
+        assert torch.allclose(method.cold_vectors(), torch.stack(rows), atol=1e-6)
 
     def test_items_without_side_information_start_from_the_mean(self, build, caplog):
         method = build("MetaE")
         empty_attributes(method, method.new_ids[4])
         with caplog.at_level("INFO", "recbole_cold"):
-            rows = method.cold_rows()
+            rows = method.cold_vectors()
         assert torch.equal(rows[4], method.old_mean())
         assert not torch.equal(rows[5], rows[4])
         assert "1 of 18 new items have no side information" in caplog.text
@@ -245,16 +245,16 @@ class TestMetaE:
         for trainer in trainers:
             trainer.pretrain()
         start = torch.randn(18, 4, generator=torch.Generator().manual_seed(2))
-        method.cold_rows = plain.cold_rows = lambda: start
+        method.cold_vectors = plain.cold_vectors = lambda: start
         for trainer in trainers:
             trainer.learn()
         weights = [p.detach().clone() for p in method.generator.parameters()]
         for name in ("warm_a", "warm_b"):
             for trainer in trainers:
                 trainer.warm_up(name, method.dataset.split[name])
-            assert torch.equal(method.new_rows, plain.new_rows)
+            assert torch.equal(method.new_vectors, plain.new_vectors)
             assert torch.equal(method.new_first_order, plain.new_first_order)
-        assert not torch.equal(method.new_rows, start)
+        assert not torch.equal(method.new_vectors, start)
         for weight, parameter in zip(weights, method.generator.parameters(), strict=True):
             assert torch.equal(weight, parameter)
 

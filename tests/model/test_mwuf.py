@@ -87,7 +87,7 @@ class TestMWUF:
             if "shift" in parts:
                 shift = run_net(method.shift_net, [0.0] * 4)
                 out = [c + s for c, s in zip(out, shift, strict=True)]
-            assert method.new_rows[place].tolist() == pytest.approx(out, abs=1e-5)
+            assert method.new_vectors[place].tolist() == pytest.approx(out, abs=1e-5)
 
     def test_scale_one_and_shift_zero_give_the_cold_logits(self, build):
         """h = 1, g = 0 by their last layers: w = C bit for bit."""
@@ -170,7 +170,7 @@ class TestMWUF:
         batch = method.rows.batch(method.train_index[:100])
         losses = [step.loss(batch).item() for step in method._steps(1e-3, first_order=False)]
         with torch.no_grad():
-            method.backbone.id_rows().uniform_(-1, 1)
+            method.backbone.id_table().uniform_(-1, 1)
         again = method.rows.batch(method.train_index[:100])
         assert losses == [s.loss(again).item() for s in method._steps(1e-3, first_order=False)]
 
@@ -178,7 +178,7 @@ class TestMWUF:
     def test_c_starts_at_the_mean_of_old_items(self, build):
         method = build("MWUF")
         with torch.no_grad():
-            table = method.backbone.id_rows()
+            table = method.backbone.id_table()
             expected = [
                 sum(table[i, k].item() for i in method.old_ids.tolist()) / 15 for k in range(4)
             ]
@@ -191,7 +191,7 @@ class TestMWUF:
     def test_released_start_is_the_mean_of_the_table(self, build):
         method = build("MWUF", mwuf_mean="table")
         method.begin_learn()
-        table = method.backbone.id_rows().tolist()
+        table = method.backbone.id_table().tolist()
         expected = [sum(row[k] for row in table) / len(table) for k in range(4)]
         assert method.cold_id[5].tolist() == pytest.approx(expected, abs=1e-6)
         assert (method.cold_id[5] - method.old_mean()).abs().max() > 1e-3
@@ -280,16 +280,16 @@ class TestMWUF:
         for parts, free in ((["scale"], "users"), (["shift"], "side"), (["scale", "shift"], None)):
             method, _ = trained(build, mwuf_parts=parts)
             method.observe(method.rows.index(method.dataset.split["warm_a"]))
-            rows = method.cold_rows()
+            rows = method.cold_vectors()
             with torch.no_grad():
                 method.audience_sum += 1.0
-            assert torch.equal(method.cold_rows(), rows) == (free == "users")
+            assert torch.equal(method.cold_vectors(), rows) == (free == "users")
             with torch.no_grad():
                 method.audience_sum -= 1.0
-                rows = method.cold_rows()
+                rows = method.cold_vectors()
                 for table in method.backbone.model.token_seq_embedding_table:
                     table.weight += 1.0
-            assert torch.equal(method.cold_rows(), rows) == (free == "side")
+            assert torch.equal(method.cold_vectors(), rows) == (free == "side")
         assert build("MWUF", mwuf_parts=["scale"]).shift_net is None
         assert build("MWUF", mwuf_parts=["shift"]).scale_net is None
 
@@ -302,7 +302,7 @@ class TestMWUF:
     def test_served_rows_follow_the_users_even_if_nothing_learns(self, build):
         """With C and the networks held still, the warm rows are those of the grown audience."""
         method, trainer = trained(build)
-        before, cold = method.new_rows.detach().clone(), method.cold_id.detach().clone()
+        before, cold = method.new_vectors.detach().clone(), method.cold_id.detach().clone()
         method.config["warm_learning_rate"] = method.config["learning_rate"] = 0.0
         split = method.dataset.split
         trainer.warm_up("warm_a", split["warm_a"])
@@ -310,13 +310,13 @@ class TestMWUF:
         side = method.backbone.side_vectors()
         lists = audience_of(method, split["warm_a"])
         for place, item in enumerate(method.new_ids.tolist()):
-            assert not torch.equal(method.new_rows[place], before[place])
+            assert not torch.equal(method.new_vectors[place], before[place])
             scale = run_net(method.scale_net, side[item].tolist())
             shift = run_net(method.shift_net, naive_mean(method, lists[item]))
             expected = [
                 c * a + b for c, a, b in zip(cold[item].tolist(), scale, shift, strict=True)
             ]
-            assert method.new_rows[place].tolist() == pytest.approx(expected, abs=1e-5)
+            assert method.new_vectors[place].tolist() == pytest.approx(expected, abs=1e-5)
 
     def test_a_warm_phase_moves_new_items_cold_rows_and_the_networks(self, build):
         method, trainer = trained(build)
@@ -324,12 +324,12 @@ class TestMWUF:
         trainer.warm_up("warm_a", method.dataset.split["warm_a"])
         networks = {n for n, _ in method.named_parameters() if "_net." in n}
         assert what_moved(before, method) == networks | {
-            "cold_id", "new_rows", "new_first_order", "audience_sum", "audience_count", "counts",
+            "cold_id", "new_vectors", "new_first_order", "audience_sum", "audience_count", "counts",
         }  # fmt: skip
         moved = (method.cold_id != before["cold_id"]).any(dim=1)
         assert moved[method.new_ids].all()
         assert moved.sum() == len(method.new_ids)
-        assert torch.allclose(method.new_rows, method.cold_rows())
+        assert torch.allclose(method.new_vectors, method.cold_vectors())
 
     def test_released_warm_phases_only_fine_tune(self, build):
         """From the same start bit for bit Base's; C, the networks and U(i) stay."""
@@ -337,16 +337,16 @@ class TestMWUF:
         plain = build("Base")
         plain_trainer = Trainer(plain, seed=7)
         plain_trainer.pretrain()
-        start = method.new_rows.detach().clone()
-        plain.cold_rows = lambda: start
+        start = method.new_vectors.detach().clone()
+        plain.cold_vectors = lambda: start
         plain_trainer.learn()
         before = state_of(method)
         for name in ("warm_a", "warm_b"):
             trainer.warm_up(name, method.dataset.split[name])
             plain_trainer.warm_up(name, method.dataset.split[name])
-        assert torch.equal(method.new_rows, plain.new_rows)
+        assert torch.equal(method.new_vectors, plain.new_vectors)
         assert torch.equal(method.new_first_order, plain.new_first_order)
-        assert what_moved(before, method) == {"new_rows", "new_first_order", "counts"}
+        assert what_moved(before, method) == {"new_vectors", "new_first_order", "counts"}
 
     def test_steps_are_counted_per_loss(self, build):
         method, trainer = trained(build)

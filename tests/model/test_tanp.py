@@ -387,7 +387,7 @@ class TestTaNP:
         and the rows scored beside; nothing stored changes."""
         method = built(build)
         split = method.dataset.split
-        method.enter_cold()
+        method.start_new_items()
         method.observe(method.rows.index(split["warm_a"]))
         method.set_mode("evaluate")
         index = method.rows.index(split["test"])
@@ -407,7 +407,7 @@ class TestTaNP:
         method.rows.columns[method.label_field][method.support_rows[0]] = (
             1 - label[method.support_rows[0]]
         )
-        first = method.slot[method.rows.columns[method.id_field][index].long()] == 0
+        first = method.new_index[method.rows.columns[method.id_field][index].long()] == 0
         moved = (scores() - plain).abs()
         assert moved[first].min() > 1e-9
         assert moved[~first].max() == 0

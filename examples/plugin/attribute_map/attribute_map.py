@@ -32,9 +32,9 @@ class AttributeMap(ColdStartRecommender):
         """Click loss with mapped embeddings; their distance from those that were trained."""
         ids = interaction[self.id_field]
         mapped_bd = self.map(self.side_ns[ids])
-        apart_b = (mapped_bd - self.backbone.id_rows()[ids]).square().sum(dim=1)
+        apart_b = (mapped_bd - self.backbone.id_table()[ids]).square().sum(dim=1)
         click = self.loss(self.cold_logits(interaction, mapped_bd), interaction)
         return click, self.config["attribute_map_pull"] * apart_b.mean()
 
-    def cold_rows(self) -> Tensor:
+    def cold_vectors(self) -> Tensor:
         return self.map(self.side_vectors()[self.new_ids])

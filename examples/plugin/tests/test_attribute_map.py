@@ -18,7 +18,7 @@ class TestAttributeMap(MethodConformance):
         weight, bias = (p.detach().double() for p in method.map.parameters())
         side = method.side_vectors().double()
         with torch.no_grad():
-            rows = method.cold_rows()
+            rows = method.cold_vectors()
         for row, i in enumerate(method.new_ids.tolist()):
             for k in range(method.embedding_size):
                 terms = [float(weight[k, j] * side[i, j]) for j in range(side.shape[1])]
