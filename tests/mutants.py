@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-INNER, EPISODES = "tests/model/test_inner.py", "tests/test_episodes.py"
+INNER, EPISODES = "tests/model/test_inner.py", "tests/data/test_episodes.py"
 SEAM, BASE = "tests/model/test_backbone.py", "tests/model/test_base.py"
 SHORTCUTS = "tests/model/test_shortcuts.py"
 DROP, METAE = "tests/model/test_dropoutnet.py", "tests/model/test_metae.py"

@@ -21,7 +21,7 @@ from recbole_cold.experiment.folders import only_one, read_request
 from recbole_cold.store import write_bytes
 from recbole_cold.training import trainer
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 MODELS = "--model=Base,DropoutNet,CVAR[cvar_iters=2]"
 
 

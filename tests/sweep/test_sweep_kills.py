@@ -18,7 +18,7 @@ from recbole_cold import report
 from recbole_cold.sweep.folders import read_sweep
 from recbole_cold.sweep.tables import settings_table
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 pytestmark = pytest.mark.slow
 
 FRAGILE = """

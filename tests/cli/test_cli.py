@@ -20,7 +20,7 @@ from recbole_cold.cli.arguments import parse
 from recbole_cold.cli.main import main
 from recbole_cold.errors import UserError
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture
