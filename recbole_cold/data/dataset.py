@@ -17,6 +17,7 @@ from recbole.data.dataset import Dataset
 from recbole.data.interaction import Interaction
 from recbole.utils import FeatureSource, FeatureType
 
+from recbole_cold import keys
 from recbole_cold.data import _cache
 from recbole_cold.data._build import READER, Build
 from recbole_cold.data._cache import cache_root
@@ -25,20 +26,6 @@ from recbole_cold.errors import UserError
 logger = logging.getLogger(__name__)
 
 __all__ = ["ColdStartDataset", "cache_root"]
-
-# Settings of RecBole that would change the data and that this loader does not have.
-UNSUPPORTED = (
-    "alias_of_user_id", "alias_of_item_id", "preload_weight", "additional_feat_suffix",
-    "unused_col", "discretization",
-)  # fmt: skip
-
-# Everything that the parsed columns depend on, besides the files.
-SCHEMA = (
-    "field_separator", "seq_separator", "encoding", "USER_ID_FIELD", "ITEM_ID_FIELD",
-    "LABEL_FIELD", "TIME_FIELD", "threshold", "load_col", "unload_col", "seq_len", "rm_dup_inter",
-    "val_interval", "filter_inter_by_user_or_item", "user_inter_num_interval",
-    "item_inter_num_interval", "normalize_field", "normalize_all", "benchmark_filename",
-)  # fmt: skip
 
 
 class TokenIds(Mapping):
@@ -89,7 +76,7 @@ class ColdStartDataset(Dataset):
 
     def _from_scratch(self) -> None:
         self._get_preset()
-        for key in UNSUPPORTED:
+        for key in sorted(keys.names(role=keys.UNSUPPORTED)):
             if self.config[key]:
                 raise UserError(f"{key} is set, but recbole_cold does not support it; remove it")
         self._get_fields()
@@ -140,7 +127,7 @@ class ColdStartDataset(Dataset):
         return files
 
     def _hash(self, root: Path) -> str:
-        schema = {key: self.config[key] for key in SCHEMA}
+        schema = {key: self.config[key] for key in keys.names(touching=[keys.COLUMNS])}
         try:
             files = {
                 suffix: [_cache.content_hash(path, root) for path in paths]

@@ -66,10 +66,6 @@ def roots(params: Mapping[str, Any]) -> set[str]:
     return {key.partition(".")[0] for key in params}
 
 
-def plain(values: Mapping[str, Any]) -> dict[str, Any]:
-    return json.loads(json.dumps(values, default=str))
-
-
 def absolute(spec: str) -> str:
     """A method or backbone given as a file, by a path that holds from any folder."""
     path, colon, name = spec.partition(":")
