@@ -7,6 +7,7 @@ does the checking; it is imported when the first value is checked, so that this 
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import Enum
@@ -62,8 +63,8 @@ class Kind:
                 f"did you mean '{guess}'? ({where})" if guess else f"choose one of them ({where})."
             )
         rule = f"be {self.words}"
-        if self.most is not None and is_number(value) and value > self.most:
-            rule = f"be at most {self.most:,}"
+        if self.most is not None and is_number(value) and self.most < value < math.inf:
+            rule = f"be at most {int(self.most):,}"
         elif self.filled and value in ([], {}):
             rule = "have at least one value"
         it_is = "it is empty" if value is None else f"it is '{told}'"

@@ -46,13 +46,18 @@ class Campaign:
 
     def __init__(self, request: CompareRequest, stop: Callable[[], bool] = lambda: False) -> None:
         self.request, self.stop = request, stop
+        for name, value in (
+            ("concurrent", request.concurrent), ("cpus_per_trial", request.cpus),
+            ("gpus_per_trial", request.gpus), ("ray_address", request.ray_address),
+        ):  # fmt: skip
+            keys.check_flag(name, value, request.place)
         store = DataStore(most=1000)
         self.experiments: dict[str, Experiment] = {}
         for backbone in parse_entries(request.backbones, "--backbones"):
             refuse_run_wide(backbone)
             asked = Request(
                 request.models, request.dataset, backbone.spec, list(request.config_files),
-                {**request.overrides, **backbone.variant}, request.command,
+                {**request.overrides, **backbone.variant}, request.command, request.place,
             )  # fmt: skip
             experiment = Experiment(asked, stop=stop, store=store)
             experiment.prepare()

@@ -21,6 +21,7 @@ from recbole_cold import keys
 from recbole_cold.data import _cache
 from recbole_cold.data._build import READER, Build
 from recbole_cold.data._cache import cache_root
+from recbole_cold.data._names import NUMBERS, instead
 from recbole_cold.errors import UserError
 
 logger = logging.getLogger(__name__)
@@ -170,7 +171,7 @@ class ColdStartDataset(Dataset):
         self._origin = by_kind.get("origin", {}).get("")
         for field, kind, source, length in meta["fields"]:
             self.set_field_property(field, FeatureType(kind), FeatureSource(source), length)
-            if FeatureType(kind) in {FeatureType.FLOAT, FeatureType.FLOAT_SEQ}:
+            if FeatureType(kind) in NUMBERS:
                 self.field2bucketnum[field] = 2
         self.notes: list[str] = list(meta["notes"])
         self.n_rows = len(self.inter[self.iid_field])
@@ -201,10 +202,11 @@ class ColdStartDataset(Dataset):
                 )
             numerical.append(self.time_field)
         for field in numerical:
-            if self.field2type.get(field) not in {FeatureType.FLOAT, FeatureType.FLOAT_SEQ}:
+            if self.field2type.get(field) not in NUMBERS:
+                floats = [name for name, kind in self.field2type.items() if kind in NUMBERS]
                 raise UserError(
-                    f"numerical_features names {field!r}, which is not a loaded float field; load "
-                    "it with load_col or take it out"
+                    f"numerical_features names {field!r}, which is not a loaded float field"
+                    + instead(field, floats)
                 )
         if self.time is not None and self.time_field in numerical:
             self.inter[self.time_field] = _unit_range(self.time)

@@ -16,8 +16,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from recbole_cold.keys import COUNT, RATE, SIZE, Key
-from recbole_cold.kinds import flag, number, one_of, optional
+from recbole_cold.keys import COUNT, RATE, Key
+from recbole_cold.kinds import flag, number, one_of
 from recbole_cold.model._gme_neighbours import attribute_matrix, neighbours
 from recbole_cold.model.metae import PAIRS, MetaE, TanhDense
 
@@ -118,7 +118,6 @@ class GME(MetaE):
         Key("gme_gamma", number()),
         Key("gme_learning_rate", RATE),
         Key("gme_batch_rows", COUNT),
-        Key("gme_hidden_size", optional(SIZE)),
         Key("metae_generator", one_of("tanh_dense")),
     )
 

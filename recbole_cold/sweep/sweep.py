@@ -94,6 +94,7 @@ class Sweep:
         asked = make_config(
             self.entry.spec, self.request.dataset, self.request.backbone,
             self.request.config_files, {**self.request.overrides, **self.entry.variant},
+            places=self._given_at(),
         )  # fmt: skip
         given["data_path"] = str(asked["data_path"])
         if asked["cache_dir"]:
@@ -110,15 +111,25 @@ class Sweep:
         return {**self.base, **nested, "fit_on": fit_on}
 
     def _config(self, params: Mapping[str, Any], fit_on: str) -> ColdConfig:
+        places = {
+            axis.key.partition(".")[0]: axis.where for axis in self.axes if axis.key in params
+        }
         return make_config(
             absolute(self.entry.spec), self.request.dataset, self.request.backbone,
             self.request.config_files, self._overrides(params, fit_on),
+            places={**self._given_at(), **places},
         )  # fmt: skip
+
+    def _given_at(self) -> dict[str, str]:
+        """Where what was given stands, for sentences."""
+        return dict.fromkeys(self.request.overrides, self.request.place) | self.entry.places
 
     def _check(self) -> None:
         request = self.request
         for name in ("search", "scheduler", "select_on", "samples", "concurrent", "ray_address"):
-            check_flag(name, getattr(request, name))
+            check_flag(name, getattr(request, name), request.place)
+        check_flag("cpus_per_trial", request.cpus, request.place)
+        check_flag("gpus_per_trial", request.gpus, request.place)
         scored = keys.names(touching=[keys.SPLIT, keys.TABLE])
         fixed = dict.fromkeys(
             keys.names(run_wide=True), "it holds for the whole sweep; give it as a flag"
@@ -161,8 +172,6 @@ class Sweep:
         return ["cold", *letters, *common]
 
     def _try_value(self, axis: Axis, value: Any) -> None:
-        if axis.key in self.config.final_config_dict:
-            self.config.key(axis.key).check(value, keys.at(axis.where))
         try:
             self._config({axis.key: value}, "valid")
         except UserError as error:
@@ -181,7 +190,7 @@ class Sweep:
             return self.config["seeds"]
         config = make_config(
             self.entry.spec, self.request.dataset, self.request.backbone,
-            self.request.config_files, {**self.base, "seeds": value},
+            self.request.config_files, {**self.base, "seeds": value}, places=self._given_at(),
         )  # fmt: skip
         return config["seeds"]
 
