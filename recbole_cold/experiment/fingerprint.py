@@ -11,7 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from recbole_cold import __version__
+from recbole_cold import __version__, keys
 from recbole_cold.config import (
     ColdConfig,
     keys_of,
@@ -25,58 +25,6 @@ from recbole_cold.experiment._imports import Package, loaded
 from recbole_cold.experiment._outside import code_outside
 from recbole_cold.model._method import ColdStartRecommender
 
-# Keys that cannot change a pre-trained backbone; every other one is part of its cache key.
-WITHOUT_PART_IN_PRETRAINING = frozenset(
-    [
-        "model",
-        "backbone",
-        "seed",
-        "seeds",
-        "pretrain_seed",
-        "share_pretrained",
-        "device",
-        "gpu_id",
-        "num_threads",
-        "use_gpu",
-        "data_path",
-        "saved_dir",
-        "cache_dir",
-        "checkpoint_seconds",
-        "checkpoint_dir",
-        "eval_on",
-        "common_phases",
-        "common_size",
-        "matched_row",
-        "metrics",
-        "valid_metric",
-        "f1_threshold",
-        "base_model",
-        "eval_batch_size",
-        "warm_epochs",
-        "warm_steps",
-        "warm_learning_rate",
-        "new_item_init",
-        "side_includes_id",
-        "batch_norm",
-        "show_progress",
-        "state",
-        "protocol",
-        "fit_on",
-        "valid_fraction",
-        "cold_threshold",
-        "warm_size",
-        "warm_sets",
-        "count_source",
-        "nproc",
-        "world_size",
-        "offset",
-        "ip",
-        "port",
-        "config_files",
-        "reproducibility",
-        "epochs",
-    ]
-)
 # Where the code of a result begins: with what runs one, and with what pre-trains a backbone. All
 # that these import belongs to it, but for the modules below.
 _ROOTS_OF_RESULTS = ("experiment.experiment",)
@@ -100,6 +48,8 @@ _WITHOUT_PART = (
     "config",
     "registry",
     "errors",
+    "keys",
+    "kinds",
     "experiment.fingerprint",
     "experiment._imports",
     "experiment._outside",
@@ -176,7 +126,7 @@ def pretraining_key(method: ColdStartRecommender, seed: int, split: Split, spec:
     relevant = {
         key: value
         for key, value in config.as_dict().items()
-        if key not in WITHOUT_PART_IN_PRETRAINING and key not in own
+        if key not in keys.names(without=[keys.PRETRAINING]) and key not in own
     }
     relevant["id_first_order"] = config["id_first_order"] == "off"
     if config["use_count"]:
