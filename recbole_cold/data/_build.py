@@ -3,7 +3,6 @@
 Read, drop rows, number tokens, order features by id, fill gaps, label, normalise.
 """
 
-import difflib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -22,7 +21,7 @@ from recbole_cold.data._atomic import (
     share_codes,
     stack,
 )
-from recbole_cold.errors import UserError
+from recbole_cold.errors import UserError, nearest
 
 # Raised whenever the same files and settings give other arrays: older caches are then not found.
 READER = 1
@@ -113,8 +112,8 @@ class Build:
         may_miss = {self.time, self.config["RATING_FIELD"] or "rating"}
         for field in load:
             if field not in header and not (suffix == "inter" and field in may_miss):
-                near = difflib.get_close_matches(field, header, 1)
-                hint = f"did you mean {near[0]!r}" if near else f"it has {', '.join(header)}"
+                near = nearest(field, header)
+                hint = f"did you mean {near!r}" if near else f"it has {', '.join(header)}"
                 raise UserError(
                     f"load_col asks for the field {field!r}, which '{path}' does not have; {hint}"
                 )

@@ -5,7 +5,6 @@ row on any device, and answers with a Python float computed in float64. ``nan`` 
 metric is not defined on these rows (no row at all, or an AUC of one class only).
 """
 
-import difflib
 import math
 from collections.abc import Callable, Iterable, Mapping
 from typing import Literal
@@ -14,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from recbole_cold.errors import Diverged, UserError
+from recbole_cold.errors import Diverged, UserError, nearest
 
 Scores = Tensor | np.ndarray | list[float]
 Threshold = float | Literal["mean"]
@@ -103,9 +102,8 @@ def known_metrics(names: Iterable[str]) -> list[str]:
     names = list(names)
     for name in names:
         if name not in known:
-            lowered = {other.lower(): other for other in known}
-            near = difflib.get_close_matches(str(name).lower(), lowered, n=1, cutoff=0.5)
-            hint = f"; did you mean '{lowered[near[0]]}'?" if near else ";"
+            near = nearest(str(name), known)
+            hint = f"; did you mean '{near}'?" if near else ";"
             raise UserError(f"metric '{name}' is unknown{hint} known are {', '.join(known)}.")
     return names
 
