@@ -68,34 +68,3 @@ def roots(params: Mapping[str, Any]) -> set[str]:
 
 def plain(values: Mapping[str, Any]) -> dict[str, Any]:
     return json.loads(json.dumps(values, default=str))
-
-
-def absolute(spec: str) -> str:
-    """A method or backbone given as a file, by a path that holds from any folder."""
-    path, colon, name = spec.partition(":")
-    if not path.endswith(".py"):
-        return spec
-    return f"{Path(path).expanduser().resolve()}{colon}{name}"
-
-
-def read_sweep_request(folder: Path) -> SweepRequest:
-    """What the sweep in ``folder`` was asked for.
-
-    Raises:
-        UserError: the folder is not a sweep's, or the file in it is damaged.
-    """
-    path = folder / "request.json"
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-        if values.get("verb") != "tune":
-            raise UserError(
-                f"'{folder}' is not the folder of a sweep; give the one that tune printed"
-            )
-        return SweepRequest(**values)
-    except FileNotFoundError:
-        raise UserError(
-            f"'{folder}' is not the folder of a sweep: it has no request.json; give the folder "
-            "that the interrupted sweep printed"
-        ) from None
-    except (OSError, ValueError, TypeError, AttributeError) as error:
-        raise UserError(f"'{path}' is damaged ({error}); start the sweep again") from error
