@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from recbole_cold.config import make_config
+from recbole_cold.data._suggest import suggest
 from recbole_cold.data.dataset import ColdStartDataset
 from recbole_cold.data.split import (
     Split,
@@ -19,7 +20,6 @@ from recbole_cold.data.split import (
     frequency_split,
     pseudo_new,
     split_from_parts,
-    suggest,
     write_atomic_parts,
 )
 from recbole_cold.errors import UserError
@@ -214,7 +214,7 @@ class TestValue:
 
     def test_hash_is_the_same_in_another_process(self, split):
         code = (
-            "import sys; sys.path.insert(0, 'tests'); from test_split import log, frequency_split;"
+            "import sys; sys.path.insert(0, 'tests/data'); from test_split import log, frequency_split;"
             "print(frequency_split(*log(0), threshold=25, size=2, data_hash='abc').hash)"
         )
         out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)

@@ -12,7 +12,7 @@ from recbole_cold import store
 from recbole_cold.config import make_config
 from recbole_cold.errors import UserError
 from recbole_cold.experiment import data_store as module
-from recbole_cold.experiment.data_store import load_data, make_split
+from recbole_cold.experiment.data_store import load_data, make_split, run_data
 from recbole_cold.experiment.experiment import Experiment
 from recbole_cold.experiment.fingerprint import pretraining_key
 from recbole_cold.experiment.folders import new_folder
@@ -192,8 +192,7 @@ class TestKey:
     def key(self, tiny_keys):
         def of(method="Base", backbone="DeepFM", seed=1, dataset="tiny", **keys):
             config = make_config(method, dataset, backbone, overrides={**tiny_keys, **keys})
-            data = load_data(config)
-            data.split = make_split(data, config)
+            data = run_data(config)
             built = config.method_class(config, data)
             return pretraining_key(built, seed, data.split, method)
 
