@@ -438,7 +438,8 @@ class TestDocument:
         monkeypatch.setattr(module, "load_data", lambda c: (loads.append(1), load_data(c))[1])
         models = "Base,MWUF,Base[use_timestamp=True],Base[cold_threshold=33]"
         document = run(models, seeds=2, matched_row=False)
-        assert len(loads) == 3  # once for each kind of data, not for each row and seed
+        # Once for each kind of data, not for each row and seed; another split is no other data.
+        assert len(loads) == 2
         plain, timed, other = (
             run_of(document, label)["parameters"]["backbone"]
             for label in ("Base", "Base[use_timestamp=true]", "Base[cold_threshold=33]")
