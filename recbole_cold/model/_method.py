@@ -212,7 +212,7 @@ class ColdStartRecommender(AbstractRecommender):
         """The scalar weight [1] that an item without interactions gets."""
         weights = self.backbone.first_order_rows()
         if weights is None or self.config["id_first_order"] != "mean":
-            return torch.zeros(1, device=self.device)
+            return self.new_first_order.new_zeros(1)
         return weights.detach()[self.old_ids].mean(dim=0)
 
     def warm_fits(self, index: Tensor) -> list[Fit]:
