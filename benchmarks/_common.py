@@ -7,8 +7,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from copy import copy
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -163,10 +162,7 @@ def data_of(options: Options, config):
         dataset = load_data(config)
         _loaded[key] = dataset, make_split(dataset, config)
     dataset, split = _loaded[key]
-    dataset = copy(dataset)
-    dataset.split = split
-    config["numerical_features"] = dataset.config["numerical_features"]
-    return dataset
+    return dataset.view(split)
 
 
 def with_train(dataset, n_rows: int | None):
@@ -175,10 +171,7 @@ def with_train(dataset, n_rows: int | None):
     if n_rows is None or n_rows >= len(split["train"]):
         return dataset
     drawn = np.random.default_rng(0).permutation(split["train"])[:n_rows]
-    part = copy(dataset)
-    parts = {**split.parts, "train": np.sort(drawn)}
-    part.split = Split(parts, split.old_ids, split.new_ids, dict(split.manifest))
-    return part
+    return dataset.view(replace(split, parts={**split.parts, "train": np.sort(drawn)}))
 
 
 def method_of(options: Options, name: str = "Base", part: bool = False, **keys: Any):

@@ -18,6 +18,7 @@ import yaml
 from recbole.config import Config
 
 from recbole_cold import compat, keys
+from recbole_cold.data.inputs import number_fields
 from recbole_cold.errors import UserError, nearest
 from recbole_cold.evaluation.metrics import known_metrics
 from recbole_cold.keys import COMMAND_LINE, Key, at
@@ -157,6 +158,8 @@ class ColdConfig(Config):
         final["epochs"] = final["pretrain_epochs"]
         if final["common_size"] is None:
             final["common_size"] = final["warm_size"]
+        # The models read what they are fed from here; nothing is added once the data is loaded.
+        final["numerical_features"] = number_fields(self)
         final["data_path"] = str(find_data(folder, self.dataset, must_exist=self._check_data))
 
     def _init_device(self) -> None:

@@ -161,7 +161,7 @@ _TABLE = [
     ),
     # Which rows
     *_rows(
-        [DATA, SPLIT, SCORES],
+        [SPLIT, SCORES],
         Key("cold_threshold", whole(0)),
         Key("warm_size", COUNT),
         Key("warm_sets", whole(1, 26), run_wide=True),  # they have letters

@@ -24,7 +24,7 @@ from types import ModuleType
 from typing import Any, NamedTuple
 
 from recbole_cold import compat
-from recbole_cold.errors import UserError, nearest
+from recbole_cold.errors import UserError, nearest, told
 
 METHOD_GROUP = "recbole_cold.methods"
 BACKBONE_GROUP = "recbole_cold.backbones"
@@ -194,22 +194,26 @@ def properties_dir() -> Path:
 
 
 def yaml_of(cls: type) -> Path | None:
-    """The yaml with the defaults of a class, or None.
+    """The yaml with the defaults of a class, or None where there is none."""
+    path = yaml_place(cls)
+    return path if path is not None and path.is_file() else None
+
+
+def yaml_place(cls: type) -> Path | None:
+    """Where the yaml of a class belongs, whether it is there or not.
 
     ``properties/model/<Class>.yaml`` for our methods, ``properties/backbone/<Class>.yaml`` for
     RecBole's and our backbones, ``<Class>.yaml`` beside its module for everybody else's.
     """
     module = f"{cls.__module__}."
     if module.startswith("recbole_cold.model."):
-        path = properties_dir() / "model" / f"{cls.__name__}.yaml"
-    elif module.startswith(("recbole.", "recbole_cold.backbone.")):
-        path = properties_dir() / "backbone" / f"{cls.__name__}.yaml"
-    else:
-        try:
-            path = Path(inspect.getfile(cls)).resolve().with_name(f"{cls.__name__}.yaml")
-        except (TypeError, OSError):  # a built-in class has no file
-            return None
-    return path if path.is_file() else None
+        return properties_dir() / "model" / f"{cls.__name__}.yaml"
+    if module.startswith(("recbole.", "recbole_cold.backbone.")):
+        return properties_dir() / "backbone" / f"{cls.__name__}.yaml"
+    try:
+        return Path(inspect.getfile(cls)).resolve().with_name(f"{cls.__name__}.yaml")
+    except (TypeError, OSError):  # a built-in class has no file
+        return None
 
 
 def paper_of(cls: type) -> str:
@@ -383,10 +387,10 @@ def _entry_points(kind: _Kind) -> dict[str, EntryPoint]:
 def _load(kind: _Kind, entry: EntryPoint) -> type:
     try:
         cls = entry.load()
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # a plug-in may call sys.exit
         raise UserError(
             f"{kind.word} '{entry.name}' of the installed plug-in {entry.value} cannot be loaded "
-            f"({type(error).__name__}: {error}); mend or uninstall the plug-in."
+            f"({told(error)}); mend or uninstall the plug-in."
         ) from error
     return _checked(kind, cls, entry.value)
 
@@ -419,9 +423,9 @@ def _module(kind: _Kind, place: str) -> ModuleType:
         sys.path.append(here)
     try:
         return importlib.import_module(place)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise UserError(
-            f"{kind.word} module '{place}' cannot be imported ({type(error).__name__}: {error}); "
+            f"{kind.word} module '{place}' cannot be imported ({told(error)}); "
             "install its package or start from its folder."
         ) from error
 
@@ -444,11 +448,9 @@ def _module_of_file(kind: _Kind, path: Path) -> ModuleType:
     sys.modules[name] = module
     try:
         spec.loader.exec_module(module)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         del sys.modules[name]
-        raise UserError(
-            f"{kind.word} file {path} cannot be loaded ({type(error).__name__}: {error})."
-        ) from error
+        raise UserError(f"{kind.word} file {path} cannot be loaded ({told(error)}).") from error
     return module
 
 

@@ -12,8 +12,6 @@ It brings its own data, needs nothing of a checkout, and runs on the CPU in seco
 needs pytest (``pip install recbole-cold[test]``).
 """
 
-import ast
-import inspect
 import itertools
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -33,7 +31,8 @@ from recbole_cold.data.phases import run_phases
 from recbole_cold.data.rows import Rows
 from recbole_cold.data.split import Split
 from recbole_cold.errors import Interrupted
-from recbole_cold.experiment.data_store import load_data, make_split, phases_of
+from recbole_cold.experiment.building import build_method, keys_in_source
+from recbole_cold.experiment.data_store import run_data
 from recbole_cold.keys import declared, names
 from recbole_cold.model._method import ColdStartRecommender
 from recbole_cold.registry import yaml_of
@@ -196,12 +195,11 @@ class Bench:
     ) -> tuple[ColdStartRecommender, Any]:
         """A fresh method and its data set, which ``edit`` may change after it was split."""
         config = self.config(backbone, seed, method)
-        dataset = load_data(config)
-        dataset.split = make_split(dataset, config)
+        dataset = run_data(config)
         if edit is not None:
             edit(dataset)
-            dataset.rows = Rows(dataset, config["device"])
-        return config.method_class(config, dataset), dataset
+            dataset = dataset.view(rows=Rows(dataset, config["device"]))
+        return build_method(config, dataset), dataset
 
     def run(
         self,
@@ -222,11 +220,11 @@ class Bench:
         run.trainer.learn()
         run.remember("learn")
         test = method.rows.index(dataset.split["test"])
-        run.scores["cold"] = run.trainer.score(test)
-        for name in () if cold_only else dataset.split.warm_parts:
-            run.trainer.warm_up(name, dataset.split[name])
-            run.remember(name)
-            run.scores[name] = run.trainer.score(test)
+        for phase in dataset.split.phases[:1] if cold_only else dataset.split.phases:
+            if phase.warm_up_on is not None:
+                run.trainer.warm_up(phase.name, dataset.split[phase.warm_up_on])
+                run.remember(phase.name)
+            run.scores[phase.name] = run.trainer.score(test)
         return run
 
     def kept(self, backbone: str) -> Run:
@@ -286,19 +284,6 @@ def own_classes(method: type) -> list[type]:
         for cls in method.__mro__
         if issubclass(cls, ColdStartRecommender) and cls is not ColdStartRecommender
     ]
-
-
-def keys_in_source(cls: type) -> set[str]:
-    """The keys that a class reads as ``config["key"]`` or ``self.config["key"]``, run or not."""
-    tree = ast.parse(inspect.cleandoc("\n" + inspect.getsource(cls)))
-    keys = set()
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Subscript) and isinstance(node.slice, ast.Constant):
-            holder = node.value
-            name = getattr(holder, "attr", getattr(holder, "id", ""))
-            if name == "config" and isinstance(node.slice.value, str):
-                keys.add(node.slice.value)
-    return keys
 
 
 def keys_without_comment(path: Path) -> list[str]:
@@ -389,7 +374,7 @@ class MethodConformance:
         """
         run = bench.kept(backbone)
         scores = run.scores
-        assert list(scores) == [phase.name for phase in phases_of(run.split, run.method.config)]
+        assert list(scores) == [phase.name for phase in run.split.phases]
         for phase, values in scores.items():
             assert torch.isfinite(values).all(), f"{phase}: scores that are no numbers"
         warms = "warm" in getattr(self.method, "serves", ("cold", "warm"))
@@ -531,9 +516,8 @@ class MethodConformance:
         """Stopped within every stage and continued by a fresh object each time."""
         backbone = self.backbones[0]
         whole_method, dataset = bench.build(backbone)
-        phases = phases_of(dataset.split, whole_method.config)
         whole = Trainer(whole_method, SEED)
-        expected = run_phases(whole, dataset.split, whole.evaluate, phases)
+        expected = run_phases(whole, dataset.split, whole.evaluate)
         batches: dict[int, int] = {}
         for _ in range(1000):
             method, dataset = bench.build(backbone)
@@ -547,7 +531,7 @@ class MethodConformance:
             trainer.stop = stop
             trainer.resume()
             try:
-                results = run_phases(trainer, dataset.split, trainer.evaluate, phases)
+                results = run_phases(trainer, dataset.split, trainer.evaluate)
                 break
             except Interrupted:
                 continue

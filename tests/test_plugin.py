@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from recbole_cold import methods
 from recbole_cold.cli import main
-from recbole_cold.model._method import ColdStartRecommender
+from recbole_cold.methods import ColdStartRecommender
 
 ROOT = Path(__file__).resolve().parent.parent
 PLUGIN = ROOT / "examples" / "plugin"
@@ -111,6 +112,34 @@ def test_the_guide_names_what_there_is():
     assert not {name for name in names if not hasattr(ColdStartRecommender, name)}
     module = (PLUGIN / "attribute_map" / "attribute_map.py").read_text(encoding="utf-8")
     assert f"in {len(module.splitlines())} lines" in text
+
+
+def test_no_page_sends_a_reader_to_a_module_with_an_underscore():
+    """What authors need has a public name; ``_steps`` of a class is no module."""
+    pages = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *PLUGIN.rglob("*.md")]
+    pages += PLUGIN.rglob("*.py")
+    private = re.compile(
+        r"(?:^|[\s`(/]|recbole_cold[\w./]*[./])_[a-z]\w*(?:\.py\b|\.[A-Za-z]| import)"
+    )
+    found = {
+        str(page.relative_to(ROOT)): private.findall(page.read_text(encoding="utf-8"))
+        for page in pages
+    }
+    assert len(pages) > 10 and not {page: hits for page, hits in found.items() if hits}
+    assert private.search("in `_inner.py`") and private.search("recbole_cold.model._fit import Fit")
+    assert not private.search("`MWUF._steps` and __init__.py")
+
+
+def test_the_public_names_are_there_and_said():
+    """All of them in the docstring; ``import recbole_cold`` alone does without torch."""
+    assert sorted(methods.__all__) == sorted(set(methods.__all__))
+    documented = set(re.findall(r"``(\w+)``", methods.__doc__))
+    left = set(methods.__all__) - documented
+    assert left <= {"Backbone"} and documented - {"make_backbone"} <= set(methods.__all__)
+    assert all(hasattr(methods, name) for name in methods.__all__)
+    code = "import sys, recbole_cold; assert 'torch' not in sys.modules, 'torch'"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.slow

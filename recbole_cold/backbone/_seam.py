@@ -25,7 +25,7 @@ from recbole_cold.backbone._shortcuts import (
     with_shortcuts,
 )
 from recbole_cold.data.rows import Rows
-from recbole_cold.errors import UserError
+from recbole_cold.errors import UserError, blaming
 
 logger = logging.getLogger(__name__)
 
@@ -147,12 +147,17 @@ class Backbone(nn.Module):
 
     @contextmanager
     def item_slot(self, vector: Tensor, first_order: Tensor | None = None) -> Iterator[None]:
-        """While open, the wrapped model reads ``vector`` [b, d] in place of the ID's rows."""
-        self.slot = (vector, first_order)
+        """While open, the wrapped model reads ``vector`` [b, d] in place of the ID's rows.
+
+        State, where an argument would be better: RecBole's ``forward`` takes an interaction only,
+        and hooks on its tables are the one way in. Uses may be nested, the outer vector is read
+        again afterwards; two threads need a copy of the backbone each.
+        """
+        outer, self.slot = self.slot, (vector, first_order)
         try:
             yield
         finally:
-            self.slot = None
+            self.slot = outer
 
     def logits(
         self,
@@ -359,7 +364,9 @@ def build_backbone(
 ) -> Backbone:
     """The configured backbone, initialised from torch's global generator, behind the seam."""
     model_class = _with_pooling(config.backbone_class, config["pooling"])
-    model = with_shortcuts(model_class(config, dataset).to(rows.device))
+    with blaming(config.backbone_class, "its construction"):
+        built = model_class(config, dataset)
+    model = with_shortcuts(built.to(rows.device))
     if config["embedding_init"] == "uniform":
         with torch.no_grad():
             for parameter in model.parameters():

@@ -3,6 +3,7 @@
 User and item features are kept once per user and item and gathered by code, never joined per row.
 """
 
+import copy
 import hashlib
 import json
 import logging
@@ -22,6 +23,9 @@ from recbole_cold.data import _cache
 from recbole_cold.data._build import READER, Build
 from recbole_cold.data._cache import cache_root
 from recbole_cold.data._names import NUMBERS, instead
+from recbole_cold.data.inputs import DEFAULT_COUNT_FIELD, number_fields
+from recbole_cold.data.rows import Rows
+from recbole_cold.data.split import Split
 from recbole_cold.errors import UserError
 
 logger = logging.getLogger(__name__)
@@ -62,6 +66,7 @@ class ColdStartDataset(Dataset):
             Numbers are plain float32 [num]; a model gets the pair (value, 1) that RecBole's
             FLEmbedding reads, made per batch in ``rows.py``.
         parts: part name -> row numbers when the rows came from ``benchmark_filename``, else None.
+        numbers: the float fields that are inputs of the model, in the configuration's order.
         notes: sentences on what loading decided, for the log and the report.
         data_hash: SHA-256 of the files' contents and of every setting that changes the columns.
         from_cache: whether the columns were found parsed.
@@ -75,6 +80,41 @@ class ColdStartDataset(Dataset):
         UserError: a file or a setting is wrong; one sentence that names it.
     """
 
+    # What one run has of its own; ``view`` gives them.
+    _split: Split | None = None
+    _rows: Rows | None = None
+
+    @property
+    def split(self) -> Split:
+        """The split of this view; whoever holds it keeps it, whatever others ask for."""
+        if self._split is None:
+            raise AttributeError("this data set was not split yet; take a view with a split")
+        return self._split
+
+    @property
+    def rows(self) -> Rows:
+        """The rows of this view, on their device."""
+        if self._rows is None:
+            raise AttributeError("this data set is on no device yet; take a view with rows")
+        return self._rows
+
+    def view(self, split: Split | None = None, rows: Rows | None = None) -> "ColdStartDataset":
+        """The same data for one run: arrays and tensors are shared, what holds them is not.
+
+        A feature column that is exchanged in a view, or a row column, is exchanged there alone.
+
+        Args:
+            split: what the view is split into; ``None``: as this one.
+            rows: its rows; ``None``: a view of the rows of this one.
+        """
+        view = copy.copy(self)
+        view.inter, view.user_table, view.item_table = (
+            dict(columns) for columns in (self.inter, self.user_table, self.item_table)
+        )
+        view._split = self._split if split is None else split
+        view._rows = self._rows.view() if rows is None and self._rows is not None else rows
+        return view
+
     def _from_scratch(self) -> None:
         self._get_preset()
         for key in sorted(keys.names(role=keys.UNSUPPORTED)):
@@ -86,6 +126,7 @@ class ColdStartDataset(Dataset):
         self.data_hash = self._hash(root)
         key = hashlib.sha256(f"{self.data_hash} reader {READER}".encode()).hexdigest()
         columns, meta = self._cached(root / "data" / key[:32], root)
+        self.numbers = number_fields(self.config)
         self._take(columns, meta)
         self._add_inputs()
 
@@ -191,29 +232,25 @@ class ColdStartDataset(Dataset):
 
     def _add_inputs(self) -> None:
         """Numbers that the configuration adds to the inputs of the model."""
-        numerical = list(self.config["numerical_features"] or [])
         if self.config["use_count"]:
-            numerical.append(self._add_count())
-        if self.config["use_timestamp"]:
-            if self.time is None:
-                raise UserError(
-                    f"use_timestamp is set, but the interactions have no field "
-                    f"{self.time_field!r}; switch it off or load that field"
-                )
-            numerical.append(self.time_field)
-        for field in numerical:
+            self._add_count()
+        if self.config["use_timestamp"] and self.time is None:
+            raise UserError(
+                f"use_timestamp is set, but the interactions have no field "
+                f"{self.time_field!r}; switch it off or load that field"
+            )
+        for field in self.numbers:
             if self.field2type.get(field) not in NUMBERS:
                 floats = [name for name, kind in self.field2type.items() if kind in NUMBERS]
                 raise UserError(
                     f"numerical_features names {field!r}, which is not a loaded float field"
                     + instead(field, floats)
                 )
-        if self.time is not None and self.time_field in numerical:
+        if self.time is not None and self.time_field in self.numbers:
             self.inter[self.time_field] = _unit_range(self.time)
-        self.config["numerical_features"] = list(dict.fromkeys(numerical))
 
-    def _add_count(self) -> str:
-        field = self.config["COUNT_FIELD"] or "count"
+    def _add_count(self) -> None:
+        field = self.config["COUNT_FIELD"] or DEFAULT_COUNT_FIELD
         if field in self.field2type:
             raise UserError(
                 f"the data already has a field {field!r}; set COUNT_FIELD to another name"
@@ -226,7 +263,15 @@ class ColdStartDataset(Dataset):
         source = FeatureSource.USER if user_side else FeatureSource.ITEM
         self.set_field_property(field, FeatureType.FLOAT, source, 1)
         self.field2bucketnum[field] = 2
-        return field
+
+    def num(self, field: str) -> int:
+        """Tokens of a field, padding included; 2 for a number that is an input, else its length."""
+        # RecBole's asks the configuration for the inputs, which may not know the popularity.
+        if field in self.numbers:
+            return self.field2bucketnum[field]
+        if self.field2type.get(field) in {FeatureType.FLOAT, FeatureType.FLOAT_SEQ}:
+            return self.field2seqlen[field]
+        return super().num(field)
 
     # What RecBole's frames answered, from the columns.
 
@@ -266,7 +311,7 @@ class ColdStartDataset(Dataset):
         return self._interaction({**ids, **self.item_table}) if self.item_table else None
 
     def _interaction(self, columns: dict[str, np.ndarray]) -> Interaction:
-        numerical = set(self.config["numerical_features"] or [])
+        numerical = set(self.numbers)
         tensors = {}
         for field, column in columns.items():
             tensor = torch.from_numpy(np.array(column))

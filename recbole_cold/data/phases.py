@@ -1,7 +1,14 @@
-"""The protocol as a value, and the runner over it."""
+"""The protocol as a value, and the runner over it.
 
-from collections.abc import Callable, Mapping, Sequence
+Names of phases and of the parts that they learn on are made here and nowhere else; a ``Split``
+carries its phases, and everybody else reads them there.
+"""
+
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, Protocol
+
+LETTERS = "abcdefghijklmnopqrstuvwxyz"
+COLD = "cold"
 
 
 class Phase(NamedTuple):
@@ -12,16 +19,47 @@ class Phase(NamedTuple):
     score_on: str
 
 
+def warm_names(number: int) -> list[str]:
+    """``warm_a``, ``warm_b``, ...: the warm-up parts of a rule that makes ``number`` of them."""
+    return [f"warm_{letter}" for letter in LETTERS[:number]]
+
+
+def common_names(number: int) -> list[str]:
+    """``common_1``, ``common_2``, ...: the shared warm-up parts that are cut from ``test``."""
+    return [f"common_{count}" for count in range(1, number + 1)]
+
+
+def is_warm_file(part: str) -> bool:
+    """Whether a ready file (``benchmark_filename``) is a warm-up part; its name alone says so."""
+    return part.startswith("warm_")
+
+
 def protocol(warm_sets: Sequence[str], eval_on: str = "test", common: int = 0) -> list[Phase]:
     """The phases over ``warm_sets`` (``warm_a``, ...), then ``common`` shared warm-up sets.
 
     ``eval_on='test'`` scores every phase on ``test``; ``'next'`` scores each phase on the rows
     that the following one learns on, as the MWUF paper does, and the last one on ``test``.
     """
-    sets = [*warm_sets, *(f"common_{number}" for number in range(1, common + 1))]
-    targets = ["test"] * (len(sets) + 1) if eval_on == "test" else [*sets, "test"]
-    names = ["cold", *sets]
-    return [Phase(*row) for row in zip(names, [None, *sets], targets, strict=True)]
+    sets = [*warm_sets, *common_names(common)]
+    phases = [Phase(COLD, None, "test"), *(Phase(name, name, "test") for name in sets)]
+    return scored_on_next(phases) if eval_on == "next" else phases
+
+
+def scored_on_next(phases: Sequence[Phase]) -> list[Phase]:
+    """The same phases, each scored on what the following one learns on, if it learns."""
+    following = [phase.warm_up_on for phase in phases[1:]] + [None]
+    return [
+        phase._replace(score_on=part or phase.score_on)
+        for phase, part in zip(phases, following, strict=True)
+    ]
+
+
+def phase_names(config: Any) -> list[str]:
+    """The names of the phases that a configuration will give, known before any data is loaded."""
+    files = config["benchmark_filename"]
+    own = [name for name in files if is_warm_file(name)] if files else None
+    warm = warm_names(config["warm_sets"]) if own is None else own
+    return [phase.name for phase in protocol(warm, common=config["common_phases"])]
 
 
 class Verbs(Protocol):
@@ -34,15 +72,20 @@ class Verbs(Protocol):
 
 def run_phases(
     trainer: Verbs,
-    split: Mapping[str, Any],
+    split: Any,
     evaluate: Callable[[str, Any], dict[str, Any]],
-    phases: Sequence[Phase],
+    phases: Sequence[Phase] | None = None,
 ) -> dict[str, dict[str, Any]]:
-    """Results per phase; ``evaluate(phase name, rows)`` scores the trainer's model."""
+    """Results per phase; ``evaluate(phase name, rows)`` scores the trainer's model.
+
+    Args:
+        split: a ``Split``, or row numbers by part name.
+        phases: which ones; ``None``: all that the split carries.
+    """
     trainer.pretrain()
     trainer.learn()
     results = {}
-    for phase in phases:
+    for phase in split.phases if phases is None else phases:
         if phase.warm_up_on is not None:
             trainer.warm_up(phase.name, split[phase.warm_up_on])
         results[phase.name] = evaluate(phase.name, split[phase.score_on])

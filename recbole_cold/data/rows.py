@@ -3,6 +3,7 @@
 User and item features are kept once per user and item and gathered by code, never joined per row.
 """
 
+import copy
 import warnings
 from typing import Any
 
@@ -43,6 +44,8 @@ class Batch(dict):
 class Rows:
     """All rows of a data set as tensors on one device.
 
+    Tensors are shared by all views and never written to; a view's dictionaries are its own.
+
     Args:
         dataset: a ``ColdStartDataset``.
         device: where the columns live and where batches are made.
@@ -52,7 +55,7 @@ class Rows:
         self.device = torch.device(device)
         self.user_field, self.item_field = dataset.uid_field, dataset.iid_field
         self.label_field = dataset.label_field
-        self.numerical = set(dataset.config["numerical_features"] or [])
+        self.numerical = set(dataset.numbers)
         self._float_fields = {
             field for field, kind in dataset.field2type.items() if kind == FeatureType.FLOAT
         }
@@ -65,6 +68,14 @@ class Rows:
         }
         self.user_features = self._features(dataset.user_table, self.user_field)
         self.item_features = self._features(dataset.item_table, self.item_field)
+
+    def view(self) -> "Rows":
+        """The same rows for one holder, who may exchange columns without anybody noticing."""
+        view = copy.copy(self)
+        view.columns = dict(self.columns)
+        view.user_features = dict(self.user_features)
+        view.item_features = dict(self.item_features)
+        return view
 
     def _inputs(self, dataset) -> set[str]:
         tokens = {field for field, kind in dataset.field2type.items() if kind != FeatureType.FLOAT}

@@ -9,24 +9,37 @@ import hashlib
 import io
 import json
 import zipfile
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 
+from recbole_cold.data._suggest import why_empty
+from recbole_cold.data.phases import (
+    LETTERS,
+    Phase,
+    common_names,
+    is_warm_file,
+    protocol,
+    scored_on_next,
+    warm_names,
+)
 from recbole_cold.errors import UserError
 
 Array = np.ndarray
 
-WARM = "abcdefghijklmnopqrstuvwxyz"
+# Of the files that ``save`` writes. Format 1 had no version and no phases.
+VERSION = 2
+# What the manifest tells beside the rule: no part of the hash, which stands for the rows.
+_BESIDE_THE_RULE = ("hash", "version", "phases", "check")
 
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """Named row numbers of one data set, with the rule and the counts they came from.
+    """Named row numbers of one data set, the phases over them, and the rule they came from.
 
     Args:
         parts: part name -> row numbers (int64). ``train`` is in file order. In every other part the
@@ -35,23 +48,38 @@ class Split:
         old_ids: codes of the old items (or users), ascending.
         new_ids: codes of the new items (or users), ascending.
         manifest: rule, N, K, cold_side, order ('time' or 'seeded permutation'), rows per part
-            (``counts``), data_hash and the hash of all of it; plain values, ready for JSON.
+            (``counts``), data_hash and the hash of all of it; the format's ``version`` and the
+            ``phases`` stand beside it. Plain values, ready for JSON.
+        phases: the rows of the results in their order: name, part learned on, part scored. Who
+            makes a split says them; nobody reads them off the names of parts.
+
+    Raises:
+        ValueError: a phase names a part that there is not.
     """
 
     parts: Mapping[str, Array]
     old_ids: Array
     new_ids: Array
     manifest: Mapping[str, Any] = field(default_factory=dict)
+    phases: Sequence[Phase] = ()
 
     def __post_init__(self) -> None:
         parts = {name: _frozen(rows) for name, rows in self.parts.items()}
+        phases = tuple(Phase(*phase) for phase in self.phases)
+        for phase in phases:
+            unknown = {phase.warm_up_on, phase.score_on} - {None, *parts}
+            if unknown:
+                raise ValueError(f"phase '{phase.name}' names parts that there are not: {unknown}")
+        object.__setattr__(self, "phases", phases)
         object.__setattr__(self, "parts", MappingProxyType(parts))
         object.__setattr__(self, "old_ids", _frozen(self.old_ids))
         object.__setattr__(self, "new_ids", _frozen(self.new_ids))
-        manifest = {key: value for key, value in self.manifest.items() if key != "hash"}
+        manifest = {k: v for k, v in self.manifest.items() if k not in _BESIDE_THE_RULE}
         manifest["counts"] = {name: len(rows) for name, rows in parts.items()}
         manifest["old"], manifest["new"] = len(self.old_ids), len(self.new_ids)
         manifest["hash"] = self._digest(manifest)
+        manifest["version"] = VERSION
+        manifest["phases"] = [list(phase) for phase in phases]
         object.__setattr__(self, "manifest", MappingProxyType(manifest))
 
     def _digest(self, manifest: Mapping[str, Any]) -> str:
@@ -63,34 +91,54 @@ class Split:
 
     @property
     def hash(self) -> str:
-        """Hexadecimal SHA-256 over rule, data hash and all row numbers."""
+        """Hexadecimal SHA-256 over rule, data hash and all row numbers.
+
+        What the phases score (``eval_on``) is no part of it: pre-training is the same for all.
+        """
         return str(self.manifest["hash"])
 
     @property
     def warm_parts(self) -> list[str]:
-        """Names of the warm-up parts in their order, common ones last."""
-        return [name for name in self.parts if name.startswith(("warm_", "common_"))]
+        """The parts that phases learn on, in the order of the phases."""
+        return [phase.warm_up_on for phase in self.phases if phase.warm_up_on is not None]
+
+    @property
+    def warm_size(self) -> int | None:
+        """K, the rows per new id in a warm-up part; None where parts have none in common."""
+        return self.manifest.get("K")
+
+    @property
+    def cold_side(self) -> str:
+        """Whose ids are old and new: ``item`` or ``user``."""
+        return str(self.manifest.get("cold_side", "item"))
+
+    def scored_on(self, eval_on: str) -> "Split":
+        """The same rows with phases scored on ``test``, as they are made, or on the ``next``
+        phase's rows."""
+        return self if eval_on == "test" else replace(self, phases=scored_on_next(self.phases))
 
     def __getitem__(self, name: str) -> Array:
         return self.parts[name]
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Split) and self.hash == other.hash
+        if not isinstance(other, Split):
+            return False
+        return self.hash == other.hash and self.phases == other.phases
 
     def __hash__(self) -> int:
         return hash(self.hash)
 
     # A mappingproxy cannot be pickled; sweeps ship splits between processes.
     def __reduce__(self) -> tuple[Any, ...]:
-        return Split, (dict(self.parts), self.old_ids, self.new_ids, dict(self.manifest))
+        arrays = (dict(self.parts), self.old_ids, self.new_ids)
+        return Split, (*arrays, dict(self.manifest), self.phases)
 
     def __str__(self) -> str:
         total = sum(map(len, self.parts.values())) + int(self.manifest.get("dropped_rows", 0))
         lines = [f"{'part':<10}{'rows':>12}{'share':>9}"]
         for name, rows in self.parts.items():
             lines.append(f"{name:<10}{len(rows):>12,}{len(rows) / max(total, 1):>9.1%}")
-        side = self.manifest.get("cold_side", "item")
-        told = f"{len(self.old_ids):,} old and {len(self.new_ids):,} new {side}s"
+        told = f"{len(self.old_ids):,} old and {len(self.new_ids):,} new {self.cold_side}s"
         if self.manifest.get("dropped"):
             told += (
                 f", {self.manifest['dropped']:,} dropped "
@@ -110,19 +158,24 @@ class Split:
         buffer = io.BytesIO()
         parts = {f"part.{name}": rows for name, rows in self.parts.items()}
         np.savez(buffer, allow_pickle=False, old_ids=self.old_ids, new_ids=self.new_ids, **parts)
-        manifest = json.dumps(dict(self.manifest), indent=1)
+        manifest = {**self.manifest, "check": _check(self.manifest)}
         write_bytes(_beside(path, ".npz"), buffer.getvalue())
-        write_bytes(_beside(path, ".json"), manifest.encode())
+        write_bytes(_beside(path, ".json"), json.dumps(manifest, indent=1).encode())
 
     @staticmethod
     def load(path: str | Path) -> "Split":
         """The split that ``save`` wrote at ``path``.
 
         Raises:
-            UserError: a file is missing, cut short or altered.
+            UserError: a file is missing, cut short, altered, or of another version.
         """
         try:
-            manifest = json.loads(_beside(path, ".json").read_text())
+            manifest = read_manifest(path)
+            if manifest.get("version", 1) < VERSION:
+                raise UserError(
+                    f"the split stored at '{_beside(path, '.json')}' was written by an older "
+                    "recbole_cold, which did not store its phases; make the split again"
+                )
             content = io.BytesIO(_beside(path, ".npz").read_bytes())
             with np.load(content, allow_pickle=False) as stored:
                 arrays = {name: stored[name] for name in stored.files}
@@ -132,6 +185,7 @@ class Split:
                 arrays["old_ids"],
                 arrays["new_ids"],
                 manifest,
+                manifest["phases"],
             )
         except FileNotFoundError as error:
             raise UserError(
@@ -141,9 +195,35 @@ class Split:
             raise _damaged(path) from error
         except (zipfile.BadZipFile, NotImplementedError, RuntimeError) as error:
             raise _damaged(path) from error
-        if split.hash != manifest.get("hash"):
+        if split.hash != manifest.get("hash") or _check(split.manifest) != manifest.get("check"):
             raise _damaged(path)
         return split
+
+
+def read_manifest(path: str | Path) -> dict[str, Any]:
+    """The manifest that ``Split.save`` wrote at ``path``; its ``hash`` means the same in all
+    versions so far.
+
+    Raises:
+        UserError: a newer version of recbole_cold wrote it.
+        OSError, ValueError, TypeError: there is none, or it is damaged.
+    """
+    manifest = json.loads(_beside(path, ".json").read_text())
+    version = manifest.get("version", 1)
+    if not isinstance(version, int):
+        raise TypeError(f"version {version!r}")
+    if version > VERSION:
+        raise UserError(
+            f"the split stored at '{_beside(path, '.json')}' is of version {version}, and this "
+            f"recbole_cold reads versions up to {VERSION}; install a newer one"
+        )
+    return manifest
+
+
+def _check(manifest: Mapping[str, Any]) -> str:
+    """What tells an altered manifest: a digest of all of it."""
+    plain = {key: value for key, value in manifest.items() if key != "check"}
+    return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()
 
 
 def frequency_split(
@@ -174,13 +254,13 @@ def frequency_split(
     for key, value in (("cold_threshold", threshold), ("warm_size", size), ("warm_sets", n_warm)):
         if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
             raise UserError(f"{key} is {value!r}; it must be a whole number of 1 or more")
-    if n_warm > len(WARM):
-        raise UserError(f"warm_sets is {n_warm}; at most {len(WARM)} warm-up sets can be named")
+    if n_warm > len(LETTERS):
+        raise UserError(f"warm_sets is {n_warm}; at most {len(LETTERS)} warm-up sets can be named")
     counts = np.bincount(ids) if len(ids) else np.zeros(1, dtype=np.int64)
     is_old = counts > threshold
     is_new = (counts >= n_warm * size) & (counts <= threshold) & (counts > 0)
     if not is_old.any() or not (counts[is_new] > n_warm * size).any():
-        raise UserError(_empty(counts, int(threshold), int(size), int(n_warm), cold_side))
+        raise UserError(why_empty(counts, int(threshold), int(size), int(n_warm), cold_side))
     row_is_new = np.flatnonzero(is_new[ids])
     dropped = (counts > 0) & ~is_old & ~is_new
     manifest = {
@@ -195,14 +275,16 @@ def frequency_split(
         "dropped": int(dropped.sum()),
         "dropped_rows": int(counts[dropped].sum()),
     }
+    names, times = warm_names(int(n_warm)), _times(time, len(ids), seed)
     return Split(
         {
             "train": np.flatnonzero(is_old[ids]),
-            **_phases(row_is_new, ids, _times(time, len(ids), seed), int(size), int(n_warm)),
+            **_parts(row_is_new, ids, times, int(size), names),
         },
         np.flatnonzero(is_old),
         np.flatnonzero(is_new),
         manifest,
+        protocol(names),
     )
 
 
@@ -212,7 +294,10 @@ def pseudo_new(
     """``split`` for tuning: a drawn ``fraction`` of the old ids plays the new ones.
 
     Their rows become the warm-up parts and ``test`` (the validation target), the other old ids
-    keep ``train``. Rows of the genuinely new ids appear nowhere.
+    keep ``train``. Rows of the genuinely new ids appear nowhere. Phases keep their names.
+
+    Args:
+        split: with the rule's own phases only; ``common_phases`` come after this.
 
     Raises:
         UserError: the fraction is not between 0 and 1, or too few old ids have enough rows.
@@ -221,11 +306,12 @@ def pseudo_new(
         raise UserError(f"valid_fraction is {fraction}; it must lie between 0 and 1")
     ids = np.asarray(ids)
     train = split["train"]
-    n_warm = sum(name.startswith("warm_") for name in split.parts)
+    names = split.warm_parts
+    n_warm = len(names)
     counts = np.bincount(ids[train], minlength=int(split.old_ids.max(initial=0)) + 1)
     enough = split.old_ids[counts[split.old_ids] > n_warm * size]
     wanted = max(1, round(fraction * len(split.old_ids)))
-    side = split.manifest.get("cold_side", "item")
+    side = split.cold_side
     if len(enough) < wanted or len(split.old_ids) < 2:
         raise UserError(
             f"validation needs {wanted} of the {len(split.old_ids)} old {side}s with more than "
@@ -251,10 +337,11 @@ def pseudo_new(
         "data_hash": split.manifest.get("data_hash", ""),
     }
     return Split(
-        {"train": train[~of_drawn], **_phases(train[of_drawn], ids, times, int(size), n_warm)},
+        {"train": train[~of_drawn], **_parts(train[of_drawn], ids, times, int(size), names)},
         np.setdiff1d(split.old_ids, drawn),
         drawn,
         manifest,
+        split.phases,
     )
 
 
@@ -280,10 +367,12 @@ def common_phases(split: Split, ids: Array, n: int, size: int) -> Split:
         )
     phase = np.minimum(rank // size, n)
     parts = {name: rows for name, rows in split.parts.items() if name != "test"}
-    parts |= {f"common_{k + 1}": test[phase == k] for k in range(n)}
+    names = common_names(n)
+    parts |= {name: test[phase == k] for k, name in enumerate(names)}
     parts["test"] = test[phase == n]
     manifest = {**split.manifest, "common_phases": int(n), "common_size": int(size)}
-    return Split(parts, split.old_ids, split.new_ids, manifest)
+    phases = [*split.phases, *(Phase(name, name, "test") for name in names)]
+    return Split(parts, split.old_ids, split.new_ids, manifest, phases)
 
 
 def split_from_parts(
@@ -292,13 +381,15 @@ def split_from_parts(
     """The split that ready files (RecBole's ``benchmark_filename``) already are.
 
     Args:
-        parts: part name -> row numbers, with ``train``, ``test`` and at least one ``warm_*``.
+        parts: part name -> row numbers, with ``train``, ``test`` and at least one ``warm_*``;
+            these are the phases, in this order.
 
     Raises:
         UserError: a part is missing or empty, or an id of ``train`` is in another part too.
     """
     missing = [name for name in ("train", "test") if not len(parts.get(name, ()))]
-    if missing or not any(name.startswith("warm_") for name in parts):
+    names = [name for name in parts if is_warm_file(name)]
+    if missing or not names:
         raise UserError(
             f"benchmark_filename gives the parts {', '.join(parts)}; a split needs rows in 'train' "
             "and 'test' and the warm-up parts 'warm_a', 'warm_b', ..."
@@ -313,22 +404,18 @@ def split_from_parts(
             f"{len(both)} {cold_side}s are in the training file and in another part; a new "
             f"{cold_side} must not be in 'train'"
         )
-    sizes = {
-        int(np.bincount(ids[rows]).max(initial=0))
-        for name, rows in parts.items()
-        if name.startswith("warm_")
-    }
+    sizes = {int(np.bincount(ids[parts[name]]).max(initial=0)) for name in names}
     manifest = {
         "rule": "files",
         "N": None,
         "K": sizes.pop() if len(sizes) == 1 else None,
-        "warm_sets": sum(name.startswith("warm_") for name in parts),
+        "warm_sets": len(names),
         "cold_side": cold_side,
         "order": "file",
         "seed": None,
         "data_hash": data_hash,
     }
-    return Split(parts, old, new, manifest)
+    return Split(parts, old, new, manifest, protocol(names))
 
 
 def write_atomic_parts(split: Split, dataset: Any, folder: str | Path) -> list[str]:
@@ -356,54 +443,6 @@ def write_atomic_parts(split: Split, dataset: Any, folder: str | Path) -> list[s
     return list(split.parts)
 
 
-def suggest(counts: Array, threshold: int, size: int, n_warm: int = 3) -> tuple[int, int] | None:
-    """(threshold, size) near the given ones that leave old ids, new ids and test rows, or None.
-
-    Args:
-        counts: rows per id.
-    """
-    counts = np.unique(counts[counts > 0])
-    below = counts[counts <= threshold]
-    if len(below) and len(below) < len(counts):  # there are old ids: keep N, lower K
-        fitting = min(size, (int(below[-1]) - 1) // n_warm)
-        if fitting >= 1:
-            return threshold, fitting
-    candidates = counts[counts > n_warm * size]
-    if len(candidates) >= 2:  # keep K, choose N
-        return int(candidates[(len(candidates) - 1) // 2]), size
-    if len(counts) >= 2 and counts[-2] > n_warm:
-        return int(counts[-2]), (int(counts[-2]) - 1) // n_warm
-    return None
-
-
-def _empty(counts: Array, threshold: int, size: int, n_warm: int, cold_side: str) -> str:
-    present = counts[counts > 0]
-    if not len(present):
-        return f"there is no interaction to split into old and new {cold_side}s; check the filters"
-    found = f"{cold_side}s have {int(present.min()):,} to {int(present.max()):,} rows"
-    if not (counts > threshold).any():
-        problem = f"no {cold_side} has more than cold_threshold={threshold} rows, so none is old"
-    elif not ((counts >= n_warm * size) & (counts <= threshold)).any():
-        problem = (
-            f"no {cold_side} has {n_warm * size} to {threshold} rows (warm_sets times warm_size "
-            "to cold_threshold), so none is new"
-        )
-    else:
-        problem = f"every new {cold_side} has exactly {n_warm * size} rows, so none is left to test"
-    working = suggest(counts, threshold, size, n_warm)
-    if working is None:
-        return (
-            f"{problem} ({found}); no setting can split this data with warm_sets={n_warm}, use "
-            "more data"
-        )
-    new = int(((present >= n_warm * working[1]) & (present <= working[0])).sum())
-    old = int((present > working[0]).sum())
-    return (
-        f"{problem} ({found}); cold_threshold={working[0]} and warm_size={working[1]} would give "
-        f"{old:,} old and {new:,} new {cold_side}s"
-    )
-
-
 def _times(time: Array | None, n_rows: int, seed: int) -> Array:
     if time is None:
         return np.random.default_rng(seed).permutation(n_rows)
@@ -420,12 +459,13 @@ def _rank(sorted_ids: Array) -> Array:
     return positions - np.repeat(starts, np.diff(np.r_[starts, len(sorted_ids)]))
 
 
-def _phases(rows: Array, ids: Array, time: Array, size: int, n_warm: int) -> dict[str, Array]:
+def _parts(
+    rows: Array, ids: Array, time: Array, size: int, warm: Sequence[str]
+) -> dict[str, Array]:
     # lexsort is stable: rows of equal time keep the order of the file.
     rows = rows[np.lexsort((time[rows], ids[rows]))]
-    phase = np.minimum(_rank(ids[rows]) // size, n_warm)
-    names = [f"warm_{letter}" for letter in WARM[:n_warm]] + ["test"]
-    return {name: rows[phase == number] for number, name in enumerate(names)}
+    part = np.minimum(_rank(ids[rows]) // size, len(warm))
+    return {name: rows[part == number] for number, name in enumerate([*warm, "test"])}
 
 
 def _frozen(rows: Array) -> Array:

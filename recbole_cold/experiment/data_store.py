@@ -2,13 +2,13 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from recbole_cold import keys
 from recbole_cold.config import ColdConfig
 from recbole_cold.data.dataset import ColdStartDataset
-from recbole_cold.data.phases import protocol
 from recbole_cold.data.rows import Rows
 from recbole_cold.data.split import (
     Split,
@@ -18,12 +18,24 @@ from recbole_cold.data.split import (
     split_from_parts,
 )
 
+# Splits of one data set that are kept; each holds a number per row.
+_MOST_SPLITS = 16
+
 
 def load_data(config: ColdConfig) -> ColdStartDataset:
-    """The data set of a configuration, with its rows on the training device."""
+    """The data set of a configuration, not split, with its rows on the training device."""
     dataset = ColdStartDataset(config)
-    dataset.rows = Rows(dataset, config["device"])
-    return dataset
+    return dataset.view(rows=Rows(dataset, config["device"]))
+
+
+def split_data(dataset: ColdStartDataset, config: ColdConfig) -> ColdStartDataset:
+    """A view of a loaded data set for one run: with its split, and with rows of its own."""
+    return dataset.view(make_split(dataset, config))
+
+
+def run_data(config: ColdConfig) -> ColdStartDataset:
+    """What one run needs, of (configuration, seed) alone: data set, split and rows."""
+    return split_data(load_data(config), config)
 
 
 def make_split(dataset: ColdStartDataset, config: ColdConfig) -> Split:
@@ -54,17 +66,12 @@ def make_split(dataset: ColdStartDataset, config: ColdConfig) -> Split:
             size=config["warm_size"],
             seed=seed,
         )
-    return common_phases(split, ids, config["common_phases"], config["common_size"])
-
-
-def phases_of(split: Split, config: ColdConfig):
-    """The phases that a split and a configuration give."""
-    own = [name for name in split.warm_parts if name.startswith("warm_")]
-    return protocol(own, config["eval_on"], common=len(split.warm_parts) - len(own))
+    split = common_phases(split, ids, config["common_phases"], config["common_size"])
+    return split.scored_on(config["eval_on"])
 
 
 def _data_key(config: ColdConfig) -> str:
-    """What tells data sets apart; taken before loading, which completes the configuration."""
+    """What tells data sets apart; a configuration keeps its first, should the files change."""
     if "data_key" not in vars(config):
         names = {*config.parameters["Dataset"], *keys.names(touching=[keys.DATA])}
         values = {name: config[name] for name in sorted(names)}
@@ -78,8 +85,16 @@ def _data_key(config: ColdConfig) -> str:
     return vars(config)["data_key"]
 
 
+def _split_key(config: ColdConfig) -> str:
+    return json.dumps(
+        [config[name] for name in sorted(keys.names(touching=[keys.SPLIT]))], default=str
+    )
+
+
 class DataStore:
     """Data sets and their splits, made once for all configurations that agree on them.
+
+    What it hands out is the caller's: nothing in it changes when somebody else asks.
 
     Args:
         most: data sets that are kept; the one that was made first goes first.
@@ -88,20 +103,24 @@ class DataStore:
     def __init__(self, most: int = 4) -> None:
         self.most = most
         self._data: dict[str, ColdStartDataset] = {}
-        self._splits: dict[str, dict[int, Split]] = {}
+        self._splits: dict[str, dict[str, Split]] = {}
 
     def data(self, config: ColdConfig) -> ColdStartDataset:
-        """The data set of a configuration, carrying the split of its seed."""
+        """A view of the data set of a configuration, with the split of its seed."""
         key = _data_key(config)
         if key not in self._data:
-            while len(self._data) >= self.most:
-                oldest = next(iter(self._data))
-                del self._data[oldest], self._splits[oldest]
-            self._data[key], self._splits[key] = load_data(config), {}
+            _make_room(self._data, self.most)
+            self._data[key] = load_data(config)
+            self._splits = {known: self._splits.get(known, {}) for known in self._data}
         dataset, splits = self._data[key], self._splits[key]
-        # What loading adds to the configuration, for those that found the data loaded.
-        config["numerical_features"] = dataset.config["numerical_features"]
-        if config["seed"] not in splits:
-            splits[config["seed"]] = make_split(dataset, config)
-        dataset.split = splits[config["seed"]]
-        return dataset
+        wanted = _split_key(config)
+        if wanted not in splits:
+            _make_room(splits, _MOST_SPLITS)
+            splits[wanted] = make_split(dataset, config)
+        return dataset.view(splits[wanted])
+
+
+def _make_room(kept: dict[str, Any], most: int) -> None:
+    """Let go of what was made first, until there is room for one more."""
+    while len(kept) >= most:
+        del kept[next(iter(kept))]

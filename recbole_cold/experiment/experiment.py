@@ -28,11 +28,10 @@ from recbole_cold.config import (
 from recbole_cold.data._cache import cache_root
 from recbole_cold.data.dataset import ColdStartDataset
 from recbole_cold.data.phases import run_phases
-from recbole_cold.data.split import (
-    Split,
-)
+from recbole_cold.data.split import Split, read_manifest
 from recbole_cold.errors import Diverged, UserError
-from recbole_cold.experiment.data_store import DataStore, phases_of
+from recbole_cold.experiment.building import build_method
+from recbole_cold.experiment.data_store import DataStore
 from recbole_cold.experiment.fingerprint import code_of, pretraining_key, versions
 from recbole_cold.experiment.folders import artifact_name, file_name
 from recbole_cold.experiment.requests import Entry, Request, refuse_run_wide
@@ -112,7 +111,7 @@ class Experiment:
 
     # ---------------------------------------------------------------- shared values
     def data(self, config: ColdConfig) -> ColdStartDataset:
-        """The data set of a configuration, loaded once for all entries that agree on it."""
+        """A view, for one run, of a data set that is loaded once for all entries that agree."""
         return self.store.data(config)
 
     def first(self) -> ColdConfig:
@@ -161,7 +160,7 @@ class Experiment:
             return
         for entry in self.entries:
             config = self.configs[entry.label]
-            config.method_class(config, self.data(config))
+            build_method(config, self.data(config))
         finished = self.folder / "results.json" if self.folder else None
         if self.folder is not None:
             self._refuse_changes(self.folder)
@@ -198,7 +197,7 @@ class Experiment:
             UserError: names what changed.
         """
         try:
-            began = json.loads((folder / "split.json").read_text())["hash"]
+            began = read_manifest(folder / "split")["hash"]
             configs = [
                 yaml.safe_load((self._entry_folder(entry, folder) / "config.yaml").read_text())
                 for entry in self.entries
@@ -260,7 +259,7 @@ class Experiment:
             "eval_on": config["eval_on"],
             "fit_on": config["fit_on"],
             "protocol": config["protocol"],
-            "phases": [phase.name for phase in phases_of(dataset.split, config)],
+            "phases": [phase.name for phase in dataset.split.phases],
             "metrics": list(config["metrics"]),
             "share_pretrained": config["share_pretrained"],
             "base_model": config["base_model"],
@@ -277,10 +276,9 @@ class Experiment:
         config = self.config(entry, seed)
         dataset = self.data(config)
         split = dataset.split
-        method = config.method_class(config, dataset)
+        method = build_method(config, dataset)
         if run is None:
             run = self._new_run(entry, config, method)
-        phases = phases_of(split, config)
         trainer = Trainer(
             method,
             seed,
@@ -288,11 +286,11 @@ class Experiment:
             self._cache(entry, split),
             self.stop,
             self.watch,
-            probe=split[phases[0].score_on] if self.watch.wants_epochs else None,
+            probe=split[split.phases[0].score_on] if self.watch.wants_epochs else None,
         )
         if trainer.resume():
             logger.info("%s, seed %d: continued from its resume point", entry.label, seed)
-        results = run_phases(trainer, split, trainer.evaluate, phases)
+        results = run_phases(trainer, split, trainer.evaluate)
         self._write_found(entry, seed, method.decided_keys())
         self._write_artifacts(entry, seed, method.artifacts())
         run["seeds"].append({"seed": seed, "phases": results, "stages": trainer.journal["stages"]})
@@ -319,11 +317,11 @@ class Experiment:
         """
         config = self.configs[entry.label]
         dataset = self.data(config)
-        phases = phases_of(dataset.split, config)
+        phases = dataset.split.phases
         names = [part.name for part in phases]
         if phase not in names:
             raise UserError(f"'{phase}' is not a phase; use one of {', '.join(names)}")
-        method = config.method_class(config, dataset)
+        method = build_method(config, dataset)
         cache = self._cache(entry, dataset.split)
         trainer = Trainer(method, config["seed"], cache=cache, stop=self.stop)
         until = phases[: names.index(phase) + 1]

@@ -8,6 +8,9 @@ import torch
 from torch import Generator, Tensor, nn
 
 from recbole_cold.data.rows import Batch, Rows
+from recbole_cold.errors import Misuse, nearest
+
+MODES = ("eval", "dropout", "train")
 
 
 @dataclass(frozen=True)
@@ -63,6 +66,9 @@ class Fit:
         after: called once at the end, to serve what was learned.
         keep: the optimizers' state is kept under this name, and a later stretch of the same name
             goes on from it.
+
+    Raises:
+        UserError: there is no such mode.
     """
 
     name: str
@@ -73,6 +79,14 @@ class Fit:
     mode: str = "eval"
     after: Callable[[], None] | None = None
     keep: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.mode not in MODES:
+            guess = nearest(str(self.mode), MODES)
+            raise Misuse(
+                f"mode '{self.mode}' of the Fit '{self.name}' is none of {', '.join(MODES)}"
+                + (f"; did you mean '{guess}'?" if guess else "; choose one of them")
+            )
 
     @property
     def optimizer_steps(self) -> int:

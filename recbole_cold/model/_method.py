@@ -18,10 +18,13 @@ from torch.nn import functional as F
 from recbole_cold.backbone._seam import Backbone, build_backbone
 from recbole_cold.backbone._shortcuts import lookup
 from recbole_cold.data.rows import Batch, Rows
-from recbole_cold.errors import UserError
+from recbole_cold.errors import Misuse, UserError, blaming, nearest
 from recbole_cold.keys import Key
 from recbole_cold.model._fit import Fit, RowBatches, Step
 from recbole_cold.seeding import seed_layers
+
+# What ``trainable`` is asked for; pre-training says its parameters in ``pretrain_fit``.
+STAGES = ("learn", "warm_up")
 
 
 class ColdStartRecommender(AbstractRecommender):
@@ -30,7 +33,8 @@ class ColdStartRecommender(AbstractRecommender):
     Args:
         config: a ``ColdConfig``.
         dataset: a ``ColdStartDataset`` that carries ``split`` (a ``Split``) and ``rows``
-            (its ``Rows`` on the training device).
+            (its ``Rows`` on the training device). Nothing in it is changed: what the method writes
+            goes into a view of the rows that is its own.
     """
 
     # A method that is a network of its own names it: it then takes the place of the backbone.
@@ -47,10 +51,10 @@ class ColdStartRecommender(AbstractRecommender):
     def __init__(self, config, dataset) -> None:
         super().__init__()
         self.config = config
-        self.rows: Rows = dataset.rows
+        self.rows: Rows = dataset.rows.view()
         self.device = self.rows.device
         self.label_field = dataset.label_field
-        user_side = config["cold_side"] == "user"
+        user_side = dataset.split.cold_side == "user"
         self.id_field = dataset.uid_field if user_side else dataset.iid_field
         self.other_field = dataset.iid_field if user_side else dataset.uid_field
         pretrain_seed = config["pretrain_seed"]
@@ -106,7 +110,7 @@ class ColdStartRecommender(AbstractRecommender):
         return torch.bincount(ids, minlength=self.n_ids).to(torch.float32)
 
     def _feed_counts(self) -> None:
-        features = self.rows.features_of(self.id_field)
+        features = self.rows.features_of(self.id_field)  # of this method's own view
         if self.config["use_count"] and self.config["COUNT_FIELD"] in features:
             features[self.config["COUNT_FIELD"]] = self.frequency()
 
@@ -151,7 +155,17 @@ class ColdStartRecommender(AbstractRecommender):
         return {}
 
     def trainable(self, stage: str) -> list[nn.Parameter]:
-        """The parameters that move in ``learn`` or ``warm_up``; the backbone's never do."""
+        """The parameters that move in ``learn`` or ``warm_up``; the backbone's never do.
+
+        Raises:
+            UserError: another stage.
+        """
+        if stage not in STAGES:
+            guess = nearest(str(stage), STAGES)
+            raise Misuse(
+                f"trainable('{stage}') asks for a stage that is none of {', '.join(STAGES)}"
+                + (f"; did you mean '{guess}'?" if guess else "; choose one of them")
+            )
         if stage == "learn":
             return []
         rows = [self.new_vectors]
@@ -184,7 +198,7 @@ class ColdStartRecommender(AbstractRecommender):
         """The scalar weight [1] that an item without interactions gets."""
         weights = self.backbone.first_order_rows()
         if weights is None or self.config["id_first_order"] != "mean":
-            return torch.zeros(1, device=self.device)
+            return self.new_first_order.new_zeros(1)
         return weights.detach()[self.old_ids].mean(dim=0)
 
     def warm_fits(self, index: Tensor) -> list[Fit]:
@@ -250,9 +264,19 @@ class ColdStartRecommender(AbstractRecommender):
 
     @torch.no_grad()
     def start_new_items(self) -> None:
-        """Give the new items their rows; called once, when learning is over."""
-        self.new_vectors.copy_(self.cold_vectors())
-        self.new_first_order.copy_(self.cold_first_order().expand_as(self.new_first_order))
+        """Give the new items their rows; called once, when learning is over.
+
+        Raises:
+            UserError: ``cold_vectors`` or ``cold_first_order`` gives something else than it should.
+        """
+        with blaming(type(self), "cold_vectors()"):
+            vectors = self.cold_vectors()
+            _refuse_unlike("cold_vectors()", vectors, self.new_vectors, [self.new_vectors.shape])
+        with blaming(type(self), "cold_first_order()"):
+            weights, like = self.cold_first_order(), self.new_first_order
+            _refuse_unlike("cold_first_order()", weights, like, [torch.Size([1]), like.shape])
+        self.new_vectors.copy_(vectors)
+        self.new_first_order.copy_(weights.expand_as(self.new_first_order))
         self.new_items_started.fill_(True)
 
     def item_vectors(self, ids: Tensor) -> tuple[Tensor, Tensor | None]:
@@ -286,3 +310,20 @@ class ColdStartRecommender(AbstractRecommender):
             for module in self.backbone.modules():
                 if "Dropout" in type(module).__name__:
                     module.train()
+
+
+def _refuse_unlike(what: str, value: Any, like: Tensor, shapes: list[torch.Size]) -> None:
+    """Raise a ``UserError`` if a method's answer is no tensor that can be copied as it stands."""
+    if not isinstance(value, Tensor):
+        raise Misuse(f"{what} gives a {builtins.type(value).__name__}, and must give a tensor")
+    wanted = " or ".join(str(list(shape)) for shape in shapes)
+    found, right = (value.dtype, value.device), (like.dtype, like.device)
+    if value.shape not in shapes or found != right:
+        raise Misuse(
+            f"{what} gives {_described(value, str(list(value.shape)))}, and must give "
+            f"{_described(like, wanted)}"
+        )
+
+
+def _described(value: Tensor, shape: str) -> str:
+    return f"{shape} {str(value.dtype).removeprefix('torch.')} on {value.device}"

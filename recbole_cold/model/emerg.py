@@ -154,8 +154,8 @@ class EmerG(ColdStartRecommender):
         self.new_graphs = nn.Parameter(torch.zeros(m, n_fields, n_fields))
         # Graphs and vectors at the start and after each warm phase: for pictures, and for items
         # that have no rows in a phase.
-        self._warm_parts = list(dataset.split.warm_parts)
-        phases = 1 + len(self._warm_parts)
+        self._phase_names = [phase.name for phase in dataset.split.phases]
+        phases = len(self._phase_names)
         self.register_buffer("graph_history", torch.zeros(phases, m, n_fields, n_fields))
         self.register_buffer("row_history", torch.zeros(phases, m, size))
         self.register_buffer("phase", torch.tensor(0))
@@ -421,7 +421,7 @@ class EmerG(ColdStartRecommender):
         return Graphs(
             self.net.graph_fields,
             [str(self._tokens[code]) for code in self.new_ids.tolist()],
-            ["cold", *self._warm_parts][:n_phases],
+            self._phase_names[:n_phases],
             orders.cpu().numpy(),
         )
 

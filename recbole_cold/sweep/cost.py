@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from recbole_cold.errors import Interrupted
-from recbole_cold.experiment.data_store import phases_of
+from recbole_cold.experiment.building import build_method
 from recbole_cold.experiment.experiment import Experiment
 from recbole_cold.training.trainer import Trainer, Watch
 
@@ -49,11 +49,10 @@ def estimate(experiment: Experiment) -> Estimate:
     config = experiment.first()
     dataset = experiment.data(config)
     began = time.perf_counter()
-    method = config.method_class(config, dataset)
+    method = build_method(config, dataset)
     build = time.perf_counter() - began
     seed, split = config["seed"], dataset.split
-    warm = next(name for name in split.warm_parts)
-    phases = len(phases_of(split, config))
+    warm = next((phase for phase in split.phases if phase.warm_up_on is not None), None)
 
     def probe(act: Callable[[Trainer], None], fits: Callable[[], Sequence[Any]]) -> float:
         clock = _Clock()
@@ -68,11 +67,14 @@ def estimate(experiment: Experiment) -> Estimate:
 
     pretrain = probe(lambda trainer: trainer.pretrain(), method.pretrain_fits)
     learn = probe(lambda trainer: trainer.learn(), method.learn_fits)
-    index = method.rows.index(split[warm])
+    if warm is None:
+        return Estimate(pretrain, build + learn)
+    rows = split[warm.warm_up_on]
+    index = method.rows.index(rows)
     warm_up = probe(
-        lambda trainer: trainer.warm_up(warm, split[warm]), lambda: method.warm_fits(index)
+        lambda trainer: trainer.warm_up(warm.name, rows), lambda: method.warm_fits(index)
     )
-    return Estimate(pretrain, build + learn + (phases - 1) * warm_up)
+    return Estimate(pretrain, build + learn + len(split.warm_parts) * warm_up)
 
 
 def duration(seconds: float) -> str:

@@ -27,6 +27,7 @@ from recbole_cold.config import (
     overall_values,
     parse_value,
 )
+from recbole_cold.data.phases import phase_names
 from recbole_cold.errors import UserError
 from recbole_cold.evaluation.metrics import LOWER_IS_BETTER
 from recbole_cold.experiment.experiment import Experiment
@@ -148,7 +149,7 @@ class Sweep:
                 "--samples has no effect on a grid without distributions; leave it out, or add "
                 "--search=random"
             )
-        phases = self._phases()
+        phases = phase_names(self.config)
         if request.select_on not in ("mean", *phases):
             raise UserError(
                 f"--select_on={request.select_on} is no phase; use mean or one of "
@@ -166,11 +167,6 @@ class Sweep:
                                 "space changes; leave it out")  # fmt: skip
         if request.search == "optuna":
             import_optuna()
-
-    def _phases(self) -> list[str]:
-        letters = [f"warm_{chr(ord('a') + number)}" for number in range(self.config["warm_sets"])]
-        common = [f"common_{n}" for n in range(1, self.config["common_phases"] + 1)]
-        return ["cold", *letters, *common]
 
     def _try_value(self, axis: Axis, value: Any) -> None:
         try:
@@ -475,7 +471,7 @@ class Sweep:
                 "select_on": self.request.select_on,
                 "fit_on": "valid",
             },
-            "phases": self._phases(),
+            "phases": phase_names(self.config),
             "trials": [
                 self._trial(each, number, spec)
                 for number, each in enumerate(self.settings)

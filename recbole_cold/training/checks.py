@@ -2,14 +2,69 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from recbole_cold.errors import Diverged
+from recbole_cold.errors import Diverged, Misuse, blaming
 from recbole_cold.model._fit import Fit, Step
+from recbole_cold.model._method import STAGES, ColdStartRecommender
 
 _FINITE_EVERY = 50
+
+
+def planned(method: ColdStartRecommender, question: str, *args: Any) -> list[Fit]:
+    """What a method answers to ``pretrain_fits``, ``learn_fits`` or ``warm_fits``, looked at.
+
+    Raises:
+        UserError: it is no list of ``Fit``, or a step moves nothing or what is not the method's.
+    """
+    with blaming(type(method), f"{question}()"):
+        fits = getattr(method, question)(*args)
+        if not isinstance(fits, list | tuple) or not all(isinstance(fit, Fit) for fit in fits):
+            raise Misuse(f"{question}() gives {_kind(fits)}, and must give a list of Fit")
+        for fit in fits:
+            for number, step in enumerate(fit.steps):
+                where = f"step {number + 1} of the Fit '{fit.name}' in {question}()"
+                if not isinstance(step, Step):
+                    raise Misuse(f"{where} is {_kind(step)}, and must be a Step")
+                _refuse_foreign(method, step.parameters, where)
+                if not step.parameters:
+                    raise Misuse(f"{where} has no parameters to move; leave it out")
+    return list(fits)
+
+
+def check_trainable(method: ColdStartRecommender) -> None:
+    """Ask a method for its parameters of every stage, before anything is trained.
+
+    Raises:
+        UserError: an answer is no list of its own parameters, or there is none.
+    """
+    for stage in STAGES:
+        question = f"trainable('{stage}')"
+        with blaming(type(method), question):
+            _refuse_foreign(method, method.trainable(stage), question)
+
+
+def _refuse_foreign(method: nn.Module, parameters: Any, where: str) -> None:
+    own = {id(parameter) for parameter in method.parameters()}
+    if not isinstance(parameters, list | tuple):
+        raise Misuse(f"{where} gives {_kind(parameters)}, and must give a list of parameters")
+    for parameter in parameters:
+        if id(parameter) not in own:
+            raise Misuse(
+                f"{where} names {_kind(parameter)} that is no parameter of the method; make it an "
+                "attribute of the method or of a module in it"
+            )
+
+
+def _kind(value: Any) -> str:
+    """What a value is, with its items' kinds if it is a list."""
+    if isinstance(value, list | tuple) and value:
+        kinds = dict.fromkeys(type(item).__name__ for item in value)
+        return f"a {type(value).__name__} of {', '.join(kinds)}"
+    return "None" if value is None else f"a {type(value).__name__}"
 
 
 @contextmanager

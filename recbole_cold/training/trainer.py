@@ -10,6 +10,7 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from recbole_cold.model._fit import Fit
 from recbole_cold.model._method import ColdStartRecommender
 from recbole_cold.store import DamagedFile, load_state, save_state
 from recbole_cold.training.backbone_cache import BackboneCache, logger
-from recbole_cold.training.checks import LossCheck, only_moving, share_budget
+from recbole_cold.training.checks import LossCheck, only_moving, planned, share_budget
 from recbole_cold.training.meter import Meter
 from recbole_cold.training.optimizers import Optimizers
 
@@ -81,8 +82,9 @@ class Trainer:
         """Train the backbone on ``train``, or take it from the cache."""
         if self._is_done("pretrain"):
             return
-        if self.cache is None or not self.method.pretrain_fits():
-            self._stage("pretrain", self.method.pretrain_fits)
+        fits = partial(planned, self.method, "pretrain_fits")
+        if self.cache is None or not fits():
+            self._stage("pretrain", fits)
             return
         meter = Meter()
         with self.cache.turn(self.method, self.pretrain_seed, self.stop):
@@ -90,7 +92,7 @@ class Trainer:
             if known is not None:
                 self._record("pretrain", meter, known, cached=True)
                 return
-            record = self._stage("pretrain", self.method.pretrain_fits)
+            record = self._stage("pretrain", fits)
             self.cache.save(self.method, self.pretrain_seed, record)
 
     def learn(self) -> None:
@@ -98,7 +100,7 @@ class Trainer:
         if not self._is_done("learn"):
             self._stage(
                 "learn",
-                self.method.learn_fits,
+                partial(planned, self.method, "learn_fits"),
                 self.method.begin_learn,
                 self.method.start_new_items,
             )
@@ -113,7 +115,7 @@ class Trainer:
             return
         self._stage(
             name,
-            lambda: self.method.warm_fits(index),
+            partial(planned, self.method, "warm_fits", index),
             lambda: self.method.observe(index),
             budget=self.config["warm_steps"],
         )
@@ -133,11 +135,14 @@ class Trainer:
             else dict.fromkeys(metrics, math.nan)
         )
         result |= {"metrics": values, "warnings": score_warnings(scores, labels, values)}
-        if ("cold" if name == "cold" else "warm") not in self.method.serves:
+        if ("warm" if self._has_warmed_up() else "cold") not in self.method.serves:
             result["unadapted"] = True
         self.journal["results"][name] = result
         self._save()
         return result
+
+    def _has_warmed_up(self) -> bool:
+        return any(stage["name"] not in ("pretrain", "learn") for stage in self.journal["stages"])
 
     def _labels(self, index: Tensor) -> Tensor:
         return self.method.rows.columns[self.method.label_field][index]
@@ -196,14 +201,14 @@ class Trainer:
         meter = Meter(pending and pending["meter"])
         if pending is None:
             begin()
-        planned = list(fits())
+        stretches = list(fits())
         limits = (
-            [fit.optimizer_steps for fit in planned]
+            [fit.optimizer_steps for fit in stretches]
             if budget is None
-            else share_budget(budget, planned)
+            else share_budget(budget, stretches)
         )
         counts = dict(pending["counts"]) if pending else {"steps": 0, "rows": 0}
-        for number, (fit, limit) in enumerate(zip(planned, limits, strict=True)):
+        for number, (fit, limit) in enumerate(zip(stretches, limits, strict=True)):
             if pending and number < pending["fit"]:
                 continue
             try:

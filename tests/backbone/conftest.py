@@ -7,7 +7,6 @@ from recbole.data.interaction import Interaction
 from recbole_cold.backbone._base import embedded_fields
 from recbole_cold.backbone._seam import _with_pooling
 from recbole_cold.config import make_config
-from recbole_cold.data.rows import Rows
 from recbole_cold.experiment.data_store import load_data, make_split
 
 SMALL = {
@@ -34,8 +33,7 @@ def prepared(tiny_path):
         dataset = load_data(config)
         if not split:
             split.append(make_split(dataset, config))
-        dataset.split, dataset.rows = split[0], Rows(dataset, "cpu")
-        return config, dataset
+        return config, dataset.view(split[0])
 
     return make
 

@@ -257,7 +257,8 @@ class TestColumns:
         np.testing.assert_array_equal(data.time, plain.inter["timestamp"])
         low, high = data.time.min(), data.time.max()
         np.testing.assert_allclose(data.inter["timestamp"], (data.time - low) / (high - low))
-        assert config["numerical_features"] == ["price", "timestamp"]
+        assert data.numbers == ["price", "timestamp"]
+        assert config["numerical_features"] == ["price"]
         assert data.num("timestamp") == 2
 
     @pytest.mark.parametrize(("side", "source"), [("item", "item"), ("user", "user")])
@@ -269,7 +270,7 @@ class TestColumns:
         assert table["popularity"].shape == (data.num(f"{side}_id"),)
         table["popularity"][1] = 3
         assert data.field2source["popularity"] == FeatureSource(source)
-        assert config["numerical_features"] == ["popularity"] and data.num("popularity") == 2
+        assert data.numbers == ["popularity"] and data.num("popularity") == 2
 
     def test_pickles(self, tiny_path):
         """Sweeps ship data sets to other processes."""

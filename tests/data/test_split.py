@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from recbole_cold.config import make_config
+from recbole_cold.data._suggest import suggest
 from recbole_cold.data.dataset import ColdStartDataset
 from recbole_cold.data.split import (
     Split,
@@ -19,7 +20,6 @@ from recbole_cold.data.split import (
     frequency_split,
     pseudo_new,
     split_from_parts,
-    suggest,
     write_atomic_parts,
 )
 from recbole_cold.errors import UserError

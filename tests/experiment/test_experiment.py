@@ -12,7 +12,7 @@ from recbole_cold import store
 from recbole_cold.config import make_config
 from recbole_cold.errors import UserError
 from recbole_cold.experiment import data_store as module
-from recbole_cold.experiment.data_store import load_data, make_split
+from recbole_cold.experiment.data_store import load_data, make_split, run_data
 from recbole_cold.experiment.experiment import Experiment
 from recbole_cold.experiment.fingerprint import pretraining_key
 from recbole_cold.experiment.folders import new_folder
@@ -192,8 +192,7 @@ class TestKey:
     def key(self, tiny_keys):
         def of(method="Base", backbone="DeepFM", seed=1, dataset="tiny", **keys):
             config = make_config(method, dataset, backbone, overrides={**tiny_keys, **keys})
-            data = load_data(config)
-            data.split = make_split(data, config)
+            data = run_data(config)
             built = config.method_class(config, data)
             return pretraining_key(built, seed, data.split, method)
 
@@ -439,7 +438,8 @@ class TestDocument:
         monkeypatch.setattr(module, "load_data", lambda c: (loads.append(1), load_data(c))[1])
         models = "Base,MWUF,Base[use_timestamp=True],Base[cold_threshold=33]"
         document = run(models, seeds=2, matched_row=False)
-        assert len(loads) == 3  # once for each kind of data, not for each row and seed
+        # Once for each kind of data, not for each row and seed; another split is no other data.
+        assert len(loads) == 2
         plain, timed, other = (
             run_of(document, label)["parameters"]["backbone"]
             for label in ("Base", "Base[use_timestamp=true]", "Base[cold_threshold=33]")

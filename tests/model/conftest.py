@@ -6,8 +6,7 @@ import pytest
 import torch
 
 from recbole_cold.config import make_config
-from recbole_cold.data.rows import Rows
-from recbole_cold.experiment.data_store import load_data, make_split
+from recbole_cold.experiment.data_store import run_data
 from recbole_cold.registry import find_method
 
 SMALL = {
@@ -48,13 +47,8 @@ def build(tiny_path):
         config = make_config(method, data, backbone, overrides=keys)
         key = json.dumps([data, *(config[name] for name in DATA_KEYS)])
         if key not in loaded:
-            dataset = load_data(config)
-            dataset.split = make_split(dataset, config)
-            loaded[key] = dataset
-        dataset = loaded[key]
-        config["numerical_features"] = dataset.config["numerical_features"]
-        # Methods write popularity into the feature tables of their rows; each gets its own.
-        dataset.rows = Rows(dataset, config["device"])
+            loaded[key] = run_data(config)
+        dataset = loaded[key].view()
         built = config.method_class(config, dataset)
         built.dataset = dataset
         return built.double() if double else built

@@ -296,12 +296,8 @@ class TestAVAEW:
         for name, column in table.items():
             if dataset.field2type[name].value.startswith("token"):
                 column[bare] = 0
-        whole, dataset.item_table = dataset.item_table, table
-        try:
-            dataset.rows = Rows(dataset, "cpu")
-            method = type(method)(method.config, dataset)
-        finally:
-            dataset.item_table = whole
+        dataset.item_table = table
+        method = type(method)(method.config, dataset.view(rows=Rows(dataset, "cpu")))
         trainer = Trainer(method, 7)
         with caplog.at_level(logging.INFO, logger="recbole_cold"):
             trainer.pretrain(), trainer.learn()

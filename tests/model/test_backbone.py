@@ -460,6 +460,19 @@ def test_a_deep_copy_reads_its_own_slot(build, backbone):
     assert not torch.equal(given, plain)
 
 
+def test_a_nested_use_gives_the_slot_back(build):
+    method = build("Base")
+    method.set_mode("evaluate")
+    backbone, batch = method.backbone, method.rows.batch(ROWS)
+    outer, inner = torch.ones(len(ROWS), 4), -torch.ones(len(ROWS), 4)
+    with torch.no_grad():
+        wanted, plain = backbone.logits(batch, outer), backbone.logits(batch)
+        with backbone.item_slot(outer):
+            assert not torch.equal(backbone.logits(batch, inner), wanted)
+            assert torch.equal(backbone.logits(batch), wanted)
+        assert torch.equal(backbone.logits(batch), plain) and not torch.equal(plain, wanted)
+
+
 def test_loss_inside_the_slot_reads_the_given_vector(build):
     """DropoutNet uses the model's own loss, regulariser included, with other vectors."""
     method = build("Base", "xDeepFM", reg_weight=0.5)

@@ -18,7 +18,7 @@ from recbole_cold import seeding
 from recbole_cold.config import make_config
 from recbole_cold.data.phases import run_phases
 from recbole_cold.errors import Diverged, Interrupted, UserError
-from recbole_cold.experiment.data_store import load_data, make_split, phases_of
+from recbole_cold.experiment.data_store import run_data
 from recbole_cold.model._fit import Fit, Step
 from recbole_cold.training import checks, optimizers
 from recbole_cold.training import trainer as trainer_module
@@ -48,10 +48,8 @@ def build(tiny_keys, datasets):
         )
         key = json.dumps([config["use_count"], config["seed"]])
         if key not in datasets:
-            datasets[key] = load_data(config)
-            datasets[key].split = make_split(datasets[key], config)
+            datasets[key] = run_data(config)
         dataset = datasets[key]
-        config["numerical_features"] = dataset.config["numerical_features"]
         method = config.method_class(config, dataset)
         method.dataset = dataset
         return method
@@ -71,7 +69,7 @@ def steps_of(trainer, name):
 def run_all(method, **options):
     trainer = Trainer(method, method.config["seed"], **options)
     split = method.dataset.split
-    results = run_phases(trainer, split, trainer.evaluate, phases_of(split, method.config))
+    results = run_phases(trainer, split, trainer.evaluate)
     return trainer, results
 
 
@@ -560,8 +558,7 @@ class TestStops:
             assert trainer.resume() is (stops > 0)
             split = fresh.dataset.split
             try:
-                phases = phases_of(split, fresh.config)
-                results = run_phases(trainer, split, trainer.evaluate, phases)
+                results = run_phases(trainer, split, trainer.evaluate)
                 break
             except Interrupted:
                 stops += 1
@@ -585,8 +582,7 @@ class TestStops:
         assert f"{path}' is" in caplog.text
         assert "starts again from the beginning" in caplog.text
         split = again.method.dataset.split
-        phases = phases_of(split, again.config)
-        assert run_phases(again, split, again.evaluate, phases) == wanted
+        assert run_phases(again, split, again.evaluate) == wanted
 
     def test_a_state_of_another_method_is_refused(self, build, tmp_path):
         run_all(build("CVAR"), state_path=tmp_path / "state.pt")

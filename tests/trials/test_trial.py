@@ -71,7 +71,7 @@ class TestRun:
         store = trials.DataStore(most=1)
         monkeypatch.setattr(trials, "_STORE", store)
         first = run_trial(spec())
-        run_trial(spec(warm_size=2))
+        run_trial(spec(use_timestamp=True))
         assert len(store._data) == len(store._splits) == 1
         again = run_trial(spec())
         assert again["runs"][0]["seeds"][0]["phases"] == first["runs"][0]["seeds"][0]["phases"]

@@ -7,8 +7,7 @@ Shape letters: b rows of a batch, n items, d embedding size, s side information.
 
 from torch import Tensor, nn
 
-from recbole_cold.model._fit import Fit
-from recbole_cold.model._method import ColdStartRecommender
+from recbole_cold.methods import ColdStartRecommender, Fit
 
 
 class AttributeMap(ColdStartRecommender):
