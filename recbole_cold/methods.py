@@ -12,8 +12,10 @@ tasks of meta-learners ``time_blocks``, ``Blocks``, ``Episode``, ``EpisodeBatche
                        ``FewShotBatches``, ``masked_mean``
 inner steps            ``inner_step``, ``adapt``, ``stacked_linear``, ``loss_in_chunks``, ``Chunks``
 few-shot networks      ``FewShotRecommender``, ``FewShotNetwork``, ``TaskRows``, ``row_loss``
+keys of its own        ``Key``; kinds as in ``recbole_cold.kinds``: ``whole``, ``number``, ``one_of``,
+                       ``flag``, ``text``, ``list_of``, ``optional``
 a network of its own   ``OwnNetwork``, ``build_backbone`` in ``make_backbone``
-a click model          ``ClickModel``, ``FieldTables``, ``embedded_fields``, ``head``, ``one_of``
+a click model          ``ClickModel``, ``FieldTables``, ``embedded_fields``, ``head``
 draws                  ``generator``, ``derive``, ``seed_layers``: random numbers by seed and name
 errors                 ``UserError``: one sentence for the user; ``nearest``: the name meant
 =====================  ============================================================================
@@ -21,7 +23,7 @@ errors                 ``UserError``: one sentence for the user; ``nearest``: th
 The tests that a method must pass are in ``recbole_cold.testing``, which needs pytest.
 """
 
-from recbole_cold.backbone._base import ClickModel, FieldTables, embedded_fields, head, one_of
+from recbole_cold.backbone._base import ClickModel, FieldTables, embedded_fields, head
 from recbole_cold.backbone._modes import evaluating
 from recbole_cold.backbone._seam import Backbone, OwnNetwork, build_backbone
 from recbole_cold.backbone._shortcuts import lookup
@@ -37,6 +39,8 @@ from recbole_cold.data.phases import Phase
 from recbole_cold.data.rows import Batch, Rows
 from recbole_cold.data.split import Split
 from recbole_cold.errors import UserError, nearest
+from recbole_cold.keys import Key
+from recbole_cold.kinds import flag, list_of, number, one_of, optional, text, whole
 from recbole_cold.model._fewshot import FewShotNetwork, FewShotRecommender, TaskRows, row_loss
 from recbole_cold.model._fit import Fit, RowBatches, Step
 from recbole_cold.model._inner import Chunks, adapt, inner_step, loss_in_chunks, stacked_linear
@@ -58,6 +62,7 @@ __all__ = [
     "FewShotRecommender",
     "FieldTables",
     "Fit",
+    "Key",
     "OwnNetwork",
     "OwnSide",
     "Phase",
@@ -72,18 +77,24 @@ __all__ = [
     "derive",
     "embedded_fields",
     "evaluating",
+    "flag",
     "generator",
     "head",
     "inner_step",
+    "list_of",
     "lookup",
     "loss_in_chunks",
     "masked_mean",
     "mlp",
     "nearest",
+    "number",
     "one_of",
+    "optional",
     "row_loss",
     "rows_mean",
     "seed_layers",
     "stacked_linear",
+    "text",
     "time_blocks",
+    "whole",
 ]
