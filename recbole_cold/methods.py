@@ -12,7 +12,7 @@ tasks of meta-learners ``time_blocks``, ``Blocks``, ``Episode``, ``EpisodeBatche
                        ``FewShotBatches``, ``masked_mean``
 inner steps            ``inner_step``, ``adapt``, ``stacked_linear``, ``loss_in_chunks``, ``Chunks``
 few-shot networks      ``FewShotRecommender``, ``FewShotNetwork``, ``TaskRows``, ``row_loss``
-keys of its own        ``Key``; kinds as in ``recbole_cold.kinds``: ``whole``, ``number``, ``one_of``,
+keys of its own        ``Key``; kinds (``recbole_cold.kinds``): ``whole``, ``number``, ``one_of``,
                        ``flag``, ``text``, ``list_of``, ``optional``
 a network of its own   ``OwnNetwork``, ``build_backbone`` in ``make_backbone``
 a click model          ``ClickModel``, ``FieldTables``, ``embedded_fields``, ``head``

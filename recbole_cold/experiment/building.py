@@ -5,9 +5,10 @@ import inspect
 import textwrap
 from contextlib import suppress
 
-from recbole_cold.config import READ_WITHOUT_DEFAULT, ColdConfig
+from recbole_cold.config import ColdConfig
 from recbole_cold.data.dataset import ColdStartDataset
 from recbole_cold.errors import UserError, blaming, is_plugin, named
+from recbole_cold.keys import names
 from recbole_cold.model._method import ColdStartRecommender
 from recbole_cold.registry import yaml_place
 from recbole_cold.training.checks import check_trainable
@@ -46,12 +47,12 @@ def keys_in_source(cls: type) -> set[str]:
 
 def _refuse_missing_yaml(cls: type, config: ColdConfig) -> None:
     """A plug-in with keys of its own needs the yaml that gives them their defaults."""
-    known = {*config.final_config_dict, *READ_WITHOUT_DEFAULT}.union(*config.parameters.values())
+    known = {*config.final_config_dict, *names(in_yaml=False)}.union(*config.parameters.values())
     for part in cls.__mro__:
         path = yaml_place(part) if is_plugin(part) else None
         if path is None or path.is_file():
             continue
-        own = {*vars(part).get("choices", {})}
+        own = {key.name for key in vars(part).get("keys", ())}
         with suppress(OSError, TypeError, SyntaxError):  # no source: what is declared must do
             own |= keys_in_source(part)
         if own - known:
