@@ -75,7 +75,7 @@ class TestTable:
         code = "".join(path.read_text() for path in PACKAGE.rglob("*.py"))
         code += "".join(path.read_text() for path in properties_dir().rglob("*.yaml"))
         folder = compat.recbole_folder()
-        code += (folder / "properties" / "overall.yaml").read_text()
+        code += (folder / "properties" / "dataset" / "sample.yaml").read_text()
         for part in ("model", "config", "data"):
             code += "".join(path.read_text() for path in (folder / part).rglob("*.py"))
         words = re.findall(r"\w+", code.replace((PACKAGE / "keys.py").read_text(), ""))
