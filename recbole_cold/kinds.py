@@ -210,7 +210,7 @@ def optional(kind: Kind, meaning: str = "") -> Kind:
     return replace(
         kind,
         words=f"{kind.words} or none{meaning}",
-        many=f"{kind.many} or none",
+        many=kind.many,
         build=lambda: kind.build() | None,
     )
 
