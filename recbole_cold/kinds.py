@@ -19,7 +19,7 @@ from recbole_cold.errors import nearest
 
 # Nobody means more than that; what has a lower limit of its own says so.
 MANY = 1_000_000_000
-HUGE = 1e12
+HUGE = 1e38  # single precision ends there
 _LONGEST = 80
 
 
@@ -64,7 +64,7 @@ class Kind:
             )
         rule = f"be {self.words}"
         if self.most is not None and is_number(value) and self.most < value < math.inf:
-            rule = f"be at most {int(self.most):,}"
+            rule = f"be at most {self.most:,}"
         elif self.filled and value in ([], {}):
             rule = "have at least one value"
         it_is = "it is empty" if value is None else f"it is '{told}'"
@@ -210,7 +210,7 @@ def optional(kind: Kind, meaning: str = "") -> Kind:
     return replace(
         kind,
         words=f"{kind.words} or none{meaning}",
-        many=f"{kind.many} or none",
+        many=kind.many,
         build=lambda: kind.build() | None,
     )
 

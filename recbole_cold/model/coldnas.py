@@ -268,7 +268,7 @@ class ColdNAS(FewShotRecommender):
 
     def _check_search(self, n_positions: int) -> None:
         n_ops, most = self.config["coldnas_n_ops"], n_positions * len(OPERATIONS)
-        if type(n_ops) is not int or not 1 <= n_ops <= most:
+        if n_ops > most:
             raise UserError(
                 f"coldnas_n_ops is {n_ops}, but a search keeps 1 to {most} operations "
                 f"({len(OPERATIONS)} at each of {n_positions} positions); choose such a number"

@@ -116,7 +116,7 @@ class EmerG(ColdStartRecommender):
         Key("emerg_support_cap", optional(COUNT)),
         Key("emerg_query_cap", optional(COUNT)),
         Key("emerg_gamma", WEIGHT),
-        Key("emerg_inner_rate", RATE),
+        Key("emerg_inner_rate", number(least=0)),
         Key("emerg_inner_steps", STEPS),
         Key("emerg_order", one_of(1, 2)),
         Key("emerg_id_draw", one_of("task", "table")),

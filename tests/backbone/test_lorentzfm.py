@@ -110,5 +110,5 @@ def test_start_and_constant(plain):
         before = model(batch)
         model.bias += 2.0
         assert (model(batch) - before - 2.0).abs().max() < 1e-12
-    with pytest.raises(UserError, match="init_std must be above 0"):
+    with pytest.raises(UserError, match="init_std must be a number above 0"):
         plain("LorentzFM", init_std=0.0)

@@ -299,7 +299,7 @@ class TestNames:
             (["--model=Base[seeds=3]"], "'seeds' in the brackets of 'Base[seeds=3]'"),
             (["--metrics=[AUC, Recall]"], "metric 'Recall'"),
             (["--eval_on=tset"], "eval_on 'tset'"),
-            (["--protocol=strcit"], "protocol 'strcit' (on the command line)"),
+            (["--protocol=strcit"], "protocol 'strcit' is none of strict, released; did you"),
             (["--fit_on=test"], "fit_on 'test'"),
             (["--warm_sets=0"], "warm_sets must be a whole number of at least 1"),
             (["--common_phases=99"], "99 common phases"),

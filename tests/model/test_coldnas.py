@@ -443,9 +443,11 @@ class TestColdNAS:
         assert torch.isfinite(method.episode_loss(first_episode(method)))
 
     def test_impossible_searches_are_refused(self, build):
-        for n_ops in (0, 17, 2.5):
-            with pytest.raises(UserError, match=r"1 to 16 operations \(4 at each of 4 positions\)"):
+        for n_ops in (0, 2.5):
+            with pytest.raises(UserError, match="coldnas_n_ops must be a whole number of at least"):
                 built(build, coldnas_architecture="search", coldnas_n_ops=n_ops)
+        with pytest.raises(UserError, match=r"1 to 16 operations \(4 at each of 4 positions\)"):
+            built(build, coldnas_architecture="search", coldnas_n_ops=17)
         with pytest.raises(UserError, match="coldnas_skip 'begin' is none of start, before"):
             built(build, coldnas_skip="begin")
         with pytest.raises(UserError, match="list pairs"):

@@ -356,7 +356,7 @@ class TestNetwork:
             build("EmerG", emerg_cut_fields=["nothing_like_it"])
         with pytest.raises(UserError, match="emerg_interact 'maximum' is none of"):
             build("EmerG", emerg_interact="maximum")
-        with pytest.raises(UserError, match="emerg_order is 3"):
+        with pytest.raises(UserError, match="emerg_order '3' is none of 1, 2"):
             build("EmerG", emerg_order=3)
         with pytest.raises(UserError, match="set emerg_pretrain_graph: shared"):
             build("EmerG", emerg_graph="shared", emerg_pretrain_graph="free")
