@@ -16,7 +16,7 @@ HEAD = """
 import sys
 import torch
 from torch import nn
-from recbole_cold.methods import ClickModel, ColdStartRecommender, Fit, Step
+from recbole_cold.methods import ClickModel, ColdStartRecommender, Fit, Key, Step, one_of
 
 
 class Mine(ColdStartRecommender):
@@ -105,7 +105,7 @@ class Mine(ClickModel):
 @pytest.mark.parametrize("declared", [True, False])
 def test_own_keys_without_a_yaml(said, tmp_path, declared):
     body = (
-        'choices = {"mine_kind": ("a", "b")}' if declared else
+        'keys = (Key("mine_kind", one_of("a", "b")),)' if declared else
         'def cold_vectors(self):\n    return self.config["mine_kind"] * super().cold_vectors()'
     )  # fmt: skip
     sentence = said(inside(body))
