@@ -6,6 +6,7 @@ them), ``best.yaml`` (for ``--config_files``), ``final/`` (the ordinary run of t
 and at last ``table.txt``. Nothing is chosen on ``test``: trials fit with ``fit_on: valid``.
 """
 
+import copy
 import json
 import logging
 import math
@@ -38,10 +39,12 @@ from recbole_cold.sweep import space
 from recbole_cold.sweep.cost import duration, estimate
 from recbole_cold.sweep.folders import move_aside, one_line_per_key, read_sweep
 from recbole_cold.sweep.optuna_search import ask_optuna, import_optuna
-from recbole_cold.sweep.requests import Setting, SweepRequest, absolute, plain, roots
+from recbole_cold.sweep.requests import Setting, SweepRequest, roots, with_objects
+from recbole_cold.sweep.searchers import ask_searcher, check_searcher
 from recbole_cold.sweep.space import Axis
 from recbole_cold.sweep.tables import settings_table, trials_csv
 from recbole_cold.trials import ray_pool as pool
+from recbole_cold.trials.settings import absolute, nested, placed_keys, plain, with_metric
 from recbole_cold.trials.trial import TrialSpec, score_of
 
 logger = logging.getLogger(__name__)
@@ -63,13 +66,28 @@ class Sweep:
     Args:
         request: what to search.
         stop: asked often; true ends with ``Interrupted``, and what is done is kept.
+        search_alg: a ``ray.tune.search.Searcher`` that chooses the settings, in rounds of as many
+            as run at a time; it is told their means over the seeds.
+        scheduler: a ``ray.tune.schedulers.TrialScheduler``, told of pre-training epochs.
+        ray_callbacks: instances of ``ray.tune.Callback``; what loggers write is in ``ray/``.
 
     Raises:
         UserError: anything in the request that cannot be; nothing is written then.
     """
 
-    def __init__(self, request: SweepRequest, stop: Callable[[], bool] = lambda: False) -> None:
-        self.request, self.stop = request, stop
+    def __init__(
+        self,
+        request: SweepRequest,
+        stop: Callable[[], bool] = lambda: False,
+        *,
+        search_alg: Any = None,
+        scheduler: Any = None,
+        ray_callbacks: Sequence[Any] = (),
+    ) -> None:
+        objects = {"search_alg": search_alg, "scheduler": scheduler, "ray_callbacks": ray_callbacks}
+        self.request, self.stop = with_objects(request, objects), stop
+        request = self.request
+        self.search_alg, self.scheduler, self.ray_callbacks = search_alg, scheduler, ray_callbacks
         entries = parse_entries(request.model)
         if len(entries) > 1:
             raise UserError(f"tune takes one --model, not '{request.model}'; see `compare`")
@@ -77,7 +95,7 @@ class Sweep:
         self.axes = [
             Axis(key, kind, tuple(values), where) for key, kind, values, where in request.axes
         ]
-        if request.search == "random":
+        if request.search == "random" or search_alg is not None:
             self.axes = space.at_random(self.axes)
         self.config = self._config({}, "valid")
         self.metric = self.config["valid_metric"]
@@ -102,19 +120,15 @@ class Sweep:
             self.entry.spec, self.request.dataset, self.request.backbone,
             self.request.config_files, {**self.request.overrides, **self.entry.variant},
         )  # fmt: skip
-        given["data_path"] = str(plain["data_path"])
-        if plain["cache_dir"]:
-            given["cache_dir"] = str(Path(plain["cache_dir"]).expanduser().resolve())
+        given |= {**placed_keys(plain), **with_metric(plain)}
         if self.request.cpus >= 2 and "num_threads" not in given:
             given["num_threads"] = int(self.request.cpus)
-        if plain["valid_metric"] not in plain["metrics"]:
-            given["metrics"] = [*plain["metrics"], plain["valid_metric"]]
         return given
 
     def _overrides(self, params: Mapping[str, Any], fit_on: str) -> dict[str, Any]:
         config = getattr(self, "config", {})
-        nested = space.nested(params, {key: config[key] for key in roots(params)})
-        return {**self.base, **nested, "fit_on": fit_on}
+        chosen = nested(params, {key: config[key] for key in roots(params)})
+        return {**self.base, **chosen, "fit_on": fit_on}
 
     def _config(self, params: Mapping[str, Any], fit_on: str) -> ColdConfig:
         return make_config(
@@ -166,6 +180,16 @@ class Sweep:
                                 "space changes; leave it out")  # fmt: skip
         if request.search == "optuna":
             import_optuna()
+        self._check_objects()
+
+    def _check_objects(self) -> None:
+        if self.scheduler is not None and self.request.scheduler != "none":
+            raise UserError("give a scheduler by name or as an object, not both")
+        if self.search_alg is not None:
+            if self.request.search != "grid":
+                raise UserError(f"search='{self.request.search}' and search_alg= both choose "
+                                "settings; leave one of them out")  # fmt: skip
+            check_searcher(self.search_alg)
 
     def _phases(self) -> list[str]:
         letters = [f"warm_{chr(ord('a') + number)}" for number in range(self.config["warm_sets"])]
@@ -219,10 +243,15 @@ class Sweep:
             given = overall_values()["backbone"]
         return absolute(str(asked or given))
 
+    @property
+    def _asks(self) -> bool:
+        """Whether settings are chosen as the search goes on."""
+        return self.request.search == "optuna" or self.search_alg is not None
+
     @cached_property
     def settings(self) -> list[Setting]:
-        """All settings that are known beforehand; an optuna search adds to them as it goes."""
-        if self.request.search == "optuna":
+        """All settings that are known beforehand; a search that asks adds to them as it goes."""
+        if self._asks:
             return []
         found = space.expand(self.axes, self.request.samples, self.config["seed"])
         settings = [self.setting(params) for params in found]
@@ -235,7 +264,7 @@ class Sweep:
 
     @property
     def n_settings(self) -> int:
-        if self.request.search == "optuna":
+        if self._asks:
             return self.request.samples or space.DEFAULT_SAMPLES
         return len(self.settings)
 
@@ -286,7 +315,7 @@ class Sweep:
     def _pretrainings(self) -> int:
         """Different pre-trained backbones; trials that agree on one share it."""
         concerned = self._pretraining_axes()
-        if self.request.search == "optuna":
+        if self._asks:
             return (self.n_settings if concerned else 1) * len(self.seeds)
         different = {
             json.dumps([each.params[key] for key in concerned], default=str)
@@ -343,7 +372,7 @@ class Sweep:
             UserError: no setting has come through.
         """
         assert self.folder is not None
-        missing = self.request.search == "optuna" or any(
+        missing = self._asks or any(
             not self._read(spec) for each in self.settings for spec in each.specs
         )
         with pool.session(self.request.ray_address) if missing else nullcontext():
@@ -360,29 +389,49 @@ class Sweep:
         return document
 
     def _batches(self) -> Iterator[list[Setting]]:
-        if self.request.search != "optuna":
+        if self.search_alg is not None:
+            yield from ask_searcher(self, self.search_alg)
+        elif self.request.search == "optuna":
+            yield from ask_optuna(self)
+        else:
             yield self.settings
-            return
-        yield from ask_optuna(self)
 
     def _run_trials(self, specs: Sequence[TrialSpec]) -> None:
-        asha = None
+        asha, mode = None, "min" if self.lower else "max"
         if self.request.scheduler == "asha":
-            mode = "min" if self.lower else "max"
             asha = (self.metric, mode, self.config["pretrain_epochs"])
+        logs = self._logs()
+        rounds = (
+            len(list(logs.glob("round-*"))) if logs else 0
+        )  # earlier ones, also before a resume
         pool.run_all(
             specs,
             cpus=self.request.cpus,
             gpus=self.request.gpus,
             concurrent=self.request.concurrent,
             ray_address=self.request.ray_address,
-            name="tune",
+            name=f"round-{rounds + 1}",
             on_done=self._done,
             on_failed=self._failed,
             on_stopped=self._early,
             asha=asha,
             stop=self.stop,
+            tune_parts=pool.TuneParts(
+                scheduler=copy.deepcopy(self.scheduler),  # each round ends its own
+                callbacks=self.ray_callbacks,
+                loggers=self.request.loggers,
+                logs=logs,
+                metric=self.metric,
+                mode=mode,
+            ),
         )
+
+    def _logs(self) -> Path | None:
+        """Where Tune's loggers write, if there may be any."""
+        assert self.folder is not None
+        if not self.request.loggers and not self.ray_callbacks:
+            return None
+        return self.folder / "ray"
 
     def _done(self, spec: TrialSpec, document: dict[str, Any]) -> None:
         report.write_json(self._path(spec), document)

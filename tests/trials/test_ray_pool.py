@@ -9,8 +9,9 @@ import pytest
 
 from recbole_cold.errors import Interrupted, UserError
 from recbole_cold.trials import ray_pool as pool
-from recbole_cold.trials.ray_pool import placed, room, run_all
+from recbole_cold.trials.ray_pool import room, run_all
 from recbole_cold.trials.trial import TrialSpec, run_trial
+from recbole_cold.trials.worker import placed
 
 
 @pytest.fixture(scope="module")
