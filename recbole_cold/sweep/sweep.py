@@ -137,6 +137,7 @@ class Sweep:
         )  # fmt: skip
 
     def _check(self) -> None:
+        self._check_objects()
         request = self.request
         for name, value, known in (
             ("search", request.search, SEARCHES),
@@ -180,7 +181,6 @@ class Sweep:
                                 "space changes; leave it out")  # fmt: skip
         if request.search == "optuna":
             import_optuna()
-        self._check_objects()
 
     def _check_objects(self) -> None:
         if self.scheduler is not None and self.request.scheduler != "none":

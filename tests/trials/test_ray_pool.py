@@ -166,5 +166,36 @@ class TestRunAll:
         with pytest.raises(UserError, match="the disk is full"):
             run_all([spec(seed=8), spec(seed=9)], on_done=full_disk, **words)
 
+    def test_a_scheduler_callbacks_and_loggers_of_the_caller_run(
+        self, ray_with_two_fake_gpus, spec, tmp_path
+    ):
+        from ray import tune
+        from ray.tune.schedulers import ASHAScheduler
+
+        class Recorder(tune.Callback):
+            told = []
+
+            def on_trial_result(self, iteration, trials, trial, result, **info):
+                self.told.append(result)
+
+        keys = {"pretrain_epochs": 4, "learning_rate": 0.02}
+        good, weak = spec(**keys), spec(**{**keys, "learning_rate": 1e-7})
+        done, stopped, scheduler = [], {}, ASHAScheduler("epoch", max_t=5, reduction_factor=2)
+        environment = dict(os.environ)
+        run_all(
+            [good, weak], concurrent=1,
+            on_done=lambda spec, document: done.append(spec.key),
+            on_failed=lambda spec, error: pytest.fail(error),
+            on_stopped=lambda spec, epoch: stopped.update({spec.key: epoch}),
+            tune_parts=pool.TuneParts(scheduler, [Recorder()], True, tmp_path, "AUC", "max"),
+        )  # fmt: skip
+        assert (done, list(stopped)) == ([good.key], [weak.key])
+        assert [result.get("epoch") for result in Recorder.told][:5] == [1, 2, 3, 4, None]
+        assert {"cold/AUC", "warm_c/LogLoss"} <= Recorder.told[4].keys()
+        assert list(tmp_path.glob("trials/*/events.out.tfevents.*"))  # TensorBoard
+        shown = json.loads(next(tmp_path.glob("trials/*/params.json")).read_text())["trial"]
+        assert (shown["model"], shown["pretrain_epochs"]) == ("Base", 4)
+        assert dict(os.environ) == environment
+
     def test_specs_reach_a_process_as_texts(self, spec):
         assert TrialSpec.from_dict(json.loads(json.dumps(spec().as_dict()))) == spec()

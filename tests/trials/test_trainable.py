@@ -144,7 +144,7 @@ def test_the_script_of_the_docs_runs_with_optuna_and_asha(tiny_path, tmp_path):
     """In a process and a Ray session of its own; its numbers are those of the same trial alone."""
     keys = (
         f'data_path={str(tiny_path.parent)!r}, threshold={{"rating": 4}}, cold_threshold=30, '
-        f'warm_size=3, train_batch_size=64, embedding_size=4, cache_dir={str(tmp_path / "c")!r}'
+        f"warm_size=3, train_batch_size=64, embedding_size=4, cache_dir={str(tmp_path / 'c')!r}"
     )
     script = example()
     for old, new in (
