@@ -44,7 +44,15 @@ from recbole_cold.sweep.searchers import ask_searcher, check_searcher
 from recbole_cold.sweep.space import Axis
 from recbole_cold.sweep.tables import settings_table, trials_csv
 from recbole_cold.trials import ray_pool as pool
-from recbole_cold.trials.settings import absolute, nested, placed_keys, plain, with_metric
+from recbole_cold.trials.settings import (
+    absolute,
+    check_select_on,
+    nested,
+    phase_names,
+    placed_keys,
+    plain,
+    with_metric,
+)
 from recbole_cold.trials.trial import TrialSpec, score_of
 
 logger = logging.getLogger(__name__)
@@ -163,12 +171,7 @@ class Sweep:
                 "--samples has no effect on a grid without distributions; leave it out, or add "
                 "--search=random"
             )
-        phases = self._phases()
-        if request.select_on not in ("mean", *phases):
-            raise UserError(
-                f"--select_on={request.select_on} is no phase; use mean or one of "
-                f"{', '.join(phases)}"
-            )
+        check_select_on(request.select_on, self.config)
         if request.scheduler == "asha":
             if "pretrain_epochs" in roots({axis.key: 0 for axis in self.axes}):
                 raise UserError("--scheduler=asha cannot stop trials by epochs while "
@@ -192,9 +195,7 @@ class Sweep:
             check_searcher(self.search_alg)
 
     def _phases(self) -> list[str]:
-        letters = [f"warm_{chr(ord('a') + number)}" for number in range(self.config["warm_sets"])]
-        common = [f"common_{n}" for n in range(1, self.config["common_phases"] + 1)]
-        return ["cold", *letters, *common]
+        return phase_names(self.config)
 
     def _try_value(self, axis: Axis, value: Any) -> None:
         try:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from recbole_cold.config import ColdConfig
+from recbole_cold.errors import UserError
 
 
 def nested(setting: Mapping[str, Any], base: Mapping[str, Any]) -> dict[str, Any]:
@@ -26,6 +27,7 @@ def nested(setting: Mapping[str, Any], base: Mapping[str, Any]) -> dict[str, Any
 
 
 def plain(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The values as JSON has them; what it does not know becomes a text."""
     return json.loads(json.dumps(values, default=str))
 
 
@@ -50,3 +52,19 @@ def with_metric(config: ColdConfig) -> dict[str, Any]:
     if config["valid_metric"] in config["metrics"]:
         return {}
     return {"metrics": [*config["metrics"], config["valid_metric"]]}
+
+
+def phase_names(config: ColdConfig) -> list[str]:
+    """The phases that a configuration asks for, before any data is read."""
+    letters = [f"warm_{chr(ord('a') + number)}" for number in range(config["warm_sets"])]
+    common = [f"common_{number}" for number in range(1, config["common_phases"] + 1)]
+    return ["cold", *letters, *common]
+
+
+def check_select_on(select_on: str, config: ColdConfig) -> None:
+    """Raise a ``UserError`` if settings cannot be chosen by that phase."""
+    phases = phase_names(config)
+    if select_on not in ("mean", *phases):
+        raise UserError(
+            f"--select_on={select_on} is no phase; use mean or one of {', '.join(phases)}"
+        )

@@ -10,7 +10,14 @@ from recbole_cold.config import make_config, overall_values
 from recbole_cold.errors import UserError
 from recbole_cold.experiment.requests import parse_entries
 from recbole_cold.training.callbacks import Callback, CallbackList
-from recbole_cold.trials.settings import absolute, nested, placed_keys, plain, with_metric
+from recbole_cold.trials.settings import (
+    absolute,
+    check_select_on,
+    nested,
+    placed_keys,
+    plain,
+    with_metric,
+)
 from recbole_cold.trials.trial import TrialSpec, score_of
 from recbole_cold.trials.worker import Worker, actor_class
 
@@ -74,6 +81,7 @@ def trainable(
     metric = config["valid_metric"]
     if metric == "RelaImpr":
         raise UserError("valid_metric RelaImpr compares methods; choose AUC, LogLoss or F1")
+    check_select_on(select_on, config)
     shared = {**keys, **entry.variant, **placed_keys(config), **with_metric(config)}
     shared = plain({key: value for key, value in shared.items() if key not in _OF_THE_TRIAL})
     given = {

@@ -109,7 +109,7 @@ def test_optuna_search_of_ray_serves(request_of, calls):
     own = OptunaSearch(space={"learning_rate": tune.uniform(0, 1)}, metric="AUC", mode="max")
     sweep = Sweep(request_of(samples=3), search_alg=own)
     sweep.open_folder()
-    with pytest.raises(UserError, match="OptunaSearch was made with .* a space of its own"):
+    with pytest.raises(UserError, match=r"OptunaSearch was made with .* a space of its own"):
         sweep.run()
 
 

@@ -192,5 +192,5 @@ class TestErrors:
         ("wrong", "told"), [(Vandal, "the class Vandal"), (print, "<built-in function print>")]
     )
     def test_what_is_no_callback_is_refused_before_anything_runs(self, wrong, told):
-        with pytest.raises(UserError, match=f"instances of .*Callback, but one is {told}"):
+        with pytest.raises(UserError, match=rf"instances of .*Callback, but one is {told}"):
             CallbackList([wrong])

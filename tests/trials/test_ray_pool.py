@@ -170,7 +170,16 @@ class TestRunAll:
         self, ray_with_two_fake_gpus, spec, tmp_path
     ):
         from ray import tune
-        from ray.tune.schedulers import ASHAScheduler
+        from ray.tune.schedulers import FIFOScheduler
+
+        class AtTwo(FIFOScheduler):
+            def set_search_properties(self, metric, mode, **spec):
+                self.asked = getattr(self, "asked", None) or (metric, mode)
+                return True
+
+            def on_trial_result(self, tune_controller, trial, result):
+                weak = trial.config["trial"]["learning_rate"] < 1e-4
+                return self.STOP if weak and result.get("epoch") == 2 else self.CONTINUE
 
         class Recorder(tune.Callback):
             told = []
@@ -178,9 +187,9 @@ class TestRunAll:
             def on_trial_result(self, iteration, trials, trial, result, **info):
                 self.told.append(result)
 
-        keys = {"pretrain_epochs": 4, "learning_rate": 0.02}
-        good, weak = spec(**keys), spec(**{**keys, "learning_rate": 1e-7})
-        done, stopped, scheduler = [], {}, ASHAScheduler("epoch", max_t=5, reduction_factor=2)
+        # A seed that no other test has: a backbone from the cache has no epochs.
+        good, weak = (spec(pretrain_epochs=4, learning_rate=rate, seed=11) for rate in (0.02, 1e-7))
+        done, stopped, scheduler = [], {}, AtTwo()
         environment = dict(os.environ)
         run_all(
             [good, weak], concurrent=1,
@@ -189,7 +198,8 @@ class TestRunAll:
             on_stopped=lambda spec, epoch: stopped.update({spec.key: epoch}),
             tune_parts=pool.TuneParts(scheduler, [Recorder()], True, tmp_path, "AUC", "max"),
         )  # fmt: skip
-        assert (done, list(stopped)) == ([good.key], [weak.key])
+        assert (done, stopped) == ([good.key], {weak.key: 2})
+        assert scheduler.asked == ("AUC", "max")
         assert [result.get("epoch") for result in Recorder.told][:5] == [1, 2, 3, 4, None]
         assert {"cold/AUC", "warm_c/LogLoss"} <= Recorder.told[4].keys()
         assert list(tmp_path.glob("trials/*/events.out.tfevents.*"))  # TensorBoard

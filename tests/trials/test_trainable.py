@@ -102,6 +102,7 @@ class TestRefusals:
             ("MWUF", {"learning_rat": 1}, "learning_rat"),
             ("MWUF", {"seeds": 3}, "a trial has one seed"),
             ("MWUF", {"valid_metric": "RelaImpr"}, "RelaImpr compares methods"),
+            ("MWUF", {"select_on": "warm_z"}, "is no phase; use mean or one of cold, warm_a"),
             ("MWUF", {"callbacks": [print]}, "callbacks must be instances"),
         ],
     )
