@@ -131,7 +131,6 @@ def session(ray_address: str | None = None) -> Iterator[None]:
             num_cpus=cores(),
             num_gpus=torch.cuda.device_count(),
             include_dashboard=False,
-            _node_ip_address="127.0.0.1",  # nobody outside this machine can reach it
             _temp_dir=str(folder),
             object_store_memory=128 * 2**20,  # results go through it, data does not
             **quiet,
