@@ -182,6 +182,30 @@ def absolute(text: str) -> str:
     return f"{Path(place).expanduser().resolve()}{colon}{cls}{bracket}{rest}"
 
 
+def classes_of_file(name: str) -> list[type]:
+    """Our and plug-ins' classes that RecBole would look for in ``<name>.py``: name in lower case.
+
+    RecBole's own models are not among them.
+    """
+    found = []
+    for kind in (_BACKBONE, _METHOD):
+        for entry_name, entry in _entry_points(kind).items():
+            if entry_name.lower() == name:
+                found.append(_load(kind, entry))
+        for package in kind.packages:
+            place = f"{package}.{name}"
+            if package == compat.CONTEXT_MODELS or name.startswith("_"):
+                continue
+            if importlib.util.find_spec(package) and importlib.util.find_spec(place):
+                found += _classes(kind, importlib.import_module(place))
+    return [cls for cls in found if cls.__name__.lower() == name]
+
+
+def is_method(cls: type) -> bool:
+    """Whether a class is a cold-start method, and no click model."""
+    return issubclass(cls, _METHOD.base())
+
+
 def properties_dir() -> Path:
     """The folder of our yaml: inside the package in a wheel, beside it in a checkout."""
     package = Path(__file__).resolve().parent

@@ -44,16 +44,38 @@ def recbole_121(tmp_path_factory):
     return target
 
 
-@pytest.mark.slow
-def test_configuration_and_backbones(recbole_121, tmp_path):
-    path = f"import sys; sys.path[:0] = [{str(recbole_121)!r}, {str(ROOT)!r}]\n"
+DOOR = """
+import recbole, recbole_cold
+assert recbole.__version__ == "1.2.1", recbole.__version__
+recbole_cold.register()
+from recbole.quick_start import run_recbole
+from recbole.utils import get_model
+keys = {"epochs": 1, "show_progress": False, "state": "ERROR", "train_batch_size": 4096}
+result = run_recbole(model="LorentzFM", dataset="ml-100k", config_dict=keys)
+print(get_model("MWUF").__module__, 0.5 < result["test_result"]["auc"] < 0.9)
+"""
+
+
+def run(code, folder, tmp_path):
+    """The lines that ``code`` prints with the RecBole in ``folder``."""
+    path = f"import sys; sys.path[:0] = [{str(folder)!r}, {str(ROOT)!r}]\n"
     done = subprocess.run(
-        [sys.executable, "-c", path + CODE],
+        [sys.executable, "-W", "ignore", "-c", path + code],
         capture_output=True, text=True, cwd=tmp_path,
         env={"HOME": str(tmp_path), "OMP_NUM_THREADS": "1", "PATH": ""},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    *lines, count = done.stdout.splitlines()
+    return done.stdout.splitlines()
+
+
+@pytest.mark.slow
+def test_configuration_and_backbones(recbole_121, tmp_path):
+    *lines, count = run(CODE, recbole_121, tmp_path)
     assert [line.split()[0] for line in lines] == ["DeepFM", "WideDeep", "PNN", "DCN"]
     assert all(line.split()[2] == "100000" for line in lines)
     assert int(count) >= 18
+
+
+@pytest.mark.slow
+def test_its_own_door(recbole_121, tmp_path):
+    assert run(DOOR, recbole_121, tmp_path)[-1] == "recbole_cold.model.mwuf True"

@@ -38,7 +38,8 @@ from recbole_cold.experiment.requests import Entry, Request, refuse_run_wide
 from recbole_cold.registry import find_method
 from recbole_cold.store import write_bytes
 from recbole_cold.training.backbone_cache import BackboneCache
-from recbole_cold.training.trainer import Trainer, Watch
+from recbole_cold.training.callbacks import Callback, CallbackList
+from recbole_cold.training.trainer import Trainer
 
 logger = logging.getLogger(__name__)
 
@@ -52,7 +53,7 @@ class Experiment:
         stop: asked between batches; true saves the state and raises ``Interrupted``.
         entries: the rows to run, where they are not the request's own.
         store: where data sets are kept that other experiments of this process use, too.
-        watch: told of steps and epochs.
+        callbacks: told how each run goes on.
 
     Raises:
         UserError: anything in the request that cannot be; nothing is written then.
@@ -66,13 +67,13 @@ class Experiment:
         *,
         entries: Sequence[Entry] | None = None,
         store: DataStore | None = None,
-        watch: Watch | None = None,
+        callbacks: Sequence[Callback] = (),
     ) -> None:
         self.request, self.folder, self.stop = request, folder, stop
         self.entries = request.entries() if entries is None else list(entries)
         # Seeds and rows of one request may differ in their data: all of it is kept.
         self.store = DataStore(most=1000) if store is None else store
-        self.watch = watch or Watch()
+        self.callbacks = CallbackList(callbacks)
         for entry in self.entries:
             refuse_run_wide(entry)
         self.configs = {entry.label: self.config(entry) for entry in self.entries}
@@ -285,9 +286,10 @@ class Experiment:
             self._state_path(entry, seed),
             self._cache(entry, split),
             self.stop,
-            self.watch,
-            probe=split[split.phases[0].score_on] if self.watch.wants_epochs else None,
+            self.callbacks.all,
+            probe=split[split.phases[0].score_on],
         )
+        self.callbacks.tell("run_begins", entry.label, seed)
         if trainer.resume():
             logger.info("%s, seed %d: continued from its resume point", entry.label, seed)
         results = run_phases(trainer, split, trainer.evaluate)
@@ -296,6 +298,8 @@ class Experiment:
         run["seeds"].append({"seed": seed, "phases": results, "stages": trainer.journal["stages"]})
         self._write()
         self._clear_state(entry, seed)
+        scored = {name: result["metrics"] for name, result in results.items()}
+        self.callbacks.tell("run_ends", entry.label, seed, scored)
         last = results[self.document["phases"][-1]]["metrics"]
         logger.info(
             "%s, seed %d: %s",

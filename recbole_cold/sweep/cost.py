@@ -9,7 +9,8 @@ from typing import Any
 from recbole_cold.errors import Interrupted
 from recbole_cold.experiment.building import build_method
 from recbole_cold.experiment.experiment import Experiment
-from recbole_cold.training.trainer import Trainer, Watch
+from recbole_cold.training.callbacks import Callback
+from recbole_cold.training.trainer import Trainer
 
 _PROBE_SECONDS, _PROBE_STEPS = 1.5, 12
 
@@ -22,14 +23,14 @@ class Estimate:
     rest: float
 
 
-class _Clock(Watch):
+class _Clock(Callback):
     """Times of batches; asks to stop after some."""
 
     def __init__(self) -> None:
         self.times: list[float] = []
         self.began = time.perf_counter()
 
-    def step(self) -> None:
+    def step(self, stage: str, number: int) -> None:
         self.times.append(time.perf_counter())
 
     def stop(self) -> bool:
@@ -56,7 +57,7 @@ def estimate(experiment: Experiment) -> Estimate:
 
     def probe(act: Callable[[Trainer], None], fits: Callable[[], Sequence[Any]]) -> float:
         clock = _Clock()
-        trainer = Trainer(method, seed, stop=clock.stop, watch=clock)
+        trainer = Trainer(method, seed, stop=clock.stop, callbacks=[clock])
         try:
             act(trainer)
         except Interrupted:

@@ -1,7 +1,7 @@
 """What one sweep asks for, and the point of its space that a trial is."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,11 @@ from recbole_cold.trials.trial import TrialSpec
 
 @dataclass(frozen=True)
 class SweepRequest:
-    """What one ``tune`` command asks for; plain values, so that ``--resume`` reads it back."""
+    """What one ``tune`` command asks for; plain values, so that ``--resume`` reads it back.
+
+    Of objects that only Python can give (``search_alg``, ``scheduler``, ``ray_callbacks``),
+    ``given`` keeps the names of their classes; see ``Sweep``.
+    """
 
     model: str
     dataset: str | None = None
@@ -35,6 +39,8 @@ class SweepRequest:
     cpus: float = 1.0
     gpus: float = 0.0
     ray_address: str | None = None
+    given: Mapping[str, str] = field(default_factory=dict)
+    loggers: bool = False
     verb: str = "tune"
     place: str = COMMAND_LINE
 
@@ -53,6 +59,28 @@ def axes_of(model: str, space_file: str | None, grids: Sequence[str]) -> list[Ax
     if others:
         raise UserError(f"tune takes one --model, not '{model}'; `compare` takes several")
     return space.read_space(sweep_space(entry.spec), f"the sweep_space of {entry.label}")
+
+
+def with_objects(request: SweepRequest, objects: Mapping[str, Any]) -> SweepRequest:
+    """The request with the names of the objects it runs with.
+
+    Raises:
+        UserError: the sweep that is resumed had an object that is not given now, or another one.
+    """
+    names = {
+        key: ", ".join(type(each).__name__ for each in value)
+        if isinstance(value, list | tuple)
+        else type(value).__name__
+        for key, value in objects.items()
+        if value is not None and value != ()
+    }
+    for key, name in request.given.items():
+        if names.get(key) != name:
+            raise UserError(
+                f"this sweep was started with {key}={name}, an object, which no file can hold; "
+                "give it again when you resume from Python"
+            )
+    return replace(request, given=names)
 
 
 @dataclass(frozen=True)

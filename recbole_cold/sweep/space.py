@@ -255,23 +255,6 @@ def _whole(axis: Axis, value: float) -> Any:
     return value
 
 
-def nested(setting: Mapping[str, Any], base: Mapping[str, Any]) -> dict[str, Any]:
-    """A setting as configuration keys: dotted ones go into a copy of the mapping in ``base``."""
-    values: dict[str, Any] = {}
-    for key, value in setting.items():
-        first, *path = key.split(".")
-        if not path:
-            values[first] = value
-            continue
-        if first not in values:
-            values[first] = json.loads(json.dumps(base.get(first) or {}))
-        inner = values[first]
-        for name in path[:-1]:
-            inner = inner.setdefault(name, {})
-        inner[path[-1]] = value
-    return values
-
-
 # ------------------------------------------------------------------------------- telling
 def describe(axes: Sequence[Axis], samples: int | None = None) -> str:
     """The axes as lines, and what their product is."""

@@ -6,6 +6,7 @@ them), ``best.yaml`` (for ``--config_files``), ``final/`` (the ordinary run of t
 and at last ``table.txt``. Nothing is chosen on ``test``: trials fit with ``fit_on: valid``.
 """
 
+import copy
 import json
 import logging
 import math
@@ -42,10 +43,12 @@ from recbole_cold.sweep import space
 from recbole_cold.sweep.cost import duration, estimate
 from recbole_cold.sweep.folders import move_aside, one_line_per_key, read_sweep
 from recbole_cold.sweep.optuna_search import ask_optuna, import_optuna
-from recbole_cold.sweep.requests import Setting, SweepRequest, roots
+from recbole_cold.sweep.requests import Setting, SweepRequest, roots, with_objects
+from recbole_cold.sweep.searchers import ask_searcher, check_searcher
 from recbole_cold.sweep.space import Axis
 from recbole_cold.sweep.tables import settings_table, trials_csv
 from recbole_cold.trials import ray_pool as pool
+from recbole_cold.trials.settings import check_select_on, nested, placed_keys, with_metric
 from recbole_cold.trials.trial import TrialSpec, score_of
 
 logger = logging.getLogger(__name__)
@@ -58,13 +61,28 @@ class Sweep:
     Args:
         request: what to search.
         stop: asked often; true ends with ``Interrupted``, and what is done is kept.
+        search_alg: a ``ray.tune.search.Searcher`` that chooses the settings, in rounds of as many
+            as run at a time; it is told their means over the seeds.
+        scheduler: a ``ray.tune.schedulers.TrialScheduler``, told of pre-training epochs.
+        ray_callbacks: instances of ``ray.tune.Callback``; what loggers write is in ``ray/``.
 
     Raises:
         UserError: anything in the request that cannot be; nothing is written then.
     """
 
-    def __init__(self, request: SweepRequest, stop: Callable[[], bool] = lambda: False) -> None:
-        self.request, self.stop = request, stop
+    def __init__(
+        self,
+        request: SweepRequest,
+        stop: Callable[[], bool] = lambda: False,
+        *,
+        search_alg: Any = None,
+        scheduler: Any = None,
+        ray_callbacks: Sequence[Any] = (),
+    ) -> None:
+        objects = {"search_alg": search_alg, "scheduler": scheduler, "ray_callbacks": ray_callbacks}
+        self.request, self.stop = with_objects(request, objects), stop
+        request = self.request
+        self.search_alg, self.scheduler, self.ray_callbacks = search_alg, scheduler, ray_callbacks
         entries = parse_entries(request.model)
         if len(entries) > 1:
             raise UserError(f"tune takes one --model, not '{request.model}'; see `compare`")
@@ -72,7 +90,7 @@ class Sweep:
         self.axes = [
             Axis(key, kind, tuple(values), where) for key, kind, values, where in request.axes
         ]
-        if request.search == "random":
+        if request.search == "random" or search_alg is not None:
             self.axes = space.at_random(self.axes)
         self.config = self._config({}, "valid")
         self.metric = self.config["valid_metric"]
@@ -98,19 +116,15 @@ class Sweep:
             self.request.config_files, {**self.request.overrides, **self.entry.variant},
             places=self._given_at(),
         )  # fmt: skip
-        given["data_path"] = str(asked["data_path"])
-        if asked["cache_dir"]:
-            given["cache_dir"] = str(Path(asked["cache_dir"]).expanduser().resolve())
+        given |= {**placed_keys(asked), **with_metric(asked)}
         if self.request.cpus >= 2 and "num_threads" not in given:
             given["num_threads"] = int(self.request.cpus)
-        if asked["valid_metric"] not in asked["metrics"]:
-            given["metrics"] = [*asked["metrics"], asked["valid_metric"]]
         return given
 
     def _overrides(self, params: Mapping[str, Any], fit_on: str) -> dict[str, Any]:
         config = getattr(self, "config", {})
-        nested = space.nested(params, {key: config[key] for key in roots(params)})
-        return {**self.base, **nested, "fit_on": fit_on}
+        chosen = nested(params, {key: config[key] for key in roots(params)})
+        return {**self.base, **chosen, "fit_on": fit_on}
 
     def _config(self, params: Mapping[str, Any], fit_on: str) -> ColdConfig:
         places = {
@@ -127,6 +141,7 @@ class Sweep:
         return dict.fromkeys(self.request.overrides, self.request.place) | self.entry.places
 
     def _check(self) -> None:
+        self._check_objects()
         request = self.request
         for name in ("search", "scheduler", "select_on", "samples", "concurrent", "ray_address"):
             check_flag(name, getattr(request, name), request.place)
@@ -149,12 +164,7 @@ class Sweep:
                 "--samples has no effect on a grid without distributions; leave it out, or add "
                 "--search=random"
             )
-        phases = phase_names(self.config)
-        if request.select_on not in ("mean", *phases):
-            raise UserError(
-                f"--select_on={request.select_on} is no phase; use mean or one of "
-                f"{', '.join(phases)}"
-            )
+        check_select_on(request.select_on, self.config)
         if request.scheduler == "asha":
             if "pretrain_epochs" in roots({axis.key: 0 for axis in self.axes}):
                 raise UserError("--scheduler=asha cannot stop trials by epochs while "
@@ -167,6 +177,15 @@ class Sweep:
                                 "space changes; leave it out")  # fmt: skip
         if request.search == "optuna":
             import_optuna()
+
+    def _check_objects(self) -> None:
+        if self.scheduler is not None and self.request.scheduler != "none":
+            raise UserError("give a scheduler by name or as an object, not both")
+        if self.search_alg is not None:
+            if self.request.search != "grid":
+                raise UserError(f"search='{self.request.search}' and search_alg= both choose "
+                                "settings; leave one of them out")  # fmt: skip
+            check_searcher(self.search_alg)
 
     def _try_value(self, axis: Axis, value: Any) -> None:
         try:
@@ -214,10 +233,15 @@ class Sweep:
             given = overall_values()["backbone"]
         return absolute(str(asked or given))
 
+    @property
+    def _asks(self) -> bool:
+        """Whether settings are chosen as the search goes on."""
+        return self.request.search == "optuna" or self.search_alg is not None
+
     @cached_property
     def settings(self) -> list[Setting]:
-        """All settings that are known beforehand; an optuna search adds to them as it goes."""
-        if self.request.search == "optuna":
+        """All settings that are known beforehand; a search that asks adds to them as it goes."""
+        if self._asks:
             return []
         found = space.expand(self.axes, self.request.samples, self.config["seed"])
         settings = [self.setting(params) for params in found]
@@ -230,7 +254,7 @@ class Sweep:
 
     @property
     def n_settings(self) -> int:
-        if self.request.search == "optuna":
+        if self._asks:
             return self.request.samples or space.DEFAULT_SAMPLES
         return len(self.settings)
 
@@ -281,7 +305,7 @@ class Sweep:
     def _pretrainings(self) -> int:
         """Different pre-trained backbones; trials that agree on one share it."""
         concerned = self._pretraining_axes()
-        if self.request.search == "optuna":
+        if self._asks:
             return (self.n_settings if concerned else 1) * len(self.seeds)
         different = {
             json.dumps([each.params[key] for key in concerned], default=str)
@@ -338,7 +362,7 @@ class Sweep:
             UserError: no setting has come through.
         """
         assert self.folder is not None
-        missing = self.request.search == "optuna" or any(
+        missing = self._asks or any(
             not self._read(spec) for each in self.settings for spec in each.specs
         )
         with pool.session(self.request.ray_address) if missing else nullcontext():
@@ -355,29 +379,49 @@ class Sweep:
         return document
 
     def _batches(self) -> Iterator[list[Setting]]:
-        if self.request.search != "optuna":
+        if self.search_alg is not None:
+            yield from ask_searcher(self, self.search_alg)
+        elif self.request.search == "optuna":
+            yield from ask_optuna(self)
+        else:
             yield self.settings
-            return
-        yield from ask_optuna(self)
 
     def _run_trials(self, specs: Sequence[TrialSpec]) -> None:
-        asha = None
+        asha, mode = None, "min" if self.lower else "max"
         if self.request.scheduler == "asha":
-            mode = "min" if self.lower else "max"
             asha = (self.metric, mode, self.config["pretrain_epochs"])
+        logs = self._logs()
+        rounds = (
+            len(list(logs.glob("round-*"))) if logs else 0
+        )  # earlier ones, also before a resume
         pool.run_all(
             specs,
             cpus=self.request.cpus,
             gpus=self.request.gpus,
             concurrent=self.request.concurrent,
             ray_address=self.request.ray_address,
-            name="tune",
+            name=f"round-{rounds + 1}",
             on_done=self._done,
             on_failed=self._failed,
             on_stopped=self._early,
             asha=asha,
             stop=self.stop,
+            tune_parts=pool.TuneParts(
+                scheduler=copy.deepcopy(self.scheduler),  # each round ends its own
+                callbacks=self.ray_callbacks,
+                loggers=self.request.loggers,
+                logs=logs,
+                metric=self.metric,
+                mode=mode,
+            ),
         )
+
+    def _logs(self) -> Path | None:
+        """Where Tune's loggers write, if there may be any."""
+        assert self.folder is not None
+        if not self.request.loggers and not self.ray_callbacks:
+            return None
+        return self.folder / "ray"
 
     def _done(self, spec: TrialSpec, document: dict[str, Any]) -> None:
         report.write_json(self._path(spec), document)

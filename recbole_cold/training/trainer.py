@@ -19,6 +19,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from recbole_cold import seeding
+from recbole_cold.backbone._modes import evaluating
 from recbole_cold.data.rows import Batch
 from recbole_cold.errors import Diverged, Interrupted, UserError
 from recbole_cold.evaluation.metrics import evaluate, score_warnings
@@ -26,21 +27,10 @@ from recbole_cold.model._fit import Fit
 from recbole_cold.model._method import ColdStartRecommender
 from recbole_cold.store import DamagedFile, load_state, save_state
 from recbole_cold.training.backbone_cache import BackboneCache, logger
+from recbole_cold.training.callbacks import Callback, CallbackList
 from recbole_cold.training.checks import LossCheck, only_moving, planned, share_budget
 from recbole_cold.training.meter import Meter
 from recbole_cold.training.optimizers import Optimizers
-
-
-class Watch:
-    """Is told how a run goes on; this one does nothing with it."""
-
-    wants_epochs = False
-
-    def step(self) -> None:
-        """A batch was used."""
-
-    def epoch(self, number: int, metrics: dict[str, float]) -> None:
-        """A pre-training epoch ended; ``metrics`` are the plain backbone's in the cold phase."""
 
 
 class Trainer:
@@ -52,9 +42,9 @@ class Trainer:
         state_path: the file for resume points; ``None`` keeps none.
         cache: finds and keeps pre-trained backbones; ``None`` trains always.
         stop: asked between batches; true means save and raise ``Interrupted``.
-        watch: told of steps and of pre-training epochs.
-        probe: rows that the plain backbone is scored on after each pre-training epoch, for the
-            watch; ``None``: epochs are not told.
+        callbacks: told of stages, steps, pre-training epochs and scored phases.
+        probe: rows that the plain backbone is scored on after each pre-training epoch, where a
+            callback wants metrics; ``None``: they get none.
     """
 
     def __init__(
@@ -64,11 +54,11 @@ class Trainer:
         state_path: Path | None = None,
         cache: "BackboneCache | None" = None,
         stop: Callable[[], bool] = lambda: False,
-        watch: Watch | None = None,
+        callbacks: Sequence[Callback] = (),
         probe: Any = None,
     ) -> None:
         self.method, self.config, self.seed = method, method.config, seed
-        self.watch, self.probe = watch or Watch(), probe
+        self.callbacks, self.probe = CallbackList(callbacks), probe
         shared = self.config["pretrain_seed"]
         self.pretrain_seed = seed if shared is None else shared
         self.state_path, self.cache, self.stop = state_path, cache, stop
@@ -87,12 +77,13 @@ class Trainer:
             self._stage("pretrain", fits)
             return
         meter = Meter()
+        self.callbacks.tell("stage_begins", "pretrain")
         with self.cache.turn(self.method, self.pretrain_seed, self.stop):
             known = self.cache.load(self.method, self.pretrain_seed)
             if known is not None:
                 self._record("pretrain", meter, known, cached=True)
                 return
-            record = self._stage("pretrain", fits)
+            record = self._run_stage("pretrain", fits)
             self.cache.save(self.method, self.pretrain_seed, record)
 
     def learn(self) -> None:
@@ -111,6 +102,7 @@ class Trainer:
             return
         index = self.method.rows.index(rows)
         if len(index) == 0:
+            self.callbacks.tell("stage_begins", name)
             self._record(name, Meter(), {"steps": 0, "rows": 0})
             return
         self._stage(
@@ -139,6 +131,7 @@ class Trainer:
             result["unadapted"] = True
         self.journal["results"][name] = result
         self._save()
+        self.callbacks.tell("phase_scored", name, values)
         return result
 
     def _has_warmed_up(self) -> bool:
@@ -161,6 +154,16 @@ class Trainer:
                 batch = self.method.rows.batch(index[start : start + size])
                 scores[start : start + size] = predict(batch)
         return scores
+
+    def _tell_epoch(self, number: int) -> None:
+        """Tell of a pre-training epoch; scoring leaves modes and random numbers as they are."""
+        metrics: dict[str, float] = {}
+        if self.probe is not None and self.callbacks.want_epoch_metrics:
+            state = seeding.layer_state()
+            with evaluating(self.method):
+                metrics = self._plain_cold_metrics()
+            seeding.restore_layers(state)
+        self.callbacks.tell_epoch(number, metrics)
 
     def _plain_cold_metrics(self) -> dict[str, float]:
         """What the backbone as it is now gives ``probe``, its items without a row of their own."""
@@ -187,9 +190,14 @@ class Trainer:
         self.journal["stages"].append(record)
         self._pending = None
         self._save()
+        self.callbacks.tell("stage_ends", name, record)
         return record
 
-    def _stage(
+    def _stage(self, name: str, fits: Callable[[], Sequence[Fit]], *parts: Any, **options: Any):
+        self.callbacks.tell("stage_begins", name)
+        return self._run_stage(name, fits, *parts, **options)
+
+    def _run_stage(
         self,
         name: str,
         fits: Callable[[], Sequence[Fit]],
@@ -262,6 +270,7 @@ class Trainer:
             disable=None if self.config["show_progress"] else True,
         )
         method.set_mode(fit.mode)
+        tell_steps = self.callbacks.hear("step")
         check = LossCheck(fit, method.device)
         tables = method.backbone.frozen_tables() if frozen else nullcontext()
         with only_moving(method, moving), tables, bar:
@@ -276,14 +285,14 @@ class Trainer:
                     counts["steps"] += taken
                     counts["rows"] += len(batch) * (taken // len(fit.steps))
                     bar.update(taken)
-                    self.watch.step()
+                    if tell_steps:
+                        self.callbacks.tell("step", stage, counts["steps"])
                     self._checkpoint(stage, number, optimizers, position, counts, meter, check)
                     if position["taken"] >= limit:
                         break
                 position = {**position, "epoch": position["epoch"] + 1, "batch": 0}
-                if stage == "pretrain" and self.probe is not None:
-                    self.watch.epoch(position["epoch"], self._plain_cold_metrics())
-                    method.set_mode(fit.mode)
+                if stage == "pretrain" and self.callbacks.hear("epoch"):
+                    self._tell_epoch(position["epoch"])
             check.look_at_all()
         if fit.keep is not None:
             self._kept[fit.keep] = [optimizer.state_dict() for optimizer in optimizers]

@@ -12,31 +12,31 @@ import socket
 import sys
 import tempfile
 import threading
-import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout, suppress
-from dataclasses import replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from recbole_cold.errors import Interrupted, UserError
 from recbole_cold.keys import check_flag
-from recbole_cold.trials.trial import TrialSpec, run_trial
+from recbole_cold.trials.trial import TrialSpec
+from recbole_cold.trials.worker import LAST_LINES, Worker, actor_class
 
 _TEMP_PREFIX = "rc-ray-"
+_NO_LOGGERS = "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"
 # What Ray would otherwise print, write or send by itself.
 _QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_DEDUP_LOGS": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "1",
     "RAY_AIR_NEW_OUTPUT": "0",
-    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    _NO_LOGGERS: "1",
     "TUNE_DISABLE_SIGINT_HANDLER": "1",  # the command line has its own
     "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",  # a backbone from the cache has no epochs
     "TUNE_MAX_PENDING_TRIALS_PG": "16",
     "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
 }
-_LAST_LINES = 6
 
 
 # ------------------------------------------------------------------------------- resources
@@ -218,115 +218,30 @@ def _first_line(error: BaseException) -> str:
     return text.splitlines()[0].rstrip(".")
 
 
-# ------------------------------------------------------------------------------- one process
-def placed(spec: TrialSpec, gpus: float) -> TrialSpec:
-    """The trial on the card that Ray gave its process (the only one it sees), or on the CPU."""
-    here = {"device": "auto", "gpu_id": "0"} if gpus else {"device": "cpu"}
-    kept = {key: value for key, value in spec.overrides.items() if key != "gpu_id"}
-    return replace(spec, overrides={**kept, **here})
-
-
-def _outcome(spec: TrialSpec, gpus: float, node: str = "", **options: Any) -> dict[str, Any]:
-    """The document of a trial, or the last lines of what it raised."""
-    try:
-        document = run_trial(placed(spec, gpus), **options)
-    except Interrupted:
-        return {"stopped": True}
-    except UserError as error:
-        return {"error": str(error)}
-    except Exception:
-        return {"error": "\n".join(traceback.format_exc().strip().splitlines()[-_LAST_LINES:])}
-    document["trial"] |= {
-        "key": spec.key,
-        "node": node,
-        "pid": os.getpid(),
-        "cuda_visible_devices": os.environ.get("CUDA_VISIBLE_DEVICES"),
-    }
-    return {"document": json.dumps(document)}  # a text: Tune would take mappings apart
-
-
-def _node() -> str:
-    import ray
-
-    return ray.get_runtime_context().get_node_id()
-
-
-class _Worker:
-    """Runs one trial in a thread, and hands out its pre-training epochs one at a time."""
-
-    def __init__(self, spec: TrialSpec, gpus: float, epochs: bool) -> None:
-        self._go, self._told = threading.Semaphore(0), threading.Semaphore(0)
-        self._stop = False
-        self._report: dict[str, Any] = {}
-        on_epoch = self._tell if epochs else None
-        options = {"stop": lambda: self._stop, "on_epoch": on_epoch, "node": _node()}
-        self._thread = threading.Thread(
-            target=lambda: self._finish(_outcome(spec, gpus, **options)), daemon=True
-        )
-        self._started = False
-
-    def _tell(self, number: int, metrics: dict[str, float]) -> None:
-        self._report = {"epoch": number, **metrics}
-        self._told.release()
-        self._go.acquire()
-
-    def _finish(self, outcome: dict[str, Any]) -> None:
-        self._report = {**outcome, "done": True}
-        self._told.release()
-
-    def next(self) -> dict[str, Any]:
-        """What is known next: an epoch, or the end."""
-        if self._started:
-            self._go.release()
-        else:
-            self._thread.start()
-            self._started = True
-        self._told.acquire()
-        return self._report
-
-    def end(self) -> None:
-        """Give the trial up, if it is not over."""
-        self._stop = True
-        self._go.release()
-        if self._started:
-            self._thread.join()
-
-
-def _actor_class() -> type:
-    from ray import tune
-
-    class Trial(tune.Trainable):
-        """A process that runs one trial after another: data and libraries are loaded once."""
-
-        def setup(self, config: dict[str, Any]) -> None:
-            self.reset_config(config)
-
-        def reset_config(self, new_config: dict[str, Any]) -> bool:
-            self.cleanup()
-            spec = TrialSpec.from_dict(json.loads(new_config["spec"]))
-            self.worker = _Worker(spec, new_config["gpus"], new_config["epochs"])
-            return True
-
-        def step(self) -> dict[str, Any]:
-            return dict(self.worker.next())
-
-        def cleanup(self) -> None:
-            worker = getattr(self, "worker", None)
-            if worker is not None:
-                worker.end()
-
-        def save_checkpoint(self, checkpoint_dir: str) -> None:
-            """A trial that must be repeated starts again: its backbone is in the cache."""
-
-        def load_checkpoint(self, checkpoint: Any) -> None:
-            pass
-
-    return Trial
-
-
 # ------------------------------------------------------------------------------- many trials
 Done = Callable[[TrialSpec, dict[str, Any]], None]
 Failed = Callable[[TrialSpec, str], None]
+
+
+@dataclass(frozen=True)
+class TuneParts:
+    """What of Ray Tune a caller brings along; objects, which no request file can hold.
+
+    Attributes:
+        scheduler: a ``ray.tune.schedulers.TrialScheduler``; it is told of pre-training epochs.
+        callbacks: instances of ``ray.tune.Callback``, loggers for instance.
+        loggers: whether Tune's own loggers (json, csv, TensorBoard) write, too.
+        logs: the folder that they write to, which is kept; none: a temporary one.
+        metric: what a scheduler without a metric of its own compares.
+        mode: ``min`` or ``max``.
+    """
+
+    scheduler: Any = None
+    callbacks: Sequence[Any] = ()
+    loggers: bool = False
+    logs: Path | None = None
+    metric: str | None = None
+    mode: str = "max"
 
 
 def run_all(
@@ -342,6 +257,7 @@ def run_all(
     stop: Callable[[], bool] = lambda: False,
     asha: tuple[str, str, int] | None = None,
     on_stopped: Callable[[TrialSpec, int], None] = lambda spec, epoch: None,
+    tune_parts: TuneParts | None = None,
 ) -> None:
     """Run all trials; returns when each is done, failed or stopped early.
 
@@ -355,7 +271,8 @@ def run_all(
         ray_address: of a running cluster, ``auto`` for this machine's; none: a private Ray.
         stop: asked often; true gives up what is running.
         asha: metric, ``min`` or ``max``, and pre-training epochs, to stop trials early by.
-        on_stopped: called with the last epoch of a trial that ``asha`` stopped.
+        on_stopped: called with the last epoch of a trial that ``asha`` or a scheduler stopped.
+        tune_parts: a scheduler, callbacks and loggers of the caller's.
 
     Raises:
         UserError: no machine has what a trial asks for, or there is no cluster at the address.
@@ -363,15 +280,12 @@ def run_all(
     """
     if not specs:
         return
-    with session(ray_address):
+    parts = tune_parts or TuneParts()
+    with session(ray_address), _storage(parts.logs) as storage:
         fits = room(cpus, gpus, ray_address)
         at_a_time = fits if concurrent is None else min(concurrent, fits)
-        storage = tempfile.mkdtemp(prefix="recbole-cold-")
         driver = _driver_class()(specs, on_done, on_failed, on_stopped, stop)
-        try:
-            _fit_tuner(specs, driver, name, storage, at_a_time, cpus, gpus, asha)
-        finally:
-            shutil.rmtree(storage, ignore_errors=True)
+        _fit_tuner(specs, driver, name, storage, at_a_time, cpus, gpus, asha, parts)
     if driver.error is not None:
         raise driver.error
     if stop():
@@ -380,19 +294,49 @@ def run_all(
         on_failed(specs[number], "Ray lost this trial without a word")
 
 
-def _fit_tuner(specs, driver, name, storage, at_a_time, cpus, gpus, asha) -> None:
+@contextmanager
+def _storage(logs: Path | None) -> Iterator[str]:
+    """Where Tune writes: a folder that is kept, or one that is gone afterwards."""
+    if logs is not None:
+        logs.mkdir(parents=True, exist_ok=True)
+        yield str(logs)
+        return
+    folder = tempfile.mkdtemp(prefix="recbole-cold-")
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _begin(config: dict[str, Any], gpus: float) -> Worker:
+    spec = TrialSpec.from_dict(json.loads(config["trial"]["spec"]))
+    return Worker(spec, gpus, epochs=config["epochs"])
+
+
+def _told(spec: TrialSpec) -> dict[str, Any]:
+    """A trial as loggers show it, and the whole of it as a text.
+
+    A text, because Tune would look for distributions inside mappings.
+    """
+    plain = {k: v for k, v in spec.overrides.items() if isinstance(v, bool | int | float | str)}
+    return {**plain, "model": spec.model, "seed": spec.seed, "spec": json.dumps(spec.as_dict())}
+
+
+def _fit_tuner(specs, driver, name, storage, at_a_time, cpus, gpus, asha, parts) -> None:
     from ray import tune
 
-    # Texts: Tune would look for distributions inside mappings.
-    texts = [json.dumps(spec.as_dict()) for spec in specs]
-    actor = tune.with_resources(_actor_class(), {"cpu": cpus, "gpu": gpus})
+    actor = tune.with_resources(actor_class(_begin), {"cpu": cpus, "gpu": gpus})
+    scheduler = _asha(asha) if asha else _with_metric(parts)
     tuner = tune.Tuner(
         actor,
-        param_space={"spec": tune.grid_search(texts), "gpus": gpus, "epochs": bool(asha)},
+        param_space={
+            "trial": tune.grid_search([_told(spec) for spec in specs]),
+            "epochs": scheduler is not None,
+        },
         tune_config=tune.TuneConfig(
             reuse_actors=True,
             max_concurrent_trials=at_a_time,
-            scheduler=_scheduler(asha),
+            scheduler=scheduler,
             trial_dirname_creator=lambda trial: trial.trial_id,
         ),
         run_config=tune.RunConfig(
@@ -400,18 +344,28 @@ def _fit_tuner(specs, driver, name, storage, at_a_time, cpus, gpus, asha) -> Non
             storage_path=storage,
             verbose=0,
             stop=_stopper(driver),
-            callbacks=[driver],
+            callbacks=[driver, *parts.callbacks],
             failure_config=tune.FailureConfig(max_failures=1),
         ),
     )
     logging.getLogger("ray").setLevel(logging.CRITICAL)
-    with redirect_stdout(_OneThread(sys.stdout)):
+    with redirect_stdout(_OneThread(sys.stdout)), _loggers(parts.loggers):
         tuner.fit()
 
 
-def _scheduler(asha: tuple[str, str, int] | None):
-    if asha is None:
-        return None
+@contextmanager
+def _loggers(on: bool) -> Iterator[None]:
+    """Tune's default loggers, which it looks up in the environment, are as asked while open."""
+    before = os.environ[_NO_LOGGERS]
+    if on:
+        os.environ[_NO_LOGGERS] = "0"
+    try:
+        yield
+    finally:
+        os.environ[_NO_LOGGERS] = before
+
+
+def _asha(asha: tuple[str, str, int]) -> Any:
     from ray.tune.schedulers import ASHAScheduler
 
     metric, mode, epochs = asha
@@ -420,6 +374,13 @@ def _scheduler(asha: tuple[str, str, int] | None):
         time_attr="epoch", metric=metric, mode=mode, max_t=epochs + 1, grace_period=1,
         reduction_factor=2,
     )  # fmt: skip
+
+
+def _with_metric(parts: TuneParts) -> Any:
+    """The caller's scheduler; it compares ``metric`` unless it was told another one."""
+    if parts.scheduler is not None and parts.metric is not None:
+        parts.scheduler.set_search_properties(parts.metric, parts.mode)
+    return parts.scheduler
 
 
 def _stopper(driver):
@@ -449,7 +410,9 @@ def _driver_class() -> type:
             self.error: BaseException | None = None
 
         def _tell(self, trial, callback, *words) -> None:
-            number = self.numbers[TrialSpec.from_dict(json.loads(trial.config["spec"])).key]
+            number = self.numbers[
+                TrialSpec.from_dict(json.loads(trial.config["trial"]["spec"])).key
+            ]
             if number in self.told or self.error is not None:
                 return
             self.told.add(number)
@@ -464,13 +427,13 @@ def _driver_class() -> type:
                 self._tell(trial, self.on_done, json.loads(result["document"]))
             elif "error" in result:
                 self._tell(trial, self.on_failed, result["error"])
-            elif not self.stop() and "epoch" in result:
+            elif not self.stop() and "epoch" in result:  # a scheduler ended it
                 self._tell(trial, self.on_stopped, result["epoch"])
 
         def on_trial_error(self, iteration, trials, trial, **info) -> None:
             error = trial.get_error()
             if error is not None and trial.num_failures > 1:
                 lines = [line for line in str(error).strip().splitlines() if line.strip()]
-                self._tell(trial, self.on_failed, "\n".join(lines[-_LAST_LINES:]))
+                self._tell(trial, self.on_failed, "\n".join(lines[-LAST_LINES:]))
 
     return Driver

@@ -7,7 +7,7 @@ back a whole results document. Nothing here knows of Ray, of sweeps or of compar
 import hashlib
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -15,7 +15,7 @@ from recbole_cold.errors import UserError
 from recbole_cold.experiment.data_store import DataStore
 from recbole_cold.experiment.experiment import Experiment
 from recbole_cold.experiment.requests import Entry, Request
-from recbole_cold.training.trainer import Watch
+from recbole_cold.training.callbacks import Callback
 
 # What every trial says for itself, whatever was asked for: it is one seed of one row.
 ALONE = {"seeds": 1, "matched_row": False, "show_progress": False}
@@ -74,47 +74,41 @@ class TrialSpec:
         return Entry(entry.spec, {"warm_steps": self.matched_steps}, self.matched_steps)
 
 
-class _FirstStep(Watch):
-    """Remembers when the first optimizer step was done; hands epochs on."""
+class _FirstStep(Callback):
+    """Remembers when the first optimizer step was done."""
 
-    def __init__(self, on_epoch: Callable[[int, dict[str, float]], None] | None) -> None:
+    def __init__(self) -> None:
         self.began, self.seconds = time.perf_counter(), None
-        self.on_epoch = on_epoch
-        self.wants_epochs = on_epoch is not None
 
-    def step(self) -> None:
+    def step(self, stage: str, number: int) -> None:
         if self.seconds is None:
             self.seconds = time.perf_counter() - self.began
-
-    def epoch(self, number: int, metrics: dict[str, float]) -> None:
-        if self.on_epoch is not None:
-            self.on_epoch(number, metrics)
 
 
 def run_trial(
     spec: TrialSpec,
     stop: Callable[[], bool] = lambda: False,
-    on_epoch: Callable[[int, dict[str, float]], None] | None = None,
+    callbacks: Sequence[Callback] = (),
 ) -> dict[str, Any]:
     """The results document of one trial: one run, one seed, and ``trial`` with key and seconds.
 
     Args:
         stop: asked between batches; true raises ``Interrupted``.
-        on_epoch: called after each pre-training epoch with its number and the metrics of the plain
-            backbone in the cold phase.
+        callbacks: told how the run goes on.
 
     Raises:
         UserError: the trial cannot be run, or its training diverged.
     """
-    watch = _FirstStep(on_epoch)
+    clock = _FirstStep()
     experiment = Experiment(
-        spec.request(), stop=stop, entries=[spec.entry()], store=_STORE, watch=watch
-    )
+        spec.request(), stop=stop, entries=[spec.entry()], store=_STORE,
+        callbacks=[clock, *callbacks],
+    )  # fmt: skip
     document = experiment.run()
     document["trial"] = {
         "key": spec.key,
-        "seconds": time.perf_counter() - watch.began,
-        "first_step_seconds": watch.seconds,
+        "seconds": time.perf_counter() - clock.began,
+        "first_step_seconds": clock.seconds,
     }
     return document
 

@@ -11,11 +11,11 @@ from recbole_cold.sweep.space import (
     check,
     describe,
     expand,
-    nested,
     read_grid,
     read_space,
     setting_text,
 )
+from recbole_cold.trials.settings import nested
 
 
 def space(mapping):

@@ -19,6 +19,7 @@ from recbole_cold.sweep.cost import estimate
 from recbole_cold.sweep.folders import read_sweep
 from recbole_cold.sweep.tables import settings_table
 from recbole_cold.trials import ray_pool as pool
+from recbole_cold.trials import worker
 from recbole_cold.trials.trial import run_trial
 
 
@@ -31,7 +32,7 @@ def without_ray(monkeypatch):
             if stop():
                 raise Interrupted
             ran.append(spec.key)
-            outcome = pool._outcome(spec, gpus)
+            outcome = worker.outcome_of(spec, gpus)
             if "error" in outcome:
                 on_failed(spec, outcome["error"])
             else:
@@ -269,7 +270,7 @@ class TestChoice:
 
     def test_a_setting_that_fails_on_one_seed_cannot_win(self, tune, in_process, newest,
                                                          monkeypatch):  # fmt: skip
-        real = pool._outcome
+        real = worker.outcome_of
         victim = []
 
         def sometimes(spec, gpus):
@@ -278,7 +279,7 @@ class TestChoice:
                 return {"error": "Traceback\nValueError: boom"}
             return real(spec, gpus)
 
-        monkeypatch.setattr(pool, "_outcome", sometimes)
+        monkeypatch.setattr(worker, "outcome_of", sometimes)
         code, out, err = tune(*GRID, "--seeds=2", "--seed=2020")
         assert code == 1
         assert "2 of 8 trials failed; the first ends with\nTraceback\nValueError: boom" in err
@@ -288,13 +289,13 @@ class TestChoice:
         failed = [trial for trial in document["trials"] if trial["status"] == "failed"]
         assert [trial["key"] for trial in failed] == victim
         # Tried again, with what made them fail gone, they come through and nothing else is run.
-        monkeypatch.setattr(pool, "_outcome", real)
+        monkeypatch.setattr(worker, "outcome_of", real)
         del in_process[:]
         assert main(["tune", f"--resume={newest()}"]) == 0
         assert sorted(in_process) == sorted(victim)
 
     def test_all_failed_is_one_sentence_with_the_first(self, tune, in_process, monkeypatch, newest):
-        monkeypatch.setattr(pool, "_outcome", lambda spec, gpus: {"error": "boom"})
+        monkeypatch.setattr(worker, "outcome_of", lambda spec, gpus: {"error": "boom"})
         code, _, err = tune(*GRID)
         assert code == 2
         assert "no setting came through all seeds; the first failure: boom" in err
@@ -369,7 +370,7 @@ class TestResume:
                                                        capsys, numbers):  # fmt: skip
         assert tune(*GRID)[0] == 0
         whole = newest()
-        real, count = pool._outcome, []
+        real, count = worker.outcome_of, []
 
         def interrupted(spec, gpus):
             count.append(spec)
@@ -377,7 +378,7 @@ class TestResume:
                 os.kill(os.getpid(), signal.SIGINT)
             return real(spec, gpus)
 
-        monkeypatch.setattr(pool, "_outcome", interrupted)
+        monkeypatch.setattr(worker, "outcome_of", interrupted)
         code, _, err = tune(*GRID)
         broken = newest()
         assert code == 130

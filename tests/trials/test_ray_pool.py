@@ -9,8 +9,9 @@ import pytest
 
 from recbole_cold.errors import Interrupted, UserError
 from recbole_cold.trials import ray_pool as pool
-from recbole_cold.trials.ray_pool import placed, room, run_all
+from recbole_cold.trials.ray_pool import room, run_all
 from recbole_cold.trials.trial import TrialSpec, run_trial
+from recbole_cold.trials.worker import placed
 
 
 @pytest.fixture(scope="module")
@@ -164,6 +165,46 @@ class TestRunAll:
 
         with pytest.raises(UserError, match="the disk is full"):
             run_all([spec(seed=8), spec(seed=9)], on_done=full_disk, **words)
+
+    def test_a_scheduler_callbacks_and_loggers_of_the_caller_run(
+        self, ray_with_two_fake_gpus, spec, tmp_path
+    ):
+        from ray import tune
+        from ray.tune.schedulers import FIFOScheduler
+
+        class AtTwo(FIFOScheduler):
+            def set_search_properties(self, metric, mode, **spec):
+                self.asked = getattr(self, "asked", None) or (metric, mode)
+                return True
+
+            def on_trial_result(self, tune_controller, trial, result):
+                weak = trial.config["trial"]["learning_rate"] < 1e-4
+                return self.STOP if weak and result.get("epoch") == 2 else self.CONTINUE
+
+        class Recorder(tune.Callback):
+            told = []
+
+            def on_trial_result(self, iteration, trials, trial, result, **info):
+                self.told.append(result)
+
+        # A seed that no other test has: a backbone from the cache has no epochs.
+        good, weak = (spec(pretrain_epochs=4, learning_rate=rate, seed=11) for rate in (0.02, 1e-7))
+        done, stopped, scheduler = [], {}, AtTwo()
+        run_all(
+            [good, weak], concurrent=1,
+            on_done=lambda spec, document: done.append(spec.key),
+            on_failed=lambda spec, error: pytest.fail(error),
+            on_stopped=lambda spec, epoch: stopped.update({spec.key: epoch}),
+            tune_parts=pool.TuneParts(scheduler, [Recorder()], True, tmp_path, "AUC", "max"),
+        )  # fmt: skip
+        assert (done, stopped) == ([good.key], {weak.key: 2})
+        assert scheduler.asked == ("AUC", "max")
+        assert [result.get("epoch") for result in Recorder.told][:5] == [1, 2, 3, 4, None]
+        assert {"cold/AUC", "warm_c/LogLoss"} <= Recorder.told[4].keys()
+        assert list(tmp_path.glob("trials/*/events.out.tfevents.*"))  # TensorBoard
+        shown = json.loads(next(tmp_path.glob("trials/*/params.json")).read_text())["trial"]
+        assert (shown["model"], shown["pretrain_epochs"]) == ("Base", 4)
+        assert os.environ["TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"] == "1"  # for the next call
 
     def test_specs_reach_a_process_as_texts(self, spec):
         assert TrialSpec.from_dict(json.loads(json.dumps(spec().as_dict()))) == spec()

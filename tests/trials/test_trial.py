@@ -8,6 +8,7 @@ from recbole_cold import report
 from recbole_cold.errors import UserError
 from recbole_cold.experiment.experiment import Experiment
 from recbole_cold.experiment.requests import Request
+from recbole_cold.training.callbacks import Callback
 from recbole_cold.trials import trial as trials
 from recbole_cold.trials.trial import TrialSpec, run_trial, score_of
 
@@ -77,11 +78,21 @@ class TestRun:
         assert again["runs"][0]["seeds"][0]["phases"] == first["runs"][0]["seeds"][0]["phases"]
 
 
+class Epochs(Callback):
+    wants_epoch_metrics = True
+
+    def __init__(self, told):
+        self.told = told
+
+    def epoch(self, number, metrics):
+        self.told.append((number, metrics))
+
+
 class TestEpochs:
     def test_are_told_with_the_cold_metrics_of_the_backbone_so_far(self, spec, monkeypatch):
         told = []
         whole = spec(pretrain_epochs=3, learning_rate=0.017, embedding_init="uniform")
-        document = run_trial(whole, on_epoch=lambda *words: told.append(words))
+        document = run_trial(whole, callbacks=[Epochs(told)])
         assert [number for number, _ in told] == [1, 2, 3]
         cold = document["runs"][0]["seeds"][0]["phases"]["cold"]["metrics"]
         assert told[-1][1] == cold  # Base learns nothing between pre-training and cold
@@ -91,7 +102,7 @@ class TestEpochs:
     def test_telling_changes_no_number(self, spec, tmp_path, numbers):
         keys = {"pretrain_epochs": 2, "dropout_prob": 0.3, "weight_decay": 1e-4}
         told = run_trial(
-            spec("MWUF", cache_dir=str(tmp_path / "a"), **keys), on_epoch=lambda *_: None
+            spec("MWUF", cache_dir=str(tmp_path / "a"), **keys), callbacks=[Epochs([])]
         )
         quiet = run_trial(spec("MWUF", cache_dir=str(tmp_path / "a2"), **keys))
         drop = "cache_dir"
