@@ -129,12 +129,14 @@ def _find(kind: _Kind, spec: str | type) -> type:
         return spec
     if ":" in spec or spec.endswith(".py"):
         return _from_place(kind, spec)
-    entry = _entry_points(kind).get(spec)
     found = _built_in_of_file(kind, spec)
-    if found is None and entry is not None:
+    if found is not None:
+        return found  # without a look at the plug-ins: that reads a file of every installed package
+    entry = _entry_points(kind).get(spec)
+    if entry is not None:
         return _load(kind, entry)
     # The file of a built-in need not be named after its class: look at all of them before refusing.
-    found = found or _built_in(kind).get(spec)
+    found = _built_in(kind).get(spec)
     if found is not None:
         return found
     guess = nearest(spec, [*_built_in(kind), *_entry_points(kind)])
