@@ -5,13 +5,12 @@ hands the others to a pool. What comes of it is a comparison document (``report.
 it).
 """
 
-import json
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from recbole_cold import report
+from recbole_cold import keys, report
 from recbole_cold.comparison.earlier import Earlier, Found
 from recbole_cold.comparison.requests import Cell, CompareRequest, row_name
 from recbole_cold.config import ColdConfig
@@ -21,12 +20,12 @@ from recbole_cold.experiment.data_store import DataStore
 from recbole_cold.experiment.experiment import Experiment, matched_entry
 from recbole_cold.experiment.requests import (
     Request,
-    entry_texts,
     parse_entries,
     refuse_run_wide,
 )
-from recbole_cold.registry import find_method
-from recbole_cold.trials.trial import TrialSpec
+from recbole_cold.kinds import plain
+from recbole_cold.registry import absolute, entry_texts, find_method
+from recbole_cold.trials.trial import ALONE, TrialSpec
 
 logger = logging.getLogger(__name__)
 
@@ -46,13 +45,18 @@ class Campaign:
 
     def __init__(self, request: CompareRequest, stop: Callable[[], bool] = lambda: False) -> None:
         self.request, self.stop = request, stop
+        for name, value in (
+            ("concurrent", request.concurrent), ("cpus_per_trial", request.cpus),
+            ("gpus_per_trial", request.gpus), ("ray_address", request.ray_address),
+        ):  # fmt: skip
+            keys.check_flag(name, value, request.place)
         store = DataStore(most=1000)
         self.experiments: dict[str, Experiment] = {}
         for backbone in parse_entries(request.backbones, "--backbones"):
             refuse_run_wide(backbone)
             asked = Request(
                 request.models, request.dataset, backbone.spec, list(request.config_files),
-                {**request.overrides, **backbone.variant}, request.command,
+                {**request.overrides, **backbone.variant}, request.command, request.place,
             )  # fmt: skip
             experiment = Experiment(asked, stop=stop, store=store)
             experiment.prepare()
@@ -63,7 +67,7 @@ class Campaign:
             for entry in self.first().entries
             if len(self.experiments) > 1 and find_method(entry.spec).network is not None
         ]
-        self.texts = [_absolute(text) for text in entry_texts(request.models)]
+        self.texts = [absolute(text) for text in entry_texts(request.models)]
         self.failures: list[dict[str, Any]] = []
         self.found: dict[tuple[str, str, int], tuple[Cell, Found]] = {}
         self.ran = 0
@@ -171,8 +175,7 @@ class Campaign:
         """The trial of a cell: every path absolute, no key that belongs to another method."""
         experiment = self.experiments[cell.backbone]
         config = experiment.config(cell.entry, cell.seed)
-        leave = {*cell.entry.variant, "model", "models", "dataset", "backbone", "seed", "seeds",
-                 "matched_row", "saved_dir", "show_progress", "config_files"}  # fmt: skip
+        leave = {*cell.entry.variant, *keys.names(apart=True), *ALONE, "models", "saved_dir"}
         given = {k: v for k, v in config.external_config_dict.items() if k not in leave}
         if config["share_pretrained"]:
             given["pretrain_seed"] = config["pretrain_seed"]
@@ -181,8 +184,8 @@ class Campaign:
         return TrialSpec(
             model="Base" if cell.entry.matched_steps else cell.text,
             dataset=config.dataset,
-            backbone=_absolute(str(experiment.request.backbone)),
-            overrides=json.loads(json.dumps(given)),
+            backbone=absolute(str(experiment.request.backbone)),
+            overrides=plain(given),
             seed=cell.seed,
             matched_steps=cell.entry.matched_steps,
         )
@@ -258,15 +261,6 @@ def _scores(document: Mapping[str, Any]) -> str:
               for name, phase in scored.items()]  # fmt: skip
     seconds = document.get("trial", {}).get("seconds")
     return f"{metric} {', '.join(values)}" + (f" ({seconds:.1f} s)" if seconds else "")
-
-
-def _absolute(text: str) -> str:
-    """An entry whose file is named from here, so that a process elsewhere finds it."""
-    name, bracket, rest = text.partition("[")
-    place, colon, cls = name.partition(":")
-    if not place.endswith(".py"):
-        return text
-    return f"{Path(place).expanduser().resolve()}{colon}{cls}{bracket}{rest}"
 
 
 def _data_path(given: Any, config: ColdConfig) -> str:

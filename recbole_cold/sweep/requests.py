@@ -1,6 +1,5 @@
 """What one sweep asks for, and the point of its space that a trial is."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,6 +10,7 @@ from recbole_cold.config import (
 )
 from recbole_cold.errors import UserError
 from recbole_cold.experiment.requests import parse_entries
+from recbole_cold.keys import COMMAND_LINE
 from recbole_cold.sweep import space
 from recbole_cold.sweep.space import Axis
 from recbole_cold.trials.trial import TrialSpec
@@ -36,6 +36,7 @@ class SweepRequest:
     gpus: float = 0.0
     ray_address: str | None = None
     verb: str = "tune"
+    place: str = COMMAND_LINE
 
 
 def axes_of(model: str, space_file: str | None, grids: Sequence[str]) -> list[Axis]:
@@ -64,38 +65,3 @@ class Setting:
 
 def roots(params: Mapping[str, Any]) -> set[str]:
     return {key.partition(".")[0] for key in params}
-
-
-def plain(values: Mapping[str, Any]) -> dict[str, Any]:
-    return json.loads(json.dumps(values, default=str))
-
-
-def absolute(spec: str) -> str:
-    """A method or backbone given as a file, by a path that holds from any folder."""
-    path, colon, name = spec.partition(":")
-    if not path.endswith(".py"):
-        return spec
-    return f"{Path(path).expanduser().resolve()}{colon}{name}"
-
-
-def read_sweep_request(folder: Path) -> SweepRequest:
-    """What the sweep in ``folder`` was asked for.
-
-    Raises:
-        UserError: the folder is not a sweep's, or the file in it is damaged.
-    """
-    path = folder / "request.json"
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-        if values.get("verb") != "tune":
-            raise UserError(
-                f"'{folder}' is not the folder of a sweep; give the one that tune printed"
-            )
-        return SweepRequest(**values)
-    except FileNotFoundError:
-        raise UserError(
-            f"'{folder}' is not the folder of a sweep: it has no request.json; give the folder "
-            "that the interrupted sweep printed"
-        ) from None
-    except (OSError, ValueError, TypeError, AttributeError) as error:
-        raise UserError(f"'{path}' is damaged ({error}); start the sweep again") from error

@@ -214,7 +214,8 @@ class TestValue:
 
     def test_hash_is_the_same_in_another_process(self, split):
         code = (
-            "import sys; sys.path.insert(0, 'tests/data'); from test_split import log, frequency_split;"
+            "import sys; sys.path.insert(0, 'tests/data');"
+            "from test_split import log, frequency_split;"
             "print(frequency_split(*log(0), threshold=25, size=2, data_hash='abc').hash)"
         )
         out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
