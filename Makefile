@@ -7,7 +7,11 @@ VENV ?= .venv
 PIP_OPTIONS ?= $(shell $(PYTHON) -c 'import sys; print("-c constraints.txt" * (sys.version_info >= (3, 11)))')
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
-TEST_ENV := OMP_NUM_THREADS=1
+# Byte code is kept even where the environment says otherwise: the rewriting of the tests' asserts
+# costs every process some seconds.
+TEST_ENV := OMP_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE=
+# Two processes; a class stays in one, so that its tests share the runs that its fixtures keep.
+TWO := -n 2 --dist loadscope
 
 .DELETE_ON_ERROR:
 .PHONY: demo test test-slow test-again test-all install clean
@@ -19,14 +23,16 @@ test: $(INSTALLED)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(TEST_ENV) $(BIN)/python -m pytest
+	$(TEST_ENV) $(BIN)/python -m pytest $(TWO)
 
-# The conformance suites of all methods on two processes; then, alone, what starts processes itself.
-CONFORMANCE := tests/model tests/backbone
+# On two processes: the conformance suites of all methods, and what installs into folders of its own.
+# Then, alone, what starts and kills processes or measures.
+SIDE_BY_SIDE := tests/model tests/backbone tests/test_packaging.py tests/test_plugin.py \
+	tests/test_recbole_121.py tests/test_wheel.py
 test-slow: $(INSTALLED)
 	status=0; \
-	$(TEST_ENV) $(BIN)/python -m pytest -m slow -n 2 --dist loadscope $(CONFORMANCE) || status=1; \
-	$(TEST_ENV) $(BIN)/python -m pytest -m slow $(CONFORMANCE:%=--ignore=%) || status=1; \
+	$(TEST_ENV) $(BIN)/python -m pytest -m slow $(TWO) $(SIDE_BY_SIDE) || status=1; \
+	$(TEST_ENV) $(BIN)/python -m pytest -m slow $(SIDE_BY_SIDE:%=--ignore=%) || status=1; \
 	exit $$status
 
 test-again: $(INSTALLED)

@@ -8,9 +8,10 @@ Low to high: RecBole's defaults (overall, backbone, data set, context-aware quic
 
 from __future__ import annotations
 
+import copy
 import logging
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -299,7 +300,7 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"configuration file {path} cannot be read ({error}).") from error
     try:
-        values = yaml.load(text, Loader=compat.yaml_loader())
+        values = copy.deepcopy(_parsed(text))
     except yaml.YAMLError as error:
         reason = " ".join(str(error).split())
         raise UserError(f"configuration file {path} is not valid yaml ({reason}).") from error
@@ -310,6 +311,12 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
             f"configuration file {path} must be a mapping of keys to values, 'key: value'."
         )
     return values
+
+
+@lru_cache(maxsize=256)
+def _parsed(text: str) -> Any:
+    """What a yaml text holds, parsed once: every Config reads the same dozen files again."""
+    return yaml.load(text, Loader=compat.yaml_loader())
 
 
 def parse_value(key: str, value: Any) -> Any:

@@ -112,11 +112,16 @@ def versions() -> dict[str, str]:
     """Versions of what computes: ours, Python, and the libraries below."""
     found = {"recbole_cold": __version__, "python": platform.python_version()}
     for name in _LIBRARIES:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            found[name] = "unknown"
+        found[name] = _version(name)
     return found
+
+
+@cache
+def _version(name: str) -> str:
+    try:
+        return version(name)  # parses a package's whole description: 5 ms
+    except PackageNotFoundError:
+        return "unknown"
 
 
 def pretraining_key(method: ColdStartRecommender, seed: int, split: Split, spec: str | type) -> str:

@@ -2,8 +2,6 @@
 
 import json
 import os
-import subprocess
-import sys
 
 import pytest
 
@@ -28,15 +26,6 @@ def spec(tiny_path):
 
 
 # ------------------------------------------------------------------------- no Ray needed
-def test_importing_the_command_line_imports_no_ray():
-    code = (
-        "import sys, recbole_cold.cli, recbole_cold.experiment.experiment;"
-        "print('ray' in sys.modules)"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert done.stdout.strip() == "False", done.stderr
-
-
 class TestRoom:
     @pytest.fixture(autouse=True)
     def machines(self, monkeypatch):
