@@ -1,7 +1,7 @@
 """Words of a command line as a verb, flags and keys."""
 
 import shlex
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -153,7 +153,7 @@ def parse(argv: Sequence[str]) -> Arguments:
 
 
 def request_of(arguments: Arguments, default_models: str = DEFAULT_MODELS):
-    from recbole_cold.experiment.requests import Request
+    from recbole_cold.experiment.requests import Request, from_files
 
     keys = dict(arguments.keys)
     try:
@@ -180,20 +180,3 @@ def request_of(arguments: Arguments, default_models: str = DEFAULT_MODELS):
 def words_of(arguments: Arguments) -> list[str]:
     verb = [] if arguments.verb == "run" else [arguments.verb]
     return [*verb, *(f"--{key}={value}" for key, value in arguments.keys.items())]
-
-
-def from_files(files: Sequence[str], key: str) -> list[Any]:
-    """What the files say of a key, the last file first."""
-    from recbole_cold.config import read_yaml
-
-    return [read_yaml(file).get(key) for file in reversed(files)]
-
-
-def number_of(name: str, text: str, kind: Callable[[str], Any]) -> Any:
-    try:
-        value = kind(text)
-    except ValueError:
-        value = -1
-    if not value >= (1 if name == "concurrent" else 0):
-        raise UserError(f"--{name}={text} is not a number that can be; give for instance 1")
-    return value

@@ -5,10 +5,7 @@ import logging
 import signal
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
-
-from recbole_cold.errors import UserError
 
 logger = logging.getLogger("recbole_cold")
 
@@ -39,31 +36,6 @@ class Stop:
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
-
-
-@contextlib.contextmanager
-def log_to(path: Path) -> Iterator[None]:
-    try:
-        handler = _LogFile(path, encoding="utf-8")
-    except OSError as error:
-        raise UserError(
-            f"cannot write '{path}' ({error.strerror}); make the folder writable"
-        ) from error
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-    logger.addHandler(handler)
-    try:
-        yield
-    finally:
-        logger.removeHandler(handler)
-        with contextlib.suppress(OSError):
-            handler.close()
-
-
-class _LogFile(logging.FileHandler):
-    """A log that a full disk does not turn into tracebacks; what matters is written elsewhere."""
-
-    def handleError(self, record: logging.LogRecord) -> None:
-        pass
 
 
 @contextlib.contextmanager

@@ -1,7 +1,7 @@
 """What one comparison asks for."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from recbole_cold import report
 from recbole_cold.errors import UserError
 from recbole_cold.experiment.folders import verb_of
-from recbole_cold.experiment.requests import Entry
+from recbole_cold.experiment.requests import Entry, Request, from_files, take_numbers
 
 VERB = "compare"
 
@@ -30,6 +30,48 @@ class CompareRequest:
     ray_address: str | None = None
     command: str = ""
     verb: str = VERB
+
+
+def one_name_each(keys: Mapping[str, Any]) -> dict[str, Any]:
+    """``keys`` with ``models`` and ``backbones`` under the names that a run has for them.
+
+    Raises:
+        UserError: both names are given.
+    """
+    keys = dict(keys)
+    for many, one in (("models", "model"), ("backbones", "backbone")):
+        if many in keys and one in keys:
+            raise UserError(f"--{many} and --{one} are the same here; give --{many} only")
+        if many in keys:
+            keys[one] = keys.pop(many)
+    return keys
+
+
+def comparison_of(
+    keys: Mapping[str, Any], asked: Callable[[dict[str, Any]], Request], command: str
+) -> CompareRequest:
+    """What ``keys`` ask of a comparison.
+
+    Args:
+        asked: gives the request of the keys that a run has, too.
+
+    Raises:
+        UserError: a key is given under two names, or a share of a machine is no number.
+    """
+    keys = one_name_each(keys)
+    own = {name: keys.pop(name) for name in ("against", "ray_address") if name in keys}
+    own |= take_numbers(keys)
+    request = asked(keys)
+    given = [request.backbone, *from_files(request.config_files, "backbone")]
+    return CompareRequest(
+        models=request.models,
+        backbones=next((names for names in given if names), "DeepFM"),
+        dataset=request.dataset,
+        config_files=request.config_files,
+        overrides=request.overrides,
+        command=command,
+        **own,
+    )
 
 
 def is_comparison(path: Path) -> bool:

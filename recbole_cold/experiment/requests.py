@@ -2,12 +2,14 @@
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from recbole_cold.config import (
     parse_value,
+    read_yaml,
 )
 from recbole_cold.errors import UserError
 
@@ -117,3 +119,54 @@ class Request:
 
     def entries(self) -> list[Entry]:
         return parse_entries(self.models)
+
+
+def request_from(
+    keys: Mapping[str, Any], config_files: Sequence[str | Path] = (), command: str = ""
+) -> Request:
+    """The request of configuration keys and files, as the command line reads them.
+
+    ``model``, ``dataset`` and ``backbone`` are keys like others: a file may name them. Without a
+    data set it is ml-100k.
+    """
+    keys, files = dict(keys), [str(Path(file).expanduser().resolve()) for file in config_files]
+
+    def named(key: str) -> Any:
+        given = keys.pop(key, None)
+        return given or next((said for said in from_files(files, key) if said), None)
+
+    models, dataset, backbone = named("model"), named("dataset"), keys.pop("backbone", None)
+    return Request(models or "", dataset or "ml-100k", backbone, files, keys, command)
+
+
+def from_files(files: Sequence[str | Path], key: str) -> list[Any]:
+    """What configuration files say of a key, the last file first."""
+    return [read_yaml(file).get(key) for file in reversed(files)]
+
+
+def take_numbers(keys: dict[str, Any], *also: str) -> dict[str, Any]:
+    """What ``keys`` say of trials at a time and shares of a machine, taken out of them.
+
+    Args:
+        also: more keys that are whole numbers.
+
+    Raises:
+        UserError: a value is no number that can be.
+    """
+    kinds: dict[str, Callable[[Any], Any]] = dict.fromkeys((*also, "concurrent"), int)
+    kinds |= {"cpus_per_trial": float, "gpus_per_trial": float}
+    return {
+        name.removesuffix("_per_trial"): _number(name, keys.pop(name), kind)
+        for name, kind in kinds.items()
+        if name in keys
+    }
+
+
+def _number(name: str, given: Any, kind: Callable[[Any], Any]) -> Any:
+    try:
+        value = kind(given)
+    except (TypeError, ValueError):
+        value = -1
+    if not value >= (1 if name == "concurrent" else 0):
+        raise UserError(f"--{name}={given} is not a number that can be; give for instance 1")
+    return value

@@ -33,6 +33,7 @@ from recbole_cold.experiment.experiment import Experiment
 from recbole_cold.experiment.fingerprint import WITHOUT_PART_IN_PRETRAINING, versions
 from recbole_cold.experiment.folders import FINISHED, make_folder
 from recbole_cold.experiment.requests import RUN_WIDE, Entry, Request, parse_entries
+from recbole_cold.experiment.session import finish
 from recbole_cold.store import write_bytes
 from recbole_cold.sweep import space
 from recbole_cold.sweep.cost import duration, estimate
@@ -40,7 +41,7 @@ from recbole_cold.sweep.folders import move_aside, one_line_per_key, read_sweep
 from recbole_cold.sweep.optuna_search import ask_optuna, import_optuna
 from recbole_cold.sweep.requests import Setting, SweepRequest, absolute, plain, roots
 from recbole_cold.sweep.space import Axis
-from recbole_cold.sweep.tables import settings_table, trials_csv
+from recbole_cold.sweep.tables import sweep_table, trials_csv
 from recbole_cold.trials import ray_pool as pool
 from recbole_cold.trials.trial import TrialSpec, score_of
 
@@ -63,13 +64,19 @@ class Sweep:
     Args:
         request: what to search.
         stop: asked often; true ends with ``Interrupted``, and what is done is kept.
+        tell: takes a line per trial.
 
     Raises:
         UserError: anything in the request that cannot be; nothing is written then.
     """
 
-    def __init__(self, request: SweepRequest, stop: Callable[[], bool] = lambda: False) -> None:
-        self.request, self.stop = request, stop
+    def __init__(
+        self,
+        request: SweepRequest,
+        stop: Callable[[], bool] = lambda: False,
+        tell: Callable[[str], None] = lambda line: None,
+    ) -> None:
+        self.request, self.stop, self.tell = request, stop, tell
         entries = parse_entries(request.model)
         if len(entries) > 1:
             raise UserError(f"tune takes one --model, not '{request.model}'; see `compare`")
@@ -356,7 +363,7 @@ class Sweep:
             raise UserError(f"no setting came through all seeds; the first failure: {first}")
         self._final(document)
         self._write(document)
-        write_bytes(self.folder / FINISHED, self.table(document).encode())
+        write_bytes(self.folder / FINISHED, sweep_table(document, self.folder).encode())
         return document
 
     def _batches(self) -> Iterator[list[Setting]]:
@@ -411,10 +418,9 @@ class Sweep:
             best["params"]
         )  # fmt: skip
         seed = f" seed={spec.seed}" if len(self.seeds) > 1 else ""
-        print(
+        self.tell(
             f"[{over:>{len(str(total))}}/{total}] {outcome}  "
-            f"{space.setting_text(setting.params)}{seed}  {seconds}{told}",
-            flush=True,
+            f"{space.setting_text(setting.params)}{seed}  {seconds}{told}"
         )
 
     # ---------------------------------------------------------------- choosing
@@ -560,14 +566,11 @@ class Sweep:
             overrides={"show_progress": False},
             command=f"recbole-cold --config_files={path}",
         )
-        print(f"final run: {space.setting_text(best['params'])}, fitted on all old items")
+        self.tell(f"final run: {space.setting_text(best['params'])}, fitted on all old items")
         write_bytes(folder / "request.json", json.dumps(asdict(request), indent=1).encode())
         experiment = Experiment(request, folder, self.stop)
         experiment.prepare()
-        final = experiment.run()
-        report.plot_curves(final, folder / "figures" / "curves.png")
-        write_bytes(folder / "results.md", report.markdown(final).encode())
-        write_bytes(folder / FINISHED, f"{report.table(final)}\n\n{report.costs(final)}\n".encode())
+        finish(experiment.run(), folder)
         document["final"] = "final"
 
     # ---------------------------------------------------------------- files
@@ -577,13 +580,3 @@ class Sweep:
         write_bytes(self.folder / "trials.csv", trials_csv(document).encode())
         if any(trial["status"] == "done" for trial in document["trials"]):
             report.plot_sweep(document, self.folder / "figures" / "sweep.png")
-
-    def table(self, document: dict[str, Any]) -> str:
-        """The settings from the best down, then the final run's table."""
-        assert self.folder is not None
-        parts = [settings_table(document)]
-        if document["final"]:
-            final = report.load(self.folder / document["final"])
-            parts.append("the best setting, fitted on all old items, on test\n\n"
-                         + report.table(final))  # fmt: skip
-        return "\n\n".join(parts) + "\n"
