@@ -333,6 +333,16 @@ def _torch_as_it_was() -> Iterator[None]:
         seeding.restore_layers(random)
 
 
+class _Stop:
+    """Whether Ctrl-C was pressed; plain enough for Ray Tune, which pickles what it is given."""
+
+    def __init__(self) -> None:
+        self.asked = False
+
+    def __call__(self) -> bool:
+        return self.asked
+
+
 @contextlib.contextmanager
 def _listening() -> Iterator[Callable[[], bool]]:
     """Ctrl-C asks to stop at the next batch, where Python's own handler was in charge.
@@ -340,23 +350,23 @@ def _listening() -> Iterator[Callable[[], bool]]:
     A second one stops at once. In other threads, and where the caller has a handler, nothing is
     touched.
     """
-    asked = threading.Event()
+    stop = _Stop()
     ours = (
         threading.current_thread() is threading.main_thread()
         and signal.getsignal(signal.SIGINT) is signal.default_int_handler
     )
     if not ours:
-        yield asked.is_set
+        yield stop
         return
 
     def ask(signum: int, frame: Any) -> None:
-        if asked.is_set():
+        if stop.asked:
             raise KeyboardInterrupt
-        asked.set()
+        stop.asked = True
 
     signal.signal(signal.SIGINT, ask)
     try:
-        yield asked.is_set
+        yield stop
     finally:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 

@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import pickle
 import random
 import signal
 import subprocess
@@ -313,7 +314,8 @@ def without_ray(monkeypatch):
     from recbole_cold.trials import ray_pool as pool
     from recbole_cold.trials.trial import run_trial
 
-    def run_all(specs, *, on_done, **options):
+    def run_all(specs, *, on_done, stop, **options):
+        pickle.dumps(stop)  # Tune does so with its callbacks
         for spec in specs:
             on_done(spec, json.loads(json.dumps(run_trial(pool.placed(spec, 0)))))
 
@@ -390,6 +392,9 @@ def test_in_a_real_kernel(tmp_path, tiny_path, monkeypatch):
         "found.plot()",
         "found.frame().shape",
         "recbole_cold.run('Bsae', **asked)",
+        "from recbole_cold.model.mwuf import MWUF\n"
+        "class Mine(MWUF):\n    'A method that is tried in a notebook.'\n"
+        "list(recbole_cold.run(Mine, matched_row=False, **asked).frame()['method'].unique())",
     ]
     notebook = nbformat.v4.new_notebook(
         cells=[nbformat.v4.new_code_cell(cell) for cell in cells],
@@ -398,7 +403,7 @@ def test_in_a_real_kernel(tmp_path, tiny_path, monkeypatch):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of the client, not of the kernel
         nbclient.NotebookClient(notebook, timeout=600, allow_errors=True).execute()
-    first, second, third, fourth = (cell["outputs"] for cell in notebook.cells)
+    first, second, third, fourth, fifth = (cell["outputs"] for cell in notebook.cells)
     shown = [output for output in first if output["output_type"] == "execute_result"]
     assert "<table>" in shown[0]["data"]["text/html"]
     assert not [output for output in first if output["output_type"] == "error"], first
@@ -407,3 +412,4 @@ def test_in_a_real_kernel(tmp_path, tiny_path, monkeypatch):
     (error,) = [output for output in fourth if output["output_type"] == "error"]
     assert error["traceback"] == [f"error: {error['evalue']}"]
     assert "did you mean 'Base'" in error["evalue"]
+    assert [o["data"]["text/plain"] for o in fifth if "data" in o] == ["['Mine']"], fifth
