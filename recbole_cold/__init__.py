@@ -1,23 +1,69 @@
-"""Cold-start click-through-rate prediction on RecBole."""
+"""Cold-start click-through-rate prediction on RecBole.
 
-import importlib
-from typing import Any
+From Python: ``run``, ``compare``, ``tune``, ``load_results`` and ``from_frames``; ``trainable`` and
+``param_space`` for a Ray Tune script of your own; ``Callback`` for hooks into training;
+``register`` for RecBole's own runner. Names are imported when they are first used, so that
+``import recbole_cold`` costs nothing.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from recbole_cold.api import compare, load_results, run, tune
+    from recbole_cold.data.frames import from_frames
+    from recbole_cold.errors import Stopped, UserError
+    from recbole_cold.recbole_door import register
+    from recbole_cold.results import ComparisonResults, Results, SweepResults
+    from recbole_cold.sweep.tune_space import param_space
+    from recbole_cold.training.callbacks import Callback
+    from recbole_cold.trials.trainable import trainable
 
 __version__ = "0.1.0"
-# Public names and their modules, imported when first asked for: `import recbole_cold` stays light.
-_PUBLIC = {
-    "Callback": "recbole_cold.training.callbacks",
-    "param_space": "recbole_cold.sweep.tune_space",
-    "register": "recbole_cold.recbole_door",
-    "trainable": "recbole_cold.trials.trainable",
+
+_PLACES = {
+    "Callback": "training.callbacks",
+    "ComparisonResults": "results",
+    "Results": "results",
+    "Stopped": "errors",
+    "SweepResults": "results",
+    "UserError": "errors",
+    "compare": "api",
+    "from_frames": "data.frames",
+    "load_results": "api",
+    "param_space": "sweep.tune_space",
+    "register": "recbole_door",
+    "run": "api",
+    "trainable": "trials.trainable",
+    "tune": "api",
 }
+
+__all__ = [
+    "Callback",
+    "ComparisonResults",
+    "Results",
+    "Stopped",
+    "SweepResults",
+    "UserError",
+    "__version__",
+    "compare",
+    "from_frames",
+    "load_results",
+    "param_space",
+    "register",
+    "run",
+    "trainable",
+    "tune",
+]
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _PUBLIC:
-        raise AttributeError(f"module 'recbole_cold' has no attribute '{name}'")
-    return getattr(importlib.import_module(_PUBLIC[name]), name)
+    if name not in _PLACES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"{__name__}.{_PLACES[name]}"), name)
+    globals()[name] = value
+    return value
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *_PUBLIC])
+    return sorted({*globals(), *_PLACES})

@@ -3,10 +3,15 @@
 import inspect
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 
 class UserError(Exception):
     """What is wrong, where, and what to do, in one sentence; the command line exits with 2."""
+
+    def _render_traceback_(self) -> list[str]:
+        """What IPython and Jupyter show instead of a traceback: the sentence."""
+        return [f"error: {self}"]
 
 
 class Diverged(UserError):
@@ -22,7 +27,23 @@ class Misuse(UserError):
 
 
 class Interrupted(Exception):
-    """The user stopped the run; its state is on disk."""
+    """The user stopped the run; its state is on disk, in ``folder`` where that is known."""
+
+    def __init__(self, told: str = "", folder: Path | None = None) -> None:
+        super().__init__(told)
+        self.folder = folder
+
+
+class Stopped(KeyboardInterrupt):
+    """A Ctrl-C during a call from Python: says how to go on from ``folder``."""
+
+    def __init__(self, told: str = "", folder: Path | None = None) -> None:
+        super().__init__(told)
+        self.folder = folder
+
+    def _render_traceback_(self) -> list[str]:
+        """As for ``UserError``: no traceback in notebooks."""
+        return [str(self)]
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:

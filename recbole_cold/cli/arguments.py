@@ -130,64 +130,33 @@ def check_names(arguments: Arguments) -> None:
 
 
 def request_of(arguments: Arguments, default_models: str = DEFAULT_MODELS):
-    from recbole_cold.experiment.requests import Request
+    """What a command line asks of a run."""
+    from recbole_cold.experiment.requests import request_from
 
     keys = dict(arguments.keys)
     try:
         files = shlex.split(keys.pop("config_files", ""))
     except ValueError as error:
         raise UserError(f"--config_files is not a list of paths ({error}); mend it") from error
-    models = keys.pop("model", None)
-    if models is None:
-        models = next((value for value in from_files(files, "model") if value), default_models)
-    dataset = keys.pop("dataset", None)
-    if dataset is None and not any(from_files(files, "dataset")):
-        dataset = "ml-100k"
     command = shlex.join(["recbole-cold", *words_of(arguments)])
-    return Request(
-        models=models,
-        dataset=dataset,
-        backbone=keys.pop("backbone", None),
-        config_files=[str(Path(file).expanduser().resolve()) for file in files],
-        overrides=keys,
-        command=command,
-    )
+    return request_from(keys, files, command, default_models=default_models)
 
 
 def resumed_folder(arguments: Arguments) -> Path | None:
-    """The folder that ``--resume`` continues, the newest unfinished one if it names none.
-
-    None without ``--resume``.
+    """The folder that ``--resume`` continues; None without it.
 
     Raises:
         UserError: there is nothing to continue, or other keys are given beside it.
     """
-    from recbole_cold.experiment.folders import WHAT, latest_folder
+    from recbole_cold.experiment.folders import folder_to_resume
 
     resume = arguments.flags.get("resume")
     if resume is None:
         return None
-    if not resume:
-        raise UserError("--resume= names no folder; give it, or --resume alone for the newest")
-    extra = {*arguments.keys, *arguments.flags} - {"saved_dir", "resume", *SWITCHES}
-    if extra:
-        what = WHAT[arguments.verb]
-        raise UserError(
-            f"--resume continues a {what} as it was asked for; leave out --{min(extra)}, or start "
-            f"a new {what}"
-        )
-    if resume is True:
-        return latest_folder(arguments.keys.get("saved_dir", "saved"), arguments.verb)
-    return Path(resume).expanduser().resolve()
+    given = {*arguments.keys, *arguments.flags} - {"resume", *SWITCHES}
+    return folder_to_resume(resume, given, arguments.keys.get("saved_dir", "saved"), arguments.verb)
 
 
 def words_of(arguments: Arguments) -> list[str]:
     verb = [] if arguments.verb == "run" else [arguments.verb]
     return [*verb, *(f"--{key}={value}" for key, value in arguments.keys.items())]
-
-
-def from_files(files: Sequence[str], key: str) -> list[Any]:
-    """What the files say of a key, the last file first."""
-    from recbole_cold.config import read_yaml
-
-    return [read_yaml(file).get(key) for file in reversed(files)]

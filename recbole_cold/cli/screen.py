@@ -7,10 +7,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
-
-from recbole_cold.errors import UserError
 
 logger = logging.getLogger("recbole_cold")
 
@@ -48,31 +45,6 @@ class Stop:
 
 
 @contextlib.contextmanager
-def log_to(path: Path) -> Iterator[None]:
-    try:
-        handler = _LogFile(path, encoding="utf-8")
-    except OSError as error:
-        raise UserError(
-            f"cannot write '{path}' ({error.strerror}); make the folder writable"
-        ) from error
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-    logger.addHandler(handler)
-    try:
-        yield
-    finally:
-        logger.removeHandler(handler)
-        with contextlib.suppress(OSError):
-            handler.close()
-
-
-class _LogFile(logging.FileHandler):
-    """A log that a full disk does not turn into tracebacks; what matters is written elsewhere."""
-
-    def handleError(self, record: logging.LogRecord) -> None:
-        pass
-
-
-@contextlib.contextmanager
 def log_to_screen() -> Iterator[None]:
     """Our messages go to stderr while open; what the process had set up for itself returns."""
     before = logger.level, logger.propagate
@@ -85,7 +57,8 @@ def log_to_screen() -> Iterator[None]:
         yield
     finally:
         logger.removeHandler(handler)
-        logger.level, logger.propagate = before
+        logger.setLevel(before[0])
+        logger.propagate = before[1]
 
 
 class _Lasting:

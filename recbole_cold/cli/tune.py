@@ -1,14 +1,13 @@
 """``recbole-cold tune``: search the settings of one method."""
 
-import contextlib
 import shlex
 import sys
+from pathlib import Path
 from typing import Any
 
 from recbole_cold.cli.arguments import Arguments, request_of, resumed_folder, words_of
-from recbole_cold.cli.screen import Stop, log_to
-from recbole_cold.errors import UserError
-from recbole_cold.keys import check_flag
+from recbole_cold.cli.screen import Stop
+from recbole_cold.errors import Interrupted
 
 HELP = """\
 recbole-cold tune: search the settings of one method, on Ray
@@ -46,75 +45,42 @@ examples
 
 def tune(arguments: Arguments) -> int:
     """Search the settings of one method, then score the best."""
-    from recbole_cold.errors import Interrupted
-    from recbole_cold.experiment.folders import is_finished, only_one, read_request
-    from recbole_cold.sweep.requests import SweepRequest
-    from recbole_cold.sweep.sweep import Sweep
+    from recbole_cold.experiment.folders import read_request
+    from recbole_cold.sweep.requests import SweepRequest, sweep_of
+    from recbole_cold.sweep.session import tune_request
 
-    folder = resumed_folder(arguments)
+    folder, grids = resumed_folder(arguments), arguments.flags.get("grid", [])
     if folder is None:
-        request = _sweep_request(arguments)
+        words = [*words_of(arguments), *(f"--grid={text}" for text in grids)]
+        request = sweep_of(
+            arguments.keys,
+            lambda rest: request_of(arguments._replace(keys=rest), default_models=""),
+            shlex.join(["recbole-cold", *words]),
+            grids,
+        )
     else:
         request = read_request(folder, "tune", SweepRequest)
-    with Stop().listening() as stop, contextlib.ExitStack() as held:
-        sweep = Sweep(request, stop)
-        if folder is not None:
-            held.enter_context(only_one(folder))
-            sweep.folder = folder
-            done = sweep.read_done()
-            if is_finished(folder) and done == sweep.n_settings * len(sweep.seeds):
-                return _show_sweep(sweep, sweep.saved_document())
-            print(f"{done} of {sweep.n_settings * len(sweep.seeds)} trials are done", flush=True)
-        else:
-            print(sweep.plan(), flush=True)
-            folder = sweep.open_folder()
-            held.enter_context(only_one(folder))
-        print(f"folder {folder}\n", flush=True)
-        with log_to(folder / "log.txt"):
-            try:
-                return _show_sweep(sweep, sweep.run())
-            except (Interrupted, KeyboardInterrupt):
-                print(
-                    "interrupted; to continue: recbole-cold tune "
-                    f"--resume={shlex.quote(str(folder))}",
-                    file=sys.stderr,
-                )
-                return 130
+    with Stop().listening() as stop:
+        try:
+            return _show(*tune_request(request, folder, stop, again=_again, tell=_tell))
+        except Interrupted as interrupted:
+            print(interrupted, file=sys.stderr)
+            return 130
 
 
-def _sweep_request(arguments: Arguments):
-    from recbole_cold.sweep.requests import SweepRequest, axes_of
-
-    keys = dict(arguments.keys)
-    own: dict[str, Any] = {
-        name: keys.pop(name)
-        for name in ("search", "scheduler", "select_on", "ray_address")
-        if name in keys
-    }
-    for name in ("samples", "concurrent", "cpus_per_trial", "gpus_per_trial"):
-        if name in keys:
-            own[name.removesuffix("_per_trial")] = check_flag(name, keys.pop(name))
-    file, grids = keys.pop("space", None), arguments.flags.get("grid", [])
-    asked = request_of(arguments._replace(keys=keys), default_models="")
-    if not asked.models:
-        raise UserError("tune needs --model=<name>; `recbole-cold list` shows all")
-    words = [*words_of(arguments), *(f"--grid={text}" for text in grids)]
-    return SweepRequest(
-        model=asked.models,
-        dataset=asked.dataset,
-        backbone=asked.backbone,
-        config_files=asked.config_files,
-        overrides=asked.overrides,
-        command=shlex.join(["recbole-cold", *words]),
-        axes=[list(axis) for axis in axes_of(asked.models, file, grids)],
-        **own,
-    )
+def _again(folder: Path) -> str:
+    return f"recbole-cold tune --resume={shlex.quote(str(folder))}"
 
 
-def _show_sweep(sweep: Any, document: dict[str, Any]) -> int:
+def _tell(line: str) -> None:
+    print(line, flush=True)
+
+
+def _show(document: dict[str, Any], folder: Path) -> int:
     """Print the table and where everything is; 1 when trials failed, 0 otherwise."""
-    folder = sweep.folder
-    print(f"\n{sweep.table(document)}")
+    from recbole_cold.sweep.tables import sweep_table
+
+    print(f"\n{sweep_table(document, folder)}")
     print(f"best     {folder / 'best.yaml'}\nsweep    {folder / 'sweep.json'}")
     print(f"picture  {folder / 'figures' / 'sweep.png'}\nfinal    {folder / 'final'}")
     failed = [trial for trial in document["trials"] if trial["status"] == "failed"]
@@ -122,8 +88,7 @@ def _show_sweep(sweep: Any, document: dict[str, Any]) -> int:
         return 0
     print(
         f"{len(failed)} of {len(document['trials'])} trials failed; the first ends with\n"
-        f"{failed[0]['error']}\nto try them again: recbole-cold tune "
-        f"--resume={shlex.quote(str(folder))}",
+        f"{failed[0]['error']}\nto try them again: {_again(folder)}",
         file=sys.stderr,
     )
     return 1

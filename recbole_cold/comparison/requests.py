@@ -1,11 +1,12 @@
 """What one comparison asks for."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from recbole_cold import report
-from recbole_cold.experiment.requests import Entry
+from recbole_cold.errors import UserError
+from recbole_cold.experiment.requests import Entry, Request, from_files, take_numbers
 from recbole_cold.keys import COMMAND_LINE
 
 VERB = "compare"
@@ -28,6 +29,52 @@ class CompareRequest:
     command: str = ""
     verb: str = VERB
     place: str = COMMAND_LINE
+
+
+def one_name_each(keys: Mapping[str, Any]) -> dict[str, Any]:
+    """``keys`` with ``models`` and ``backbones`` under the names that a run has for them.
+
+    Raises:
+        UserError: both names are given.
+    """
+    keys = dict(keys)
+    for many, one in (("models", "model"), ("backbones", "backbone")):
+        if many in keys and one in keys:
+            raise UserError(f"--{many} and --{one} are the same here; give --{many} only")
+        if many in keys:
+            keys[one] = keys.pop(many)
+    return keys
+
+
+def comparison_of(
+    keys: Mapping[str, Any],
+    asked: Callable[[dict[str, Any]], Request],
+    command: str,
+    place: str = COMMAND_LINE,
+) -> CompareRequest:
+    """What ``keys`` ask of a comparison.
+
+    Args:
+        asked: gives the request of the keys that a run has, too.
+
+    Raises:
+        UserError: a key is given under two names, or a share of a machine is no number.
+    """
+    keys = one_name_each(keys)
+    own = {name: keys.pop(name) for name in ("against", "ray_address") if name in keys}
+    own |= take_numbers(keys, place=place)
+    request = asked(keys)
+    given = [request.backbone, *from_files(request.config_files, "backbone")]
+    return CompareRequest(
+        models=request.models,
+        backbones=next((names for names in given if names), "DeepFM"),
+        dataset=request.dataset,
+        config_files=request.config_files,
+        overrides=request.overrides,
+        command=command,
+        place=place,
+        **own,
+    )
 
 
 class Cell(NamedTuple):

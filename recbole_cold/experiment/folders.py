@@ -3,7 +3,7 @@
 import fcntl
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import datetime
@@ -176,3 +176,29 @@ def latest_folder(saved_dir: str | Path, verb: str = "run") -> Path:
             f"there is no unfinished {WHAT[verb]} in '{saved}'; give its folder: --resume=DIR"
         )
     return max(open_runs, key=lambda path: (path / "request.json").stat().st_mtime)
+
+
+def folder_to_resume(
+    resume: str | Path | bool,
+    given: Iterable[str] = (),
+    saved_dir: str | Path = "saved",
+    verb: str = "run",
+) -> Path:
+    """The folder that ``resume`` means: the one it names, or for True the newest unfinished one.
+
+    Args:
+        given: names of what else was asked for; only ``saved_dir`` may be.
+
+    Raises:
+        UserError: it names none, there is none, or something else is asked for.
+    """
+    if not resume:
+        raise UserError("--resume= names no folder; give it, or --resume alone for the newest")
+    extra = set(given) - {"saved_dir"}
+    if extra:
+        what = WHAT[verb]
+        raise UserError(
+            f"--resume continues a {what} as it was asked for; leave out --{min(extra)}, or start "
+            f"a new {what}"
+        )
+    return latest_folder(saved_dir, verb) if resume is True else Path(resume).expanduser().resolve()

@@ -3,10 +3,11 @@
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from recbole_cold import keys
-from recbole_cold.config import parse_value
+from recbole_cold.config import parse_value, read_yaml
 from recbole_cold.errors import UserError
 from recbole_cold.kinds import text_of
 from recbole_cold.registry import entry_texts, split_outside
@@ -89,3 +90,46 @@ class Request:
 
     def entries(self) -> list[Entry]:
         return parse_entries(self.models)
+
+
+def request_from(
+    given: Mapping[str, Any],
+    config_files: Sequence[str | Path] = (),
+    command: str = "",
+    *,
+    default_models: str = "",
+    place: str = keys.COMMAND_LINE,
+) -> Request:
+    """The request of configuration keys and files, as the command line reads them.
+
+    ``model``, ``dataset`` and ``backbone`` are keys like others: a file may name them. Without a
+    data set it is ml-100k.
+    """
+    rest, files = dict(given), [str(Path(file).expanduser().resolve()) for file in config_files]
+    models, dataset = rest.pop("model", None), rest.pop("dataset", None)
+    if models is None:
+        models = next((said for said in from_files(files, "model") if said), default_models)
+    if dataset is None and not any(from_files(files, "dataset")):
+        dataset = "ml-100k"
+    return Request(models, dataset, rest.pop("backbone", None), files, rest, command, place)
+
+
+def from_files(files: Sequence[str | Path], key: str) -> list[Any]:
+    """What configuration files say of a key, the last file first."""
+    return [read_yaml(file).get(key) for file in reversed(files)]
+
+
+def take_numbers(given: dict[str, Any], *also: str, place: str = keys.COMMAND_LINE) -> dict:
+    """What is said of trials at a time and shares of a machine, taken out of ``given``.
+
+    Args:
+        also: more flags that are numbers.
+
+    Raises:
+        UserError: a value is no number that can be.
+    """
+    return {
+        name.removesuffix("_per_trial"): keys.check_flag(name, given.pop(name), place)
+        for name in (*also, "concurrent", "cpus_per_trial", "gpus_per_trial")
+        if name in given
+    }

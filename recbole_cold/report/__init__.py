@@ -13,7 +13,7 @@ from recbole_cold.report._comparison import (
     load_comparison,
     validate_comparison,
 )
-from recbole_cold.report._comparison_plot import plot_comparison
+from recbole_cold.report._comparison_plot import comparison_figure, plot_comparison
 from recbole_cold.report._comparison_tables import (
     comparison_csv,
     comparison_latex,
@@ -22,9 +22,9 @@ from recbole_cold.report._comparison_tables import (
 )
 from recbole_cold.report._document import SCHEMA, load, now, validate, write_json
 from recbole_cold.report._graphs import plot_graphs
-from recbole_cold.report._pictures import plot_curves
-from recbole_cold.report._statistics import Row, paired_test, summary
-from recbole_cold.report._sweep import plot_sweep
+from recbole_cold.report._pictures import curves_figure, plot_curves, save_figure
+from recbole_cold.report._statistics import Row, Value, paired_test, summary, values
+from recbole_cold.report._sweep import plot_sweep, sweep_figure
 from recbole_cold.report._tables import costs, markdown, table
 from recbole_cold.report._vectors import IdVectors, mean_distance, plot_vectors
 
@@ -37,11 +37,14 @@ __all__ = [
     "IdVectors",
     "PairedTest",
     "Row",
+    "Value",
     "comparison_csv",
+    "comparison_figure",
     "comparison_latex",
     "comparison_markdown",
     "comparison_table",
     "costs",
+    "curves_figure",
     "holm",
     "load",
     "load_comparison",
@@ -54,10 +57,13 @@ __all__ = [
     "plot_graphs",
     "plot_sweep",
     "plot_vectors",
+    "save_figure",
     "summary",
+    "sweep_figure",
     "table",
     "validate",
     "validate_comparison",
+    "values",
     "wilcoxon_p",
     "write_json",
 ]

@@ -1,6 +1,5 @@
 """Phase curves of a comparison as small multiples: a panel per backbone, one legend for all."""
 
-import io
 import math
 import textwrap
 from collections.abc import Mapping
@@ -10,9 +9,8 @@ from typing import TYPE_CHECKING, Any
 from recbole_cold.errors import UserError
 from recbole_cold.evaluation.metrics import LOWER_IS_BETTER
 from recbole_cold.report._comparison import MATCHED, Cell, Comparison, Key
-from recbole_cold.report._pictures import COLOURS, DASHES, GREY, MARKERS, picture_kind, saved
+from recbole_cold.report._pictures import COLOURS, DASHES, GREY, MARKERS, save_figure
 from recbole_cold.report._words import scored_on, seed_names, shorten
-from recbole_cold.store import write_bytes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -30,17 +28,20 @@ def plot_comparison(comparison: Comparison, path: str | Path, metric: str = "AUC
     Raises:
         UserError: the suffix is not png, pdf or svg, or nothing of the metric is known.
     """
-    path = Path(path)
-    kind = picture_kind(path)
+    save_figure(lambda: comparison_figure(comparison, metric), path)
+
+
+def comparison_figure(comparison: Comparison, metric: str = "AUC") -> Any:
+    """The picture of ``plot_comparison`` as a matplotlib figure.
+
+    Raises:
+        UserError: nothing of the metric is known.
+    """
     metric = metric if metric in comparison.metrics else next(iter(comparison.metrics), metric)
     cells = comparison.cells(metric) if metric in comparison.metrics else {}
     if not cells:
-        raise UserError(
-            f"cannot draw '{path}': no cell of this comparison has a value of {metric}."
-        )
-    buffer = io.BytesIO()
-    saved(_figure(comparison, metric, cells), buffer, kind)
-    write_bytes(path, buffer.getvalue())
+        raise UserError(f"no cell of this comparison has a value of {metric}.")
+    return _figure(comparison, metric, cells)
 
 
 def _styles(comparison: Comparison) -> dict[str, dict[str, Any]]:

@@ -2,7 +2,7 @@
 
 import io
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -58,19 +58,40 @@ def plot_curves(doc: Document, path: str | Path) -> None:
     Raises:
         UserError: no metric has a known value, the suffix is another, or the folder is unwritable.
     """
+    save_figure(lambda: curves_figure(doc), path)
+
+
+def save_figure(draw: Callable[[], Any], path: str | Path) -> Any:
+    """Draw a figure and write it, whole or not at all; the suffix is the format.
+
+    Raises:
+        UserError: it cannot be drawn, the suffix is another, or the folder is unwritable.
+    """
     path = Path(path)
     kind = picture_kind(path)
+    try:
+        figure = draw()
+    except UserError as error:
+        raise UserError(f"cannot draw '{path}': {error}") from error
+    buffer = io.BytesIO()
+    saved(figure, buffer, kind)
+    write_bytes(path, buffer.getvalue())
+    return figure
+
+
+def curves_figure(doc: Document) -> Any:
+    """The picture of ``plot_curves`` as a matplotlib figure.
+
+    Raises:
+        UserError: no metric has a known value.
+    """
     panels = {
         name: _lines(doc, name) for name in ("AUC", "LogLoss", "F1") if name in doc["metrics"]
     }
     panels = dict([(name, lines) for name, lines in panels.items() if lines][:2])
     if not panels:
-        raise UserError(
-            f"cannot draw '{path}': no phase of these results has a metric with a value."
-        )
-    buffer = io.BytesIO()
-    saved(_figure(doc, panels), buffer, kind)
-    write_bytes(path, buffer.getvalue())
+        raise UserError("no phase of these results has a metric with a value.")
+    return _figure(doc, panels)
 
 
 def _lines(doc: Document, metric: str) -> list[_Line]:

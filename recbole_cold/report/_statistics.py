@@ -2,7 +2,7 @@
 
 import math
 import statistics
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from recbole_cold.errors import UserError
@@ -47,6 +47,28 @@ def summary(
 
 def _unadapted(run: Mapping[str, Any], phase: str) -> bool:
     return any(seed["phases"].get(phase, {}).get("unadapted") for seed in run["seeds"])
+
+
+class Value(NamedTuple):
+    """One score: a metric of one run in one phase on one seed."""
+
+    method: str
+    backbone: str
+    phase: str
+    metric: str
+    seed: int
+    value: float
+
+
+def values(doc: Document) -> Iterator[Value]:
+    """Every score of a document, RelaImpr included where it was asked for."""
+    backbone = str(doc.get("backbone_label", ""))
+    for metric in wanted_metrics(doc, None):
+        for run in doc["runs"]:
+            for phase in doc["phases"]:
+                for seed, value in _values(doc, run, phase, metric).items():
+                    name = backbone or str(run["backbone"])
+                    yield Value(run["label"], name, phase, metric, seed, value)
 
 
 def paired_test(doc: Document, label: str, against: str, phase: str, metric: str) -> PairedTest:

@@ -1,6 +1,5 @@
 """A sweep as a picture: the selection metric against every axis of the search space."""
 
-import io
 import json
 import math
 import statistics
@@ -10,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from recbole_cold.errors import UserError
+from recbole_cold.report._pictures import save_figure
 from recbole_cold.report._words import shorten
-from recbole_cold.store import write_bytes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -30,14 +29,20 @@ def plot_sweep(document: Mapping[str, Any], path: str | Path) -> None:
     Raises:
         UserError: no setting has a value, or the folder is unwritable.
     """
+    save_figure(lambda: sweep_figure(document), path)
+
+
+def sweep_figure(document: Mapping[str, Any]) -> Any:
+    """The picture of ``plot_sweep`` as a matplotlib figure.
+
+    Raises:
+        UserError: no setting has a value.
+    """
     known = [each for each in document["settings"] if each["mean"] is not None]
     known = [each for each in known if math.isfinite(each["mean"])]
     if not known:
-        raise UserError(f"cannot draw '{path}': no setting of this sweep has a value.")
-    figure = _figure(document, known)
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", metadata={"Software": None})
-    write_bytes(Path(path), buffer.getvalue())
+        raise UserError("no setting of this sweep has a value.")
+    return _figure(document, known)
 
 
 def _figure(document: Mapping[str, Any], known: Sequence[Mapping[str, Any]]) -> Any:

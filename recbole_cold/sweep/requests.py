@@ -1,6 +1,6 @@
 """What one sweep asks for, and the point of its space that a trial is."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -9,7 +9,7 @@ from recbole_cold.config import (
     sweep_space,
 )
 from recbole_cold.errors import UserError
-from recbole_cold.experiment.requests import parse_entries
+from recbole_cold.experiment.requests import Request, parse_entries, take_numbers
 from recbole_cold.keys import COMMAND_LINE
 from recbole_cold.sweep import space
 from recbole_cold.sweep.space import Axis
@@ -45,15 +45,58 @@ class SweepRequest:
     place: str = COMMAND_LINE
 
 
-def axes_of(model: str, space_file: str | None, grids: Sequence[str]) -> list[Axis]:
-    """The space of a command: a file and ``--grid`` texts, or else the method's own.
+def sweep_of(
+    keys: Mapping[str, Any],
+    asked: Callable[[dict[str, Any]], Request],
+    command: str,
+    grids: Sequence[str] = (),
+    place: str = COMMAND_LINE,
+) -> SweepRequest:
+    """What ``keys`` ask of a sweep.
+
+    Args:
+        asked: gives the request of the keys that a run has, too.
+        grids: texts of ``--grid``.
+
+    Raises:
+        UserError: there is no method, the space has no axes, a number is none.
+    """
+    keys = dict(keys)
+    names = ("search", "scheduler", "select_on", "ray_address", "loggers")
+    own = {name: keys.pop(name) for name in names if name in keys}
+    own |= take_numbers(keys, "samples", place=place)
+    given = keys.pop("space", None)
+    request = asked(keys)
+    if not request.models:
+        raise UserError("tune needs --model=<name>; `recbole-cold list` shows all")
+    return SweepRequest(
+        model=request.models,
+        dataset=request.dataset,
+        backbone=request.backbone,
+        config_files=request.config_files,
+        overrides=request.overrides,
+        command=command,
+        place=place,
+        axes=[list(axis) for axis in axes_of(request.models, given, grids)],
+        **own,
+    )
+
+
+def axes_of(
+    model: str, given: str | Path | Mapping[str, Any] | None, grids: Sequence[str]
+) -> list[Axis]:
+    """The space that is asked for: a file or mapping and ``--grid`` texts, or the method's own.
 
     Raises:
         UserError: something in it is no axis.
     """
-    axes = space.read_space(Path(space_file).expanduser()) if space_file else []
+    axes: list[Axis] = []
+    if isinstance(given, Mapping):
+        axes = space.read_space(given, "space")
+    elif given:
+        axes = space.read_space(Path(given).expanduser())
     axes += [axis for text in grids for axis in space.read_grid(text)]
-    if axes or space_file or grids:
+    if axes or given or grids:
         return axes
     (entry, *others) = parse_entries(model)
     if others:

@@ -35,6 +35,7 @@ from recbole_cold.experiment.experiment import Experiment
 from recbole_cold.experiment.fingerprint import versions
 from recbole_cold.experiment.folders import FINISHED, make_folder
 from recbole_cold.experiment.requests import Entry, Request, parse_entries
+from recbole_cold.experiment.session import finish
 from recbole_cold.keys import check_flag
 from recbole_cold.kinds import plain
 from recbole_cold.registry import absolute
@@ -46,7 +47,7 @@ from recbole_cold.sweep.optuna_search import ask_optuna, import_optuna
 from recbole_cold.sweep.requests import Setting, SweepRequest, roots, with_objects
 from recbole_cold.sweep.searchers import ask_searcher, check_searcher
 from recbole_cold.sweep.space import Axis
-from recbole_cold.sweep.tables import settings_table, trials_csv
+from recbole_cold.sweep.tables import sweep_table, trials_csv
 from recbole_cold.trials import ray_pool as pool
 from recbole_cold.trials.settings import check_select_on, nested, placed_keys, with_metric
 from recbole_cold.trials.trial import TrialSpec, score_of
@@ -61,6 +62,7 @@ class Sweep:
     Args:
         request: what to search.
         stop: asked often; true ends with ``Interrupted``, and what is done is kept.
+        tell: takes a line per trial.
         search_alg: a ``ray.tune.search.Searcher`` that chooses the settings, in rounds of as many
             as run at a time; it is told their means over the seeds.
         scheduler: a ``ray.tune.schedulers.TrialScheduler``, told of pre-training epochs.
@@ -74,13 +76,14 @@ class Sweep:
         self,
         request: SweepRequest,
         stop: Callable[[], bool] = lambda: False,
+        tell: Callable[[str], None] = lambda line: None,
         *,
         search_alg: Any = None,
         scheduler: Any = None,
         ray_callbacks: Sequence[Any] = (),
     ) -> None:
         objects = {"search_alg": search_alg, "scheduler": scheduler, "ray_callbacks": ray_callbacks}
-        self.request, self.stop = with_objects(request, objects), stop
+        self.request, self.stop, self.tell = with_objects(request, objects), stop, tell
         request = self.request
         self.search_alg, self.scheduler, self.ray_callbacks = search_alg, scheduler, ray_callbacks
         entries = parse_entries(request.model)
@@ -375,7 +378,7 @@ class Sweep:
             raise UserError(f"no setting came through all seeds; the first failure: {first}")
         self._final(document)
         self._write(document)
-        write_bytes(self.folder / FINISHED, self.table(document).encode())
+        write_bytes(self.folder / FINISHED, sweep_table(document, self.folder).encode())
         return document
 
     def _batches(self) -> Iterator[list[Setting]]:
@@ -450,10 +453,9 @@ class Sweep:
             best["params"]
         )  # fmt: skip
         seed = f" seed={spec.seed}" if len(self.seeds) > 1 else ""
-        print(
+        self.tell(
             f"[{over:>{len(str(total))}}/{total}] {outcome}  "
-            f"{space.setting_text(setting.params)}{seed}  {seconds}{told}",
-            flush=True,
+            f"{space.setting_text(setting.params)}{seed}  {seconds}{told}"
         )
 
     # ---------------------------------------------------------------- choosing
@@ -598,14 +600,11 @@ class Sweep:
             overrides={"show_progress": False},
             command=f"recbole-cold --config_files={path}",
         )
-        print(f"final run: {space.setting_text(best['params'])}, fitted on all old items")
+        self.tell(f"final run: {space.setting_text(best['params'])}, fitted on all old items")
         write_bytes(folder / "request.json", json.dumps(asdict(request), indent=1).encode())
         experiment = Experiment(request, folder, self.stop)
         experiment.prepare()
-        final = experiment.run()
-        report.plot_curves(final, folder / "figures" / "curves.png")
-        write_bytes(folder / "results.md", report.markdown(final).encode())
-        write_bytes(folder / FINISHED, f"{report.table(final)}\n\n{report.costs(final)}\n".encode())
+        finish(experiment.run(), folder)
         document["final"] = "final"
 
     # ---------------------------------------------------------------- files
@@ -615,13 +614,3 @@ class Sweep:
         write_bytes(self.folder / "trials.csv", trials_csv(document).encode())
         if any(trial["status"] == "done" for trial in document["trials"]):
             report.plot_sweep(document, self.folder / "figures" / "sweep.png")
-
-    def table(self, document: dict[str, Any]) -> str:
-        """The settings from the best down, then the final run's table."""
-        assert self.folder is not None
-        parts = [settings_table(document)]
-        if document["final"]:
-            final = report.load(self.folder / document["final"])
-            parts.append("the best setting, fitted on all old items, on test\n\n"
-                         + report.table(final))  # fmt: skip
-        return "\n\n".join(parts) + "\n"

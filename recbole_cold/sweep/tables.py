@@ -5,8 +5,10 @@ import io
 import json
 import math
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
+from recbole_cold import report
 from recbole_cold.sweep import space
 
 
@@ -85,3 +87,12 @@ def settings_table(document: Mapping[str, Any]) -> str:
     told = [f"{failed} of {len(document['trials'])} trials failed"] if failed else []
     told += [f"{early} trials were stopped early"] if early else []
     return "\n".join([title, "", *text, *told])
+
+
+def sweep_table(document: Mapping[str, Any], folder: Path) -> str:
+    """The settings from the best down, then the table of the final run that ``folder`` holds."""
+    parts = [settings_table(document)]
+    if document["final"]:
+        final = report.load(folder / document["final"])
+        parts.append("the best setting, fitted on all old items, on test\n\n" + report.table(final))
+    return "\n\n".join(parts) + "\n"

@@ -1,0 +1,436 @@
+"""The command line's verbs as Python functions: same keys, same checks, same sentences.
+
+Nothing of the caller's process is changed: threads and random state of torch are put back, no
+handler is added to anybody's logger, signals are listened to only in the main thread and only while
+a call lasts, and ``sys.argv`` is not read. One call runs at a time: torch has one random state.
+"""
+
+import contextlib
+import importlib
+import logging
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from recbole_cold import seeding
+from recbole_cold.data._cache import cache_root
+from recbole_cold.data.frames import Frames
+from recbole_cold.errors import Interrupted, Stopped, UserError
+from recbole_cold.experiment.requests import Request, from_files, request_from
+from recbole_cold.results import ComparisonResults, Results, SweepResults, load_results
+from recbole_cold.training.callbacks import Callback
+
+__all__ = ["compare", "load_results", "run", "tune"]
+
+CALL = "the call"  # where sentences say that a value was given
+Models = str | type | Sequence[str | type]
+Keys = Mapping[str, Any]
+Files = Sequence[str | Path]
+
+logger = logging.getLogger("recbole_cold")
+_ONE_AT_A_TIME = threading.RLock()
+
+
+def run(
+    models: Models | None = None,
+    dataset: str | Frames | None = None,
+    backbone: str | type | None = None,
+    seeds: int | None = None,
+    config: Keys | None = None,
+    config_files: Files = (),
+    *,
+    resume: str | Path | bool | None = None,
+    callbacks: Sequence[Callback] = (),
+    verbose: bool = False,
+    **keys: Any,
+) -> Results:
+    """Train and score methods, as ``recbole-cold run`` does.
+
+    Args:
+        models: ``"Base,MWUF[mwuf_parts=[scale]]"``, or a list of such texts or of classes.
+        dataset: a name (ml-100k without one), or what ``from_frames`` gives.
+        backbone: a name, ``package.module:Class``, ``path/file.py`` or a class.
+        seeds: how many; the first is ``seed``.
+        config: configuration keys; ``keys`` win over it, and it wins over ``config_files``.
+        config_files: yaml files, later ones win.
+        resume: the folder of an interrupted run to continue, or True for the newest one.
+        callbacks: told of stages, steps and phases while they happen.
+        verbose: show the messages of the command line on stderr, not only bars and warnings.
+        keys: any configuration key. ``saved_dir=None`` keeps no folder; it is ``saved`` otherwise,
+            as on the command line.
+
+    Raises:
+        UserError: what is asked for cannot be; one sentence.
+        Stopped: Ctrl-C; the state is on disk, and the message says how to continue.
+    """
+    from recbole_cold.experiment.session import continue_run, run_request, run_to_resume
+
+    asked = _asked(config, keys, models, dataset, backbone, seeds)
+    with _working(verbose) as stop:
+        if resume is not None and resume is not False:
+            folder = run_to_resume(resume, {**asked, **_files_as_key(config_files)})
+            return Results(*continue_run(folder, stop, again=_again("run"), callbacks=callbacks))
+        keep = asked.get("saved_dir", "") is not None
+        if not keep:
+            del asked["saved_dir"]
+        request = _request(asked, config_files, _command("run", asked))
+        options = {"again": _again("run"), "keep": keep, "callbacks": callbacks}
+        return Results(*run_request(request, stop=stop, **options))
+
+
+def compare(
+    models: Models | None = None,
+    backbones: Models | None = None,
+    dataset: str | Frames | None = None,
+    seeds: int | None = None,
+    config: Keys | None = None,
+    config_files: Files = (),
+    *,
+    folders: Sequence[str | Path] = (),
+    resume: str | Path | bool | None = None,
+    verbose: bool = True,
+    **keys: Any,
+) -> ComparisonResults:
+    """Methods on backbones as one table with tests, as ``recbole-cold compare`` does.
+
+    Results that are in ``saved_dir`` already are reused; the others are run on Ray.
+
+    Args:
+        models: as for ``run``.
+        backbones: ``"FM,DeepFM"``, or a list of names or classes.
+        folders: folders of earlier runs: then nothing is run, and only ``against`` may be given.
+        verbose: one line per trial on stderr.
+        keys: ``against``, ``concurrent``, ``cpus_per_trial``, ``gpus_per_trial``, ``ray_address``,
+            and any configuration key.
+
+    Raises:
+        UserError: what is asked for cannot be; one sentence.
+        Stopped: Ctrl-C; what is done is kept, and the message says how to continue.
+    """
+    from recbole_cold.comparison import session
+    from recbole_cold.comparison.requests import comparison_of, one_name_each
+
+    if folders and resume:
+        raise UserError("compare with folders runs nothing: leave out --resume, or the folders")
+    asked = _asked(
+        one_name_each(config or {}), one_name_each(keys), models, dataset, backbones, seeds
+    )
+    saved = _saved(asked)
+    command = _command(
+        "compare", {**asked, **({"folders": list(map(str, folders))} if folders else {})}
+    )
+    with _working(verbose) as stop:
+        if folders:
+            given = {**asked, **_files_as_key(config_files)}
+            return ComparisonResults(*session.compare_folders(folders, saved, given, command))
+        folder = None
+        if resume is not None and resume is not False:
+            given = {**asked, **_files_as_key(config_files)}
+            request, folder = session.comparison_to_resume(resume, given, saved)
+            saved = folder.parent
+        else:
+            _refuse_unfindable(asked)
+            request = comparison_of(
+                asked, lambda rest: _request(rest, config_files, command), command, CALL
+            )
+        again = _again("compare")
+        return ComparisonResults(
+            *session.compare_request(request, saved, folder, stop, again=again)
+        )
+
+
+def tune(
+    model: str | type | None = None,
+    space: Mapping[str, Any] | str | Path | None = None,
+    dataset: str | Frames | None = None,
+    backbone: str | type | None = None,
+    seeds: int | None = None,
+    config: Keys | None = None,
+    config_files: Files = (),
+    *,
+    search_alg: Any = None,
+    scheduler: Any = None,
+    callbacks: Sequence[Any] = (),
+    loggers: bool = False,
+    resume: str | Path | bool | None = None,
+    verbose: bool = True,
+    **keys: Any,
+) -> SweepResults:
+    """Search the settings of one method, then score the best, as ``recbole-cold tune`` does.
+
+    Args:
+        space: key -> list of values, or ``{"loguniform": [1e-4, 1e-1]}``; or a file with them. The
+            method's own ``sweep_space`` without it.
+        search_alg: a ``ray.tune.search.Searcher``, for instance ``OptunaSearch(...)``, that chooses
+            the settings.
+        scheduler: ``"asha"``, ``"none"``, or a ``ray.tune.schedulers.TrialScheduler``.
+        callbacks: instances of ``ray.tune.Callback``, such as those that log to W&B or MLflow.
+        loggers: whether Ray Tune's default loggers (TensorBoard, CSV, JSON) write, into ``ray/``.
+        verbose: the plan and one line per trial on stdout.
+        keys: ``samples``, ``search``, ``select_on``, ``concurrent``, ``cpus_per_trial``,
+            ``gpus_per_trial``, ``ray_address``, and any configuration key.
+
+    Raises:
+        UserError: what is asked for cannot be; one sentence.
+        Stopped: Ctrl-C; what is done is kept, and the message says how to continue.
+    """
+    from recbole_cold.experiment.folders import read_request
+    from recbole_cold.sweep.requests import SweepRequest, sweep_of
+    from recbole_cold.sweep.session import sweep_to_resume, tune_request
+
+    if isinstance(scheduler, str):
+        keys, scheduler = {**keys, "scheduler": scheduler}, None
+    asked = _asked(config, keys, model, dataset, backbone, seeds)
+    _saved(asked)
+    if space is not None:
+        asked["space"] = space
+    with _working(verbose) as stop:
+        folder = None
+        if resume is not None and resume is not False:
+            folder = sweep_to_resume(resume, {**asked, **_files_as_key(config_files)})
+            request = read_request(folder, "tune", SweepRequest)
+        else:
+            _refuse_unfindable(asked)
+            command = _command("tune", asked)
+            request = sweep_of(
+                {**asked, "loggers": loggers},
+                lambda rest: _request(rest, config_files, command),
+                command,
+                place=CALL,
+            )
+        objects = {"search_alg": search_alg, "scheduler": scheduler, "ray_callbacks": callbacks}
+        tell = _print if verbose else _nothing
+        done = tune_request(request, folder, stop, again=_again("tune"), tell=tell, **objects)
+        return SweepResults(*done)
+
+
+# ------------------------------------------------------------------------------- what is asked
+def _asked(
+    config: Keys | None,
+    keys: Keys,
+    models: Any,
+    dataset: Any,
+    backbone: Any,
+    seeds: int | None,
+) -> dict[str, Any]:
+    """One mapping of keys: the named arguments, then ``keys``, then ``config``."""
+    if config is not None and not isinstance(config, Mapping):
+        raise UserError(f"config must be a mapping of keys, not a {type(config).__name__}")
+    named = {"model": models, "dataset": dataset, "backbone": backbone, "seeds": seeds}
+    given = {key: value for key, value in named.items() if value is not None}
+    for key in given.keys() & keys.keys():
+        raise UserError(f"--{key} is given twice; give it once")
+    asked = {**(config or {}), **keys, **given}
+    for key in ("model", "backbone"):
+        if key in asked:
+            asked[key] = _text_of(asked[key])
+    return {key: _plain(key, value) for key, value in asked.items()}
+
+
+def _text_of(names: Any) -> Any:
+    """Methods or backbones as the text of a command line."""
+    if isinstance(names, type):
+        return _place_of(names)
+    if isinstance(names, Sequence) and not isinstance(names, str):
+        return ",".join(str(_text_of(name)) for name in names)
+    return names
+
+
+def _place_of(cls: type) -> str:
+    """A class by the place where it is found again, in this process or in another one."""
+    place = f"{cls.__module__}:{cls.__qualname__}"
+    try:
+        found = getattr(importlib.import_module(cls.__module__), cls.__qualname__, None)
+    except ImportError:
+        found = None
+    if found is not cls:
+        raise UserError(
+            f"the class {cls.__name__} is not found as '{place}'; define it at the top of a module"
+        )
+    for built_in in ("recbole_cold.model.", "recbole_cold.backbone.", "recbole.model."):
+        if place.startswith(built_in):
+            return cls.__name__
+    return place
+
+
+def _refuse_unfindable(asked: Keys) -> None:
+    for key in ("model", "backbone"):
+        if "__main__:" in str(asked.get(key, "")):
+            raise UserError(
+                f"{key} {asked[key]} is defined in a notebook or script, which other processes "
+                "cannot import; put the class into a file of its own"
+            )
+
+
+def _plain(key: str, value: Any) -> Any:
+    """A value in the types of JSON: a request is kept in a file, for ``resume``."""
+    if isinstance(value, Frames) or value is None or isinstance(value, str | bool | int | float):
+        return value
+    if isinstance(value, Path):
+        return str(value)
+    if isinstance(value, Mapping):
+        return {str(name): _plain(key, inner) for name, inner in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [_plain(key, inner) for inner in value]
+    if hasattr(value, "tolist"):  # numpy, pandas and torch
+        return _plain(key, value.tolist())
+    if isinstance(value, torch.device):
+        return str(value)
+    raise UserError(
+        f"{key} is a {type(value).__name__}, which no configuration file can hold; give numbers, "
+        "texts, lists or mappings"
+    )
+
+
+def _request(asked: Keys, config_files: Files, command: str) -> Request:
+    """The request of the keys that a run has; frames are written as files here."""
+    asked = dict(asked)
+    if isinstance(config_files, str | Path):
+        config_files = [config_files]
+    frames = asked.get("dataset")
+    if isinstance(frames, Frames):
+        said = [asked.get("cache_dir"), *from_files(config_files, "cache_dir")]
+        root = cache_root(next((str(place) for place in said if place), None))
+        asked = {**frames.configuration(root), **asked, "dataset": frames.name}
+    elif frames is not None and not isinstance(frames, str):
+        raise UserError(
+            f"dataset is a {type(frames).__name__}; give a name, or frames by "
+            "recbole_cold.from_frames(interactions, ...)"
+        )
+    request = request_from(asked, config_files, command, place=CALL)
+    if not request.models:
+        raise UserError(
+            "no model is given; name methods, for instance 'Base,MWUF' (`recbole-cold list` shows "
+            "all)"
+        )
+    return request
+
+
+def _files_as_key(config_files: Files) -> dict[str, Any]:
+    return {"config_files": config_files} if config_files else {}
+
+
+def _saved(asked: Keys) -> Path:
+    if asked.get("saved_dir", "") is None:
+        raise UserError("saved_dir=None is for run(); results of trials need a folder")
+    return Path(asked.get("saved_dir", "saved")).expanduser().resolve()
+
+
+def _command(verb: str, asked: Keys) -> str:
+    """The call as documents tell it."""
+    told = ", ".join(f"{key}={value!r}" for key, value in asked.items())
+    return f"recbole_cold.{verb}({told})"
+
+
+def _again(verb: str) -> Callable[[Path], str]:
+    return lambda folder: f"recbole_cold.{verb}(resume={str(folder)!r})"
+
+
+# ------------------------------------------------------------------------------- the process
+@contextlib.contextmanager
+def _working(verbose: bool) -> Iterator[Callable[[], bool]]:
+    """Everything that a call changes in this process, put back afterwards; gives ``stop``.
+
+    Raises:
+        Stopped: instead of ``Interrupted``.
+    """
+    with _ONE_AT_A_TIME, _torch_as_it_was(), _messages(verbose), _listening() as stop:
+        try:
+            yield stop
+        except Interrupted as interrupted:
+            told = str(interrupted) or "interrupted; nothing was kept"
+            raise Stopped(told, interrupted.folder) from None
+
+
+@contextlib.contextmanager
+def _torch_as_it_was() -> Iterator[None]:
+    threads, random = torch.get_num_threads(), seeding.layer_state()
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+        seeding.restore_layers(random)
+
+
+class _Stop:
+    """Whether Ctrl-C was pressed; plain enough for Ray Tune, which pickles what it is given."""
+
+    def __init__(self) -> None:
+        self.asked = False
+
+    def __call__(self) -> bool:
+        return self.asked
+
+
+@contextlib.contextmanager
+def _listening() -> Iterator[Callable[[], bool]]:
+    """Ctrl-C asks to stop at the next batch, where Python's own handler was in charge.
+
+    A second one stops at once. In other threads, and where the caller has a handler, nothing is
+    touched.
+    """
+    stop = _Stop()
+    ours = (
+        threading.current_thread() is threading.main_thread()
+        and signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    )
+    if not ours:
+        yield stop
+        return
+
+    def ask(signum: int, frame: Any) -> None:
+        if stop.asked:
+            raise KeyboardInterrupt
+        stop.asked = True
+
+    signal.signal(signal.SIGINT, ask)
+    try:
+        yield stop
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@contextlib.contextmanager
+def _messages(verbose: bool) -> Iterator[None]:
+    """Our logger lets everything through, for a run's log file; others get what they got before.
+
+    ``verbose`` shows messages on stderr, as the command line does.
+    """
+    before = logger.level, logger.propagate
+    least = logger.getEffectiveLevel()
+    handler: logging.Handler
+    if verbose:
+        handler = logging.StreamHandler(sys.stderr)
+        handler.setFormatter(logging.Formatter("%(message)s"))
+    else:
+        handler = _Outwards(least)
+    logger.addHandler(handler)
+    logger.setLevel(min(least, logging.INFO))
+    logger.propagate = False
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(before[0])
+        logger.propagate = before[1]
+
+
+class _Outwards(logging.Handler):
+    """Hands records on to the handlers that they would have reached at the level of before."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if logger.parent is not None:
+            logger.parent.callHandlers(record)
+
+
+def _print(line: str) -> None:
+    print(line, flush=True)
+
+
+def _nothing(line: str) -> None:
+    pass

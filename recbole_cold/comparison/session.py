@@ -1,0 +1,102 @@
+"""One comparison from its request to a finished folder, for the command line and for Python."""
+
+import contextlib
+import logging
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from recbole_cold import report
+from recbole_cold.comparison.campaign import Campaign
+from recbole_cold.comparison.folders import new_folder, write_files
+from recbole_cold.comparison.from_folders import from_folders
+from recbole_cold.comparison.requests import VERB, CompareRequest
+from recbole_cold.errors import Interrupted, UserError
+from recbole_cold.experiment.folders import folder_to_resume, only_one, read_request
+from recbole_cold.experiment.session import Again, Ran, at_work
+from recbole_cold.trials import ray_pool as pool
+
+logger = logging.getLogger("recbole_cold")
+
+
+def compare_request(
+    request: CompareRequest,
+    saved: Path,
+    folder: Path | None = None,
+    stop: Callable[[], bool] = lambda: False,
+    *,
+    again: Again,
+) -> Ran:
+    """Run what is missing; an interruption leaves what is there as a table of its own.
+
+    Args:
+        saved: where earlier results are looked for, and where the new folder is made.
+        folder: the folder of a comparison to continue.
+
+    Raises:
+        UserError: the request cannot be, or a file could not be written.
+        Interrupted: names the folder and how to go on; its files show what is there.
+    """
+    with contextlib.ExitStack() as held:
+        if folder is not None:
+            held.enter_context(only_one(folder))
+        campaign = Campaign(request, stop)
+        campaign.check()
+        if (request.cpus, request.gpus, request.ray_address) != (1.0, 0.0, None):
+            pool.room(request.cpus, request.gpus, request.ray_address)
+        if folder is None:
+            folder = new_folder(request, campaign.first().first().dataset, saved)
+            held.enter_context(only_one(folder))
+
+        def run_all(specs: Any, **options: Any) -> None:
+            held.enter_context(pool.session(request.ray_address))  # one Ray for all of them
+            pool.run_all(specs, **options)
+
+        with at_work(folder, again):
+            logger.info("%s", request.command)
+            logger.info("folder %s", folder)
+            try:
+                document = campaign.run(folder, saved, run_all)
+            except (Interrupted, KeyboardInterrupt):
+                document = campaign.document()
+                if any(doc["runs"] for doc in document["documents"]):
+                    write_files(report.Comparison(document), folder, finished=False)
+                raise
+            write_files(report.Comparison(document), folder, not document["failures"])
+        return Ran(document, folder)
+
+
+def compare_folders(
+    folders: Iterable[str | Path], saved: Path, keys: Mapping[str, Any], command: str = ""
+) -> Ran:
+    """Earlier results as one table in a new folder; nothing is run.
+
+    Args:
+        keys: ``against``, and nothing else but ``saved_dir``.
+
+    Raises:
+        UserError: the folders hold nothing to compare, or another key is given.
+    """
+    extra = set(keys) - {"against", "saved_dir"}
+    if extra:
+        raise UserError(
+            f"compare with folders runs nothing: leave out --{min(extra)}, or the folders"
+        )
+    document = from_folders(folders, keys.get("against"), command)
+    shown = report.Comparison(document)
+    folder = new_folder(None, document["documents"][0]["dataset"], saved)
+    report.write_json(folder / "comparison.json", document)
+    write_files(shown, folder, not document["failures"])
+    return Ran(document, folder)
+
+
+def comparison_to_resume(
+    resume: str | Path | bool, keys: Mapping[str, Any], saved: Path
+) -> tuple[CompareRequest, Path]:
+    """What ``resume`` means: the comparison it names, or for True the newest unfinished one.
+
+    Raises:
+        UserError: it names none, or ``keys`` asks for anything but ``saved_dir``.
+    """
+    folder = folder_to_resume(resume, keys, saved, VERB)
+    return read_request(folder, VERB, CompareRequest), folder

@@ -1,0 +1,159 @@
+"""One run from its request to a finished folder: what the command line and Python both do.
+
+The doors differ in how they are asked and in what they show. Everything between is here: prepare,
+open the folder, lock it, keep its log, run, write the report, and say how to go on.
+"""
+
+import contextlib
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from recbole_cold import report
+from recbole_cold.errors import Interrupted, UserError, WriteError
+from recbole_cold.experiment.experiment import Experiment
+from recbole_cold.experiment.folders import (
+    FINISHED,
+    folder_to_resume,
+    is_finished,
+    new_folder,
+    only_one,
+    read_request,
+)
+from recbole_cold.experiment.requests import Request
+from recbole_cold.store import write_bytes
+from recbole_cold.training.callbacks import Callback
+
+logger = logging.getLogger("recbole_cold")
+
+Again = Callable[[Path], str]
+"""How a folder's work is continued, in the words of the door that began it."""
+
+
+class Ran(NamedTuple):
+    """A results document and the folder that holds it; None where nothing was kept."""
+
+    document: dict[str, Any]
+    folder: Path | None
+
+
+def run_request(
+    request: Request,
+    folder: Path | None = None,
+    stop: Callable[[], bool] = lambda: False,
+    *,
+    again: Again,
+    keep: bool = True,
+    callbacks: Sequence[Callback] = (),
+) -> Ran:
+    """Run a request to its end, report included.
+
+    Args:
+        folder: the folder of a run to continue; a new one is made in ``saved_dir`` without it.
+        stop: asked between batches; true saves the state and ends with ``Interrupted``.
+        keep: False writes no folder at all, so the run cannot be continued.
+        callbacks: told of stages, steps and phases.
+
+    Raises:
+        UserError: the request cannot be, or a file could not be written.
+        Interrupted: names the folder and how to go on.
+    """
+    with contextlib.ExitStack() as held:
+        if folder is not None:
+            held.enter_context(only_one(folder))
+        experiment = Experiment(request, folder, stop, callbacks=callbacks)
+        experiment.prepare()
+        if not keep:
+            return Ran(experiment.run(), None)
+        if folder is None:
+            folder = experiment.open_folder(new_folder)
+            held.enter_context(only_one(folder))
+        with at_work(folder, again):
+            logger.info("%s", request.command)
+            logger.info("folder %s", folder)
+            document = experiment.run()
+            finish(document, folder)
+        return Ran(document, folder)
+
+
+def continue_run(
+    folder: Path,
+    stop: Callable[[], bool] = lambda: False,
+    *,
+    again: Again,
+    callbacks: Sequence[Callback] = (),
+) -> Ran:
+    """Run what is missing of the run in ``folder``; one that is finished is only read."""
+    request = read_request(folder)
+    if is_finished(folder):
+        return Ran(report.load(folder), folder)
+    return run_request(request, folder, stop, again=again, callbacks=callbacks)
+
+
+def run_to_resume(resume: str | Path | bool, keys: Mapping[str, Any]) -> Path:
+    """The folder that ``resume`` means: the one it names, or for True the newest unfinished run.
+
+    Raises:
+        UserError: it names none, or ``keys`` asks for anything but ``saved_dir``.
+    """
+    return folder_to_resume(resume, keys, keys.get("saved_dir", "saved"))
+
+
+def screen_text(document: Mapping[str, Any]) -> str:
+    """Scores and costs of a run, as the screen shows them."""
+    return f"{report.table(document)}\n\n{report.costs(document)}\n"
+
+
+def finish(document: Mapping[str, Any], folder: Path) -> None:
+    """Write the report of a run; its last file says that the run is finished.
+
+    Everything shown is made from the results document.
+    """
+    report.plot_curves(document, folder / "figures" / "curves.png")
+    write_bytes(folder / "results.md", report.markdown(document).encode())
+    write_bytes(folder / FINISHED, screen_text(document).encode())
+
+
+@contextlib.contextmanager
+def at_work(folder: Path, again: Again) -> Iterator[None]:
+    """While open, messages also go to the folder's log; what ends the work says how to go on.
+
+    Raises:
+        Interrupted: the user stopped the work, by ``stop`` or by a second Ctrl-C.
+        UserError: a file could not be written.
+    """
+    with log_to(folder / "log.txt"):
+        try:
+            yield
+        except (Interrupted, KeyboardInterrupt) as error:
+            told = f"interrupted; to continue: {again(folder)}"
+            raise Interrupted(told, folder) from error
+        except WriteError as error:
+            raise UserError(f"{error}; to continue then: {again(folder)}") from error
+
+
+@contextlib.contextmanager
+def log_to(path: Path) -> Iterator[None]:
+    """Messages of this package go to a file, too, while open."""
+    try:
+        handler = _LogFile(path, encoding="utf-8")
+    except OSError as error:
+        raise UserError(
+            f"cannot write '{path}' ({error.strerror}); make the folder writable"
+        ) from error
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        with contextlib.suppress(OSError):
+            handler.close()
+
+
+class _LogFile(logging.FileHandler):
+    """A log that a full disk does not turn into tracebacks; what matters is written elsewhere."""
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        pass

@@ -1,0 +1,284 @@
+"""What ``run``, ``compare`` and ``tune`` give back, and what their folders hold."""
+
+import html
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from recbole_cold import report
+from recbole_cold.errors import UserError
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+_MOST_ROWS = 20  # of a table in a notebook
+
+
+class Results:
+    """Scores of one run: methods, phases, metrics and seeds.
+
+    Attributes:
+        document: everything, as ``results.json`` holds it.
+        folder: where the files are; None where nothing was kept.
+    """
+
+    def __init__(self, document: Mapping[str, Any], folder: Path | None) -> None:
+        self.document, self.folder = dict(document), folder
+
+    def frame(self) -> "pd.DataFrame":
+        """One row per score: method, backbone, phase, metric, seed, value."""
+        return _frame(report.values(self.document))
+
+    def table(self) -> str:
+        """Scores and costs, as on the screen."""
+        from recbole_cold.experiment.session import screen_text
+
+        return screen_text(self.document)
+
+    def plot(self, path: str | Path | None = None) -> "Figure":
+        """Metrics over the phases; also written to ``path`` (png, pdf or svg) where one is given.
+
+        Raises:
+            UserError: nothing has a value, or the file cannot be written.
+        """
+        return _drawn(lambda: report.curves_figure(self.document), path)
+
+    @property
+    def failures(self) -> list[str]:
+        """What did not come through, one sentence each."""
+        return list(self.document.get("failures", []))
+
+    def __repr__(self) -> str:
+        labels = ", ".join(run["label"] for run in self.document["runs"])
+        return f"<results of {labels} on {self.document['dataset']}{_place(self.folder)}>"
+
+    def _repr_html_(self) -> str:
+        return _html_of(repr(self), [self.document])
+
+
+class ComparisonResults(Results):
+    """Scores of methods on backbones.
+
+    Attributes:
+        document: everything, as ``comparison.json`` holds it.
+    """
+
+    @cached_property
+    def comparison(self) -> report.Comparison:
+        """The table with its tests, cell by cell."""
+        return report.Comparison(self.document)
+
+    def frame(self) -> "pd.DataFrame":
+        """One row per score: method, backbone, phase, metric, seed, value."""
+        documents = self.comparison.by_backbone.values()
+        return _frame(value for document in documents for value in report.values(document))
+
+    def table(self) -> str:
+        """Scores, tests and costs, as on the screen."""
+        return report.comparison_table(self.comparison)
+
+    def plot(self, path: str | Path | None = None, metric: str = "AUC") -> "Figure":
+        """``metric`` over the phases, a panel per backbone; also written where a path is given."""
+        return _drawn(lambda: report.comparison_figure(self.comparison, metric), path)
+
+    @property
+    def failures(self) -> list[str]:
+        """What did not come through, one sentence each."""
+        return [
+            f"{failure['row']} on {failure['backbone']}, seed {failure['seed']}: "
+            + (failure["error"].strip().splitlines() or ["unknown"])[-1]
+            for failure in self.document["failures"]
+        ]
+
+    def __repr__(self) -> str:
+        compared = self.comparison
+        dataset = self.document["documents"][0]["dataset"]
+        return (
+            f"<comparison of {', '.join(compared.rows)} on {', '.join(compared.backbones)}, "
+            f"{dataset}{_place(self.folder)}>"
+        )
+
+    def _repr_html_(self) -> str:
+        return _html_of(repr(self), list(self.comparison.by_backbone.values()))
+
+
+class SweepResults(Results):
+    """Settings that were tried, and the best one's scores on ``test``.
+
+    Attributes:
+        document: everything, as ``sweep.json`` holds it.
+    """
+
+    folder: Path
+
+    @property
+    def best(self) -> dict[str, Any]:
+        """The chosen setting: ``params``, ``mean`` and ``std`` over seeds, ``n``, ``phases``.
+
+        Raises:
+            UserError: no setting came through.
+        """
+        if self.document["best"] is None:
+            raise UserError(f"no setting of '{self.folder}' came through; see its trials")
+        return dict(self.document["best"])
+
+    @cached_property
+    def config(self) -> dict[str, Any]:
+        """What ``best.yaml`` holds, for ``run(config=...)``."""
+        from recbole_cold.config import read_yaml
+
+        return read_yaml(self.folder / "best.yaml")
+
+    @cached_property
+    def final(self) -> Results:
+        """The run of the chosen setting, fitted on everything and scored on ``test``."""
+        if not self.document["final"]:
+            raise UserError(f"the final run of '{self.folder}' is missing; resume the sweep")
+        folder = self.folder / self.document["final"]
+        return Results(report.load(folder), folder)
+
+    def frame(self) -> "pd.DataFrame":
+        """One row per trial: its key and setting, seed, status, the value it is chosen by, a
+        column per phase, seconds and error."""
+        import pandas as pd
+
+        metric = self.document["selection"]["metric"]
+        rows = [
+            {
+                "key": trial["key"],
+                "setting": trial["setting"],
+                **trial["params"],
+                "seed": trial["seed"],
+                "status": trial["status"],
+                "value": trial["value"],
+                **{
+                    phase: trial["phases"].get(phase, {}).get(metric, math.nan)
+                    for phase in self.document["phases"]
+                },
+                "seconds": trial["seconds"],
+                "error": trial["error"],
+            }
+            for trial in self.document["trials"]
+        ]
+        return pd.DataFrame(rows)
+
+    def table(self) -> str:
+        """Settings from the best down, then the final run, as on the screen."""
+        from recbole_cold.sweep.tables import sweep_table
+
+        return sweep_table(self.document, self.folder)
+
+    def plot(self, path: str | Path | None = None) -> "Figure":
+        """The value against every axis of the space; also written where a path is given."""
+        return _drawn(lambda: report.sweep_figure(self.document), path)
+
+    @property
+    def failures(self) -> list[str]:
+        """What did not come through, one sentence each."""
+        return [
+            f"{trial['params']}, seed {trial['seed']}: {trial['error'].strip().splitlines()[-1]}"
+            for trial in self.document["trials"]
+            if trial["status"] == "failed"
+        ]
+
+    def __repr__(self) -> str:
+        best = self.document["best"]
+        told = "none came through" if best is None else f"best {best['params']}"
+        return (
+            f"<{len(self.document['settings'])} settings of {self.document['model']} on "
+            f"{self.document['dataset']}, {told}{_place(self.folder)}>"
+        )
+
+    def _repr_html_(self) -> str:
+        keys = [axis["key"] for axis in self.document["space"]]
+        sign = 1 if self.document["selection"]["better"] == "lower" else -1
+        known = [each for each in self.document["settings"] if math.isfinite(each["mean"])]
+        known.sort(key=lambda each: sign * each["mean"])
+        rows = [
+            [*(str(each["params"][key]) for key in keys), f"{each['mean']:.4f}"] for each in known
+        ]
+        return _html(repr(self), [*keys, self.document["selection"]["metric"]], rows)
+
+
+def load_results(folder: str | Path) -> Results:
+    """What the folder of a run, a comparison or a sweep holds.
+
+    Raises:
+        UserError: it holds none of them, or a file in it is damaged.
+    """
+    from recbole_cold.sweep.folders import read_sweep
+
+    folder = Path(folder).expanduser().resolve()
+    if (folder / "comparison.json").is_file():
+        return ComparisonResults(report.load_comparison(folder), folder)
+    if (folder / "sweep.json").is_file():
+        return SweepResults(read_sweep(folder), folder)
+    if (folder / "results.json").is_file():
+        return Results(report.load(folder), folder)
+    raise UserError(
+        f"'{folder}' has no results.json, comparison.json or sweep.json; give the folder of a run, "
+        "a comparison or a sweep that has results"
+    )
+
+
+def _frame(values: Iterable[report.Value]) -> "pd.DataFrame":
+    import pandas as pd
+
+    return pd.DataFrame(list(values), columns=list(report.Value._fields))
+
+
+def _drawn(draw: Any, path: str | Path | None) -> "Figure":
+    figure = draw() if path is None else report.save_figure(draw, path)
+    # A figure that pyplot does not know of is shown by notebooks only if it brings its picture.
+    figure._repr_png_ = lambda: _png(figure)
+    return figure
+
+
+def _png(figure: "Figure") -> bytes:
+    import io
+
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png")
+    return buffer.getvalue()
+
+
+def _place(folder: Path | None) -> str:
+    return "" if folder is None else f", in {folder}"
+
+
+def _html_of(title: str, documents: Sequence[Mapping[str, Any]]) -> str:
+    """The first metric's means in every phase, a row per backbone and method."""
+    phases = documents[0]["phases"]
+    metric = next(iter(documents[0]["metrics"]), "")
+    rows = []
+    for document in documents:
+        cells = {(r.label, r.phase): r for r in report.summary(document, [metric])}
+        for run in document["runs"]:
+            texts = [_cell(cells[run["label"], phase]) for phase in phases]
+            backbone = str(document.get("backbone_label", run["backbone"]))
+            rows.append([run["label"], backbone, *texts])
+    return _html(title, ["method", f"{metric} on", *phases], rows)
+
+
+def _cell(row: report.Row) -> str:
+    if not math.isfinite(row.mean):
+        return "-"
+    return f"{row.mean:.4f}" + (f" ± {row.std:.4f}" if math.isfinite(row.std) else "")
+
+
+def _html(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A small table without scripts, styles from elsewhere or anything else from the network."""
+
+    def line(tag: str, cells: Sequence[str]) -> str:
+        return "<tr>" + "".join(f"<{tag}>{html.escape(str(c))}</{tag}>" for c in cells) + "</tr>"
+
+    shown = [line("td", row) for row in rows[:_MOST_ROWS]]
+    left = len(rows) - len(shown)
+    note = f"<p>and {left} more; see .frame() or .table()</p>" if left else ""
+    return (
+        f"<div><p>{html.escape(title)}</p><table><thead>{line('th', header)}</thead>"
+        f"<tbody>{''.join(shown)}</tbody></table>{note}</div>"
+    )

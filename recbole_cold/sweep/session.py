@@ -1,0 +1,58 @@
+"""One sweep from its request to a finished folder, for the command line and for Python."""
+
+import contextlib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from recbole_cold.experiment.folders import folder_to_resume, is_finished, only_one
+from recbole_cold.experiment.session import Again, Ran, at_work
+from recbole_cold.sweep.requests import SweepRequest
+from recbole_cold.sweep.sweep import Sweep
+
+
+def tune_request(
+    request: SweepRequest,
+    folder: Path | None = None,
+    stop: Callable[[], bool] = lambda: False,
+    *,
+    again: Again,
+    tell: Callable[[str], None],
+    **objects: Any,
+) -> Ran:
+    """Run what is missing, choose, and score the choice.
+
+    Args:
+        folder: the folder of a sweep to continue; one that is finished is only read.
+        tell: takes the plan, and a line per trial.
+        objects: ``search_alg``, ``scheduler``, ``ray_callbacks``, as ``Sweep`` takes them.
+
+    Raises:
+        UserError: the request cannot be, no setting came through, a file could not be written.
+        Interrupted: names the folder and how to go on.
+    """
+    with contextlib.ExitStack() as held:
+        sweep = Sweep(request, stop, tell, **objects)
+        if folder is None:
+            tell(sweep.plan())
+            folder = sweep.open_folder()
+            held.enter_context(only_one(folder))
+        else:
+            held.enter_context(only_one(folder))
+            sweep.folder = folder
+            done, total = sweep.read_done(), sweep.n_settings * len(sweep.seeds)
+            if is_finished(folder) and done == total:
+                return Ran(sweep.saved_document(), folder)
+            tell(f"{done} of {total} trials are done")
+        tell(f"folder {folder}\n")
+        with at_work(folder, again):
+            return Ran(sweep.run(), folder)
+
+
+def sweep_to_resume(resume: str | Path | bool, keys: Mapping[str, Any]) -> Path:
+    """The folder that ``resume`` means: the one it names, or for True the newest unfinished sweep.
+
+    Raises:
+        UserError: it names none, or ``keys`` asks for anything but ``saved_dir``.
+    """
+    return folder_to_resume(resume, keys, keys.get("saved_dir", "saved"), "tune")
