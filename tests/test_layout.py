@@ -13,7 +13,7 @@ PACKAGE = Path(recbole_cold.__file__).parent
 # Top to bottom, as in docs/architecture.md: a room imports from its own line and from lines below.
 LAYERS = (
     {"__main__"},
-    {"cli", "api", "recbole_door", "testing"},
+    {"cli", "api", "results", "recbole_door", "testing"},
     {"comparison", "sweep"},
     {"trials", "serving"},
     {"experiment"},

@@ -1,14 +1,17 @@
 """What a sweep will take, from a few measured steps."""
 
+import json
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from recbole_cold.errors import Interrupted
 from recbole_cold.experiment.building import build_method
 from recbole_cold.experiment.experiment import Experiment
+from recbole_cold.sweep import space
+from recbole_cold.sweep.requests import Setting
 from recbole_cold.training.callbacks import Callback
 from recbole_cold.training.trainer import Trainer
 
@@ -76,6 +79,43 @@ def estimate(experiment: Experiment) -> Estimate:
         lambda trainer: trainer.warm_up(warm.name, rows), lambda: method.warm_fits(index)
     )
     return Estimate(pretrain, build + learn + len(split.warm_parts) * warm_up)
+
+
+def plan(sweep: Any, experiment: Experiment, pretrainings: int) -> str:
+    """What is going to happen, with a time from a few measured steps.
+
+    Args:
+        sweep: the ``Sweep``.
+        experiment: the first of its trials, prepared.
+        pretrainings: different pre-trained backbones.
+    """
+    request, at_a_time = sweep.request, sweep.at_a_time()
+    trials = sweep.n_settings * len(sweep.seeds)
+    cost = estimate(experiment)
+    seconds = (pretrainings * cost.pretrain + trials * cost.rest) / at_a_time
+    final = len(sweep.seeds) * (cost.pretrain + cost.rest)
+    mean = request.select_on == "mean"
+    chosen = "mean over the phases" if mean else f"phase {request.select_on}"
+    gpus = f", {request.gpus:g} GPU" if request.gpus else ""
+    seeds = f"{len(sweep.seeds)} seed" + "s" * (len(sweep.seeds) > 1)
+    return "\n".join(
+        [
+            f"{sweep.entry.label} on {sweep.config.backbone_name}, {sweep.config.dataset}: "
+            f"{sweep.n_settings} settings x {seeds} = {trials} trials",
+            space.describe(sweep.axes, request.samples),
+            f"{at_a_time} at a time, each with {request.cpus:g} CPU{gpus}",
+            f"about {duration(seconds)} for the trials ({pretrainings} pre-trainings of "
+            f"{duration(cost.pretrain)}, {trials} times the rest of {duration(cost.rest)}), "
+            f"then {duration(final)} for the final run",
+            f"chosen by {sweep.metric} ({chosen}, {'lowest' if sweep.lower else 'highest'} mean "
+            "over seeds) on pseudo-new items of the training part; test is scored once, after",
+        ]
+    )
+
+
+def different(settings: Iterable[Setting], keys: Sequence[str]) -> int:
+    """How many different values settings have of ``keys`` together."""
+    return len({json.dumps([each.params[key] for key in keys], default=str) for each in settings})
 
 
 def duration(seconds: float) -> str:

@@ -9,7 +9,10 @@ from typing import Any
 
 import yaml
 
+from recbole_cold import report
 from recbole_cold.errors import UserError
+from recbole_cold.store import write_bytes
+from recbole_cold.sweep.tables import trials_csv
 
 
 def one_line_per_key(values: Mapping[str, Any]) -> str:
@@ -44,3 +47,11 @@ def read_sweep(folder: Path) -> dict[str, Any]:
         return document
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(f"'{path}' cannot be read ({error}); resume the sweep") from error
+
+
+def write_files(document: Mapping[str, Any], folder: Path) -> None:
+    """``sweep.json``, ``trials.csv`` and, once a trial is done, the picture."""
+    report.write_json(folder / "sweep.json", document)
+    write_bytes(folder / "trials.csv", trials_csv(document).encode())
+    if any(trial["status"] == "done" for trial in document["trials"]):
+        report.plot_sweep(document, folder / "figures" / "sweep.png")

@@ -45,7 +45,7 @@ def ask_optuna(sweep: Any) -> Iterator[list[Setting]]:
             batch.append(setting)
         yield batch
         for trial, setting in asked:
-            summary = sweep.summary(setting)
+            summary = sweep.outcomes.summary(setting)
             if summary["n"] == len(sweep.seeds):
                 study.tell(trial, summary["mean"])
             else:

@@ -49,7 +49,7 @@ def ask_searcher(sweep: Any, search_alg: Any) -> Iterator[list[Setting]]:
         asked += len(batch)
         yield list({id(each): each for each in batch.values()}.values())
         for name, setting in batch.items():
-            summary = sweep.summary(setting)
+            summary = sweep.outcomes.summary(setting)
             whole = summary["n"] == len(sweep.seeds)
             result = {sweep.metric: summary["mean"]} if whole else None
             search_alg.on_trial_complete(name, result, error=not whole)

@@ -7,6 +7,7 @@ from typing import Any
 
 from recbole_cold.experiment.folders import folder_to_resume, is_finished, only_one
 from recbole_cold.experiment.session import Again, Ran, at_work
+from recbole_cold.sweep.folders import read_sweep
 from recbole_cold.sweep.requests import SweepRequest
 from recbole_cold.sweep.sweep import Sweep
 
@@ -42,7 +43,7 @@ def tune_request(
             sweep.folder = folder
             done, total = sweep.read_done(), sweep.n_settings * len(sweep.seeds)
             if is_finished(folder) and done == total:
-                return Ran(sweep.saved_document(), folder)
+                return Ran(read_sweep(folder), folder)
             tell(f"{done} of {total} trials are done")
         tell(f"folder {folder}\n")
         with at_work(folder, again):

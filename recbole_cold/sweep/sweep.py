@@ -9,8 +9,6 @@ and at last ``table.txt``. Nothing is chosen on ``test``: trials fit with ``fit_
 import copy
 import json
 import logging
-import math
-import statistics
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict
@@ -19,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 from recbole_cold import keys, report
-from recbole_cold.compat import recbole_folder
 from recbole_cold.config import (
     ColdConfig,
     keys_of,
@@ -41,13 +38,14 @@ from recbole_cold.kinds import plain
 from recbole_cold.registry import absolute
 from recbole_cold.store import write_bytes
 from recbole_cold.sweep import space
-from recbole_cold.sweep.cost import duration, estimate
-from recbole_cold.sweep.folders import move_aside, one_line_per_key, read_sweep
+from recbole_cold.sweep.choosing import Outcomes, best_yaml
+from recbole_cold.sweep.cost import different, plan
+from recbole_cold.sweep.folders import move_aside, write_files
 from recbole_cold.sweep.optuna_search import ask_optuna, import_optuna
 from recbole_cold.sweep.requests import Setting, SweepRequest, roots, with_objects
 from recbole_cold.sweep.searchers import ask_searcher, check_searcher
 from recbole_cold.sweep.space import Axis
-from recbole_cold.sweep.tables import sweep_table, trials_csv
+from recbole_cold.sweep.tables import sweep_table
 from recbole_cold.trials import ray_pool as pool
 from recbole_cold.trials.settings import check_select_on, nested, placed_keys, with_metric
 from recbole_cold.trials.trial import TrialSpec, score_of
@@ -102,9 +100,7 @@ class Sweep:
         self.lower = self.metric in LOWER_IS_BETTER
         self._check()
         self.folder: Path | None = None
-        self.documents: dict[str, dict[str, Any]] = {}
-        self.failures: dict[str, str] = {}
-        self.stopped: dict[str, int] = {}
+        self.outcomes = Outcomes(self.metric, self.lower, request.select_on, len(self.seeds))
 
     # ---------------------------------------------------------------- what is asked
     @cached_property
@@ -276,29 +272,7 @@ class Sweep:
                     self.request.config_files, keys)
         )  # fmt: skip
         experiment.prepare()  # the data set is parsed here, once, and mapped by all trials
-        at_a_time, trials = self.at_a_time(), self.n_settings * len(self.seeds)
-        cost = estimate(experiment)
-        pretrainings = self._pretrainings()
-        seconds = (pretrainings * cost.pretrain + trials * cost.rest) / at_a_time
-        final = len(self.seeds) * (cost.pretrain + cost.rest)
-        chosen = "mean over the phases" if self.request.select_on == "mean" else (
-            f"phase {self.request.select_on}"
-        )  # fmt: skip
-        gpus = f", {self.request.gpus:g} GPU" if self.request.gpus else ""
-        seeds = f"{len(self.seeds)} seed" + "s" * (len(self.seeds) > 1)
-        return "\n".join(
-            [
-                f"{self.entry.label} on {self.config.backbone_name}, {self.config.dataset}: "
-                f"{self.n_settings} settings x {seeds} = {trials} trials",
-                space.describe(self.axes, self.request.samples),
-                f"{at_a_time} at a time, each with {self.request.cpus:g} CPU{gpus}",
-                f"about {duration(seconds)} for the trials ({pretrainings} pre-trainings of "
-                f"{duration(cost.pretrain)}, {trials} times the rest of {duration(cost.rest)}), "
-                f"then {duration(final)} for the final run",
-                f"chosen by {self.metric} ({chosen}, {'lowest' if self.lower else 'highest'} mean "
-                "over seeds) on pseudo-new items of the training part; test is scored once, after",
-            ]
-        )
+        return plan(self, experiment, self._pretrainings())
 
     def _pretraining_axes(self) -> list[str]:
         own = keys_of(self.entry.spec) - keys_of_backbone(self.config)
@@ -310,11 +284,7 @@ class Sweep:
         concerned = self._pretraining_axes()
         if self._asks:
             return (self.n_settings if concerned else 1) * len(self.seeds)
-        different = {
-            json.dumps([each.params[key] for key in concerned], default=str)
-            for each in self.settings
-        }
-        return len(different) * len(self.seeds)
+        return different(self.settings, concerned) * len(self.seeds)
 
     # ---------------------------------------------------------------- folder
     def open_folder(self) -> Path:
@@ -337,20 +307,20 @@ class Sweep:
         for each in self.settings:
             for spec in each.specs:
                 self._read(spec)
-        return len(self.documents) + len(self.stopped)
+        return len(self.outcomes.documents) + len(self.outcomes.stopped)
 
     def _read(self, spec: TrialSpec) -> bool:
-        if spec.key in self.documents or spec.key in self.stopped:
+        if spec.key in self.outcomes.documents or spec.key in self.outcomes.stopped:
             return True
         early = self._early_path(spec)
         if early.exists():
-            self.stopped[spec.key] = int(early.read_text())
+            self.outcomes.stopped[spec.key] = int(early.read_text())
             return True
         path = self._path(spec)
         if not path.exists():
             return False
         try:
-            self.documents[spec.key] = report.load(path)
+            self.outcomes.documents[spec.key] = report.load(path)
         except UserError as problem:
             logger.warning("%s; this trial is run again", problem)
             return False
@@ -373,11 +343,11 @@ class Sweep:
                 self._run_trials([s for each in batch for s in each.specs if not self._read(s)])
         document = self.document()
         if document["best"] is None:
-            self._write(document)
-            first = next(iter(self.failures.values()), "every trial was stopped early")
+            write_files(document, self.folder)
+            first = next(iter(self.outcomes.failures.values()), "every trial was stopped early")
             raise UserError(f"no setting came through all seeds; the first failure: {first}")
         self._final(document)
-        self._write(document)
+        write_files(document, self.folder)
         write_bytes(self.folder / FINISHED, sweep_table(document, self.folder).encode())
         return document
 
@@ -394,9 +364,8 @@ class Sweep:
         if self.request.scheduler == "asha":
             asha = (self.metric, mode, self.config["pretrain_epochs"])
         logs = self._logs()
-        rounds = (
-            len(list(logs.glob("round-*"))) if logs else 0
-        )  # earlier ones, also before a resume
+        # Earlier rounds, also those before a resume.
+        rounds = len(list(logs.glob("round-*"))) if logs else 0
         pool.run_all(
             specs,
             cpus=self.request.cpus,
@@ -428,27 +397,27 @@ class Sweep:
 
     def _done(self, spec: TrialSpec, document: dict[str, Any]) -> None:
         report.write_json(self._path(spec), document)
-        self.documents[spec.key] = report.load(self._path(spec))
-        value = score_of(self.documents[spec.key], self.metric, self.request.select_on)
+        self.outcomes.documents[spec.key] = report.load(self._path(spec))
+        value = score_of(self.outcomes.documents[spec.key], self.metric, self.request.select_on)
         self._line(spec, f"{self.metric} {value:.4f}", f"{document['trial']['seconds']:.1f} s")
 
     def _failed(self, spec: TrialSpec, error: str) -> None:
-        if not self.failures:
+        if not self.outcomes.failures:
             logger.error("the first failure ends with\n%s", error)
-        self.failures[spec.key] = error
+        self.outcomes.failures[spec.key] = error
         self._line(spec, "failed", "")
 
     def _early(self, spec: TrialSpec, epoch: int) -> None:
         write_bytes(self._early_path(spec), f"{epoch}\n".encode())
-        self.stopped[spec.key] = epoch
+        self.outcomes.stopped[spec.key] = epoch
         self._line(spec, f"stopped after epoch {epoch}", "")
 
     def _line(self, spec: TrialSpec, outcome: str, seconds: str) -> None:
         """One line per trial, with the best setting so far."""
         total = self.n_settings * len(self.seeds)
-        over = len(self.documents) + len(self.failures) + len(self.stopped)
+        over = len(self.outcomes)
         (setting,) = [each for each in self.settings if spec in each.specs]
-        best = self._best([self.summary(each) for each in self.settings])
+        best = self.outcomes.best(self.settings)
         told = "" if best is None else f"  best so far {best['mean']:.4f} " + space.setting_text(
             best["params"]
         )  # fmt: skip
@@ -458,43 +427,8 @@ class Sweep:
             f"{space.setting_text(setting.params)}{seed}  {seconds}{told}"
         )
 
-    # ---------------------------------------------------------------- choosing
-    def _value(self, spec: TrialSpec) -> float:
-        document = self.documents.get(spec.key)
-        if document is None:
-            return math.nan
-        return score_of(document, self.metric, self.request.select_on)
-
-    def summary(self, setting: Setting) -> dict[str, Any]:
-        """A setting over its seeds; only one that has them all can be chosen."""
-        values = [self._value(spec) for spec in setting.specs]
-        known = [value for value in values if math.isfinite(value)]
-        return {
-            "params": setting.params,
-            "mean": statistics.fmean(known) if known else math.nan,
-            "std": statistics.stdev(known) if len(known) > 1 else math.nan,
-            "n": len(known),
-            "phases": self._phase_means(setting),
-        }
-
-    def _phase_means(self, setting: Setting) -> dict[str, float]:
-        done = [self.documents[s.key] for s in setting.specs if s.key in self.documents]
-        if not done:
-            return {}
-        return {
-            phase: statistics.fmean(score_of(document, self.metric, phase) for document in done)
-            for phase in done[0]["phases"]
-        }
-
-    def _best(self, summaries: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
-        """The best of the settings that came through on all seeds; the earlier one of equals."""
-        whole = [each for each in summaries if each["n"] == len(self.seeds)]
-        sign = -1 if self.lower else 1
-        return max(whole, key=lambda each: sign * each["mean"], default=None)
-
     def document(self) -> dict[str, Any]:
         """Everything that is known of the sweep, as ``sweep.json`` holds it."""
-        summaries = [self.summary(each) for each in self.settings]
         return {
             "schema": SCHEMA,
             "verb": "tune",
@@ -519,77 +453,31 @@ class Sweep:
             },
             "phases": phase_names(self.config),
             "trials": [
-                self._trial(each, number, spec)
+                self.outcomes.of_trial(each, number, spec)
                 for number, each in enumerate(self.settings)
                 for spec in each.specs
             ],
-            "settings": summaries,
-            "best": self._best(summaries),
+            "settings": [self.outcomes.summary(each) for each in self.settings],
+            "best": self.outcomes.best(self.settings),
             "final": None,
         }  # fmt: skip
 
-    def _trial(self, setting: Setting, number: int, spec: TrialSpec) -> dict[str, Any]:
-        known = {"key": spec.key, "setting": number, "params": setting.params, "seed": spec.seed}
-        document = self.documents.get(spec.key)
-        if document is None:
-            status = (
-                "failed" if spec.key in self.failures
-                else "stopped" if spec.key in self.stopped else "missing"
-            )  # fmt: skip
-            return {
-                **known, "status": status, "value": None, "phases": {}, "seconds": None,
-                "error": self.failures.get(spec.key),
-                "stopped_after_epoch": self.stopped.get(spec.key),
-            }  # fmt: skip
-        scored = document["runs"][0]["seeds"][0]["phases"]
-        return {
-            **known, "status": "done", "value": self._value(spec),
-            "phases": {name: phase["metrics"] for name, phase in scored.items()},
-            "seconds": document["trial"]["seconds"],
-            "first_step_seconds": document["trial"]["first_step_seconds"],
-            "error": None,
-        }  # fmt: skip
-
-    def saved_document(self) -> dict[str, Any]:
-        """The document as a finished sweep left it."""
-        assert self.folder is not None
-        return read_sweep(self.folder)
-
     # ---------------------------------------------------------------- the choice
-    def best_yaml(self, params: Mapping[str, Any]) -> str:
-        """The configuration of the final run, for ``--config_files``."""
-        config = self._config(params, "full")
-        values = config.as_dict()
-        given = {key for key in config.sources if key in config._external} | {"fit_on"}
-        given -= keys.names(apart=True) | keys.names(here=True)
-        head = {
-            "model": absolute(self.entry.spec),
-            "backbone": self._backbone_spec(),
-            "dataset": config.dataset,
-        }
-        folder = Path(config["data_path"])
-        if not folder.is_relative_to(recbole_folder()):  # the wheel's copy is found anywhere
-            head["data_path"] = str(folder)
-        head |= {"seed": self.seeds[0], "seeds": len(self.seeds)}
-        searched = roots(params)
-        tried = {key: values[key] for key in values if key in searched}
-        rest = {key: values[key] for key in sorted(given & values.keys()) if key not in searched}
-        parts = [
-            f"# Chosen by `{self.request.command}`\n"
-            f"# out of {self.n_settings} settings by {self.metric} ({self.request.select_on}) on "
-            "pseudo-new items; test was not looked at.\n",
-            one_line_per_key(head), "# What was searched\n", one_line_per_key(tried),
-        ]  # fmt: skip
-        if rest:
-            parts += ["# What was given\n", one_line_per_key(rest)]
-        return "".join(parts)
-
     def _final(self, document: dict[str, Any]) -> None:
         """Fit the chosen setting on everything, score ``test``; an ordinary run in ``final/``."""
         assert self.folder is not None
         best = document["best"]
         path = self.folder / "best.yaml"
-        text = self.best_yaml(best["params"])
+        text = best_yaml(
+            self._config(best["params"], "full"),
+            best["params"],
+            model=absolute(self.entry.spec),
+            backbone=self._backbone_spec(),
+            seeds=self.seeds,
+            told=f"# Chosen by `{self.request.command}`\n"
+            f"# out of {self.n_settings} settings by {self.metric} ({self.request.select_on}) on "
+            "pseudo-new items; test was not looked at.\n",
+        )
         folder = self.folder / "final"
         if path.exists() and path.read_text() != text and folder.exists():
             move_aside(folder)  # more trials came through, and another setting is the best now
@@ -606,11 +494,3 @@ class Sweep:
         experiment.prepare()
         finish(experiment.run(), folder)
         document["final"] = "final"
-
-    # ---------------------------------------------------------------- files
-    def _write(self, document: dict[str, Any]) -> None:
-        assert self.folder is not None
-        report.write_json(self.folder / "sweep.json", document)
-        write_bytes(self.folder / "trials.csv", trials_csv(document).encode())
-        if any(trial["status"] == "done" for trial in document["trials"]):
-            report.plot_sweep(document, self.folder / "figures" / "sweep.png")
