@@ -13,7 +13,7 @@ from task_helpers import block_episode, exchanged
 from recbole_cold.errors import Diverged, UserError
 from recbole_cold.model import emerg
 from recbole_cold.model._emerg_contractions import mix, pull, score
-from recbole_cold.model._emerg_net import HyperNetwork, largest, min_max, refine
+from recbole_cold.model._emerg_net import HyperNetwork, combine, largest, min_max, refine
 from recbole_cold.model.emerg import PAIRS, EmerG, TaskRows, task_loss
 from recbole_cold.training.trainer import Trainer
 
@@ -254,7 +254,7 @@ class TestNetwork:
     def test_interactions_by_hand(self):
         before, message = torch.tensor([1.0, -2.0]), torch.tensor([0.5, 3.0])
         for word, expected in (("product", [0.5, -6]), ("max", [1, 3]), ("sum", [1.5, 1])):
-            assert emerg.combine(before, message, word).tolist() == expected
+            assert combine(before, message, word).tolist() == expected
 
     def test_a_field_without_edges_reaches_no_other(self, build, rng64):
         net = built(build).net
