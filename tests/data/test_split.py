@@ -121,6 +121,7 @@ class TestFrequencyRule:
         assert first == again and first != other
         assert first.manifest["order"] == "seeded permutation"
         np.testing.assert_array_equal(first["train"], other["train"])
+        assert any(first[name].tolist() != other[name].tolist() for name in WARM)
 
     def test_with_time_the_seed_changes_nothing(self, seed):
         ids, time = log(seed)
@@ -214,7 +215,8 @@ class TestValue:
 
     def test_hash_is_the_same_in_another_process(self, split):
         code = (
-            "import sys; sys.path.insert(0, 'tests/data'); from test_split import log, frequency_split;"
+            "import sys; sys.path.insert(0, 'tests/data');"
+            "from test_split import log, frequency_split;"
             "print(frequency_split(*log(0), threshold=25, size=2, data_hash='abc').hash)"
         )
         out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
