@@ -21,12 +21,15 @@ test: $(INSTALLED)
 	$(BIN)/mypy
 	$(TEST_ENV) $(BIN)/python -m pytest
 
-# The conformance suites of all methods on two processes; then, alone, what starts processes itself.
+# The conformance suites of all methods, then the deliberate defects, on two processes; then, alone,
+# what starts processes itself.
 CONFORMANCE := tests/model tests/backbone
+DEFECTS := tests/test_defects.py
 test-slow: $(INSTALLED)
 	status=0; \
 	$(TEST_ENV) $(BIN)/python -m pytest -m slow -n 2 --dist loadscope $(CONFORMANCE) || status=1; \
-	$(TEST_ENV) $(BIN)/python -m pytest -m slow $(CONFORMANCE:%=--ignore=%) || status=1; \
+	$(TEST_ENV) $(BIN)/python -m pytest -m slow -n 2 $(DEFECTS) || status=1; \
+	$(TEST_ENV) $(BIN)/python -m pytest -m slow $(CONFORMANCE:%=--ignore=%) --ignore=$(DEFECTS) || status=1; \
 	exit $$status
 
 test-again: $(INSTALLED)
