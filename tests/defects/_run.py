@@ -1,5 +1,6 @@
-"""Carry defects out in a copy of the repository: ``python -m defects._run COPY`` reads names of
-modules from its standard input and answers each with a line of JSON: all that is wrong.
+"""Carry defects out in a copy of the repository; by hand, from the copy's ``tests``:
+``echo mamo | python -m defects._run ..``. Reads names of modules, and answers each with a line of
+JSON: all that is wrong with its defects. How far it is goes to standard error.
 
 Every run of tests is a fork of this process, which has the big libraries loaded, and nothing of the
 package under test.
@@ -87,6 +88,7 @@ def survivors(folder: Path, module: ModuleType) -> list[str]:
             (folder / path).write_text(text, encoding="utf-8")
         green = [node for node in expected if not _among(node, failed)]
         wrong += [f"{each.words} ({path}): left green {node}" for node in green]
+        print(f"{'LEFT GREEN' if green else 'red':10} {path}: {each.words}", file=sys.stderr)
     return wrong
 
 
