@@ -9,63 +9,23 @@ Low to high: RecBole's defaults (overall, backbone, data set, context-aware quic
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from enum import Enum
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-import torch
 import yaml
 from recbole.config import Config
 
-from recbole_cold import compat
+from recbole_cold import compat, keys
 from recbole_cold.errors import UserError, nearest
+from recbole_cold.evaluation.metrics import known_metrics
+from recbole_cold.keys import COMMAND_LINE, Key, at
+from recbole_cold.kinds import plain
 from recbole_cold.registry import find_backbone, find_method, properties_dir, yaml_of
 
-COMMAND_LINE = "the command line"
-METRICS = ("AUC", "LogLoss", "F1", "RelaImpr")
-CHOICES: dict[str, tuple[str, ...]] = {
-    "protocol": ("strict", "released"),
-    "cold_side": ("item", "user"),
-    "eval_on": ("test", "next"),
-    "fit_on": ("full", "valid"),
-    "new_item_init": ("mean", "zero", "random"),
-    "id_first_order": ("mean", "zero", "off"),
-    "count_source": ("visible", "full"),
-    "batch_norm": ("frozen", "moving"),
-    "pooling": ("mean", "sum_with_pad"),
-    "embedding_init": ("model", "uniform"),
-    "table_update": ("auto", "dense", "lazy"),
-}
-POSITIVE = ("warm_size", "warm_sets", "seeds", "train_batch_size", "eval_batch_size",
-            "embedding_size", "common_size")  # fmt: skip
-COUNTS = ("seed", "cold_threshold", "common_phases", "pretrain_epochs", "warm_epochs", "warm_steps",
-          "pretrain_seed", "num_threads")  # fmt: skip
-RATES = ("learning_rate", "warm_learning_rate")
 # Blocks of a method's yaml that are no configuration keys.
 BLOCKS = ("datasets", "released", "sweep_space")
-# RecBole reads these without giving a default in any yaml.
-READ_WITHOUT_DEFAULT = ("model", "dataset", "config_files", "double_tower", "has_residual")
-# Keys that RecBole's trainer, splitter or loader reads and ours do not: what to use instead.
-WITHOUT_EFFECT = {
-    "eval_args": "cold_threshold, warm_size and eval_on",
-    "train_neg_sample_args": "rows with labels",
-    "repeatable": "", "topk": "metrics", "valid_metric_bigger": "valid_metric",
-    "eval_step": "pretrain_epochs", "stopping_step": "pretrain_epochs",
-    "checkpoint_dir": "saved_dir", "config_file": "config_files",
-    "save_dataset": "cache_dir", "dataset_save_path": "cache_dir",
-    "save_dataloaders": "cache_dir", "dataloaders_save_path": "cache_dir", "worker": "",
-    "log_wandb": "", "wandb_project": "", "metric_decimal_place": "", "loss_decimal_place": "",
-    "learner": "table_update", "clip_grad_norm": "", "shuffle": "", "require_pow": "",
-    "reproducibility": "seed", "state": "",
-    "enable_amp": "", "enable_scaler": "", "transform": "",
-}  # fmt: skip
-# Set by RecBole or by us out of other keys: no part of a written configuration.
-DERIVED = ("MODEL_TYPE", "MODEL_INPUT_TYPE", "eval_type", "single_spec", "local_rank",
-           "train_neg_sample_args", "valid_neg_sample_args", "test_neg_sample_args",
-           "valid_metric_bigger", "eval_args")  # fmt: skip
 
 logger = logging.getLogger(__name__)
 
@@ -92,8 +52,10 @@ class ColdConfig(Config):
         backbone: str | type | None = None,
         also_known: Collection[str] = (),
         check_data: bool = True,
+        places: Mapping[str, str] | None = None,
     ) -> None:
         self._asked_backbone = backbone
+        self._places = _epochs_alias(dict(places or {}))
         self._also_known = frozenset(also_known)
         self._check_data = check_data
         self.sources, self.warnings = {}, []
@@ -121,16 +83,19 @@ class ColdConfig(Config):
 
     def _load_variable_config_dict(self, config_dict: Mapping[str, Any]) -> dict[str, Any]:
         layer = _epochs_alias({key: parse_value(key, v) for key, v in config_dict.items()})
-        self._external.update(dict.fromkeys(layer, COMMAND_LINE))
+        self._external.update({key: self._places.get(key, COMMAND_LINE) for key in layer})
         return layer
 
     def _load_cmd_line(self) -> dict[str, Any]:
-        return {}  # the command line is parsed once, in cli.py, and arrives as the overrides
+        return {}  # the command line is parsed once, in cli/, and arrives as the overrides
 
     def _get_model_and_dataset(
         self, model: str | type | None, dataset: str | None
     ) -> tuple[str, type, str]:
         given = self.external_config_dict
+        for key in given.keys() & {"model", "dataset", "backbone"}:
+            if not isinstance(given[key], type) and given[key] is not None:
+                keys.ROWS[key].check(given[key], self._where(key))
         model, dataset = model or given.get("model"), dataset or given.get("dataset")
         if not model:
             raise UserError(
@@ -153,8 +118,11 @@ class ColdConfig(Config):
 
     def _load_internal_config_dict(self, model: str, model_class: type, dataset: str) -> None:
         self.internal_config_dict: dict[str, Any] = {}
+        self._rows = keys.declared(self.backbone_class) | keys.declared(self.method_class)
         for name, values in _recbole_layers(self.backbone_class, dataset):
             self._add_layer(name, values)
+            if name.startswith("recbole/model/"):
+                self._rows = {**_click_model_rows(values), **self._rows}
         data_keys = self.internal_config_dict.keys() - self.parameters["General"]
         own = _own_layers(self.method_class, self.backbone_class, dataset)
         for name, values in own:
@@ -177,10 +145,9 @@ class ColdConfig(Config):
 
     def _set_default_parameters(self) -> None:
         final = self.final_config_dict
-        metrics = _metrics(final["metrics"], self._where("metrics"))
-        valid_metric = _metrics(final["valid_metric"], self._where("valid_metric"))[0]
-        folder = str(final["data_path"])
         self._check_values()
+        metrics, valid_metric = final["metrics"], final["valid_metric"]
+        folder = str(final["data_path"])
         # RecBole refuses metrics that are not in its register; ours are none of its business.
         final["metrics"], final["valid_metric"] = ["AUC"], "AUC"
         super()._set_default_parameters()
@@ -204,65 +171,48 @@ class ColdConfig(Config):
     # What RecBole leaves open.
 
     def _refuse_unknown(self, switches: Iterable[str]) -> None:
-        known = {*self.internal_config_dict, *switches, *READ_WITHOUT_DEFAULT, *DERIVED}
+        known = {*self.internal_config_dict, *switches, *keys.names(in_yaml=False)}
+        known |= keys.names(role=keys.DERIVED)
         known.update(*self.parameters.values())
         for key in self._external.keys() & (self._also_known - known):
             del self._external[key], self.external_config_dict[key]  # another entry's key
         unknown = [key for key in self._external if key not in known]
         if unknown:
             raise UserError(_unknown_keys(unknown, self._external, known))
-        idle = sorted(self._external.keys() & WITHOUT_EFFECT.keys())
+        idle = sorted(self._external.keys() & keys.names(role=keys.IDLE))
         if idle:
             self.warnings.append("no effect here: " + "; ".join(map(_without_effect, idle)))
+        for key in idle:  # RecBole would check what nobody reads
+            del self.external_config_dict[key]
+
+    def key(self, name: str) -> Key:
+        """The row of a key: its class's, the table's, or one made from its default."""
+        row = self._rows.get(name) or keys.ROWS.get(name)
+        return row or keys.undeclared(name, self.internal_config_dict.get(name))
+
+    def given(self, name: str) -> bool:
+        """Whether the user gave this key; else its value is a default."""
+        return name in self._external
 
     def _check_values(self) -> None:
         final = self.final_config_dict
-        for key, value in final.items():
-            where = self._external.get(key)
-            if where is not None:
-                _check_kind(key, value, self.internal_config_dict.get(key), where)
-        for key, choices in CHOICES.items():
-            if final[key] is False and "off" in choices:
-                final[key] = "off"  # YAML 1.1 reads a bare off as false
-            if final[key] not in choices:
-                raise UserError(
-                    f"{key} '{final[key]}' ({self._where(key)}) is none of {', '.join(choices)}"
-                    + _did_you_mean(str(final[key]), choices)
-                )
-        optional = {
-            key for key in ("warm_steps", "common_size", "pretrain_seed") if final[key] is None
-        }
-        for keys, least in ((POSITIVE, 1), (COUNTS, 0)):
-            for key in keys:
-                if key not in optional and not (_is_int(final[key]) and final[key] >= least):
-                    self._refuse(key, f"must be a whole number of at least {least}")
-        for key in RATES:
-            if not (_is_number(final[key]) and 0 < final[key] < math.inf):
-                self._refuse(key, "must be a number above 0")
-        for key in ("weight_decay", "checkpoint_seconds"):
-            if not (_is_number(final[key]) and 0 <= final[key] < math.inf):
-                self._refuse(key, "must be a number of at least 0")
-        if not (_is_number(final["valid_fraction"]) and 0 < final["valid_fraction"] < 1):
-            self._refuse("valid_fraction", "must be a number between 0 and 1")
+        for name, value in final.items():
+            final[name] = self.key(name).check(value, self._where(name))
+        final["metrics"] = known_metrics(final["metrics"], self._where("metrics"))
+        (final["valid_metric"],) = known_metrics(final["valid_metric"], self._where("valid_metric"))
         if final["table_update"] == "lazy" and final["weight_decay"]:
             raise UserError(
                 f"table_update: lazy has no L2 term, but weight_decay is {final['weight_decay']} "
                 f"({self._where('weight_decay')}); set weight_decay: 0 or table_update: dense"
             )
-        if final["f1_threshold"] != "mean" and not _is_number(final["f1_threshold"]):
-            self._refuse("f1_threshold", "must be 'mean' or a number")
-
-    def _refuse(self, key: str, rule: str) -> None:
-        value = self.final_config_dict[key]
-        raise UserError(f"{key} {rule}, but it is '{value}' {self._where(key)}.")
 
     def _where(self, key: str) -> str:
-        return _at(self._external.get(key) or self.sources.get(key, "the defaults"))
+        return at(self._external.get(key) or self.sources.get(key, "the defaults"))
 
     def as_dict(self) -> dict[str, Any]:
         """All final values as plain JSON types; as a configuration file they give equal values."""
-        left_out = {*DERIVED, *WITHOUT_EFFECT}
-        return {k: _plain(v) for k, v in self.final_config_dict.items() if k not in left_out}
+        left_out = keys.names(role=keys.DERIVED) | keys.names(role=keys.IDLE)
+        return {k: plain(v) for k, v in self.final_config_dict.items() if k not in left_out}
 
 
 def make_config(
@@ -274,13 +224,15 @@ def make_config(
     *,
     also_known: Collection[str] = (),
     check_data: bool = True,
+    places: Mapping[str, str] | None = None,
 ) -> ColdConfig:
     """The configuration of one method on one backbone and one data set.
 
     What is None is looked up in the files and overrides (``model``, ``dataset``, ``backbone``).
     Texts among the overrides are read as yaml. ``also_known`` names keys that belong to other
     methods of the same command: they are dropped here instead of refused. ``check_data=False``
-    accepts a data set whose files are not there.
+    accepts a data set whose files are not there. ``places`` says where overrides were given that
+    do not stand on the command line.
 
     Raises:
         UserError: unknown method, backbone, data set or keys (all of them at once), a value out of
@@ -288,7 +240,7 @@ def make_config(
     """
     return ColdConfig(
         method, dataset, config_files, overrides,
-        backbone=backbone, also_known=also_known, check_data=check_data,
+        backbone=backbone, also_known=also_known, check_data=check_data, places=places,
     )  # fmt: skip
 
 
@@ -434,50 +386,21 @@ def _epochs_alias(layer: dict[str, Any]) -> dict[str, Any]:
     return layer
 
 
-def _metrics(metrics: Any, where: str) -> list[str]:
-    """The metrics under our spelling, from a list or one name in any capitals."""
-    by_lower = {name.lower(): name for name in METRICS}
-    names = list(metrics) if isinstance(metrics, (list, tuple)) else [metrics]
-    for name in names or [None]:
-        if not isinstance(name, str) or name.lower() not in by_lower:
-            raise UserError(
-                f"metric '{name}' ({where}) is none of {', '.join(METRICS)}"
-                + _did_you_mean(str(name), METRICS)
-            )
-    return list(dict.fromkeys(by_lower[name.lower()] for name in names))
+def _click_model_rows(values: Collection[str]) -> dict[str, Key]:
+    return {name: keys.CLICK_MODELS[name] for name in values if name in keys.CLICK_MODELS}
 
 
 def _unknown_keys(unknown: list[str], where: Mapping[str, str], known: Collection[str]) -> str:
     parts = []
     for key in unknown:
         guess = nearest(key, known)
-        parts.append(
-            f"'{key}' {_at(where[key])}" + (f" (did you mean '{guess}'?)" if guess else "")
-        )
+        parts.append(f"'{key}' {at(where[key])}" + (f" (did you mean '{guess}'?)" if guess else ""))
     return f"unknown {'key' if len(parts) == 1 else 'keys'}: {', '.join(parts)}."
 
 
 def _without_effect(key: str) -> str:
-    instead = WITHOUT_EFFECT[key]
+    instead = keys.ROWS[key].instead
     return f"{key}, a key of RecBole's own runner" + (f" (see {instead})" if instead else "")
-
-
-def _check_kind(key: str, value: Any, default: Any, where: str) -> None:
-    """Refuse a value of another kind than its default; None on either side says nothing."""
-    kinds = (
-        ("true or false", bool),
-        ("a number", (int, float)),
-        ("a list", (list, tuple)),
-        ("a mapping", dict),
-    )
-    if value is None or default is None or key in ("metrics", "topk", "gpu_id"):
-        return
-    for name, kind in kinds:
-        if isinstance(default, kind):
-            # A truth value is an int to Python, not to a user.
-            if not isinstance(value, kind) or isinstance(value, bool) != isinstance(default, bool):
-                raise UserError(f"{key} must be {name}, but it is '{value}' {_at(where)}.")
-            return
 
 
 @cache
@@ -489,35 +412,6 @@ def _warn_once(warning: str) -> None:
 @cache
 def _info_once(text: str) -> None:
     logger.info("%s", text)
-
-
-def _did_you_mean(name: str, known: Iterable[str]) -> str:
-    guess = nearest(name, known)
-    return f"; did you mean '{guess}'?" if guess else "."
-
-
-def _at(where: str) -> str:
-    return f"{'on' if where == COMMAND_LINE else 'in'} {where}"
-
-
-def _is_int(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {str(k): _plain(v) for k, v in value.items()}
-    if isinstance(value, (list, tuple, set)):
-        return [_plain(v) for v in value]
-    if isinstance(value, Enum):
-        return value.name
-    if isinstance(value, (torch.device, Path, torch.dtype)):
-        return str(value)
-    return value
 
 
 def _no_data(dataset: str, roots: Sequence[Path]) -> str:

@@ -28,12 +28,13 @@ import yaml
 from torch import Tensor, nn
 
 from recbole_cold import seeding
-from recbole_cold.config import BLOCKS, READ_WITHOUT_DEFAULT, ColdConfig, keys_of, read_yaml
+from recbole_cold.config import BLOCKS, ColdConfig, keys_of, read_yaml
 from recbole_cold.data.phases import run_phases
 from recbole_cold.data.rows import Rows
 from recbole_cold.data.split import Split
 from recbole_cold.errors import Interrupted
 from recbole_cold.experiment.data_store import load_data, make_split, phases_of
+from recbole_cold.keys import declared, names
 from recbole_cold.model._method import ColdStartRecommender
 from recbole_cold.registry import yaml_of
 from recbole_cold.training.backbone_cache import BackboneCache
@@ -586,7 +587,9 @@ class MethodConformance:
     def test_yaml_keys_are_the_keys_that_are_read(self, bench: Bench):
         """No key without effect, no read of a key that has no default."""
         config = bench.config(self.backbones[0])
-        known = {*config.final_config_dict, *READ_WITHOUT_DEFAULT}
+        known = {*config.final_config_dict, *names(in_yaml=False)}
+        stray = declared(self.method).keys() - known
+        assert not stray, f"keys declares {sorted(stray)}, which no yaml gives a default"
         for cls in own_classes(self.method):
             path = yaml_of(cls)
             for block in BLOCKS if path is not None else ():
@@ -604,9 +607,7 @@ class MethodConformance:
         unknown = {key for key, readers in reads.items() if readers & modules} - known
         assert not unknown, f"{sorted(unknown)} is read, but has no default in a yaml"
         general = bench.config(self.backbones[0], method=ColdStartRecommender)
-        # The base class reads every key of `choices`, to check it; that is not yet a use.
-        base = {ColdStartRecommender.__module__}
-        used = {key for key, readers in reads.items() if readers - base} | in_source
+        used = reads.keys() | in_source
         unread = keys_of(self.method) - {*general.final_config_dict, *used}
         assert not unread, f"the yaml has {sorted(unread)}, which nobody reads"
 

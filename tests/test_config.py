@@ -11,7 +11,7 @@ import torch
 import yaml
 from recbole.utils import InputType, ModelType
 
-from recbole_cold import compat
+from recbole_cold import compat, keys
 from recbole_cold import config as module
 from recbole_cold.config import make_config, read_yaml
 from recbole_cold.errors import UserError
@@ -190,12 +190,12 @@ class TestUnknownKeys:
 
     def test_what_is_said_to_do_nothing_is_read_nowhere(self):
         folder = properties_dir().parent / "recbole_cold"
-        code = "".join(p.read_text() for p in folder.rglob("*.py") if p.name != "config.py")
+        code = "".join(p.read_text() for p in folder.rglob("*.py") if p.name != "keys.py")
         context = compat.recbole_folder() / "model" / "context_aware_recommender"
         code += "".join(path.read_text() for path in context.glob("*.py"))
         read = set(re.findall(r"""config\[["'](\w+)["']\]""", code))
         assert "learning_rate" in read
-        assert not read & module.WITHOUT_EFFECT.keys()
+        assert not read & keys.names(role=keys.IDLE)
 
     def test_a_warning_is_logged_once(self, caplog):
         module._warn_once.cache_clear()
@@ -213,13 +213,13 @@ class TestValues:
             ("cold_side", "movie", "none of item, user"),
             ("id_first_order", True, "none of mean, zero, off"),
             ("metrics", "[AUC, F2]", "metric 'F2' (on the command line) is none of AUC,"),
-            ("metrics", "[]", "metric 'None'"),
+            ("metrics", "[]", "metrics must be a metric or a list of metrics, but it is '[]'"),
             ("valid_metric", "MRR@10", "metric 'MRR@10'"),
             ("warm_size", "0", "whole number of at least 1, but it is '0' on the command line"),
             ("warm_size", "2.5", "whole number of at least 1"),
             ("common_phases", "-1", "whole number of at least 0"),
             ("warm_steps", "-1", "whole number of at least 0"),
-            ("embedding_size", "abc", "must be a number, but it is 'abc'"),
+            ("embedding_size", "abc", "must be a whole number of at least 1, but it is 'abc'"),
             ("learning_rate", "0", "must be a number above 0"),
             ("learning_rate", "nan", "must be a number"),
             ("weight_decay", "-1e-6", "must be a number of at least 0"),
@@ -228,7 +228,7 @@ class TestValues:
             ("use_count", "maybe", "must be true or false"),
             ("use_count", "1", "must be true or false"),
             ("mlp_hidden_size", "16", "must be a list"),
-            ("seed", "x", "must be a number"),
+            ("seed", "x", "must be a whole number of at least 0"),
         ],
     )
     def test_one_sentence_each(self, key, value, sentence):

@@ -107,7 +107,7 @@ def test_the_guide_names_what_there_is():
     table = text[text.index("| question |") : text.index("A `Fit` is")]
     first = [line.split("|")[1] for line in table.splitlines()[2:] if line.startswith("|")]
     names = {name for cell in first for name in re.findall(r"`(\w+)", cell)}
-    assert {"pretrain_fits", "cold_vectors", "warm_fits", "predict", "choices"} <= names
+    assert {"pretrain_fits", "cold_vectors", "warm_fits", "predict", "keys"} <= names
     assert not {name for name in names if not hasattr(ColdStartRecommender, name)}
     module = (PLUGIN / "attribute_map" / "attribute_map.py").read_text(encoding="utf-8")
     assert f"in {len(module.splitlines())} lines" in text

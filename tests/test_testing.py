@@ -324,11 +324,21 @@ def test_yaml_and_reads(breaks, tmp_path, text, test, finding):
     breaks(find_method(str(tmp_path / "mine.py")), test, finding, trains=set())
 
 
-def test_a_key_that_only_its_choices_name(breaks, tmp_path):
-    text = MODULE.replace("    def", '    choices = {"mine_word": ("a", "b")}\n\n    def', 1)
+def test_a_key_that_only_its_row_names(breaks, tmp_path):
+    row = '    keys = (Key("mine_word", one_of("a", "b")),)\n\n    def'
+    text = "from recbole_cold.keys import Key, one_of\n" + MODULE.replace("    def", row, 1)
     (tmp_path / "mine.py").write_text(text)
     (tmp_path / "Mine.yaml").write_text(GOOD + "mine_word: a  # (str) Nobody reads it.\n")
     breaks(find_method(str(tmp_path / "mine.py")), READ, "nobody reads", trains=set())
+
+
+def test_a_row_without_a_default(breaks, tmp_path):
+    row = '    keys = (Key("mine_word", one_of("a", "b")),)\n\n    def'
+    text = "from recbole_cold.keys import Key, one_of\n" + MODULE.replace("    def", row, 1)
+    (tmp_path / "mine.py").write_text(text)
+    (tmp_path / "Mine.yaml").write_text(GOOD)
+    found = r"declares \['mine_word'\], which no yaml gives a default"
+    breaks(find_method(str(tmp_path / "mine.py")), READ, found, trains=set())
 
 
 def test_good_yaml_passes(tmp_path):

@@ -10,8 +10,6 @@ from recbole.model.abstract_recommender import ContextRecommender
 from recbole.model.layers import MLPLayers
 from torch import Tensor, nn
 
-from recbole_cold.errors import UserError
-
 
 class ClickModel(ContextRecommender):
     """A context model whose ``forward`` gives logits [b]; a subclass adds its layers.
@@ -99,15 +97,3 @@ def embedded_fields(model: ContextRecommender) -> list[str]:
 def head(sizes: Sequence[int], dropout: float, batch_norm: bool = False) -> nn.Sequential:
     """RecBole's MLP (dropout, linear, ReLU in turn) with a linear output of one number: [b, 1]."""
     return nn.Sequential(MLPLayers(list(sizes), dropout, bn=batch_norm), nn.Linear(sizes[-1], 1))
-
-
-def one_of(config, key: str, words: Sequence[str]) -> str:
-    """The value of a key that takes one of a few words.
-
-    Raises:
-        UserError: any other value.
-    """
-    value = config[key]
-    if value not in words:
-        raise UserError(f"{key} '{value}' is none of {', '.join(words)}; choose one of them")
-    return value

@@ -6,11 +6,14 @@ Shape letters: b rows of a batch, f fields, d embedding size, j logarithmic neur
 """
 
 import math
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from recbole_cold.backbone._base import ClickModel, FieldTables, embedded_fields, head, one_of
+from recbole_cold.backbone._base import ClickModel, FieldTables, embedded_fields, head
+from recbole_cold.keys import DROPOUT, HIDDEN, LAYERS, SIZE, Key
+from recbole_cold.kinds import flag, number, one_of
 
 # exp(20) is 5e8: beyond it the MLP's squares of activations leave float32.
 LARGEST_EXPONENT = 20.0
@@ -42,10 +45,22 @@ class AFN(ClickModel):
 
     paper = "Cheng et al., AAAI 2020"
     year = 2020
+    keys: ClassVar = (
+        Key("log_neurons", SIZE),
+        Key("log_form", one_of("log", "log1p")),
+        Key("log_min", number(above=0)),
+        Key("log_bn", flag()),
+        Key("mlp_bn", flag()),
+        Key("ensemble_dnn", flag()),
+        Key("ensemble_hidden_size", LAYERS),
+        Key("ensemble_shares_ids", flag()),
+        HIDDEN,
+        DROPOUT,
+    )
 
     def __init__(self, config, dataset) -> None:
         super().__init__(config, dataset)
-        self.log_form = one_of(config, "log_form", ("log", "log1p"))
+        self.log_form = config["log_form"]
         self.log_min = config["log_min"]
         fields, neurons = len(self._fields()), config["log_neurons"]
         bound = 1.0 / math.sqrt(fields)

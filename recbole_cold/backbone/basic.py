@@ -4,15 +4,22 @@ Source: the backbone named "Basic" of the recurrent meta-learning paper's compar
 layer sizes. RecBole's FNN is the same network with tanh and dropout.
 """
 
+from typing import ClassVar
+
 from torch import Tensor
 
 from recbole_cold.backbone._base import ClickModel, head
+from recbole_cold.keys import DROPOUT, HIDDEN
 
 
 class Basic(ClickModel):
     """``MLP(flatten(E))``: no first-order part, no interactions but the MLP's own."""
 
     paper = "embeddings and an MLP, no paper of its own"
+    keys: ClassVar = (
+        HIDDEN,
+        DROPOUT,
+    )
 
     def __init__(self, config, dataset) -> None:
         super().__init__(config, dataset)

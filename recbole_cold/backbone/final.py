@@ -5,13 +5,16 @@ Shape letters: b rows of a batch, f fields, d embedding size, k width of a layer
 """
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from recbole_cold.backbone._base import ClickModel, one_of
+from recbole_cold.backbone._base import ClickModel
 from recbole_cold.errors import UserError
+from recbole_cold.keys import DROPOUT, LAYERS, Key
+from recbole_cold.kinds import flag, one_of
 
 
 class FactorizedInteraction(nn.Module):
@@ -90,11 +93,20 @@ class FINAL(ClickModel):
 
     paper = "Zhu et al., SIGIR 2023"
     year = 2023
+    keys: ClassVar = (
+        Key("block_type", one_of("1B", "2B")),
+        Key("block1_hidden_size", LAYERS),
+        Key("block2_hidden_size", LAYERS),
+        Key("fi_residual", one_of("concat", "sum")),
+        Key("field_gate", flag()),
+        Key("block_bn", flag()),
+        DROPOUT,
+    )
 
     def __init__(self, config, dataset) -> None:
         super().__init__(config, dataset)
-        residual = one_of(config, "fi_residual", ("concat", "sum"))
-        two = one_of(config, "block_type", ("1B", "2B")) == "2B"
+        residual = config["fi_residual"]
+        two = config["block_type"] == "2B"
         self._check_sizes(config, residual)
         fields = self.num_feature_field
         width = fields * self.embedding_size

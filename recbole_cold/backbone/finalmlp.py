@@ -6,6 +6,7 @@ streams' slices, c width of a gate's context.
 """
 
 import math
+from typing import ClassVar
 
 import torch
 from recbole.model.layers import MLPLayers
@@ -14,6 +15,8 @@ from torch import Tensor, nn
 
 from recbole_cold.backbone._base import ClickModel, FieldTables, embedded_fields
 from recbole_cold.errors import UserError
+from recbole_cold.keys import DROPOUT, SIZE, Key
+from recbole_cold.kinds import either, field_name, flag, list_of, optional, text, whole
 
 # The features of a side, without its ID: an ID that may be cold has no row in a gate's own table.
 SIDES = {"user": FeatureSource.USER, "item": FeatureSource.ITEM}
@@ -79,6 +82,16 @@ class FinalMLP(ClickModel):
 
     paper = "Mao et al., AAAI 2023"
     year = 2023
+    keys: ClassVar = (
+        Key("mlp1_hidden_size", list_of(SIZE, filled=False)),
+        Key("mlp2_hidden_size", list_of(SIZE, filled=False)),
+        Key("fusion_heads", whole(0, 10_000)),
+        Key("fs", flag()),
+        Key("fs1_context", optional(either(text(), list_of(field_name(), filled=False)))),
+        Key("fs2_context", optional(either(text(), list_of(field_name(), filled=False)))),
+        Key("fs_hidden_size", list_of(SIZE, filled=False)),
+        DROPOUT,
+    )
 
     def __init__(self, config, dataset) -> None:
         super().__init__(config, dataset)

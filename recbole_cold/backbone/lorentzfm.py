@@ -4,11 +4,14 @@ Source: Xu and Wu, "Learning Feature Interactions with Lorentzian Factorization 
 Shape letters: b rows of a batch, f fields, d embedding size.
 """
 
+from typing import ClassVar
+
 import torch
 from torch import Tensor, nn
 
 from recbole_cold.backbone._base import ClickModel
-from recbole_cold.errors import UserError
+from recbole_cold.keys import Key
+from recbole_cold.kinds import flag, number
 
 
 def lorentz_sum(field_bfd: Tensor) -> Tensor:
@@ -33,15 +36,14 @@ class LorentzFM(ClickModel):
 
     paper = "Xu and Wu, AAAI 2020"
     year = 2020
+    keys: ClassVar = (
+        Key("init_std", number(above=0)),
+        Key("output_bias", flag()),
+    )
 
     def __init__(self, config, dataset) -> None:
         super().__init__(config, dataset)
         self.init_std = config["init_std"]
-        if not self.init_std > 0:
-            raise UserError(
-                f"init_std must be above 0, but it is '{self.init_std}': with all vectors at 0 "
-                "LorentzFM has no gradient"
-            )
         # Without it no sum of bounded pairs can say that clicks are rare.
         self.bias = nn.Parameter(torch.zeros(1)) if config["output_bias"] else None
         self.apply(self._init_weights)

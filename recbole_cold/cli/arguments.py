@@ -1,7 +1,7 @@
 """Words of a command line as a verb, flags and keys."""
 
 import shlex
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -187,13 +187,3 @@ def from_files(files: Sequence[str], key: str) -> list[Any]:
     from recbole_cold.config import read_yaml
 
     return [read_yaml(file).get(key) for file in reversed(files)]
-
-
-def number_of(name: str, text: str, kind: Callable[[str], Any]) -> Any:
-    try:
-        value = kind(text)
-    except ValueError:
-        value = -1
-    if not value >= (1 if name == "concurrent" else 0):
-        raise UserError(f"--{name}={text} is not a number that can be; give for instance 1")
-    return value

@@ -6,9 +6,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from recbole_cold.cli.arguments import Arguments, from_files, number_of, request_of, words_of
+from recbole_cold.cli.arguments import Arguments, from_files, request_of, words_of
 from recbole_cold.cli.screen import Stop, log_to, logger
 from recbole_cold.errors import UserError, WriteError
+from recbole_cold.keys import check_flag
 
 
 def compare(arguments: Arguments) -> int:
@@ -56,9 +57,9 @@ def _compare_request(arguments: Arguments):
             keys[one] = keys.pop(many)
     own = {name: keys.pop(name) for name in ("against", "ray_address") if name in keys}
     numbers: dict[str, Any] = {}
-    for name, kind in (("concurrent", int), ("cpus_per_trial", float), ("gpus_per_trial", float)):
+    for name in ("concurrent", "cpus_per_trial", "gpus_per_trial"):
         if name in keys:
-            numbers[name.removesuffix("_per_trial")] = number_of(name, keys.pop(name), kind)
+            numbers[name.removesuffix("_per_trial")] = check_flag(name, keys.pop(name))
     asked = request_of(arguments._replace(keys=keys))
     given = [asked.backbone, *from_files(asked.config_files, "backbone")]
     return CompareRequest(

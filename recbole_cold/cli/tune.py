@@ -6,9 +6,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from recbole_cold.cli.arguments import Arguments, number_of, request_of, words_of
+from recbole_cold.cli.arguments import Arguments, request_of, words_of
 from recbole_cold.cli.screen import Stop, log_to
 from recbole_cold.errors import UserError
+from recbole_cold.keys import check_flag
 
 
 def tune(arguments: Arguments) -> int:
@@ -69,11 +70,9 @@ def _sweep_request(arguments: Arguments):
         for name in ("search", "scheduler", "select_on", "ray_address")
         if name in keys
     }
-    for name, kind in (
-        ("samples", int), ("concurrent", int), ("cpus_per_trial", float), ("gpus_per_trial", float),
-    ):  # fmt: skip
+    for name in ("samples", "concurrent", "cpus_per_trial", "gpus_per_trial"):
         if name in keys:
-            own[name.removesuffix("_per_trial")] = number_of(name, keys.pop(name), kind)
+            own[name.removesuffix("_per_trial")] = check_flag(name, keys.pop(name))
     file, grids = keys.pop("space", None), arguments.flags.get("grid", [])
     asked = request_of(arguments._replace(keys=keys), default_models="")
     if not asked.models:

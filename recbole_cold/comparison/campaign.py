@@ -5,13 +5,12 @@ hands the others to a pool. What comes of it is a comparison document (``report.
 it).
 """
 
-import json
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from recbole_cold import report
+from recbole_cold import keys, report
 from recbole_cold.comparison.earlier import Earlier, Found
 from recbole_cold.comparison.requests import Cell, CompareRequest, row_name
 from recbole_cold.config import ColdConfig
@@ -25,8 +24,9 @@ from recbole_cold.experiment.requests import (
     parse_entries,
     refuse_run_wide,
 )
+from recbole_cold.kinds import plain
 from recbole_cold.registry import find_method
-from recbole_cold.trials.trial import TrialSpec
+from recbole_cold.trials.trial import ALONE, TrialSpec
 
 logger = logging.getLogger(__name__)
 
@@ -46,13 +46,18 @@ class Campaign:
 
     def __init__(self, request: CompareRequest, stop: Callable[[], bool] = lambda: False) -> None:
         self.request, self.stop = request, stop
+        for name, value in (
+            ("concurrent", request.concurrent), ("cpus_per_trial", request.cpus),
+            ("gpus_per_trial", request.gpus), ("ray_address", request.ray_address),
+        ):  # fmt: skip
+            keys.check_flag(name, value, request.place)
         store = DataStore(most=1000)
         self.experiments: dict[str, Experiment] = {}
         for backbone in parse_entries(request.backbones, "--backbones"):
             refuse_run_wide(backbone)
             asked = Request(
                 request.models, request.dataset, backbone.spec, list(request.config_files),
-                {**request.overrides, **backbone.variant}, request.command,
+                {**request.overrides, **backbone.variant}, request.command, request.place,
             )  # fmt: skip
             experiment = Experiment(asked, stop=stop, store=store)
             experiment.prepare()
@@ -171,8 +176,7 @@ class Campaign:
         """The trial of a cell: every path absolute, no key that belongs to another method."""
         experiment = self.experiments[cell.backbone]
         config = experiment.config(cell.entry, cell.seed)
-        leave = {*cell.entry.variant, "model", "models", "dataset", "backbone", "seed", "seeds",
-                 "matched_row", "saved_dir", "show_progress", "config_files"}  # fmt: skip
+        leave = {*cell.entry.variant, *keys.names(apart=True), *ALONE, "models", "saved_dir"}
         given = {k: v for k, v in config.external_config_dict.items() if k not in leave}
         if config["share_pretrained"]:
             given["pretrain_seed"] = config["pretrain_seed"]
@@ -182,7 +186,7 @@ class Campaign:
             model="Base" if cell.entry.matched_steps else cell.text,
             dataset=config.dataset,
             backbone=_absolute(str(experiment.request.backbone)),
-            overrides=json.loads(json.dumps(given)),
+            overrides=plain(given),
             seed=cell.seed,
             matched_steps=cell.entry.matched_steps,
         )

@@ -6,20 +6,17 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from recbole_cold import report
+from recbole_cold import keys, report
 from recbole_cold.comparison.requests import Cell, is_comparison
 from recbole_cold.errors import UserError
 from recbole_cold.experiment.experiment import Experiment
 from recbole_cold.experiment.fingerprint import code_of, versions
-from recbole_cold.experiment.requests import (
-    MAY_CHANGE,
-)
 
 logger = logging.getLogger(__name__)
-# Keys that change no number of one method on one seed.
-CHANGES_NO_NUMBER = MAY_CHANGE | {
-    "seed", "seeds", "matched_row", "base_model", "metrics", "valid_metric", "config_files",
-}  # fmt: skip
+# Keys that change no number of one method on one seed, which is told beside them.
+CHANGES_NO_NUMBER = {"seed"} | keys.names(
+    without=[keys.COLUMNS, keys.DATA, keys.SPLIT, keys.PRETRAINING, keys.SCORES]
+)
 SAME_SPLIT = ("rule", "N", "K", "warm_sets", "cold_side", "order", "counts")
 
 

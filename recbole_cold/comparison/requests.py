@@ -10,6 +10,7 @@ from recbole_cold import report
 from recbole_cold.errors import UserError
 from recbole_cold.experiment.folders import verb_of
 from recbole_cold.experiment.requests import Entry
+from recbole_cold.keys import COMMAND_LINE
 
 VERB = "compare"
 
@@ -30,6 +31,7 @@ class CompareRequest:
     ray_address: str | None = None
     command: str = ""
     verb: str = VERB
+    place: str = COMMAND_LINE
 
 
 def is_comparison(path: Path) -> bool:
@@ -50,7 +52,7 @@ def read_request(folder: Path) -> CompareRequest:
             "interrupted one printed"
         )
     try:
-        return CompareRequest(**json.loads(path.read_text()))
+        return CompareRequest(**{**json.loads(path.read_text()), "place": str(path)})
     except (OSError, ValueError, TypeError) as error:
         raise UserError(f"'{path}' is damaged ({error}); compare again") from error
 

@@ -3,7 +3,6 @@
 Read, drop rows, number tokens, order features by id, fill gaps, label, normalise.
 """
 
-import difflib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -22,7 +21,9 @@ from recbole_cold.data._atomic import (
     share_codes,
     stack,
 )
-from recbole_cold.errors import UserError
+from recbole_cold.data._names import check_fields, check_suffixes, given, instead
+from recbole_cold.errors import UserError, nearest
+from recbole_cold.kinds import text_of
 
 # Raised whenever the same files and settings give other arrays: older caches are then not found.
 READER = 1
@@ -86,6 +87,7 @@ class Build:
     # Reading
 
     def _read(self) -> None:
+        check_suffixes(self.config)
         seq_len = self.config["seq_len"] or {}
         for suffix, paths in self.files.items():
             wanted = self._wanted(suffix, paths[0])
@@ -98,25 +100,31 @@ class Build:
             self._check_ids(suffix, paths[0], pieces[0])
             self.tables[suffix] = stack(pieces) if len(pieces) > 1 else pieces[0]
             self._register(suffix, paths[0])
+        check_fields(self.config, {field: known[0] for field, known in self.fields.items()})
 
     def _wanted(self, suffix: str, path: Path) -> Callable[[str], bool]:
         """Which fields of a file ``load_col`` and ``unload_col`` leave."""
         load = (self.config["load_col"] or {}).get(suffix, "*")
         unload = (self.config["unload_col"] or {}).get(suffix) or ()
-        if load == "*":
-            return lambda field: field not in unload
-        if unload:
+        if load not in (None, "*") and unload:
             raise UserError(f"load_col and unload_col both name fields of '.{suffix}'; use one")
         header = read_header(path, self.form)
+        for field in unload if given(self.config, "unload_col") else ():
+            if field not in header:
+                raise UserError(
+                    f"unload_col names the field {field!r}, which '{path}' does not have"
+                    + instead(field, header)
+                )
+        if load in (None, "*"):
+            return lambda field: field not in unload
         # These two stand in RecBole's default load_col, whether a data set has them or not; where
         # they are needed, what needs them says so.
         may_miss = {self.time, self.config["RATING_FIELD"] or "rating"}
         for field in load:
             if field not in header and not (suffix == "inter" and field in may_miss):
-                near = difflib.get_close_matches(field, header, 1)
-                hint = f"did you mean {near[0]!r}" if near else f"it has {', '.join(header)}"
                 raise UserError(
-                    f"load_col asks for the field {field!r}, which '{path}' does not have; {hint}"
+                    f"load_col asks for the field {field!r}, which '{path}' does not have"
+                    + instead(field, header)
                 )
         return set(load).__contains__
 
@@ -223,8 +231,8 @@ class Build:
         for field, rule in (self.config["val_interval"] or {}).items():
             if field not in self.fields:
                 raise UserError(
-                    f"val_interval names the field {field!r}, which is not loaded; load it or "
-                    "correct the name"
+                    f"val_interval names the field {field!r}, which is not loaded"
+                    + instead(field, self.fields)
                 )
             for suffix in [s for s, table in self.tables.items() if field in table]:
                 keep = filters.keep_by_value(self.tables[suffix][field], rule, field)
@@ -377,12 +385,15 @@ class Build:
         field, least = next(iter((threshold or {self.label: None}).items()))
         path = self.files["inter"][0]
         if field not in table:
-            unused = field in read_header(path, self.form)
+            header = read_header(path, self.form)
+            unused, guess = field in header, nearest(field, header)
             where = "is not loaded (see load_col)" if unused else f"is not in '{path}'"
             wrong = "the field of threshold" if threshold else "there is no threshold and the label"
             raise UserError(
-                f"{wrong} {field!r} {where}; give a 0/1 field as LABEL_FIELD or set threshold, for "
-                "example --threshold=\"{'rating': 4}\""
+                f"{wrong} {field!r} {where}; "
+                + (f"did you mean '{guess}'? " if guess and not unused else "")
+                + "give a 0/1 field as LABEL_FIELD or set threshold, for example "
+                "--threshold=\"{'rating': 4}\""
             )
         if table[field].kind != FeatureType.FLOAT:
             raise UserError(f"the field {field!r} gives the label and must be declared as float")
@@ -399,7 +410,13 @@ class Build:
                 f"threshold to say from which value on it is 1"
             )
         labels = labels.astype(np.float32)
-        if labels.min() == labels.max():
+        one_class = labels.min() == labels.max()
+        if one_class and threshold is not None and values.min() < values.max():
+            raise UserError(
+                f"threshold {text_of(threshold)} makes all labels {labels[0]:g}: {field!r} reaches "
+                f"from {values.min():g} to {values.max():g}; choose a number in between"
+            )
+        if one_class:
             self.notes.append(f"all labels are {labels[0]:g}; no metric can tell models apart")
         return labels
 

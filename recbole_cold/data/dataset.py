@@ -17,28 +17,16 @@ from recbole.data.dataset import Dataset
 from recbole.data.interaction import Interaction
 from recbole.utils import FeatureSource, FeatureType
 
+from recbole_cold import keys
 from recbole_cold.data import _cache
 from recbole_cold.data._build import READER, Build
 from recbole_cold.data._cache import cache_root
+from recbole_cold.data._names import NUMBERS, instead
 from recbole_cold.errors import UserError
 
 logger = logging.getLogger(__name__)
 
 __all__ = ["ColdStartDataset", "cache_root"]
-
-# Settings of RecBole that would change the data and that this loader does not have.
-UNSUPPORTED = (
-    "alias_of_user_id", "alias_of_item_id", "preload_weight", "additional_feat_suffix",
-    "unused_col", "discretization",
-)  # fmt: skip
-
-# Everything that the parsed columns depend on, besides the files.
-SCHEMA = (
-    "field_separator", "seq_separator", "encoding", "USER_ID_FIELD", "ITEM_ID_FIELD",
-    "LABEL_FIELD", "TIME_FIELD", "threshold", "load_col", "unload_col", "seq_len", "rm_dup_inter",
-    "val_interval", "filter_inter_by_user_or_item", "user_inter_num_interval",
-    "item_inter_num_interval", "normalize_field", "normalize_all", "benchmark_filename",
-)  # fmt: skip
 
 
 class TokenIds(Mapping):
@@ -89,7 +77,7 @@ class ColdStartDataset(Dataset):
 
     def _from_scratch(self) -> None:
         self._get_preset()
-        for key in UNSUPPORTED:
+        for key in sorted(keys.names(role=keys.UNSUPPORTED)):
             if self.config[key]:
                 raise UserError(f"{key} is set, but recbole_cold does not support it; remove it")
         self._get_fields()
@@ -140,7 +128,7 @@ class ColdStartDataset(Dataset):
         return files
 
     def _hash(self, root: Path) -> str:
-        schema = {key: self.config[key] for key in SCHEMA}
+        schema = {key: self.config[key] for key in keys.names(touching=[keys.COLUMNS])}
         try:
             files = {
                 suffix: [_cache.content_hash(path, root) for path in paths]
@@ -183,7 +171,7 @@ class ColdStartDataset(Dataset):
         self._origin = by_kind.get("origin", {}).get("")
         for field, kind, source, length in meta["fields"]:
             self.set_field_property(field, FeatureType(kind), FeatureSource(source), length)
-            if FeatureType(kind) in {FeatureType.FLOAT, FeatureType.FLOAT_SEQ}:
+            if FeatureType(kind) in NUMBERS:
                 self.field2bucketnum[field] = 2
         self.notes: list[str] = list(meta["notes"])
         self.n_rows = len(self.inter[self.iid_field])
@@ -214,10 +202,11 @@ class ColdStartDataset(Dataset):
                 )
             numerical.append(self.time_field)
         for field in numerical:
-            if self.field2type.get(field) not in {FeatureType.FLOAT, FeatureType.FLOAT_SEQ}:
+            if self.field2type.get(field) not in NUMBERS:
+                floats = [name for name, kind in self.field2type.items() if kind in NUMBERS]
                 raise UserError(
-                    f"numerical_features names {field!r}, which is not a loaded float field; load "
-                    "it with load_col or take it out"
+                    f"numerical_features names {field!r}, which is not a loaded float field"
+                    + instead(field, floats)
                 )
         if self.time is not None and self.time_field in numerical:
             self.inter[self.time_field] = _unit_range(self.time)

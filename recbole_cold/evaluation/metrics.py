@@ -5,7 +5,6 @@ row on any device, and answers with a Python float computed in float64. ``nan`` 
 metric is not defined on these rows (no row at all, or an AUC of one class only).
 """
 
-import difflib
 import math
 from collections.abc import Callable, Iterable, Mapping
 from typing import Literal
@@ -14,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from recbole_cold.errors import Diverged, UserError
+from recbole_cold.errors import Diverged, UserError, nearest
 
 Scores = Tensor | np.ndarray | list[float]
 Threshold = float | Literal["mean"]
@@ -97,17 +96,28 @@ COMPARISONS: dict[str, Callable[[float, float], float]] = {"RelaImpr": rela_impr
 LOWER_IS_BETTER = frozenset({"LogLoss"})
 
 
-def known_metrics(names: Iterable[str]) -> list[str]:
-    """``names`` as a list; a ``UserError`` naming the nearest known metric for a wrong one."""
+def known_metrics(names: str | Iterable[str], where: str = "") -> list[str]:
+    """Metrics under our spelling, each once, from a list or one name in any capitals.
+
+    Args:
+        where: for the sentence, "in file.yaml"; '' where that is plain.
+
+    Raises:
+        UserError: a name that is none, with the nearest; or no name at all.
+    """
     known = [*METRICS, *COMPARISONS]
-    names = list(names)
-    for name in names:
-        if name not in known:
-            lowered = {other.lower(): other for other in known}
-            near = difflib.get_close_matches(str(name).lower(), lowered, n=1, cutoff=0.5)
-            hint = f"; did you mean '{lowered[near[0]]}'?" if near else ";"
-            raise UserError(f"metric '{name}' is unknown{hint} known are {', '.join(known)}.")
-    return names
+    by_lower = {name.lower(): name for name in known}
+    asked = [names] if isinstance(names, str) else list(names)
+    if not asked:
+        raise UserError(f"no metric is named{where and f' {where}'}; known are {', '.join(known)}")
+    for name in asked:
+        if str(name).lower() not in by_lower:
+            guess = nearest(str(name), known)
+            raise UserError(
+                f"metric '{name}'{where and f' ({where})'} is none of {', '.join(known)}"
+                + (f"; did you mean '{guess}'?" if guess else "; choose one of them")
+            )
+    return list(dict.fromkeys(by_lower[str(name).lower()] for name in asked))
 
 
 def evaluate(

@@ -5,9 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
-from recbole_cold.config import (
-    ColdConfig,
-)
+from recbole_cold import keys
+from recbole_cold.config import ColdConfig
 from recbole_cold.data.dataset import ColdStartDataset
 from recbole_cold.data.phases import protocol
 from recbole_cold.data.rows import Rows
@@ -18,22 +17,6 @@ from recbole_cold.data.split import (
     pseudo_new,
     split_from_parts,
 )
-
-# Keys that make another data set or another split of it.
-_DATA_KEYS = [
-    "use_count",
-    "use_timestamp",
-    "COUNT_FIELD",
-    "cold_side",
-    "cold_threshold",
-    "warm_size",
-    "warm_sets",
-    "common_phases",
-    "common_size",
-    "valid_fraction",
-    "fit_on",
-    "numerical_features",
-]
 
 
 def load_data(config: ColdConfig) -> ColdStartDataset:
@@ -83,7 +66,7 @@ def phases_of(split: Split, config: ColdConfig):
 def _data_key(config: ColdConfig) -> str:
     """What tells data sets apart; taken before loading, which completes the configuration."""
     if "data_key" not in vars(config):
-        names = {*config.parameters["Dataset"], *_DATA_KEYS}
+        names = {*config.parameters["Dataset"], *keys.names(touching=[keys.DATA])}
         values = {name: config[name] for name in sorted(names)}
         folder = Path(config["data_path"])
         files = [

@@ -18,7 +18,7 @@ from typing import Any
 import torch
 import yaml
 
-from recbole_cold import report
+from recbole_cold import keys, report
 from recbole_cold.config import (
     ColdConfig,
     keys_of,
@@ -35,7 +35,7 @@ from recbole_cold.errors import Diverged, UserError
 from recbole_cold.experiment.data_store import DataStore, phases_of
 from recbole_cold.experiment.fingerprint import code_of, pretraining_key, versions
 from recbole_cold.experiment.folders import artifact_name, file_name
-from recbole_cold.experiment.requests import MAY_CHANGE, Entry, Request, refuse_run_wide
+from recbole_cold.experiment.requests import Entry, Request, refuse_run_wide
 from recbole_cold.registry import find_method
 from recbole_cold.store import write_bytes
 from recbole_cold.training.backbone_cache import BackboneCache
@@ -92,6 +92,7 @@ class Experiment:
             self.request.config_files,
             {**self.request.overrides, **entry.variant},
             also_known=others - set(entry.variant),
+            places=dict.fromkeys(self.request.overrides, self.request.place) | entry.places,
         )
         if seed is not None:
             if config["share_pretrained"] and config["pretrain_seed"] is None:
@@ -206,7 +207,7 @@ class Experiment:
                 key
                 for entry, before in zip(self.entries, configs, strict=True)
                 for key, value in self.configs[entry.label].as_dict().items()
-                if key not in MAY_CHANGE and before.get(key) != value
+                if key not in keys.names(only=[keys.PLACE]) and before.get(key) != value
             }
         except (OSError, ValueError, KeyError, TypeError, AttributeError, yaml.YAMLError):
             # Stopped before these were whole, or damaged since: nothing to compare with.

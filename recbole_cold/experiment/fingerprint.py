@@ -4,12 +4,14 @@ import hashlib
 import inspect
 import json
 import platform
+import sys
+from collections.abc import Iterable
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from recbole_cold import __version__
+from recbole_cold import __version__, keys
 from recbole_cold.config import (
     ColdConfig,
     keys_of,
@@ -19,96 +21,97 @@ from recbole_cold.config import (
 from recbole_cold.data.split import (
     Split,
 )
+from recbole_cold.experiment._imports import Package, loaded
+from recbole_cold.experiment._outside import code_outside
 from recbole_cold.model._method import ColdStartRecommender
 
-# Keys that cannot change a pre-trained backbone; every other one is part of its cache key.
-WITHOUT_PART_IN_PRETRAINING = frozenset(
-    [
-        "model",
-        "backbone",
-        "seed",
-        "seeds",
-        "pretrain_seed",
-        "share_pretrained",
-        "device",
-        "gpu_id",
-        "num_threads",
-        "use_gpu",
-        "data_path",
-        "saved_dir",
-        "cache_dir",
-        "checkpoint_seconds",
-        "checkpoint_dir",
-        "eval_on",
-        "common_phases",
-        "common_size",
-        "matched_row",
-        "metrics",
-        "valid_metric",
-        "f1_threshold",
-        "base_model",
-        "eval_batch_size",
-        "warm_epochs",
-        "warm_steps",
-        "warm_learning_rate",
-        "new_item_init",
-        "side_includes_id",
-        "batch_norm",
-        "show_progress",
-        "state",
-        "protocol",
-        "fit_on",
-        "valid_fraction",
-        "cold_threshold",
-        "warm_size",
-        "warm_sets",
-        "count_source",
-        "nproc",
-        "world_size",
-        "offset",
-        "ip",
-        "port",
-        "config_files",
-        "reproducibility",
-        "epochs",
-    ]
+# Where the code of a result begins: with what runs one, and with what pre-trains a backbone. All
+# that these import belongs to it, but for the modules below.
+_ROOTS_OF_RESULTS = ("experiment.experiment",)
+_ROOTS_OF_PRETRAINING = (
+    "training.trainer",
+    "model._method",
+    "backbone._seam",
+    "data.dataset",
+    "data.rows",
+    "seeding",
 )
-_CODE_OF_PRETRAINING = (
-    "training/*.py data/rows.py seeding.py model/_method.py model/_fit.py backbone/_*.py"
+# No number is made in these: values enter a key by the configuration, classes by their own code;
+# the others start runs, name folders and show results.
+_WITHOUT_PART = (
+    "cli",
+    "comparison",
+    "sweep",
+    "trials",
+    "testing",
+    "report",
+    "config",
+    "registry",
+    "errors",
+    "keys",
+    "kinds",
+    "experiment.fingerprint",
+    "experiment._imports",
+    "experiment._outside",
+    "experiment.folders",
+    "experiment.requests",
 )
-# What else the numbers of a result follow from.
-_CODE_OF_SCORES = "evaluation/metrics.py model/_*.py data/*.py"
+# Scores are told while pre-training goes on, and change nothing of it.
+_WITHOUT_PART_IN_PRETRAINING = (*_WITHOUT_PART, "evaluation")
+# Libraries whose versions are in every key and in every document.
+_LIBRARIES = ("recbole", "torch", "numpy", "pandas", "scipy")
+_PACKAGE = Path(__file__).parents[1]
 
 
 def code_of(config: ColdConfig) -> str:
-    """A hash over the code that makes a result: ours, the method's and the backbone's."""
-    parts = [_code_version(), _code_of_scores()]
-    parts += [_source(config.method_class), _source(config.backbone_class)]
-    return hashlib.sha256("".join(parts).encode()).hexdigest()[:32]
+    """A hash over the code that makes a result: ours, the method's and the backbone's.
+
+    Comments, docstrings and layout are no part of it. It is the code that this process has loaded:
+    an edited file counts from the next process on, or from its next ``reload``.
+    """
+    classes = (config.method_class, config.backbone_class)
+    return _code(classes, _ROOTS_OF_RESULTS, _WITHOUT_PART)
 
 
-@cache
-def _code_of_scores() -> str:
-    return _hash_of_files(_CODE_OF_SCORES)
+def _code(classes: Iterable[type], roots: Iterable[str], without: Iterable[str]) -> str:
+    """A hash over the roots, the modules of the classes and of their bases, and their imports."""
+    now = loaded()
+    graph = Package(_PACKAGE.name, _PACKAGE, now)
+    needed: set[str | None] = {_ours(name) for name in roots}
+    outside: list[type] = []
+    for part in dict.fromkeys(part for cls in classes for part in cls.__mro__):
+        module = _module_in(graph, part)
+        if module is not None:
+            needed.add(module)
+        elif part.__module__.partition(".")[0] not in {*_LIBRARIES, *sys.stdlib_module_names}:
+            outside.append(part)
+    theirs = code_outside(outside, _PACKAGE, [_PACKAGE.name, *_LIBRARIES], now)
+    needed |= {graph.home_of(name) for name in theirs.names}
+    modules = graph.closure(filter(None, needed), [_ours(name) for name in without])
+    return _hash([sorted(modules.items()), theirs.parts])
 
 
-@cache
-def _code_version() -> str:
-    return _hash_of_files(_CODE_OF_PRETRAINING)
+def _ours(name: str) -> str:
+    return f"{_PACKAGE.name}.{name}"
 
 
-def _hash_of_files(patterns: str) -> str:
-    folder, digest = Path(__file__).parents[1], hashlib.sha256()
-    for pattern in patterns.split():
-        for path in sorted(folder.glob(pattern)):
-            digest.update(path.read_bytes())
-    return digest.hexdigest()
+def _module_in(graph: Package, cls: type) -> str | None:
+    """The module of the package in whose file a class is; also of a file that was given by path."""
+    try:
+        return graph.module_of(Path(inspect.getfile(cls)))
+    except (TypeError, OSError):
+        return None
+
+
+def _hash(value: Any) -> str:
+    text = json.dumps(value, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
 def versions() -> dict[str, str]:
     """Versions of what computes: ours, Python, and the libraries below."""
     found = {"recbole_cold": __version__, "python": platform.python_version()}
-    for name in ("recbole", "torch", "numpy", "pandas", "scipy"):
+    for name in _LIBRARIES:
         try:
             found[name] = version(name)
         except PackageNotFoundError:
@@ -123,50 +126,38 @@ def pretraining_key(method: ColdStartRecommender, seed: int, split: Split, spec:
     relevant = {
         key: value
         for key, value in config.as_dict().items()
-        if key not in WITHOUT_PART_IN_PRETRAINING and key not in own
+        if key not in keys.names(without=[keys.PRETRAINING]) and key not in own
     }
     relevant["id_first_order"] = config["id_first_order"] == "off"
     if config["use_count"]:
         relevant["count_source"] = config["count_source"]
     backbone = type(method.backbone.model)
+    code = _code([config.backbone_class], _ROOTS_OF_PRETRAINING, _WITHOUT_PART_IN_PRETRAINING)
     parts = [
         relevant,
-        [backbone.__module__, backbone.__qualname__, _source(config.backbone_class)],
+        [backbone.__module__, backbone.__qualname__, code],
         split.hash,
         seed,
         str(method.device.type),
         {name: versions()[name] for name in ("recbole", "torch")},
-        _code_version(),
         _pretraining_of(method, own),
     ]
-    text = json.dumps(parts, sort_keys=True, default=str)
-    return hashlib.sha256(text.encode()).hexdigest()[:32]
+    return _hash(parts)
 
 
 def _pretraining_of(method: ColdStartRecommender, own: set[str]) -> list[Any]:
     """What a method makes of pre-training; empty for the plain backbone's, which methods share."""
     kind, plain = type(method), ColdStartRecommender
     declared = method.pretrain_key()
-    same_fits = kind.pretrain_fits is plain.pretrain_fits
+    same_fits = (kind.pretrain_fits, kind.pretrain_fit) == (
+        plain.pretrain_fits,
+        plain.pretrain_fit,
+    )
     if not declared and (same_fits or kind.pretrain_key is not plain.pretrain_key):
         return []
     if kind.pretrain_key is plain.pretrain_key:  # changed, but not said by what: all its keys
         declared = {key: method.config[key] for key in sorted(own)}
-    return [kind.__qualname__, declared, _source(kind)]
-
-
-@cache
-def _source(kind: type) -> str:
-    """A hash over the files that define a class, those of libraries left out."""
-    digest = hashlib.sha256()
-    for part in kind.__mro__:
-        if part.__module__.split(".")[0] in ("builtins", "torch", "recbole", "abc"):
-            continue
-        try:
-            digest.update(Path(inspect.getfile(part)).read_bytes())
-        except (OSError, TypeError):
-            digest.update(part.__qualname__.encode())
-    return digest.hexdigest()
+    return [kind.__qualname__, declared, _code([kind], (), _WITHOUT_PART_IN_PRETRAINING)]
 
 
 @cache

@@ -99,7 +99,7 @@ def read_request(folder: Path) -> Request:
                 f"'{folder}' is not the folder of a run but of a {verb}; continue it with "
                 f"recbole-cold {verb} --resume={folder}"
             )
-        request = Request(**values)
+        request = Request(**{**values, "place": str(path)})
         if not isinstance(request.models, str | list) or not isinstance(request.overrides, dict):
             raise ValueError("not what this program wrote")
         return request

@@ -1,28 +1,14 @@
 """What a command asks for: rows of a table and their keys, as plain values."""
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from recbole_cold.config import (
-    parse_value,
-)
+from recbole_cold import keys
+from recbole_cold.config import parse_value
 from recbole_cold.errors import UserError
-
-# Keys that hold for a whole table: no row can have its own.
-RUN_WIDE = {
-    "model", "dataset", "backbone", "config_files", "seed", "seeds", "share_pretrained", "eval_on",
-    "metrics", "base_model", "warm_sets", "common_phases", "matched_row", "saved_dir",
-    "cache_dir", "device", "gpu_id", "num_threads",
-}  # fmt: skip
-# Keys that may differ when a run is continued: they change no number of a result.
-MAY_CHANGE = {
-    "data_path", "saved_dir", "cache_dir", "checkpoint_seconds", "checkpoint_dir", "show_progress",
-    "state", "device", "gpu_id", "use_gpu", "num_threads", "eval_batch_size", "nproc",
-    "world_size", "ip", "port", "offset",
-}  # fmt: skip
+from recbole_cold.kinds import text_of
 
 
 @dataclass(frozen=True)
@@ -40,12 +26,13 @@ class Entry:
             return f"{name} ({self.matched_steps} steps)"
         if not self.variant:
             return name
-        inside = ";".join(f"{key}={_short(value)}" for key, value in self.variant.items())
+        inside = ";".join(f"{key}={text_of(value)}" for key, value in self.variant.items())
         return f"{name}[{inside}]"
 
-
-def _short(value: Any) -> str:
-    return json.dumps(value, default=str).replace('"', "").replace(" ", "")
+    @property
+    def places(self) -> dict[str, str]:
+        """Where the entry's own keys were given, for sentences."""
+        return dict.fromkeys(self.variant, f"the brackets of {self.label}")
 
 
 def parse_entries(text: str | Sequence[str], flag: str = "--model") -> list[Entry]:
@@ -86,7 +73,7 @@ def entry_texts(text: str | Sequence[str]) -> list[str]:
 
 def refuse_run_wide(entry: Entry) -> None:
     for key in entry.variant:
-        if key in RUN_WIDE:
+        if key in keys.names(run_wide=True):
             raise UserError(
                 f"'{key}' in the brackets of '{entry.label}' holds for the whole table; give it as "
                 f"--{key}=..."
@@ -114,6 +101,7 @@ class Request:
     config_files: Sequence[str] = ()
     overrides: Mapping[str, Any] = field(default_factory=dict)
     command: str = ""
+    place: str = keys.COMMAND_LINE  # where the overrides were read, for sentences
 
     def entries(self) -> list[Entry]:
         return parse_entries(self.models)

@@ -24,6 +24,8 @@ from recbole_cold.backbone._shortcuts import view
 from recbole_cold.data.episodes import Episode, FewShotBatches, masked_mean
 from recbole_cold.data.rows import Batch
 from recbole_cold.errors import UserError
+from recbole_cold.keys import COUNT, EPOCHS, Key
+from recbole_cold.kinds import flag
 from recbole_cold.model._fit import Fit, Step
 from recbole_cold.model._inner import Chunks
 from recbole_cold.model._method import ColdStartRecommender
@@ -176,11 +178,15 @@ class FewShotRecommender(ColdStartRecommender):
 
     serves = ("warm",)
     network: ClassVar[type[FewShotNetwork]]
+    keys: ClassVar = (
+        Key("own_id", flag()),
+        Key("episode_query", COUNT),
+        Key("meta_batch_size", COUNT),
+        Key("meta_epochs", EPOCHS),
+        Key("task_chunk", COUNT),
+    )
 
     def __init__(self, config, dataset) -> None:
-        for key in ("episode_query", "meta_batch_size", "task_chunk"):
-            if not isinstance(config[key], int) or config[key] < 1:
-                raise UserError(f"{key} must be a whole number of at least 1, not {config[key]}")
         super().__init__(config, dataset)
         self._time = dataset.time
         self._all_ids = np.asarray(dataset.inter[self.id_field])

@@ -9,14 +9,15 @@ information, i and o sizes before and after a projection.
 import logging
 from collections.abc import Callable
 from functools import cached_property
-from typing import Any, ClassVar, NamedTuple
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from recbole_cold.errors import UserError
+from recbole_cold.keys import COUNT, RATE, Key
+from recbole_cold.kinds import flag, number, one_of
 from recbole_cold.model._gme_neighbours import attribute_matrix, neighbours
 from recbole_cold.model.metae import PAIRS, MetaE, TanhDense
 
@@ -109,18 +110,16 @@ class GME(MetaE):
     paper = "Ouyang et al., SIGIR 2021"
     year = 2021
     row_pairs = PAIRS[:2]
-    choices: ClassVar = {
-        "metae_generator": ("tanh_dense",),
-        "gme_alone": ("mean", "self"),
-    }
-
-    def __init__(self, config: Any, dataset: Any) -> None:
-        share = config["gme_max_share"]
-        if not 0 < share <= 1:
-            raise UserError(f"gme_max_share is {share}; give a share of old items in (0, 1]")
-        if config["gme_neighbours"] < 1:
-            raise UserError(f"gme_neighbours is {config['gme_neighbours']}; give at least 1")
-        super().__init__(config, dataset)
+    keys: ClassVar = (
+        Key("gme_neighbours", COUNT),
+        Key("gme_max_share", number(above=0, most=1)),
+        Key("gme_mask_padding", flag()),
+        Key("gme_alone", one_of("mean", "self")),
+        Key("gme_gamma", number()),
+        Key("gme_learning_rate", RATE),
+        Key("gme_batch_rows", COUNT),
+        Key("metae_generator", one_of("tanh_dense")),
+    )
 
     def side_vectors(self) -> Tensor:
         """Side information only, with the protocol ``released`` too: [n, s]."""

@@ -18,7 +18,8 @@ from torch.nn import functional as F
 from recbole_cold.backbone._seam import Backbone, build_backbone
 from recbole_cold.backbone._shortcuts import lookup
 from recbole_cold.data.rows import Batch, Rows
-from recbole_cold.errors import UserError, nearest
+from recbole_cold.errors import UserError
+from recbole_cold.keys import Key
 from recbole_cold.model._fit import Fit, RowBatches, Step
 from recbole_cold.seeding import seed_layers
 
@@ -38,15 +39,14 @@ class ColdStartRecommender(AbstractRecommender):
     input_type = InputType.POINTWISE
     paper: ClassVar[str] = ""
     year: ClassVar[int | None] = None
-    # Method keys that take one of a few values, and the values; a subclass adds to its parents'.
-    choices: ClassVar[dict[str, tuple[str | int, ...]]] = {}
+    # The rows of the method's own keys: what values they take. A subclass adds to its parents'.
+    keys: ClassVar[tuple[Key, ...]] = ()
     # The phases a method has an answer of its own for; tables mark the others as unadapted.
     serves: ClassVar[tuple[str, ...]] = ("cold", "warm")
 
     def __init__(self, config, dataset) -> None:
         super().__init__()
         self.config = config
-        self.check_choices(config)
         self.rows: Rows = dataset.rows
         self.device = self.rows.device
         self.label_field = dataset.label_field
@@ -67,20 +67,6 @@ class ColdStartRecommender(AbstractRecommender):
         self.train_index = self._index(dataset.split["train"])
         self._register_ids(dataset.split)
         self._register_counts(dataset)
-
-    @classmethod
-    def check_choices(cls, config) -> None:
-        """Raise a ``UserError`` for a value that is none of the words in ``choices``."""
-        levels = reversed(cls.__mro__)
-        choices = {k: v for level in levels for k, v in vars(level).get("choices", {}).items()}
-        for key, known in choices.items():
-            if config[key] not in known:
-                words = list(map(str, known))
-                guess = nearest(str(config[key]), words)
-                raise UserError(
-                    f"{key} '{config[key]}' is none of {', '.join(words)}"
-                    + (f"; did you mean '{guess}'?" if guess else "; choose one of them")
-                )
 
     def make_backbone(self, config, dataset) -> Backbone:
         """The click model, or the method's own network, behind the seam."""

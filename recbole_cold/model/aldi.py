@@ -7,7 +7,7 @@ Shape letters: b rows of a batch, p pairs, n all items, d embedding size, s side
 """
 
 import math
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
@@ -15,6 +15,8 @@ from torch.nn import functional as F
 
 from recbole_cold.backbone._modes import evaluating
 from recbole_cold.backbone._shortcuts import lookup
+from recbole_cold.keys import EPOCHS, SIZE, WEIGHT, Key
+from recbole_cold.kinds import flag, number
 from recbole_cold.model._content import ContentNet, mean, mean_where_bare
 from recbole_cold.model._fit import Fit, Step
 from recbole_cold.model._method import ColdStartRecommender
@@ -112,6 +114,15 @@ class ALDI(ColdStartRecommender):
 
     paper = "Huang et al., SIGIR 2023"
     year = 2023
+    keys: ClassVar = (
+        Key("aldi_ranking", WEIGHT),
+        Key("aldi_identification", WEIGHT),
+        Key("aldi_rating", WEIGHT),
+        Key("aldi_weights", flag()),
+        Key("aldi_limit", number(above=0)),
+        Key("aldi_hidden_size", SIZE),
+        Key("aldi_epochs", EPOCHS),
+    )
 
     def __init__(self, config, dataset) -> None:
         super().__init__(config, dataset)

@@ -16,6 +16,8 @@ from torch.nn import functional as F
 from recbole_cold.backbone._modes import evaluating
 from recbole_cold.backbone._shortcuts import lookup
 from recbole_cold.errors import UserError
+from recbole_cold.keys import EPOCHS, SIZE, WEIGHT, Key
+from recbole_cold.kinds import one_of
 from recbole_cold.model._content import (
     ContentNet,
     mean,
@@ -94,7 +96,13 @@ class ALDIMF(ALDI):
     """
 
     serves: ClassVar = ("cold",)
-    choices: ClassVar = {"aldimf_teacher": ("bpr", "backbone")}
+    keys: ClassVar = (
+        Key("aldimf_teacher", one_of("bpr", "backbone")),
+        Key("aldimf_factor_size", SIZE),
+        Key("aldimf_teacher_epochs", EPOCHS),
+        Key("aldimf_teacher_l2", WEIGHT),
+        Key("aldimf_l2", WEIGHT),
+    )
 
     def __init__(self, config, dataset) -> None:
         super().__init__(config, dataset)

@@ -13,6 +13,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from recbole_cold.backbone._shortcuts import lookup
+from recbole_cold.keys import COUNT, EPOCHS, SHARE, SIZE, WEIGHT, Key
+from recbole_cold.kinds import flag, number, one_of
 from recbole_cold.model._fit import Step
 from recbole_cold.model._vae import VariationalDecoder
 
@@ -58,7 +60,22 @@ class AVAEW(VariationalDecoder):
     paper = "Zhang et al., 2023 (arXiv 2302.14395)"
     year = 2023
     prefix = "avaew"
-    choices: ClassVar = {"avaew_warm": ("overwrite", "init_only")}
+    keys: ClassVar = (
+        Key("avaew_latent_size", SIZE),
+        Key("avaew_classifier_size", SIZE),
+        Key("avaew_iters", COUNT),
+        Key("avaew_epochs", EPOCHS),
+        Key("avaew_warm_epochs", EPOCHS),
+        Key("avaew_warm", one_of("overwrite", "init_only")),
+        Key("avaew_noise", number(least=0)),
+        Key("avaew_reconstruction", WEIGHT),
+        Key("avaew_beta", WEIGHT),
+        Key("avaew_match_mean", WEIGHT),
+        Key("avaew_match_pair", WEIGHT),
+        Key("avaew_use_count", flag()),
+        Key("avaew_own_id", flag()),
+        Key("avaew_id_dropout", SHARE),
+    )
     losses = ("prediction", "reconstruction", "Wasserstein", "mean match", "pair match")
 
     def __init__(self, config, dataset) -> None:

@@ -18,6 +18,8 @@ from torch.nn import functional as F
 
 from recbole_cold.data.episodes import Episode
 from recbole_cold.errors import UserError, nearest
+from recbole_cold.keys import COUNT, EPOCHS, LAYERS, SIZE, Key
+from recbole_cold.kinds import anything, either, list_of, number, one_of, text
 from recbole_cold.model._fewshot import FewShotNetwork, FewShotRecommender, State, TaskRows
 from recbole_cold.model._fit import Fit
 from recbole_cold.model._layers import empty_layers, rows_mean
@@ -237,7 +239,16 @@ class ColdNAS(FewShotRecommender):
     paper = "Wu et al., WWW 2023"
     year = 2023
     network = ColdNASNetwork
-    choices: ClassVar = {"coldnas_skip": ("start", "before")}
+    keys: ClassVar = (
+        Key("coldnas_architecture", either(text(), list_of(anything(), filled=False))),
+        Key("coldnas_n_ops", COUNT),
+        Key("coldnas_search_epochs", EPOCHS),
+        Key("coldnas_skip", one_of("start", "before")),
+        Key("coldnas_encoder_size", SIZE),
+        Key("coldnas_hidden_size", LAYERS),
+        Key("coldnas_adapter_size", SIZE),
+        Key("coldnas_factor_start", number()),
+    )
 
     def __init__(self, config, dataset) -> None:
         super().__init__(config, dataset)

@@ -18,6 +18,8 @@ from torch.nn import functional as F
 
 from recbole_cold.backbone._shortcuts import lookup
 from recbole_cold.errors import UserError
+from recbole_cold.keys import COUNT, EPOCHS, SHARE, SIZE, WEIGHT, Key
+from recbole_cold.kinds import flag, number, one_of, optional, whole
 from recbole_cold.model._fit import Step
 from recbole_cold.model._side_decoder import SideDecoder, uniform_
 
@@ -136,10 +138,27 @@ class CSDM(SideDecoder):
     paper = "Zhu et al., AAAI 2025"
     year = 2025
     prefix = "csdm"
-    choices: ClassVar = {
-        "csdm_warm": ("overwrite", "init_only"),
-        "csdm_start": ("h", "h_plus_noise", "r_tau_h"),
-    }
+    keys: ClassVar = (
+        Key("csdm_steps", whole(1, 100_000)),
+        Key("csdm_stride", COUNT),
+        Key("csdm_noise_min", number(above=0)),
+        Key("csdm_noise_max", number(above=0)),
+        Key("csdm_noise_scale", number(above=0)),
+        Key("csdm_eta", SHARE),
+        Key("csdm_start", one_of("h", "h_plus_noise", "r_tau_h")),
+        Key("csdm_time_size", optional(SIZE)),
+        Key("csdm_drop_z", SHARE),
+        Key("csdm_drop_h", SHARE),
+        Key("csdm_rho", WEIGHT),
+        Key("csdm_train_denoiser", flag()),
+        Key("csdm_dropout_at_writeback", flag()),
+        Key("csdm_iters", COUNT),
+        Key("csdm_epochs", EPOCHS),
+        Key("csdm_warm_epochs", EPOCHS),
+        Key("csdm_warm", one_of("overwrite", "init_only")),
+        Key("csdm_own_id", flag()),
+        Key("csdm_id_dropout", SHARE),
+    )
 
     def __init__(self, config, dataset) -> None:
         super().__init__(config, dataset)
@@ -164,9 +183,6 @@ class CSDM(SideDecoder):
         self.to(self.device)
 
     def _check(self, times: int, code_size: int) -> None:
-        for key in ("csdm_steps", "csdm_stride", "csdm_iters"):
-            if not (isinstance(self.config[key], int) and self.config[key] > 0):
-                raise UserError(f"{key} is {self.config[key]}; give a whole number above 0")
         if self.config["csdm_stride"] > times:
             raise UserError(
                 f"csdm_stride {self.config['csdm_stride']} is more than csdm_steps {times}; give "
@@ -174,8 +190,6 @@ class CSDM(SideDecoder):
             )
         if code_size % 2:
             raise UserError(f"csdm_time_size {code_size} is odd; cosines and sines are pairs")
-        if not 0.0 <= self.config["csdm_eta"] <= 1.0:
-            raise UserError(f"csdm_eta is {self.config['csdm_eta']}; give a number in [0, 1]")
 
     def _check_noise(self, beta_t: Tensor) -> None:
         if not bool(((beta_t > 0.0) & (beta_t < 1.0)).all()):

@@ -9,6 +9,8 @@ from typing import ClassVar
 from torch import Tensor
 
 from recbole_cold.backbone._shortcuts import lookup
+from recbole_cold.keys import COUNT, EPOCHS, SHARE, SIZE, WEIGHT, Key
+from recbole_cold.kinds import flag, number, one_of
 from recbole_cold.model._vae import VariationalDecoder
 
 
@@ -24,7 +26,18 @@ class CVAR(VariationalDecoder):
     paper = "Zhao et al., SIGIR 2022"
     year = 2022
     prefix = "cvar"
-    choices: ClassVar = {"cvar_warm": ("overwrite", "init_only")}
+    keys: ClassVar = (
+        Key("cvar_latent_size", SIZE),
+        Key("cvar_iters", COUNT),
+        Key("cvar_epochs", EPOCHS),
+        Key("cvar_warm_epochs", EPOCHS),
+        Key("cvar_warm", one_of("overwrite", "init_only")),
+        Key("cvar_noise", number(least=0)),
+        Key("cvar_reconstruction", WEIGHT),
+        Key("cvar_beta", WEIGHT),
+        Key("cvar_own_id", flag()),
+        Key("cvar_id_dropout", SHARE),
+    )
 
     def calculate_loss(self, interaction) -> Tensor:
         """Prediction + reconstruction + beta * W2, each a mean over the batch's rows."""

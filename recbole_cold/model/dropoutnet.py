@@ -12,6 +12,8 @@ import torch
 from torch import Tensor
 
 from recbole_cold.backbone._shortcuts import lookup
+from recbole_cold.keys import SHARE, Key
+from recbole_cold.kinds import one_of
 from recbole_cold.model._fit import Fit
 from recbole_cold.model._method import ColdStartRecommender
 
@@ -26,11 +28,12 @@ class DropoutNet(ColdStartRecommender):
 
     paper = "Volkovs et al., NeurIPS 2017"
     year = 2017
-    choices: ClassVar = {
-        "dropoutnet_granularity": ("row", "batch"),
-        "dropoutnet_mean": ("old", "table"),
-        "dropoutnet_cold": ("mean", "raw"),
-    }
+    keys: ClassVar = (
+        Key("dropoutnet_rate", SHARE),
+        Key("dropoutnet_granularity", one_of("row", "batch")),
+        Key("dropoutnet_mean", one_of("old", "table")),
+        Key("dropoutnet_cold", one_of("mean", "raw")),
+    )
 
     def __init__(self, config, dataset) -> None:
         super().__init__(config, dataset)

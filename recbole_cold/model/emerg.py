@@ -24,6 +24,8 @@ from recbole_cold.data.episodes import Blocks, Episode, EpisodeBatches, masked_m
 from recbole_cold.data.rows import Batch, Rows
 from recbole_cold.errors import UserError
 from recbole_cold.graphs import Graphs
+from recbole_cold.keys import COUNT, EPOCHS, RATE, STEPS, WEIGHT, Key
+from recbole_cold.kinds import field_name, flag, list_of, number, one_of, optional, whole
 from recbole_cold.model._emerg_net import NETWORK_KEYS, EmerGNet, HyperNetwork
 from recbole_cold.model._fit import Fit, Step
 from recbole_cold.model._inner import Chunks, adapt
@@ -95,16 +97,38 @@ class EmerG(ColdStartRecommender):
     paper = "Wang et al., KDD 2024"
     year = 2024
     network = EmerGNet
-    choices: ClassVar = {
-        "emerg_interact": ("product", "max", "sum"),
-        "emerg_message_act": ("none", "leaky_relu"),
-        "emerg_attention": ("per_field", "regrouped"),
-        "emerg_pretrain_graph": ("shared", "free"),
-        "emerg_pooling": ("sum", "mean"),
-        "emerg_graph": ("hyper", "shared", "random"),
-        "emerg_hyper": ("trained", "untrained"),
-        "emerg_id_draw": ("task", "table"),
-    }
+    keys: ClassVar = (
+        Key("emerg_layers", whole(1, 1000)),
+        Key("emerg_heads", whole(1, 1000)),
+        Key("emerg_top_k", optional(COUNT)),
+        Key("emerg_interact", one_of("product", "max", "sum")),
+        Key("emerg_message_act", one_of("none", "leaky_relu")),
+        Key("emerg_attention", one_of("per_field", "regrouped")),
+        Key("emerg_pooling", one_of("sum", "mean")),
+        Key("emerg_init_std", number(least=0)),
+        Key("emerg_graph_scale", number(least=0)),
+        Key("emerg_shared_hyper", flag()),
+        Key("emerg_pretrain_graph", one_of("shared", "free")),
+        Key("emerg_meta_rate", RATE),
+        Key("emerg_epochs", EPOCHS),
+        Key("emerg_meta_batch_size", COUNT),
+        Key("emerg_shuffle", flag()),
+        Key("emerg_support_cap", optional(COUNT)),
+        Key("emerg_query_cap", optional(COUNT)),
+        Key("emerg_gamma", WEIGHT),
+        Key("emerg_inner_rate", RATE),
+        Key("emerg_inner_steps", STEPS),
+        Key("emerg_order", one_of(1, 2)),
+        Key("emerg_id_draw", one_of("task", "table")),
+        Key("emerg_graph", one_of("hyper", "shared", "random")),
+        Key("emerg_hyper", one_of("trained", "untrained")),
+        Key("emerg_refine", flag()),
+        Key("emerg_sparsify", flag()),
+        Key("emerg_mask", flag()),
+        Key("emerg_cut_fields", optional(list_of(field_name(), filled=False))),
+        Key("emerg_meta", flag()),
+        Key("emerg_inner", flag()),
+    )
 
     def __init__(self, config, dataset) -> None:
         super().__init__(config, dataset)
@@ -112,8 +136,6 @@ class EmerG(ColdStartRecommender):
         self.__dict__["net"] = self.backbone.model
         n_fields, size = len(self.net.graph_fields), self.embedding_size
         self.kind = config["emerg_graph"]
-        if config["emerg_order"] not in (1, 2):
-            raise UserError(f"emerg_order is {config['emerg_order']}; it must be 1 or 2")
         if self.kind == "shared" and config["emerg_pretrain_graph"] == "free":
             raise UserError(
                 "emerg_graph: shared starts from the pre-trained graph, and emerg_pretrain_graph: "

@@ -6,12 +6,16 @@ backbone, and a user's other items are the same row with another item in it.
 Shape letters: b rows of a batch, p rows with a click, d embedding size, s side information.
 """
 
+from typing import ClassVar
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from recbole_cold.backbone._modes import evaluating
 from recbole_cold.backbone._shortcuts import lookup
+from recbole_cold.keys import EPOCHS, SHARE, SIZE, WEIGHT, Key
+from recbole_cold.kinds import flag
 from recbole_cold.model._content import (
     ContentNet,
     mean,
@@ -52,6 +56,17 @@ class GAR(ColdStartRecommender):
 
     paper = "Chen et al., SIGIR 2022"
     year = 2022
+    keys: ClassVar = (
+        Key("gar_alpha", SHARE),
+        Key("gar_beta", SHARE),
+        Key("gar_click_weight", WEIGHT),
+        Key("gar_generator_click_weight", WEIGHT),
+        Key("gar_finetune_recommender", flag()),
+        Key("gar_hidden_size", SIZE),
+        Key("gar_dropout", SHARE),
+        Key("gar_l2", WEIGHT),
+        Key("gar_epochs", EPOCHS),
+    )
 
     def __init__(self, config, dataset) -> None:
         super().__init__(config, dataset)

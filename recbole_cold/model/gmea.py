@@ -4,8 +4,12 @@ Source: Ouyang et al., "Learning Graph Meta Embeddings for Cold-Start Ads in CTR
 2021, arXiv 2105.08909.
 """
 
+from typing import ClassVar
+
 from torch import nn
 
+from recbole_cold.keys import SIZE, Key
+from recbole_cold.kinds import optional
 from recbole_cold.model._gme import GME, FromAttributes
 
 
@@ -14,6 +18,8 @@ class GMEA(GME):
 
     The query is s_i, the item's side information.
     """
+
+    keys: ClassVar = (Key("gme_hidden_size", optional(SIZE)),)
 
     def make_generator(self, side: int) -> nn.Module:
         # The release has 30 for the three attributes of MovieLens-1M.

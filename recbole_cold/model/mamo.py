@@ -16,6 +16,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from recbole_cold.data.episodes import Episode
+from recbole_cold.keys import RATE, SHARE, SIZE, STEPS, Key
+from recbole_cold.kinds import number, one_of
 from recbole_cold.model._fewshot import (
     FewShotNetwork,
     FewShotRecommender,
@@ -226,7 +228,21 @@ class MAMO(FewShotRecommender):
     paper = "Dong et al., KDD 2020"
     year = 2020
     network = MAMONetwork
-    choices: ClassVar = {"mamo_write": ("support", "query"), "mamo_forget": ("all", "attended")}
+    keys: ClassVar = (
+        Key("mamo_init_std", number(least=0)),
+        Key("mamo_memories", SIZE),
+        Key("mamo_alpha", SHARE),
+        Key("mamo_beta", SHARE),
+        Key("mamo_gamma", SHARE),
+        Key("mamo_tau", number(least=0)),
+        Key("mamo_temperature", number(above=0)),
+        Key("mamo_forget", one_of("all", "attended")),
+        Key("mamo_write", one_of("support", "query")),
+        Key("mamo_order", one_of(1, 2)),
+        Key("mamo_inner_rate", RATE),
+        Key("mamo_inner_steps", STEPS),
+        Key("mamo_test_steps", STEPS),
+    )
 
     def episode_loss(self, episode: Episode) -> Tensor:
         """The mean of the tasks' query losses; in training, the memories are written after it."""

@@ -11,6 +11,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
+from recbole_cold.keys import LAYERS, RATE, STEPS, Key
+from recbole_cold.kinds import one_of
 from recbole_cold.model._fewshot import (
     FewShotNetwork,
     FewShotRecommender,
@@ -64,4 +66,10 @@ class MeLU(FewShotRecommender):
     paper = "Lee et al., KDD 2019"
     year = 2019
     network = MeLUNetwork
-    choices: ClassVar = {"melu_order": (1, 2)}
+    keys: ClassVar = (
+        Key("melu_hidden_size", LAYERS),
+        Key("melu_inner_rate", RATE),
+        Key("melu_inner_steps", STEPS),
+        Key("melu_test_steps", STEPS),
+        Key("melu_order", one_of(1, 2)),
+    )

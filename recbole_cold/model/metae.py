@@ -16,6 +16,8 @@ from torch.nn import functional as F
 
 from recbole_cold.data.episodes import Blocks, Episode, EpisodeBatches, masked_mean, time_blocks
 from recbole_cold.errors import UserError
+from recbole_cold.keys import COUNT, EPOCHS, RATE, SHARE, SIZE, Key
+from recbole_cold.kinds import list_of, one_of
 from recbole_cold.model._content import mean_where_bare
 from recbole_cold.model._fit import Fit, Step
 from recbole_cold.model._inner import inner_step, loss_in_chunks
@@ -68,10 +70,16 @@ class MetaE(ColdStartRecommender):
 
     paper = "Pan et al., SIGIR 2019"
     year = 2019
-    choices: ClassVar = {
-        "metae_generator": ("mlp", "tanh_dense"),
-        "metae_inner": ("per_item", "per_row_batchmean"),
-    }
+    keys: ClassVar = (
+        Key("metae_generator", one_of("mlp", "tanh_dense")),
+        Key("metae_hidden_size", list_of(SIZE, filled=False)),
+        Key("metae_alpha", SHARE),
+        Key("metae_inner_rate", RATE),
+        Key("metae_inner", one_of("per_item", "per_row_batchmean")),
+        Key("metae_batch_items", COUNT),
+        Key("metae_block_size", COUNT),
+        Key("metae_epochs", EPOCHS),
+    )
 
     def __init__(self, config, dataset) -> None:
         super().__init__(config, dataset)

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from recbole_cold.backbone._shortcuts import lookup
-from recbole_cold.errors import UserError
+from recbole_cold.keys import SIZE, Key
+from recbole_cold.kinds import list_of, one_of
 from recbole_cold.model._fit import Fit, Step
 from recbole_cold.model._layers import mlp
 from recbole_cold.model._method import ColdStartRecommender
@@ -37,20 +38,18 @@ class MWUF(ColdStartRecommender):
 
     paper = "Zhu et al., SIGIR 2021"
     year = 2021
-    choices: ClassVar = {
-        "mwuf_users": ("all", "positive", "swapped"),
-        "mwuf_warm": ("recompute", "init_only"),
-        "mwuf_mean": ("old", "table"),
-        "mwuf_init": ("default", "uniform"),
-    }
+    keys: ClassVar = (
+        Key("meta_hidden_size", list_of(SIZE, filled=False)),
+        Key("mwuf_parts", list_of(one_of("scale", "shift"))),
+        Key("mwuf_users", one_of("all", "positive", "swapped")),
+        Key("mwuf_warm", one_of("recompute", "init_only")),
+        Key("mwuf_mean", one_of("old", "table")),
+        Key("mwuf_init", one_of("default", "uniform")),
+    )
 
     def __init__(self, config, dataset) -> None:
         super().__init__(config, dataset)
         parts, size = set(config["mwuf_parts"]), self.embedding_size
-        if not parts or parts - {"scale", "shift"}:
-            raise UserError(
-                f"mwuf_parts is {config['mwuf_parts']}: give [scale], [shift] or [scale, shift]"
-            )
         hidden = list(config["meta_hidden_size"])
         side = self.side_vectors().shape[1] if "scale" in parts else 0
         self.scale_net = mlp([side, *hidden, size]) if "scale" in parts else None

@@ -15,6 +15,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from recbole_cold.data.episodes import Episode
+from recbole_cold.keys import LAYERS, SIZE, WEIGHT, Key
+from recbole_cold.kinds import flag, number, one_of
 from recbole_cold.model._fewshot import (
     FewShotNetwork,
     FewShotRecommender,
@@ -239,7 +241,19 @@ class TaNP(FewShotRecommender):
     paper = "Lin et al., WWW 2021"
     year = 2021
     network = TaNPNetwork
-    choices: ClassVar = {"tanp_film": ("gating", "plain"), "tanp_pool_distance": ("sq", "abs")}
+    keys: ClassVar = (
+        Key("tanp_encoder_size", LAYERS),
+        Key("tanp_latent_size", LAYERS),
+        Key("tanp_task_size", LAYERS),
+        Key("tanp_pool_size", SIZE),
+        Key("tanp_pool_tau", number(above=0)),
+        Key("tanp_pool_distance", one_of("sq", "abs")),
+        Key("tanp_decoder_size", LAYERS),
+        Key("tanp_film", one_of("gating", "plain")),
+        Key("tanp_kl_weight", WEIGHT),
+        Key("tanp_cluster_weight", WEIGHT),
+        Key("tanp_detach_target", flag()),
+    )
 
     def episode_loss(self, episode: Episode) -> Tensor:
         """The mean over tasks of their losses, and the clusters', which looks at all tasks."""

@@ -106,7 +106,7 @@ def comparison_csv(comparison: Comparison) -> str:
                     cell = cells.get((backbone, row, phase))
                     place = {"backbone": backbone, "method": row, "phase": phase, "metric": metric}
                     values = {**place, **_csv_cell(comparison, cell), **costs}
-                    writer.writerow({key: _plain(value) for key, value in values.items()})
+                    writer.writerow({key: _blank_nan(value) for key, value in values.items()})
     return buffer.getvalue()
 
 
@@ -151,7 +151,7 @@ def _csv_costs(comparison: Comparison, backbone: str, row: str) -> dict[str, Any
     }
 
 
-def _plain(value: Any) -> Any:
+def _blank_nan(value: Any) -> Any:
     return None if isinstance(value, float) and math.isnan(value) else value
 
 

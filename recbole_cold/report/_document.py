@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from recbole_cold.errors import UserError
+from recbole_cold.kinds import plain
 from recbole_cold.store import write_bytes
 
 SCHEMA = 1
@@ -123,7 +124,7 @@ def write_json(path: str | Path, doc: Document) -> None:
     Raises:
         UserError: the folder cannot be written or is full; an earlier file is left as it was.
     """
-    text = json.dumps(_plain(doc), indent=1, ensure_ascii=False, allow_nan=False)
+    text = json.dumps(_without_nan(plain(doc)), indent=1, ensure_ascii=False, allow_nan=False)
     write_bytes(Path(path), text.encode() + b"\n")
 
 
@@ -132,14 +133,12 @@ def now() -> str:
     return datetime.now().astimezone().isoformat(timespec="seconds")
 
 
-def _plain(value: Any) -> Any:
-    """``value`` in the types of JSON, which has no nan and no numpy scalar."""
-    if isinstance(value, Mapping):
-        return {str(key): _plain(inner) for key, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(inner) for inner in value]
-    if hasattr(value, "item"):
-        value = value.item()
+def _without_nan(value: Any) -> Any:
+    """Plain values as JSON has them: it has no nan."""
+    if isinstance(value, dict):
+        return {key: _without_nan(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_without_nan(inner) for inner in value]
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value

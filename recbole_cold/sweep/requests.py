@@ -11,6 +11,7 @@ from recbole_cold.config import (
 )
 from recbole_cold.errors import UserError
 from recbole_cold.experiment.requests import parse_entries
+from recbole_cold.keys import COMMAND_LINE
 from recbole_cold.sweep import space
 from recbole_cold.sweep.space import Axis
 from recbole_cold.trials.trial import TrialSpec
@@ -36,6 +37,7 @@ class SweepRequest:
     gpus: float = 0.0
     ray_address: str | None = None
     verb: str = "tune"
+    place: str = COMMAND_LINE
 
 
 def axes_of(model: str, space_file: str | None, grids: Sequence[str]) -> list[Axis]:
@@ -66,10 +68,6 @@ def roots(params: Mapping[str, Any]) -> set[str]:
     return {key.partition(".")[0] for key in params}
 
 
-def plain(values: Mapping[str, Any]) -> dict[str, Any]:
-    return json.loads(json.dumps(values, default=str))
-
-
 def absolute(spec: str) -> str:
     """A method or backbone given as a file, by a path that holds from any folder."""
     path, colon, name = spec.partition(":")
@@ -91,7 +89,7 @@ def read_sweep_request(folder: Path) -> SweepRequest:
             raise UserError(
                 f"'{folder}' is not the folder of a sweep; give the one that tune printed"
             )
-        return SweepRequest(**values)
+        return SweepRequest(**{**values, "place": str(path)})
     except FileNotFoundError:
         raise UserError(
             f"'{folder}' is not the folder of a sweep: it has no request.json; give the folder "

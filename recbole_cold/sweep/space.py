@@ -19,6 +19,7 @@ import numpy as np
 from recbole_cold.compat import parse_text
 from recbole_cold.config import read_yaml
 from recbole_cold.errors import UserError, nearest
+from recbole_cold.kinds import is_number, text_of
 
 # Numbers that each distribution takes.
 DISTRIBUTIONS = {
@@ -45,8 +46,8 @@ class Axis(NamedTuple):
 
     def __str__(self) -> str:
         if self.kind == "grid":
-            return f"{self.key}: {_short(list(self.values))}"
-        return f"{self.key}: {self.kind}({', '.join(map(_short, self.values))})"
+            return f"{self.key}: {text_of(list(self.values))}"
+        return f"{self.key}: {self.kind}({', '.join(map(text_of, self.values))})"
 
 
 # ------------------------------------------------------------------------------- reading
@@ -92,7 +93,7 @@ def _axes(key: str, value: Any, where: str) -> list[Axis]:
         return [_axis(key, "grid", value, where)]
     guess = nearest(re.split(r"[(\s]", str(value))[0], DISTRIBUTIONS)
     raise UserError(
-        f"'{key}: {_short(value)}' in {where} is no axis; write a list of values, or one of "
+        f"'{key}: {text_of(value)}' in {where} is no axis; write a list of values, or one of "
         f"{', '.join(DISTRIBUTIONS)} as in {key}: {{uniform: [0, 1]}}"
         + (f" (did you mean '{guess}'?)" if guess else "")
     )
@@ -101,13 +102,13 @@ def _axes(key: str, value: Any, where: str) -> list[Axis]:
 def _axis(key: str, kind: str, values: Any, where: str) -> Axis:
     """An axis whose numbers make sense for its kind."""
     if not isinstance(values, list | tuple):
-        raise UserError(f"{key} in {where}: {kind} needs a list, not '{_short(values)}'")
+        raise UserError(f"{key} in {where}: {kind} needs a list, not '{text_of(values)}'")
     if not values:
         raise UserError(f"{key} in {where} has no values; give at least one")
     axis = Axis(key, kind, tuple(values), where)
     names = DISTRIBUTIONS.get(kind)
     if names is None:
-        texts = [_short(value) for value in values]
+        texts = [text_of(value) for value in values]
         twice = [text for text in texts if texts.count(text) > 1]
         if twice:
             raise UserError(f"{key} in {where} has {twice[0]} twice; give each value once")
@@ -284,14 +285,8 @@ def describe(axes: Sequence[Axis], samples: int | None = None) -> str:
 
 def setting_text(setting: Mapping[str, Any]) -> str:
     """A setting in one line."""
-    return " ".join(f"{key}={_short(value)}" for key, value in setting.items())
-
-
-def _short(value: Any) -> str:
-    if isinstance(value, float):
-        return f"{value:.6g}"
-    return json.dumps(value, default=str).replace('"', "").replace(", ", ",")
+    return " ".join(f"{key}={text_of(value)}" for key, value in setting.items())
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    return is_number(value) and math.isfinite(value)

@@ -17,7 +17,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from recbole_cold import report
+from recbole_cold import keys, report
 from recbole_cold.compat import recbole_folder
 from recbole_cold.config import (
     ColdConfig,
@@ -30,15 +30,17 @@ from recbole_cold.config import (
 from recbole_cold.errors import UserError
 from recbole_cold.evaluation.metrics import LOWER_IS_BETTER
 from recbole_cold.experiment.experiment import Experiment
-from recbole_cold.experiment.fingerprint import WITHOUT_PART_IN_PRETRAINING, versions
+from recbole_cold.experiment.fingerprint import versions
 from recbole_cold.experiment.folders import FINISHED, make_folder
-from recbole_cold.experiment.requests import RUN_WIDE, Entry, Request, parse_entries
+from recbole_cold.experiment.requests import Entry, Request, parse_entries
+from recbole_cold.keys import check_flag
+from recbole_cold.kinds import plain
 from recbole_cold.store import write_bytes
 from recbole_cold.sweep import space
 from recbole_cold.sweep.cost import duration, estimate
 from recbole_cold.sweep.folders import move_aside, one_line_per_key, read_sweep
 from recbole_cold.sweep.optuna_search import ask_optuna, import_optuna
-from recbole_cold.sweep.requests import Setting, SweepRequest, absolute, plain, roots
+from recbole_cold.sweep.requests import Setting, SweepRequest, absolute, roots
 from recbole_cold.sweep.space import Axis
 from recbole_cold.sweep.tables import settings_table, trials_csv
 from recbole_cold.trials import ray_pool as pool
@@ -46,15 +48,6 @@ from recbole_cold.trials.trial import TrialSpec, score_of
 
 logger = logging.getLogger(__name__)
 SCHEMA = 1
-SEARCHES = ("grid", "random", "optuna")
-SCHEDULERS = ("none", "asha")
-# Keys that decide which rows are scored, or how: settings that differ in them do not compare.
-_SCORED = (
-    "cold_side", "cold_threshold", "warm_size", "warm_sets", "common_phases", "common_size",
-    "valid_fraction", "fit_on", "eval_on", "threshold", "val_interval", "user_inter_num_interval",
-    "item_inter_num_interval", "rm_dup_inter", "benchmark_filename", "metrics", "valid_metric",
-    "f1_threshold",
-)  # fmt: skip
 
 
 class Sweep:
@@ -98,17 +91,18 @@ class Sweep:
         given |= self.entry.variant
         for key in ("saved_dir", "seeds", "fit_on"):
             given.pop(key, None)
-        plain = make_config(
+        asked = make_config(
             self.entry.spec, self.request.dataset, self.request.backbone,
             self.request.config_files, {**self.request.overrides, **self.entry.variant},
+            places=self._given_at(),
         )  # fmt: skip
-        given["data_path"] = str(plain["data_path"])
-        if plain["cache_dir"]:
-            given["cache_dir"] = str(Path(plain["cache_dir"]).expanduser().resolve())
+        given["data_path"] = str(asked["data_path"])
+        if asked["cache_dir"]:
+            given["cache_dir"] = str(Path(asked["cache_dir"]).expanduser().resolve())
         if self.request.cpus >= 2 and "num_threads" not in given:
             given["num_threads"] = int(self.request.cpus)
-        if plain["valid_metric"] not in plain["metrics"]:
-            given["metrics"] = [*plain["metrics"], plain["valid_metric"]]
+        if asked["valid_metric"] not in asked["metrics"]:
+            given["metrics"] = [*asked["metrics"], asked["valid_metric"]]
         return given
 
     def _overrides(self, params: Mapping[str, Any], fit_on: str) -> dict[str, Any]:
@@ -117,25 +111,30 @@ class Sweep:
         return {**self.base, **nested, "fit_on": fit_on}
 
     def _config(self, params: Mapping[str, Any], fit_on: str) -> ColdConfig:
+        places = {
+            axis.key.partition(".")[0]: axis.where for axis in self.axes if axis.key in params
+        }
         return make_config(
             absolute(self.entry.spec), self.request.dataset, self.request.backbone,
             self.request.config_files, self._overrides(params, fit_on),
+            places={**self._given_at(), **places},
         )  # fmt: skip
+
+    def _given_at(self) -> dict[str, str]:
+        """Where what was given stands, for sentences."""
+        return dict.fromkeys(self.request.overrides, self.request.place) | self.entry.places
 
     def _check(self) -> None:
         request = self.request
-        for name, value, known in (
-            ("search", request.search, SEARCHES),
-            ("scheduler", request.scheduler, SCHEDULERS),
-        ):
-            if value not in known:
-                raise UserError(f"--{name}={value} is none of {', '.join(known)}")
-        for name in ("samples", "concurrent"):
-            value = getattr(request, name)
-            if value is not None and value < 1:
-                raise UserError(f"--{name}={value} must be at least 1")
-        fixed = dict.fromkeys(RUN_WIDE, "it holds for the whole sweep; give it as a flag")
-        fixed |= dict.fromkeys(_SCORED, "it decides what is scored, so values would not compare")
+        for name in ("search", "scheduler", "select_on", "samples", "concurrent", "ray_address"):
+            check_flag(name, getattr(request, name), request.place)
+        check_flag("cpus_per_trial", request.cpus, request.place)
+        check_flag("gpus_per_trial", request.gpus, request.place)
+        scored = keys.names(touching=[keys.SPLIT, keys.TABLE])
+        fixed = dict.fromkeys(
+            keys.names(run_wide=True), "it holds for the whole sweep; give it as a flag"
+        )
+        fixed |= dict.fromkeys(scored, "it decides what is scored, so values would not compare")
         fixed |= dict.fromkeys(
             ("backbone", "model", "dataset"), "compare several with `recbole-cold compare`"
         )
@@ -174,8 +173,7 @@ class Sweep:
 
     def _try_value(self, axis: Axis, value: Any) -> None:
         try:
-            config = self._config({axis.key: value}, "valid")
-            config.method_class.check_choices(config)
+            self._config({axis.key: value}, "valid")
         except UserError as error:
             if axis.where in str(error):
                 raise
@@ -192,7 +190,7 @@ class Sweep:
             return self.config["seeds"]
         config = make_config(
             self.entry.spec, self.request.dataset, self.request.backbone,
-            self.request.config_files, {**self.base, "seeds": value},
+            self.request.config_files, {**self.base, "seeds": value}, places=self._given_at(),
         )  # fmt: skip
         return config["seeds"]
 
@@ -280,7 +278,7 @@ class Sweep:
 
     def _pretraining_axes(self) -> list[str]:
         own = keys_of(self.entry.spec) - keys_of_backbone(self.config)
-        apart = WITHOUT_PART_IN_PRETRAINING | own
+        apart = keys.names(without=[keys.PRETRAINING]) | own
         return [axis.key for axis in self.axes if axis.key.partition(".")[0] not in apart]
 
     def _pretrainings(self) -> int:
@@ -520,8 +518,7 @@ class Sweep:
         config = self._config(params, "full")
         values = config.as_dict()
         given = {key for key in config.sources if key in config._external} | {"fit_on"}
-        given -= {"show_progress", "saved_dir", "cache_dir", "checkpoint_seconds", "data_path",
-                  "model", "dataset", "backbone", "seeds", "seed", "device", "gpu_id"}  # fmt: skip
+        given -= keys.names(apart=True) | keys.names(here=True)
         head = {
             "model": absolute(self.entry.spec),
             "backbone": self._backbone_spec(),

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from recbole_cold.errors import Interrupted, UserError
+from recbole_cold.keys import check_flag
 from recbole_cold.trials.trial import TrialSpec, run_trial
 
 _TEMP_PREFIX = "rc-ray-"
@@ -64,9 +65,8 @@ def room(cpus: float = 1.0, gpus: float = 0.0, ray_address: str | None = None) -
     Raises:
         UserError: no machine could ever run one (Ray itself would wait for ever).
     """
-    for name, share in (("cpus", cpus), ("gpus", gpus)):
-        if not (math.isfinite(share) and share >= 0) or (name == "cpus" and share == 0):
-            raise UserError(f"--{name}_per_trial={share:g} is no share of a machine; give 1 or 0.5")
+    check_flag("cpus_per_trial", cpus)
+    check_flag("gpus_per_trial", gpus)
     if gpus > 1 and gpus != int(gpus):
         raise UserError(f"--gpus_per_trial={gpus:g} is no number of cards; below 1 it is a share")
     nodes = _nodes(ray_address)

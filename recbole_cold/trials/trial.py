@@ -17,6 +17,8 @@ from recbole_cold.experiment.experiment import Experiment
 from recbole_cold.experiment.requests import Entry, Request
 from recbole_cold.training.trainer import Watch
 
+# What every trial says for itself, whatever was asked for: it is one seed of one row.
+ALONE = {"seeds": 1, "matched_row": False, "show_progress": False}
 # What a process has loaded stays for the next trial it is given.
 _STORE = DataStore()
 
@@ -56,13 +58,12 @@ class TrialSpec:
 
     def request(self) -> Request:
         """The same as a request for one run."""
-        single = {"seed": self.seed, "seeds": 1, "matched_row": False, "show_progress": False}
         return Request(
             models=self.model,
             dataset=self.dataset,
             backbone=self.backbone,
             config_files=self.config_files,
-            overrides={**self.overrides, **single},
+            overrides={**self.overrides, "seed": self.seed, **ALONE},
         )
 
     def entry(self) -> Entry:

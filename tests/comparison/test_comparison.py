@@ -839,7 +839,7 @@ class TestRefused:
             (["--models=Base,MWUF", "--backbones=PNN[x"], "--backbones has 'PNN[x'"),
             (["--models=Base,MWUF", "--backbones=FM[seed=3]"], "holds for the whole table"),
             (["--models=Base,MWUF", "--backbones=FM[use_outer=True]"], "unknown key: 'use_outer'"),
-            (["--models=Base,MWUF", "--concurrent=none"], "--concurrent=none is not a number"),
+            (["--models=Base,MWUF", "--concurrent=none"], "concurrent must be a whole number of"),
             (["--models=Base,MWUF", "--model=Base"], "--models and --model are the same"),
             (["--models=Base,MWUF", "--resume=x"], "--resume continues a comparison"),
             (["saved/x", "--seeds=3"], "compare with folders runs nothing: leave out --"),

@@ -304,7 +304,10 @@ class TestNotes:
         assert data.time is None and "seeded permutation" in " ".join(data.notes)
 
     def test_one_class(self, tiny_path):
-        assert "all labels are 1" in " ".join(load(tiny_path, threshold={"rating": 0}).notes)
+        for least, label in ((0, 1), (99, 0)):
+            sentence = rf"threshold {{rating:{least}}} makes all labels {label}: 'rating' reaches"
+            with pytest.raises(UserError, match=sentence):
+                load(tiny_path, threshold={"rating": least})
 
 
 def spoil_header(rows):
@@ -389,7 +392,13 @@ class TestFaults:
             ({"load_col": {"inter": "*", "item": ["item_id", "yaer"]}}, r"did you mean 'year'"),
             ({"load_col": {"inter": "*", "item": ["year"]}}, r"id field 'item_id' is not loaded"),
             ({"val_interval": {"price": "0-1"}}, r"'0-1', which is not an interval"),
-            ({"val_interval": {"prise": "[0,1]"}}, r"val_interval names the field 'prise'"),
+            ({"val_interval": {"prise": "[0,1]"}}, r"'prise', which is not .*mean 'price'"),
+            ({"unload_col": {"user": ["aged"]}}, r"unload_col names .*'aged', .*mean 'age'\?"),
+            ({"unload_col": {"usr": ["age"]}}, r"names the file '.usr'; did you mean 'user'\?"),
+            ({"normalize_field": ["incom"]}, r"'incom', .*float field.*mean 'income'\?"),
+            ({"normalize_field": ["gender"]}, r"'gender', which is no float field"),
+            ({"seq_len": {"titel": 2}}, r"'titel', which is no sequence .*mean 'title'\?"),
+            ({"seq_len": {"age": 2}}, r"'age', which is no sequence field"),
             ({"user_inter_num_interval": "[500,inf)"}, r"no interaction of .* is left"),
             ({"rm_dup_inter": "both"}, r"rm_dup_inter is 'both'; use 'first' or 'last'"),
             ({"preload_weight": {"a": "b"}}, r"preload_weight is set, but .* not support"),

@@ -54,9 +54,9 @@ class TestRoom:
         [
             (9, 0, "a trial asks for 9 CPU cores and 0 GPUs, and this machine does not have as"),
             (1, 3, "at most 8 and 2); change --cpus_per_trial or --gpus_per_trial"),
-            (0, 0, "--cpus_per_trial=0 is no share"),
-            (-1, 0, "--cpus_per_trial=-1 is no share"),
-            (1, float("nan"), "--gpus_per_trial=nan is no share"),
+            (0, 0, "cpus_per_trial must be a number above 0, but it is '0'"),
+            (-1, 0, "cpus_per_trial must be a number above 0, but it is '-1'"),
+            (1, float("nan"), "gpus_per_trial must be a number of at least 0, but it is 'NaN'"),
             (1, 1.5, "--gpus_per_trial=1.5 is no number of cards"),
         ],
     )
@@ -117,7 +117,7 @@ class TestRunAll:
         specs, done, failed = outcomes
         assert failed == {
             specs[2].key: "mwuf_users 'nobody' is none of all, positive, swapped; choose one of "
-            "them"
+            "them (on the command line)"
         }
         assert done.keys() == {spec.key for spec in specs} - failed.keys()
 

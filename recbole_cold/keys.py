@@ -1,0 +1,423 @@
+"""The table of keys: one row per key, with what it may be, what it touches, and where it holds.
+
+Everything else that is said of keys is a question to this table (``names``), and every value is
+checked by its row (``Key.check``), wherever it comes from. Keys of one method or of one of our
+backbones stand in its own file, as ``keys`` of the class (``declared``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, replace
+from typing import Any
+
+from recbole_cold.errors import UserError
+from recbole_cold.kinds import (
+    Kind,
+    anything,
+    either,
+    field_name,
+    flag,
+    intervals,
+    just,
+    like,
+    list_of,
+    mapping_of,
+    number,
+    one_of,
+    optional,
+    path,
+    plain,
+    text,
+    whole,
+)
+
+COMMAND_LINE = "the command line"
+
+# What a key can touch.
+COLUMNS = "columns"  # the columns that are parsed out of the files
+DATA = "data"  # the data set that methods see
+SPLIT = "split"  # which rows are learned from and which are scored, phase by phase
+# A pre-trained backbone, by the value itself: of the split it knows the hash, and seed and classes
+# are told apart by themselves.
+PRETRAINING = "pretraining"
+SCORES = "scores"  # the numbers of one method on one seed
+TABLE = "table"  # which of these numbers are shown, and beside which others
+PLACE = "place"  # where a run happens and how fast: no number at all
+
+# What a row is for, if it is no ordinary key.
+IDLE = "idle"  # RecBole's runner reads it, ours does not
+UNSUPPORTED = "unsupported"  # would change the data in a way that our loader does not have
+DERIVED = "derived"  # set by RecBole or by us out of other keys; not written
+FLAG = "flag"  # a word of the command line, no configuration key
+
+# Sizes of layers and vectors: far above anything that trains.
+SIZE = whole(1, 100_000)
+LAYERS = list_of(SIZE)
+RATE = number(above=0)  # of learning
+WEIGHT = number(least=0)  # of a part of a loss
+SHARE = number(0, 1)
+DROP = number(least=0, below=1)  # dropout that leaves something
+COUNT = whole(1)
+EPOCHS = whole(0, 1_000_000)
+STEPS = whole(0, 10_000)  # inner steps of a meta-learner
+
+
+@dataclass(frozen=True)
+class Key:
+    """One key.
+
+    Attributes:
+        touches: what changes with its value, out of the words above.
+        run_wide: whether it holds for a whole table: no row can have its own.
+        apart: whether requests and trials carry it beside the other keys.
+        here: whether it speaks of this machine, so that a configuration to keep leaves it out.
+        in_yaml: whether some yaml has a default; the others are read where nobody gave one, too.
+        role: ``""`` or one of the four above.
+        instead: for an idle key, what does its work here.
+    """
+
+    name: str
+    kind: Kind
+    touches: frozenset[str] = frozenset({SCORES})
+    run_wide: bool = False
+    apart: bool = False
+    here: bool = False
+    in_yaml: bool = True
+    role: str = ""
+    instead: str = ""
+
+    def check(self, value: Any, where: str) -> Any:
+        """``value`` in plain types; ``where`` is what sentences say, "in file.yaml".
+
+        Raises:
+            UserError: it is not of this key's kind.
+        """
+        if self.kind is anything():
+            return value
+        if value is False and "off" in self.kind.choices:
+            return "off"  # YAML 1.1 reads a bare off as false
+        try:
+            value = plain(value)
+        except RecursionError:  # a yaml file can hold itself
+            value = object()
+        if not self.kind.accepts(value):
+            raise UserError(self.kind.refusal(self.name, value, where))
+        return value
+
+
+def at(where: str) -> str:
+    """A place as sentences say it."""
+    return f"{'on' if where == COMMAND_LINE else 'in'} {where}"
+
+
+def _rows(touches: Iterable[str], *keys: Key, **common: Any) -> list[Key]:
+    return [replace(key, touches=frozenset(touches), **common) for key in keys]
+
+
+_THING = text("a name", "names")
+_FIELDS = list_of(field_name())
+_BY_FILE = "'inter', 'user' and 'item'"
+_SEED = whole(0, 4_000_000_000)
+
+# ------------------------------------------------------------------------------- ours, RecBole's
+_TABLE = [
+    *_rows(
+        [SCORES],
+        Key("model", _THING, in_yaml=False),
+        Key("backbone", _THING),
+        run_wide=True, apart=True,
+    ),
+    Key("dataset", _THING, frozenset({PRETRAINING, SCORES}), run_wide=True, apart=True,
+        in_yaml=False),
+    *_rows(
+        [TABLE],
+        Key("seeds", whole(1, 10_000), apart=True),
+        Key("config_files", anything(), apart=True, in_yaml=False),
+        Key("matched_row", flag()),
+        Key("base_model", text("a name of a row", "names of rows")),
+        Key("metrics", either(text("a metric", "metrics"), list_of(text("a metric", "metrics")))),
+        run_wide=True,
+    ),
+    Key("valid_metric", text("a metric", "metrics"), frozenset({TABLE})),
+    Key("f1_threshold", either(just("mean"), number()), frozenset({SCORES, TABLE})),
+    # Where and how fast
+    *_rows(
+        [PLACE],
+        Key("saved_dir", path(), run_wide=True),
+        Key("cache_dir", optional(path()), run_wide=True),
+        Key("device", text("a device", "devices"), run_wide=True),
+        Key("gpu_id", optional(either(whole(0), text(least=0), list_of(whole(0)))), run_wide=True),
+        Key("data_path", path()),
+        Key("checkpoint_seconds", number(least=0)),
+        Key("show_progress", flag()),
+        here=True,
+    ),
+    *_rows(
+        [PLACE],
+        Key("num_threads", whole(0, 4096), run_wide=True),
+        Key("eval_batch_size", COUNT),
+        Key("use_gpu", flag()),
+    ),
+    # Which rows
+    *_rows(
+        [DATA, SPLIT, SCORES],
+        Key("cold_threshold", whole(0)),
+        Key("warm_size", COUNT),
+        Key("warm_sets", whole(1, 26), run_wide=True),  # they have letters
+        Key("common_phases", whole(0, 1000), run_wide=True),
+        Key("common_size", optional(COUNT)),
+        Key("valid_fraction", number(above=0, below=1)),
+        Key("fit_on", one_of("full", "valid")),
+    ),
+    *_rows([DATA, SPLIT, PRETRAINING, SCORES], Key("cold_side", one_of("item", "user"))),
+    Key("eval_on", one_of("test", "next"), frozenset({SPLIT, SCORES}), run_wide=True),
+    Key("seed", _SEED, frozenset({SPLIT, SCORES}), run_wide=True, apart=True),
+    # What a run does
+    *_rows(
+        [SCORES],
+        Key("protocol", one_of("strict", "released")),
+        Key("pretrain_seed", optional(_SEED)),
+        Key("share_pretrained", flag(), run_wide=True),
+        Key("warm_epochs", EPOCHS),
+        Key("warm_steps", optional(whole(0))),
+        Key("warm_learning_rate", RATE),
+        Key("new_item_init", one_of("mean", "zero", "random")),
+        Key("side_includes_id", flag()),
+        Key("batch_norm", one_of("frozen", "moving")),
+        Key("count_source", one_of("visible", "full")),
+        Key("epochs", EPOCHS),
+    ),
+    *_rows(
+        [PRETRAINING, SCORES],
+        Key("embedding_size", SIZE),
+        Key("embedding_init", one_of("model", "uniform")),
+        Key("learning_rate", RATE),
+        Key("weight_decay", number(least=0)),
+        Key("table_update", one_of("auto", "dense", "lazy")),
+        Key("share_sequences", flag()),
+        Key("train_batch_size", COUNT),
+        Key("pretrain_epochs", EPOCHS),
+        Key("id_first_order", one_of("mean", "zero", "off")),
+        Key("pooling", one_of("mean", "sum_with_pad")),
+    ),
+    # What is made of the files
+    *_rows(
+        [DATA, PRETRAINING, SCORES],
+        Key("use_count", flag()),
+        Key("use_timestamp", flag()),
+        Key("COUNT_FIELD", field_name()),
+        Key("numerical_features", optional(list_of(field_name(), filled=False))),
+        Key("RATING_FIELD", field_name()),
+    ),
+    *_rows(
+        [COLUMNS, DATA, PRETRAINING, SCORES],
+        Key("field_separator", text("one letter", "letters")),
+        Key("seq_separator", text("one letter", "letters")),
+        Key("encoding", optional(text("an encoding", "encodings"))),
+        Key("USER_ID_FIELD", field_name()),
+        Key("ITEM_ID_FIELD", field_name()),
+        Key("LABEL_FIELD", field_name()),
+        Key("TIME_FIELD", field_name()),
+        Key("load_col", optional(mapping_of(either(just("*"), optional(_FIELDS)), _BY_FILE))),
+        Key("unload_col", optional(mapping_of(optional(_FIELDS), _BY_FILE))),
+        Key("seq_len", optional(mapping_of(COUNT))),
+        Key("filter_inter_by_user_or_item", flag()),
+        Key("normalize_field", optional(_FIELDS)),
+        Key("normalize_all", optional(flag())),
+    ),
+    *_rows(
+        [COLUMNS, DATA, SPLIT, PRETRAINING, SCORES],
+        Key("threshold", optional(mapping_of(number()))),
+        Key("rm_dup_inter", optional(one_of("first", "last"))),
+        Key(
+            "val_interval",
+            optional(mapping_of(either(text("an interval", "intervals"), number(), list_of(
+                either(text(), number()))))),
+        ),
+        Key("user_inter_num_interval", optional(intervals())),
+        Key("item_inter_num_interval", optional(intervals())),
+        Key("benchmark_filename", optional(list_of(text("a name of a part", "names of parts")))),
+    ),
+    # RecBole's, read by nobody here: other tasks of it
+    *_rows(
+        [PRETRAINING, SCORES],
+        *(
+            Key(name, optional(text()))
+            for name in (
+                "NEG_PREFIX", "ITEM_LIST_LENGTH_FIELD", "LIST_SUFFIX", "POSITION_FIELD",
+                "HEAD_ENTITY_ID_FIELD", "TAIL_ENTITY_ID_FIELD", "RELATION_ID_FIELD",
+                "ENTITY_ID_FIELD",
+            )
+        ),
+        Key("MAX_ITEM_LIST_LENGTH", COUNT),
+        Key("kg_reverse_r", flag()),
+        Key("entity_kg_num_interval", optional(intervals())),
+        Key("relation_kg_num_interval", optional(intervals())),
+        Key("alias_of_entity_id", anything()),
+        Key("alias_of_relation_id", anything()),
+        Key("double_tower", optional(flag()), in_yaml=False),
+        Key("has_residual", optional(flag()), in_yaml=False),
+    ),
+    # RecBole's, refused: they would change the data in a way that our loader does not have
+    *_rows(
+        [PRETRAINING, SCORES],
+        *(
+            Key(name, anything())
+            for name in (
+                "alias_of_user_id", "alias_of_item_id", "preload_weight",
+                "additional_feat_suffix", "unused_col", "discretization",
+            )
+        ),
+        role=UNSUPPORTED,
+    ),
+]  # fmt: skip
+
+# Keys that RecBole's trainer, splitter or loader reads and ours do not: what to use instead. Their
+# values go no further: RecBole's own checks of them would raise whatever they happen to raise.
+_IDLE = {
+    "eval_args": "cold_threshold, warm_size and eval_on",
+    "train_neg_sample_args": "rows with labels",
+    "repeatable": "", "topk": "metrics", "valid_metric_bigger": "valid_metric",
+    "eval_step": "pretrain_epochs", "stopping_step": "pretrain_epochs",
+    "checkpoint_dir": "saved_dir", "config_file": "config_files",
+    "save_dataset": "cache_dir", "dataset_save_path": "cache_dir",
+    "save_dataloaders": "cache_dir", "dataloaders_save_path": "cache_dir", "worker": "",
+    "log_wandb": "", "wandb_project": "", "metric_decimal_place": "", "loss_decimal_place": "",
+    "learner": "table_update", "clip_grad_norm": "", "shuffle": "", "require_pow": "",
+    "reproducibility": "seed", "state": "",
+    "enable_amp": "", "enable_scaler": "", "transform": "",
+}  # fmt: skip
+_DERIVED = (
+    "MODEL_TYPE", "MODEL_INPUT_TYPE", "eval_type", "single_spec", "local_rank",
+    "valid_neg_sample_args", "test_neg_sample_args",
+)  # fmt: skip
+_FLAGS = [
+    Key("samples", optional(COUNT)),
+    Key("concurrent", optional(COUNT)),
+    Key("cpus_per_trial", number(above=0)),
+    Key("gpus_per_trial", number(least=0)),
+    Key("search", one_of("grid", "random", "optuna")),
+    Key("scheduler", one_of("none", "asha")),
+    Key("select_on", text("a phase or mean", "phases")),
+    Key("against", optional(text("a name of a row", "names of rows"))),
+    Key("ray_address", optional(text("an address", "addresses"))),
+]
+
+# ------------------------------------------------------------------------------- click models
+HIDDEN = Key("mlp_hidden_size", LAYERS, frozenset({PRETRAINING, SCORES}))
+DROPOUT = Key("dropout_prob", DROP, frozenset({PRETRAINING, SCORES}))
+# Keys of RecBole's own click models; another class may mean something else by such a name.
+CLICK_MODELS = {
+    key.name: key
+    for key in [
+        HIDDEN, DROPOUT,
+        *_rows(
+            [PRETRAINING, SCORES],
+            Key("attention_size", SIZE),
+            Key("reg_weight", WEIGHT),
+            Key("n_layers", whole(1, 1000)),
+            Key("num_heads", whole(1, 1000)),
+            Key("dropout_probs", list_of(DROP)),
+            Key("hidden_dropout_prob", DROP),
+            Key("attn_dropout_prob", DROP),
+            Key("cross_layer_num", whole(1, 1000)),
+            Key("mixed", flag()),
+            Key("structure", one_of("stacked", "parallel")),
+            Key("expert_num", whole(1, 1000)),
+            Key("low_rank", SIZE),
+            Key("double_tower", optional(flag())),
+            Key("order_list", LAYERS),
+            Key("drop_ex", DROP),
+            Key("drop_im", DROP),
+            Key("apply_norm", flag()),
+            Key("fields", anything()),  # RecBole's FFM and FwFM never read what it says
+            Key("teacher", one_of("CrossNet", "CIN")),
+            Key("phase", text("a phase", "phases")),
+            Key("type", one_of("inner", "outer")),
+            Key("t_depth", whole(1, 1000)),
+            Key("depth", whole(1, 1000)),
+            Key("alpha", number()),
+            Key("beta", number()),
+            Key("warm_up", text(least=0)),
+            Key("t_cin", LAYERS),
+            Key("use_inner", flag()),
+            Key("use_outer", flag()),
+            Key("direct", flag()),
+            Key("cin_layer_size", LAYERS),
+        ),
+    ]
+}  # fmt: skip
+
+ROWS: dict[str, Key] = {
+    key.name: key
+    for key in [
+        *_TABLE,
+        *(
+            # `state` and the folder of checkpoints are questions of place, also for older runs.
+            Key(name, anything(), frozenset({PLACE} if name in ("state", "checkpoint_dir") else ()),
+                role=IDLE, instead=instead)
+            for name, instead in _IDLE.items()
+        ),
+        *(Key(name, anything(), frozenset(), role=DERIVED) for name in _DERIVED),
+        *(replace(key, touches=frozenset({PLACE}), role=FLAG) for key in _FLAGS),
+    ]
+}  # fmt: skip
+
+
+# ------------------------------------------------------------------------------- questions
+def names(
+    *,
+    touching: Collection[str] = (),
+    without: Collection[str] = (),
+    only: Collection[str] | None = None,
+    role: str | None = None,
+    run_wide: bool | None = None,
+    apart: bool | None = None,
+    here: bool | None = None,
+    in_yaml: bool | None = None,
+) -> frozenset[str]:
+    """Names of the keys that fit every question asked; flags only where ``role`` asks for them.
+
+    Args:
+        touching: at least one of these.
+        without: none of these.
+        only: nothing but these, and not nothing.
+    """
+    asked = {"run_wide": run_wide, "apart": apart, "here": here, "in_yaml": in_yaml}
+    return frozenset(
+        key.name
+        for key in ROWS.values()
+        if (key.role != FLAG if role is None else key.role == role)
+        and (not touching or key.touches & set(touching))
+        and not key.touches & set(without)
+        and (only is None or (key.touches and key.touches <= set(only)))
+        and all(answer is None or getattr(key, name) == answer for name, answer in asked.items())
+    )
+
+
+def declared(cls: type) -> dict[str, Key]:
+    """The keys that a class and those it extends declare; the subclass's row wins."""
+    levels = [vars(level).get("keys", ()) for level in reversed(cls.__mro__)]
+    return {key.name: key for level in levels if isinstance(level, tuple) for key in level}
+
+
+def undeclared(name: str, default: Any) -> Key:
+    """The row of a key that nobody declared: its kind is that of its default."""
+    return Key(name, like(default))
+
+
+def check_flag(name: str, value: Any, where: str = COMMAND_LINE) -> Any:
+    """The value of a flag of the command line; a text is read as a number where one is due.
+
+    Raises:
+        UserError: it is not of the flag's kind.
+    """
+    if isinstance(value, str) and "number" in ROWS[name].kind.words:
+        for kind in (int, float):
+            try:
+                value = kind(value)
+                break
+            except ValueError:
+                continue
+    return ROWS[name].check(value, at(where))
