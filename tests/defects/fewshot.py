@@ -39,7 +39,7 @@ DEFECTS = {
                "test_a_phase_without_rows_changes_no_score[MeLU]"),
         defect("small batches go unsaid", "        if batches.short:\n", "        if False:\n",
                "test_large_k_and_large_batches"),
-        defect("wrong counts pass", "or config[key] < 1:", "and config[key] < 1:",
+        defect("wrong counts pass", 'Key("task_chunk", COUNT)', 'Key("task_chunk", EPOCHS)',
                "test_counts_are_checked"),
         defect("no task goes unsaid", "        if not len(batches):\n", "        if False:\n",
                "test_no_old_item_with_two_rows"),

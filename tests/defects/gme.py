@@ -36,7 +36,7 @@ DEFECTS = {
                "test_numbers_alone_make_no_graph"),
         defect("values that all share make edges", '            self.config["gme_max_share"],\n',
                "            1.0,\n", "test_one_value_that_all_items_share"),
-        defect("a share of zero passes", "if not 0 < share <= 1:", "if share < 0:",
+        defect("a share of zero passes", "number(above=0, most=1)", "number(least=0, most=1)",
                "test_values_that_cannot_be_are_refused"),
         defect("one pair of blocks less", "row_pairs = PAIRS[:2]", "row_pairs = PAIRS[:1]",
                "test_released_loop"),

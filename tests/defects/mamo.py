@@ -75,8 +75,8 @@ DEFECTS = {
         defect("tables start with deviation one",
                'nn.init.normal_(table.weight, std=config["mamo_init_std"])', "pass",
                "test_tables_start_with_the_given_spread"),
-        defect("words are not checked", 'choices: ClassVar = {"mamo_write"',
-               'words: ClassVar = {"mamo_write"', "test_other_words_are_refused"),
+        defect("another word passes", 'one_of("support", "query")',
+               'one_of("support", "suport", "query")', "test_other_words_are_refused"),
     ],
     "recbole_cold/model/_fewshot.py": [
         defect("test rows are learned from", 'self._train = np.asarray(dataset.split["train"])',

@@ -32,7 +32,7 @@ DEFECTS = {
         defect("a rate that is never zero", "            learning_rates=self.rate,",
                "            learning_rates=self.rate + 1e-2,",
                "test_rate_of_the_release_moves_nothing"),
-        defect("order three passes", '{"melu_order": (1, 2)}', '{"melu_order": (1, 2, 3)}',
+        defect("order three passes", "one_of(1, 2)", "one_of(1, 2, 3)",
                "test_unknown_order"),
     ],
     "recbole_cold/model/_fewshot.py": [

@@ -50,7 +50,8 @@ DEFECTS = {
                "values[first] = json.loads(json.dumps(base.get(first) or {}))",
                "values[first] = base.get(first) or {}",
                "test_dotted_keys_go_into_the_mapping_they_belong_to"),
-        defect("lists are printed with spaces", '.replace(", ", ",")', "",
+        defect("keys are told with commas", 'return " ".join(f"{key}={',
+               'return ", ".join(f"{key}={',
                "test_a_space_and_a_setting_can_be_read"),
     ],
 }  # fmt: skip
