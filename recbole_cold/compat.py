@@ -8,20 +8,29 @@ never imported: it is the only RecBole module that imports Ray.
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import pkgutil
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import torch
 import yaml
 
 from recbole_cold.errors import UserError
 
+if TYPE_CHECKING:  # names are looked up, and help is printed, without waiting for torch
+    import torch
+
 CONTEXT_MODELS = "recbole.model.context_aware_recommender"
+# RecBole's context models that the seam cannot give an item's vector, and why: known without
+# trying; the seam's checks find the same, and others, by trying.
+UNWRAPPABLE = {
+    "FFM": "it has embedding tables of its own, so it ignores the vector",
+    "KD_DAGFM": "it trains a teacher first, and distils",
+    "LR": "it has first-order weights only, no embeddings",
+}
 
 
 def restore_numpy_names() -> None:
@@ -30,6 +39,8 @@ def restore_numpy_names() -> None:
     RecBole 1.2.0 and 1.2.1 on numpy >= 2: ``Config.compatibility_settings`` reads ``np.float_`` and
     four more names that are gone, so no Config can be built (upstream pull request 2203, closed).
     """
+    import numpy as np
+
     aliases = {"bool": np.bool_, "int": int, "float": float, "complex": complex, "object": object}
     for name, kind in {**aliases, "str": str, "long": int, "unicode": str}.items():
         if name not in vars(np):
@@ -104,8 +115,15 @@ def context_model_modules() -> Iterator[ModuleType]:
 
 
 def recbole_folder() -> Path:
-    """Where RecBole is installed; its yaml and its copy of ml-100k lie below."""
-    return Path(str(importlib.import_module("recbole").__file__)).resolve().parent
+    """Where RecBole is installed; its yaml and its copy of ml-100k lie below. Imports nothing.
+
+    Raises:
+        UserError: it is not installed.
+    """
+    spec = importlib.util.find_spec("recbole")
+    if spec is None or spec.origin is None:
+        raise UserError("RecBole is not installed; install it: pip install recbole==1.2.0")
+    return Path(spec.origin).resolve().parent
 
 
 def choose_device(
@@ -117,6 +135,8 @@ def choose_device(
     ``CUDA_VISIBLE_DEVICES`` to ``gpu_id`` (default '0'), which puts all trials of a sweep on one
     card, has no effect once torch has seen the cards, and falls back to the CPU in silence.
     """
+    import torch
+
     asked = str(values.get("device") or "auto").lower()
     gpu_id = _first_gpu(values.get("gpu_id"))
     kind, _, number = asked.partition(":")

@@ -1,11 +1,13 @@
 """Names are found, not listed: methods and backbones of this package, of RecBole, and of plug-ins.
 
 A specification is a name, ``package.module:Class``, ``path/file.py`` or ``path/file.py:Class``.
-Finding one name imports the one module that holds it.
+Finding one name imports the one module that holds it. Names and what their classes state can be
+read from the sources without importing anything: a slip is answered before torch is loaded.
 """
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import importlib
 import importlib.util
@@ -14,11 +16,12 @@ import logging
 import pkgutil
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from types import ModuleType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from recbole_cold import compat
 from recbole_cold.errors import UserError, nearest
@@ -37,6 +40,7 @@ class _Kind(NamedTuple):
     group: str
     packages: tuple[str, ...]  # whose modules hold the built-in ones
     base: Callable[[], type]
+    base_name: str  # for who must not import it
 
 
 def _method_base() -> type:
@@ -47,14 +51,42 @@ def _backbone_base() -> type:
     return importlib.import_module("recbole.model.abstract_recommender").ContextRecommender
 
 
-_METHOD = _Kind("model", "--model", METHOD_GROUP, ("recbole_cold.model",), _method_base)
+_METHOD = _Kind(
+    "model",
+    "--model",
+    METHOD_GROUP,
+    ("recbole_cold.model",),
+    _method_base,
+    "ColdStartRecommender",
+)
 _BACKBONE = _Kind(
     "backbone",
     "--backbone",
     BACKBONE_GROUP,
     (compat.CONTEXT_MODELS, "recbole_cold.backbone"),
     _backbone_base,
+    "ContextRecommender",
 )
+
+
+class Stated(NamedTuple):
+    """What the source of a built-in class says of it; nothing is imported to know it."""
+
+    name: str
+    package: str
+    file: Path
+    says: dict[str, Any]  # plain class attributes, inherited ones too; a name stands for a class
+    lineage: tuple[str, ...]  # the class, then its bases in the same folder
+    doc: str
+
+    @property
+    def module(self) -> str:
+        return f"{self.package}.{self.file.stem}"
+
+    @property
+    def paper(self) -> str:
+        """As ``paper_of``."""
+        return str(self.says.get("paper") or "") or _paper_in(_module_doc(self.file))
 
 
 def methods() -> dict[str, type]:
@@ -75,6 +107,79 @@ def find_method(spec: str | type) -> type:
 def find_backbone(spec: str | type) -> type:
     """The backbone class of a specification; a class is given back as it is."""
     return _find(_BACKBONE, spec)
+
+
+def stated_methods() -> dict[str, Stated]:
+    """Every built-in method by name, without importing one."""
+    return _stated(_METHOD)
+
+
+def stated_backbones() -> dict[str, Stated]:
+    """Every built-in backbone by name, RecBole's and ours, without importing one."""
+    return _stated(_BACKBONE)
+
+
+def plug_ins() -> list[tuple[str, EntryPoint, Callable[[], type]]]:
+    """What other packages install: word for it, entry point, and a call that loads it."""
+    return [
+        (kind.word, entry, lambda kind=kind, entry=entry: _load(kind, entry))
+        for kind in (_METHOD, _BACKBONE)
+        for entry in _entry_points(kind).values()
+    ]
+
+
+def check_names(methods: Iterable[str] = (), backbones: Iterable[str] = ()) -> None:
+    """Refuse names that nobody has and files that are not there, without importing anything.
+
+    ``package.module:Class`` and what is in a file are left to ``find_method`` and
+    ``find_backbone``.
+
+    Raises:
+        UserError: says what was meant, if that is clear.
+    """
+    for kind, specs in ((_METHOD, methods), (_BACKBONE, backbones)):
+        for spec in specs:
+            place = spec.partition(":")[0]
+            if place.endswith(".py"):
+                _file(kind, Path(place))
+            elif ":" not in spec and spec not in _names(kind):
+                raise _unknown(kind, spec)
+
+
+def unknown(name: str) -> UserError:
+    """What to write instead of a name that no method and no backbone has."""
+    guess = nearest(name, _names(_METHOD) | _names(_BACKBONE))
+    return UserError(
+        f"no method and no backbone is called '{name}'; "
+        + (f"did you mean '{guess}'?" if guess else "`recbole-cold list` shows all")
+    )
+
+
+def entry_texts(text: str | Sequence[str]) -> list[str]:
+    """The entries of a list ``A,B[key=value]`` as they were written, brackets included."""
+    whole = text if isinstance(text, str) else ",".join(text)
+    return [part.strip() for part in split_outside(whole, ",")]
+
+
+def split_outside(text: str, separator: str) -> list[str]:
+    """``text`` at separators that stand in no bracket."""
+    parts, depth, start = [], 0, 0
+    for position, letter in enumerate(text):
+        depth += (letter == "[") - (letter == "]")
+        if letter == separator and depth == 0:
+            parts.append(text[start:position])
+            start = position + 1
+    return [*parts, text[start:]]
+
+
+def absolute(text: str) -> str:
+    """A specification (or ``spec[key=value]``) whose file is named from here, so that a process
+    elsewhere finds it."""
+    name, bracket, rest = text.partition("[")
+    place, colon, cls = name.partition(":")
+    if not place.endswith(".py"):
+        return text
+    return f"{Path(place).expanduser().resolve()}{colon}{cls}{bracket}{rest}"
 
 
 def properties_dir() -> Path:
@@ -116,7 +221,11 @@ def paper_of(cls: type) -> str:
     paper = getattr(cls, "paper", "")
     if paper or not cls.__module__.startswith("recbole."):
         return str(paper)
-    text = " ".join((inspect.getdoc(inspect.getmodule(cls)) or "").split())
+    return _paper_in(inspect.getdoc(inspect.getmodule(cls)) or "")
+
+
+def _paper_in(text: str) -> str:
+    text = " ".join(text.split())
     found = re.search(r'Reference: ([^"]+?)[.,]* "[^"]*" in (\w+ \d{4})', text)
     if found is None:
         return ""
@@ -129,16 +238,31 @@ def _find(kind: _Kind, spec: str | type) -> type:
         return spec
     if ":" in spec or spec.endswith(".py"):
         return _from_place(kind, spec)
+    stated = _stated(kind).get(spec)
+    if stated is not None:
+        return getattr(importlib.import_module(stated.module), spec)
     entry = _entry_points(kind).get(spec)
-    found = _built_in_of_file(kind, spec)
-    if found is None and entry is not None:
-        return _load(kind, entry)
-    # The file of a built-in need not be named after its class: look at all of them before refusing.
-    found = found or _built_in(kind).get(spec)
-    if found is not None:
-        return found
-    guess = nearest(spec, [*_built_in(kind), *_entry_points(kind)])
-    raise UserError(
+    if entry is None:
+        raise _unknown(kind, spec)
+    return _load(kind, entry)
+
+
+def _unknown(kind: _Kind, spec: str) -> UserError:
+    """What to write instead of a name that nobody has."""
+    guess = nearest(spec, _names(kind))
+    other = _BACKBONE if kind is _METHOD else _METHOD
+    same = [name for name in _names(other) if name.lower() == spec.lower()]
+    if guess is None and same and kind is _METHOD:
+        return UserError(
+            f"model '{spec}' is a backbone, not a method; write --model=Base "
+            f"--backbone={same[0]} for it alone (`recbole-cold list` shows both)"
+        )
+    if guess is None and same:
+        return UserError(
+            f"backbone '{spec}' is a method, not a backbone; write --model={same[0]} "
+            "--backbone=DeepFM (`recbole-cold list` shows both)"
+        )
+    return UserError(
         f"{kind.word} '{spec}' is unknown; "
         + (
             f"did you mean '{guess}'? (`recbole-cold list` shows all)"
@@ -147,6 +271,66 @@ def _find(kind: _Kind, spec: str | type) -> type:
             f"{kind.flag}=path/file.py names your own."
         )
     )
+
+
+def _names(kind: _Kind) -> set[str]:
+    return {*_stated(kind), *_entry_points(kind)}
+
+
+@cache
+def _stated(kind: _Kind) -> dict[str, Stated]:
+    """Built-in classes of a kind, read from the sources; in the order of ``list``."""
+    found = [stated for package in kind.packages for stated in _read(package, kind.base_name)]
+    return {stated.name: stated for stated in sorted(found, key=lambda each: each.name.lower())}
+
+
+def _read(package: str, base: str) -> Iterator[Stated]:
+    """The public classes below ``base`` in a package's public files."""
+    if package == compat.CONTEXT_MODELS:
+        folder = compat.recbole_folder().joinpath(*package.split(".")[1:])
+    else:
+        folder = Path(__file__).resolve().parent.joinpath(*package.split(".")[1:])
+    nodes: dict[str, tuple[Path, ast.ClassDef]] = {}
+    for path in sorted(folder.glob("*.py")):
+        body = ast.parse(path.read_text(encoding="utf-8")).body
+        nodes |= {node.name: (path, node) for node in body if isinstance(node, ast.ClassDef)}
+    for name, (path, node) in nodes.items():
+        lineage = _lineage(name, nodes)
+        below = base in lineage[1:]
+        if below and not name.startswith("_") and not path.name.startswith("_"):
+            here = tuple(each for each in lineage if each in nodes)
+            says: dict[str, Any] = {}
+            for each in reversed(here):
+                says |= _plain_attributes(nodes[each][1])
+            yield Stated(name, package, path, says, here, ast.get_docstring(node) or "")
+
+
+def _lineage(name: str, nodes: dict[str, tuple[Path, ast.ClassDef]]) -> list[str]:
+    if name not in nodes:
+        return [name]
+    bases = [base.attr if isinstance(base, ast.Attribute) else getattr(base, "id", "")
+             for base in nodes[name][1].bases]  # fmt: skip
+    return [name, *(each for base in bases for each in _lineage(base, nodes))]
+
+
+def _plain_attributes(node: ast.ClassDef) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for line in node.body:
+        targets = line.targets if isinstance(line, ast.Assign) else [getattr(line, "target", None)]
+        value = getattr(line, "value", None)
+        if isinstance(value, ast.Name):
+            value = ast.Constant(value.id)
+        for target in targets:
+            if isinstance(target, ast.Name) and value is not None:
+                try:
+                    found[target.id] = ast.literal_eval(value)
+                except ValueError:  # computed: only an import would tell
+                    found.pop(target.id, None)
+    return found
+
+
+def _module_doc(file: Path) -> str:
+    return ast.get_docstring(ast.parse(file.read_text(encoding="utf-8"))) or ""
 
 
 def _all(kind: _Kind) -> dict[str, type]:
@@ -177,20 +361,6 @@ def _built_in_modules(kind: _Kind) -> Iterator[ModuleType]:
             for info in pkgutil.iter_modules(folder):
                 if not info.name.startswith("_"):
                     yield importlib.import_module(f"{package}.{info.name}")
-
-
-def _built_in_of_file(kind: _Kind, name: str) -> type | None:
-    """The class ``name`` of the built-in file ``<name in lower case>.py``, if there is one."""
-    for package in kind.packages:
-        place = f"{package}.{name.lower()}"
-        if not name.isidentifier() or name.startswith("_"):
-            return None
-        if importlib.util.find_spec(package) is None or importlib.util.find_spec(place) is None:
-            continue
-        for cls in _classes(kind, importlib.import_module(place)):
-            if cls.__name__ == name:
-                return cls
-    return None
 
 
 def _classes(kind: _Kind, module: ModuleType) -> list[type]:
@@ -256,10 +426,15 @@ def _module(kind: _Kind, place: str) -> ModuleType:
         ) from error
 
 
-def _module_of_file(kind: _Kind, path: Path) -> ModuleType:
+def _file(kind: _Kind, path: Path) -> Path:
     path = path.expanduser().resolve()
     if not path.is_file():
         raise UserError(f"{kind.word} file {path} does not exist; give the path of a Python file.")
+    return path
+
+
+def _module_of_file(kind: _Kind, path: Path) -> ModuleType:
+    path = _file(kind, path)
     name = f"recbole_cold_file_{path.stem}_{hashlib.sha256(str(path).encode()).hexdigest()[:8]}"
     if name in sys.modules:  # the same file gives the same class, however often it is asked for
         return sys.modules[name]

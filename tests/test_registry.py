@@ -91,6 +91,59 @@ class TestBuiltIn:
         assert done.stdout.split() == ["False", "False"], done.stderr
 
 
+class TestStated:
+    """What is read from the sources is what an import says, and nothing is imported."""
+
+    def test_methods(self):
+        stated, found = registry.stated_methods(), methods()
+        assert list(stated) == list(found)
+        for name, cls in found.items():
+            says = stated[name].says
+            assert tuple(says["serves"]) == tuple(cls.serves), name
+            assert (says.get("network") is not None) == (cls.network is not None), name
+            assert stated[name].paper == paper_of(cls), name
+            assert stated[name].module == cls.__module__
+
+    def test_backbones(self):
+        stated, found = registry.stated_backbones(), backbones()
+        assert list(stated) == list(found)
+        for name, cls in found.items():
+            assert stated[name].paper == paper_of(cls), name
+            assert stated[name].module == cls.__module__
+
+    def test_without_an_import(self):
+        code = (
+            "import sys; from recbole_cold import registry;"
+            "registry.check_names(['MWUF', 'package.module:Mine'], ['DeepFM', 'FINAL']);"
+            "print(*{'torch', 'numpy', 'recbole', 'ray', 'recbole_cold.model'} & {*sys.modules})"
+        )
+        done = subprocess.run(
+            [sys.executable, "-c", code],
+            capture_output=True, text=True, cwd=properties_dir().parent,
+        )  # fmt: skip
+        assert (done.stdout.split(), done.stderr) == ([], "")
+
+    @pytest.mark.parametrize(
+        ("models", "backbones", "sentence"),
+        [
+            (["Base", "MWFU"], [], "model 'MWFU' is unknown; did you mean 'MWUF'"),
+            ([], ["DeepFN"], "backbone 'DeepFN' is unknown; did you mean 'DeepFM'"),
+            (["/no/where.py:Mine"], [], "model file /no/where.py does not exist"),
+            (["_method"], [], "model '_method' is unknown"),
+            (["ColdStartRecommender"], [], "model 'ColdStartRecommender' is unknown"),
+        ],
+    )
+    def test_refused(self, models, backbones, sentence):
+        with pytest.raises(UserError, match=sentence):
+            registry.check_names(models, backbones)
+
+    def test_plug_ins_have_names_too(self, plug_in):
+        plug_in("recbole_cold.methods", Mine="no_such_package:Mine")  # not loaded to know it
+        registry.check_names(["Mine"])
+        with pytest.raises(UserError, match="did you mean 'Mine'"):
+            registry.check_names(["Mien"])
+
+
 class TestUnknown:
     @pytest.mark.parametrize(
         ("find", "name", "sentence"),
@@ -103,7 +156,12 @@ class TestUnknown:
             (find_method, "", "is unknown"),
             (find_method, "_base", "is unknown"),
             (find_method, "a.b", "is unknown"),
-            (find_method, "DeepFM", "model 'DeepFM' is unknown"),
+            (
+                find_method,
+                "DeepFM",
+                "model 'DeepFM' is a backbone, not a method; write --model=Base",
+            ),
+            (find_backbone, "cvar", "'cvar' is a method, not a backbone; write --model=CVAR"),
             (find_backbone, "BPR", "backbone 'BPR' is unknown"),
         ],
     )
@@ -113,9 +171,34 @@ class TestUnknown:
         assert sentence in str(caught.value)
         assert "recbole-cold list" in str(caught.value)
 
-    def test_nearest(self):
-        assert nearest("lerning_rate", ["learning_rate", "seed"]) == "learning_rate"
-        assert nearest("qqqq", ["learning_rate", "seed"]) is None
+    @pytest.mark.parametrize(
+        ("name", "known", "guess"),
+        [
+            ("lerning_rate", ["learning_rate", "seed"], "learning_rate"),
+            ("learningrate", ["learning_rate", "seed"], "learning_rate"),
+            ("seeds", ["seed", "learning_rate"], "seed"),
+            ("deepfm", ["FM", "DeepFM", "xDeepFM"], "DeepFM"),
+            ("MWFU", ["MWUF", "MeLU"], "MWUF"),  # swapped
+            ("GMA", ["GMEA", "MAMO"], "GMEA"),
+            ("tesr", ["test", "next"], "test"),  # one other letter of four
+            ("F1", ["F1", "AUC"], "F1"),
+            ("fm", ["FM", "FFM"], "FM"),
+            # Another word, and not a slip.
+            ("Xyz", ["FM", "AFM", "DCN", "LR"], None),
+            ("DIN", ["DCN", "FM"], None),
+            ("F2", ["F1", "AUC"], None),
+            ("SASRec", ["DeepFM", "AutoInt", "DSSM"], None),
+            ("qqqq", ["learning_rate", "seed"], None),
+            ("", ["FM", "a"], None),
+            ("warm", ["warm_steps", "warm_size"], None),
+        ],
+    )
+    def test_a_guess_is_close(self, name, known, guess):
+        assert nearest(name, known) == guess
+
+    def test_a_guess_does_not_hang_on_the_order(self):
+        known = ["GMEA", "GMEG", "GMEP"]
+        assert {nearest("GME", order) for order in (known, known[::-1])} == {"GMEA"}
 
 
 class TestEntryPoints:
@@ -199,6 +282,20 @@ class TestPlaces:
             find_method("no_such_package:Mine")
         with pytest.raises(UserError, match="not a subclass of ContextRecommender"):
             find_backbone("recbole_cold.model.base:Base")
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("MWUF[a=[x/y.py]]", "MWUF[a=[x/y.py]]"),
+        ("mine.py", "{here}/mine.py"),
+        ("a/mine.py:Mine[x=1]", "{here}/a/mine.py:Mine[x=1]"),
+        ("package.module:Mine", "package.module:Mine"),
+    ],
+)
+def test_absolute(text, expected, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert registry.absolute(text) == expected.format(here=tmp_path)
 
 
 class TestYaml:

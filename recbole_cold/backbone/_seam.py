@@ -29,13 +29,6 @@ from recbole_cold.errors import UserError
 
 logger = logging.getLogger(__name__)
 
-# Known without trying; the checks at construction find the same, and others, by trying.
-UNWRAPPABLE = {
-    "FFM": "it has embedding tables of its own, so it ignores the vector",
-    "KD_DAGFM": "it trains a teacher first, and distils",
-    "LR": "it has first-order weights only, no embeddings",
-}
-
 
 def _sum_with_pad(model: nn.Module, token_seq_fields: list[Tensor]) -> Tensor | None:
     """Released code's pooling: the plain sum over all positions, the padding row included."""

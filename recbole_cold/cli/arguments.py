@@ -5,101 +5,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from recbole_cold.errors import UserError
+from recbole_cold.errors import UserError, nearest
 
-HELP = """\
-recbole-cold: cold-start click-through-rate prediction on RecBole
-
-usage: recbole-cold [run] --model=A,B,C [--backbone=DeepFM] [--dataset=ml-100k] [--key=value ...]
-       recbole-cold compare --models=A,B --backbones=FM,DCN [--seeds=5] [--key=value ...]
-       recbole-cold compare saved/*
-       recbole-cold tune --model=A [--space=FILE] [--grid="key=[a,b]" ...]   (tune --help)
-       recbole-cold plot --model=A,B [--phase=cold] | DIR --item=ID          (plot --help)
-       recbole-cold check --dataset=NAME [--key=value ...]
-       recbole-cold list
-
-  run     train and score methods in the phases cold, warm_a, warm_b, warm_c (the default verb)
-  compare methods on backbones: run what is missing, reuse what is there, test against a row
-  tune    search the settings of one method on pseudo-new items, then score the best on test
-  plot    ID vectors of new items among those of old ones, or a new item's feature graphs (EmerG)
-  check   split counts, fields and problems of a data set, without training
-  list    methods and backbones by name
-
-flags (any configuration key works as --key=value; RecBole's names and precedence)
-  --model=A,B[key=value;key=value]   methods, by name, package.module:Class or path/file.py;
-                                     brackets hold what only that row of the table changes
-  --backbone=NAME                    any RecBole context model: FM, DeepFM, DCN, PNN, ...
-  --dataset=NAME --data_path=DIR     atomic files in DIR/NAME; ml-100k comes with RecBole
-  --config_files="a.yaml b.yaml"     later files win; the command line wins over files
-  --seeds=5 --seed=2020              repeat everything with seeds 2020 ... 2024
-  --protocol=strict|released         as the papers say, or as their released code does
-  --warm_steps=N                     the same optimizer steps per warm phase for every method
-  --resume[=DIR]                     continue an interrupted run (the newest one without DIR)
-  --debug                            show the traceback of an error; --version; --help
-
-compare only
-  --against=Base                     the row that tests and RelaImpr are against; or: matched
-  --concurrent=N                     trials at a time; --cpus_per_trial, --gpus_per_trial,
-                                     --ray_address=auto|HOST:PORT for a running cluster
-
-examples
-  recbole-cold --model=Base,DropoutNet,MetaE,MWUF,CVAR --dataset=ml-100k
-  recbole-cold --model="MWUF,MWUF[mwuf_parts=[scale]]" --backbone=DCN --seeds=5
-  recbole-cold check --dataset=my-data --data_path=. --threshold="{rating: 4}"
-"""
-TUNE_HELP = """\
-recbole-cold tune: search the settings of one method, on Ray
-
-usage: recbole-cold tune --model=A [--backbone=DeepFM] [--dataset=ml-100k] [--key=value ...]
-
-  Settings are chosen on old items that play new ones; the best is then fitted on everything and
-  scored on test once. Without --space and --grid: the sweep_space of the method's yaml.
-
-flags (any configuration key works as --key=value and holds for all trials)
-  --space=FILE                   yaml (a list is a grid axis; loguniform, uniform, quniform, choice,
-                                 randint by name) or RecBole's .hyper lines
-  --grid="key=[a,b]"             one more axis; may be given several times
-  --samples=N                    draws of the distributions per point of the grid (10)
-  --search=grid|random|optuna    walk lists, draw from them, or let optuna choose
-  --seeds=N                      trials per setting, and seeds of the final run
-  --select_on=mean|cold|warm_a   the phase that --valid_metric is read in; mean over all
-  --concurrent=N                 trials at a time; as many as there is room for
-  --cpus_per_trial=1 --gpus_per_trial=0.25    shares of a machine
-  --scheduler=asha|none          asha stops weak trials between pre-training epochs
-  --ray_address=auto|HOST:PORT   a running Ray cluster (docs/sweeps.md)
-  --resume[=DIR]                 run what is missing (of the newest sweep without DIR)
-
-examples
-  recbole-cold tune --model=MWUF --dataset=ml-100k --seeds=2
-  recbole-cold tune --model=CVAR --grid="cvar_iters=[1,5,10]" --grid="learning_rate=[1e-3,1e-2]"
-  recbole-cold tune --model=MetaE --space=space.yaml --samples=20 --gpus_per_trial=0.25
-"""
-PLOT_HELP = """\
-recbole-cold plot: pictures of what methods give to new items
-
-usage: recbole-cold plot --model=A,B [--phase=cold] [--key=value ...]
-       recbole-cold plot DIR --item=ID [--entry=LABEL] [--seed=N] [--to=FILE]
-
-  With methods: trains them up to a phase and draws the ID vectors of new items among those of old
-  ones, in the plane of the old ones' two principal components.
-  With the folder of a finished run of EmerG: heat maps of one item's adjacency matrices, a row per
-  phase and a column per order.
-
-flags of the first form: those of a run, and
-  --phase=cold       cold, warm_a, ...
-
-flags of the second form
-  --item=ID          the item, by its name in the data
-  --entry=LABEL      which row of the table; the first one that has graphs
-  --seed=N           which seed; the first one
-  --to=FILE          a .png, .pdf or .svg; without it DIR/figures/graphs-<item>.png
-
-examples
-  recbole-cold plot --model=Base,CVAR,AVAEW,CSDM --dataset=ml-100k
-  recbole-cold plot saved/ml-100k-EmerG-20260101-120000 --item=51
-"""
-VERBS = ("run", "compare", "tune", "plot", "check", "list")
+VERBS = ("run", "compare", "tune", "plot", "check", "list", "doctor")
 DEFAULT_MODELS = "Base,DropoutNet,MetaE,MWUF,CVAR"
+SHORT = {"-m": "--model", "-d": "--dataset", "-h": "--help"}  # as in RecBole's run_recbole.py
+SWITCHES = ("help", "version", "debug")  # take no value
+BARE = {"compare": "folders", "plot": "folders", "list": "names"}  # what words without -- are
 
 
 class Arguments(NamedTuple):
@@ -111,45 +23,110 @@ class Arguments(NamedTuple):
 
 
 def parse(argv: Sequence[str]) -> Arguments:
-    """Verb and ``--key=value`` pairs; values stay texts.
+    """Verb, flags and keys, from ``--key=value`` and ``--key value``; values stay texts.
+
+    The word after a key is its value unless it begins with ``-``; a negative number is a value all
+    the same, and anything can be one behind ``=``. Switches take no value. The word after
+    ``--resume`` is the folder unless it begins with ``-``: no verb takes ``--resume`` and other
+    words beside it.
 
     Raises:
-        UserError: an unknown verb, a word that is not ``--key=value``, a key given twice.
+        UserError: an unknown verb, a word that is no flag, a key without a value or given twice.
     """
-    words = list(argv)
-    verb = words.pop(0) if words and not words[0].startswith("-") else "run"
-    if verb not in VERBS:
-        from recbole_cold.errors import nearest
-
-        guess = nearest(verb, VERBS)
-        raise UserError(
-            f"'{verb}' is not a verb; "
-            + (f"did you mean '{guess}'? " if guess else "")
-            + f"use one of {', '.join(VERBS)}"
-        )
+    verb, words = _verb(list(argv))
     flags: dict[str, Any] = {}
     keys: dict[str, str] = {}
-    for word in words:
-        if word in ("--help", "-h", "--version", "--debug", "--resume"):
-            flags[word.lstrip("-")] = True
+    while words:
+        word = words.pop(0)
+        if verb in BARE and not word.startswith("-"):
+            flags.setdefault(BARE[verb], []).append(word)
             continue
         name, equals, value = word.partition("=")
-        if verb in ("compare", "plot") and not word.startswith("-"):
-            flags.setdefault("folders", []).append(word)
+        name = SHORT.get(name, name).removeprefix("--")
+        if not name or not word.startswith("-") or name.startswith("-"):
+            raise UserError(_not_understood(word))
+        if name in SWITCHES:
+            if equals:
+                raise UserError(f"--{name} takes no value; write --{name}")
+            flags[name] = True
             continue
-        if not name.startswith("--") or not equals or not name[2:]:
-            raise UserError(f"'{word}' is not understood; write flags as --key=value")
-        name = name[2:]
+        given: Any = value if equals else _value_after(name, words)
         if verb == "tune" and name == "grid":
-            flags.setdefault("grid", []).append(value)
+            flags.setdefault("grid", []).append(given)
             continue
         if name in keys or name in flags:
             raise UserError(f"--{name} is given twice; give it once")
-        if name in ("resume",):
-            flags[name] = value
-        else:
-            keys[name] = value
+        (flags if name == "resume" else keys)[name] = given
     return Arguments(verb, flags, keys)
+
+
+def _verb(words: list[str]) -> tuple[str, list[str]]:
+    """The verb, and the words behind it; asking for help leaves nothing else to understand."""
+    verb = words.pop(0) if words and not words[0].startswith("-") else "run"
+    asks = bool({"--help", "-h"} & set(words))
+    if verb == "help":
+        verb, asks = (words[0] if words else "run"), True
+    if verb not in VERBS:
+        raise UserError(f"'{verb}' is not a verb; {_instead_of_verb(verb)}")
+    return verb, ["--help"] if asks else words
+
+
+def _instead_of_verb(word: str) -> str:
+    from recbole_cold import registry
+
+    if word in registry.stated_methods():
+        return f"write --model={word}"
+    if word in registry.stated_backbones():
+        return f"write --backbone={word}"
+    guess = nearest(word, VERBS)
+    known = f"use one of {', '.join(VERBS)}"
+    return f"did you mean '{guess}'? {known}" if guess else known
+
+
+def _not_understood(word: str) -> str:
+    sentence = f"'{word}' is not understood; write flags as --key=value or --key value"
+    return f"{sentence}, and the verb first: recbole-cold {word}" if word in VERBS else sentence
+
+
+def _value_after(name: str, words: list[str]) -> Any:
+    """The next word, taken from ``words``; for ``resume`` true where there is none."""
+    if words and (not words[0].startswith("-") or _is_number(words[0])):
+        value = words.pop(0)
+        if name == "resume" and value in VERBS and not Path(value).is_dir():
+            raise UserError(f"write the verb first: recbole-cold {value} --resume")
+        return value
+    if name == "resume":
+        return True
+    raise UserError(f"--{name} has no value; write --{name}=VALUE or --{name} VALUE")
+
+
+def _is_number(word: str) -> bool:
+    try:
+        float(word)
+    except ValueError:
+        return False
+    return True
+
+
+def check_names(arguments: Arguments) -> None:
+    """Refuse methods and backbones that nobody has, before torch is imported.
+
+    Raises:
+        UserError: see ``registry.check_names``; several backbones where only one can be.
+    """
+    from recbole_cold import registry
+
+    def specs(*keys: str) -> list[str]:
+        texts = [text for key in keys for text in registry.entry_texts(arguments.keys.get(key, ""))]
+        return [spec for text in texts if (spec := text.partition("[")[0].strip())]
+
+    backbones = specs("backbone", "backbones")
+    if arguments.verb != "compare" and len(backbones) > 1:
+        raise UserError(
+            f"{arguments.verb} takes one --backbone; for a table of several write "
+            f"recbole-cold compare --backbones={','.join(backbones)}"
+        )
+    registry.check_names(specs("model", "models"), backbones)
 
 
 def request_of(arguments: Arguments, default_models: str = DEFAULT_MODELS):
@@ -175,6 +152,33 @@ def request_of(arguments: Arguments, default_models: str = DEFAULT_MODELS):
         overrides=keys,
         command=command,
     )
+
+
+def resumed_folder(arguments: Arguments) -> Path | None:
+    """The folder that ``--resume`` continues, the newest unfinished one if it names none.
+
+    None without ``--resume``.
+
+    Raises:
+        UserError: there is nothing to continue, or other keys are given beside it.
+    """
+    from recbole_cold.experiment.folders import WHAT, latest_folder
+
+    resume = arguments.flags.get("resume")
+    if resume is None:
+        return None
+    if not resume:
+        raise UserError("--resume= names no folder; give it, or --resume alone for the newest")
+    extra = {*arguments.keys, *arguments.flags} - {"saved_dir", "resume", *SWITCHES}
+    if extra:
+        what = WHAT[arguments.verb]
+        raise UserError(
+            f"--resume continues a {what} as it was asked for; leave out --{min(extra)}, or start "
+            f"a new {what}"
+        )
+    if resume is True:
+        return latest_folder(arguments.keys.get("saved_dir", "saved"), arguments.verb)
+    return Path(resume).expanduser().resolve()
 
 
 def words_of(arguments: Arguments) -> list[str]:

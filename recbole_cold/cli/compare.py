@@ -6,16 +6,53 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from recbole_cold.cli.arguments import Arguments, from_files, request_of, words_of
+from recbole_cold.cli.arguments import (
+    Arguments,
+    from_files,
+    request_of,
+    resumed_folder,
+    words_of,
+)
 from recbole_cold.cli.screen import Stop, log_to, logger
 from recbole_cold.errors import UserError, WriteError
 from recbole_cold.keys import check_flag
+
+HELP = """\
+recbole-cold compare: one table of methods and backbones
+
+usage: recbole-cold compare --models=A,B --backbones=FM,DCN [--seeds=5]
+                            [--dataset=NAME] [--key=value ...]
+       recbole-cold compare DIR DIR ... [--against=ROW] [--saved_dir=DIR]
+       recbole-cold compare --resume[=DIR]
+
+  With methods: runs what is missing on Ray, reuses equal results of saved_dir,
+  tests every row against one: table, Markdown, LaTeX, CSV, picture.
+  With folders of finished runs: the same table, and nothing is run.
+
+flags (any configuration key, as --key=value or --key value)
+  -m, --models=A,B[key=value]    rows of the table, as --model of a run
+  --backbones=FM,DCN[key=value]  columns; DeepFM if there is none
+  -d, --dataset=NAME --data_path=DIR --config_files="a.yaml b.yaml" --seeds=5
+                                 as in a run
+  --against=Base                 the row that tests and RelaImpr are against;
+                                 matched: the plain backbone at equal steps
+  --concurrent=N                 trials at a time; as many as there is room for
+  --cpus_per_trial=1 --gpus_per_trial=0.25    shares of a machine
+  --ray_address=auto|HOST:PORT   a running Ray cluster
+  --resume[=DIR]                 run what is missing (of the newest comparison)
+
+examples
+  recbole-cold compare --models=Base,MWUF,CVAR --backbones=FM,DeepFM --seeds=5
+  recbole-cold compare -m Base,MWUF --backbones DCN -d ml-100k --against matched
+  recbole-cold compare saved/*
+"""
 
 
 def compare(arguments: Arguments) -> int:
     """One table of methods and backbones, out of folders or with what is missing run."""
     from recbole_cold import comparison as comparing
     from recbole_cold import report
+    from recbole_cold.experiment.folders import read_request
 
     keys = dict(arguments.keys)
     saved = Path(keys.get("saved_dir", "saved")).expanduser().resolve()
@@ -33,17 +70,11 @@ def compare(arguments: Arguments) -> int:
         folder = comparing.new_folder(None, document["documents"][0]["dataset"], saved)
         report.write_json(folder / "comparison.json", document)
         return _show_comparison(shown, folder)
-    resume = arguments.flags.get("resume")
-    if resume is None:
+    folder = resumed_folder(arguments)
+    if folder is None:
         return _run_comparison(_compare_request(arguments), saved)
-    if not resume or keys.keys() - {"saved_dir"}:
-        raise UserError(
-            "--resume continues a comparison as it was asked for: compare --resume, or "
-            "compare --resume=DIR, and no other key than --saved_dir"
-        )
-    latest = resume is True
-    folder = comparing.latest_folder(saved) if latest else Path(resume).expanduser().resolve()
-    return _run_comparison(comparing.read_request(folder), folder.parent, folder)
+    request = read_request(folder, "compare", comparing.CompareRequest)
+    return _run_comparison(request, folder.parent, folder)
 
 
 def _compare_request(arguments: Arguments):
@@ -88,7 +119,7 @@ def _run_comparison(request: Any, saved: Path, folder: Path | None = None) -> in
         campaign = comparing.Campaign(request, stop)
         campaign.check()
         if (request.cpus, request.gpus, request.ray_address) != (1.0, 0.0, None):
-            pool.check_resources(request.cpus, request.gpus, request.ray_address)
+            pool.room(request.cpus, request.gpus, request.ray_address)
         if folder is None:
             dataset = campaign.first().first().dataset
             folder = comparing.new_folder(request, dataset, saved)

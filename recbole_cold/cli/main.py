@@ -1,6 +1,7 @@
 """The door: arguments in, exit codes out; the only place that catches our errors.
 
 Exit codes: 0 done; 1 some runs failed; 2 bad input, one sentence on stderr; 130 interrupted.
+Modules of verbs import what is heavy where they use it: help and slips are answered at once.
 """
 
 import sys
@@ -8,42 +9,94 @@ import traceback
 from collections.abc import Callable, Sequence
 
 from recbole_cold import __version__
-from recbole_cold.cli.arguments import HELP, PLOT_HELP, TUNE_HELP, Arguments, parse
-from recbole_cold.cli.check import check
-from recbole_cold.cli.compare import compare
-from recbole_cold.cli.list import list_all
-from recbole_cold.cli.plot import plot
-from recbole_cold.cli.run import run
-from recbole_cold.cli.screen import log_to_screen
-from recbole_cold.cli.tune import tune
+from recbole_cold.cli import check, compare, doctor, plot, run, tune
+from recbole_cold.cli import list as list_names
+from recbole_cold.cli.arguments import Arguments, check_names, parse
+from recbole_cold.cli.screen import lasting_streams, log_to_screen
 from recbole_cold.errors import UserError
 
+HELP = """\
+recbole-cold: cold-start click-through-rate prediction on RecBole
+
+usage: recbole-cold [run] --model=A,B,C [--dataset=ml-100k] [--key=value ...]
+       recbole-cold VERB ...
+       recbole-cold VERB --help      (or: recbole-cold help VERB)
+
+verbs
+  run      train and score methods in the phases cold, warm_a, warm_b, warm_c;
+           the verb that need not be written
+  compare  methods on backbones: run what is missing, reuse what is there
+  tune     search the settings of one method, score the best on test
+  plot     ID vectors of new items, or a new item's feature graphs (EmerG)
+  check    split counts, fields and problems of a data set, without training
+  list     methods and backbones; of one: paper, keys, defaults, meaning
+  doctor   versions, devices, caches, what of RecBole is mended
+
+flags (any configuration key, as --key=value or --key value; RecBole's names)
+  -m, --model=A,B[key=value]    methods, by name, package.module:Class or
+                                path/file.py; brackets: that row alone
+  -d, --dataset=NAME            atomic files in DATA_PATH/NAME; ml-100k comes
+                                with RecBole
+  --data_path=DIR               the folder above the data sets' folders
+  --backbone=NAME               any RecBole context model: FM, DeepFM, DCN, ...
+  --config_files="a.yaml b.yaml"    later files win, the command line wins over
+                                files
+  --seeds=5 --seed=2020         repeat everything with seeds 2020 ... 2024
+  --resume[=DIR]                continue an interrupted run
+  --debug                       show the traceback of an error
+  --version, -h, --help         (these and --debug take no value)
+
+exit code: 0 done, 1 some runs failed, 2 bad input, 130 interrupted
+
+examples
+  recbole-cold --model=Base,DropoutNet,MetaE,MWUF,CVAR --dataset=ml-100k
+  recbole-cold -m MWUF -d ml-100k --backbone DCN --seeds 5
+  recbole-cold check --dataset=my-data --data_path=. --threshold="{rating: 4}"
+"""
+HELPS = {
+    "run": run.HELP,
+    "compare": compare.HELP,
+    "tune": tune.HELP,
+    "plot": plot.HELP,
+    "check": check.HELP,
+    "list": list_names.HELP,
+    "doctor": doctor.HELP,
+}
 ACTIONS: dict[str, Callable[[Arguments], int]] = {
-    "run": run,
-    "compare": compare,
-    "tune": tune,
-    "plot": plot,
-    "check": check,
-    "list": list_all,
+    "run": run.run,
+    "compare": compare.compare,
+    "tune": tune.tune,
+    "plot": plot.plot,
+    "check": check.check,
+    "list": list_names.list_names,
+    "doctor": doctor.doctor,
 }
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command line; the exit code."""
     words = sys.argv[1:] if argv is None else list(argv)
-    debug = "--debug" in words
+    with lasting_streams() as lost:
+        code = _main(words)
+    # What was asked for was done, but nobody could read it: the answer of `list` is its output.
+    return code or int(lost())
+
+
+def _main(words: list[str]) -> int:
     try:
         arguments = parse(words)
-        if arguments.flags.get("help") or arguments.flags.get("h"):
-            print({"tune": TUNE_HELP, "plot": PLOT_HELP}.get(arguments.verb, HELP), end="")
+        if arguments.flags.get("help"):
+            named = words[0] in HELPS or (words[:1] == ["help"] and len(words) > 1)
+            print(HELPS[arguments.verb] if named else HELP, end="")
             return 0
         if arguments.flags.get("version"):
             print(f"recbole_cold {__version__}")
             return 0
         with log_to_screen():
+            check_names(arguments)
             return ACTIONS[arguments.verb](arguments)
     except UserError as error:
-        if debug:
+        if "--debug" in words:
             traceback.print_exc()
         print(f"error: {error}", file=sys.stderr)
         return 2

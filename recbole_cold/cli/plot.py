@@ -8,6 +8,34 @@ from recbole_cold.cli.arguments import Arguments, request_of
 from recbole_cold.cli.screen import Stop
 from recbole_cold.errors import UserError
 
+HELP = """\
+recbole-cold plot: pictures of what methods give to new items
+
+usage: recbole-cold plot --model=A,B [--phase=cold] [--key=value ...]
+       recbole-cold plot DIR --item=ID [--entry=LABEL] [--seed=N] [--to=FILE]
+
+  With methods: trains them up to a phase and draws the ID vectors of new items
+  among those of old ones, in the plane of the old ones' two principal
+  components.
+  With the folder of a finished run of EmerG: heat maps of one item's adjacency
+  matrices, a row per phase and a column per order.
+
+flags of the first form: those of a run, and
+  --phase=cold       cold, warm_a, ...
+
+flags of the second form
+  --item=ID          the item, by its name in the data
+  --entry=LABEL      which row of the table; the first one that has graphs
+  --seed=N           which seed; the first one
+  --to=FILE          a .png, .pdf or .svg; without it
+                     DIR/figures/graphs-<item>.png
+
+examples
+  recbole-cold plot --model=Base,CVAR,AVAEW,CSDM --dataset=ml-100k
+  recbole-cold plot -m Base,CVAR -d ml-100k --phase warm_c
+  recbole-cold plot saved/ml-100k-EmerG-20260101-120000 --item=51
+"""
+
 
 def plot(arguments: Arguments) -> int:
     """Draw vectors of methods, or feature graphs of a finished run."""

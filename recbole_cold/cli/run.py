@@ -6,9 +6,43 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from recbole_cold.cli.arguments import Arguments, request_of
+from recbole_cold.cli.arguments import Arguments, request_of, resumed_folder
 from recbole_cold.cli.screen import Stop, log_to, logger
 from recbole_cold.errors import UserError, WriteError
+
+HELP = """\
+recbole-cold run: train and score methods, one row of a table each
+
+usage: recbole-cold [run] --model=A,B,C [--backbone=DeepFM] [--dataset=ml-100k]
+                    [--key=value ...]
+       recbole-cold --resume[=DIR]
+
+  Pre-trains the backbone on old items, lets each method learn, and scores the
+  phases cold, warm_a, warm_b, warm_c on the same test rows. Prints a table;
+  results.json, markdown and a picture lie in a folder of saved_dir.
+
+flags (any configuration key, as --key=value or --key value; a negative number
+is a value, another word with - in front needs the =)
+  -m, --model=A,B[key=value;key=value]    methods, by name,
+                       package.module:Class or path/file.py; brackets hold what
+                       only that row of the table changes
+  -d, --dataset=NAME --data_path=DIR      atomic files in DIR/NAME
+  --backbone=NAME      any RecBole context model: FM, DeepFM, DCN, PNN, ...
+  --config_files="a.yaml b.yaml"          later files win; the command line wins
+  --seeds=5 --seed=2020                   everything with seeds 2020 ... 2024
+  --protocol=strict|released              as papers say, or as their code does
+  --warm_steps=N       optimizer steps per warm phase, the same for every method
+  --matched_row=False  without the row of the plain backbone at equal steps
+  --show_progress=False    no bars; there are none where stderr is no terminal
+  --resume[=DIR]       continue the run in DIR, or the newest one in saved_dir
+                       that is not finished; no other key than --saved_dir
+  --debug              show the traceback of an error
+
+examples
+  recbole-cold --model=Base,DropoutNet,MetaE,MWUF,CVAR --dataset=ml-100k
+  recbole-cold --model="MWUF,MWUF[mwuf_parts=[scale]]" --backbone=DCN --seeds=5
+  recbole-cold -m Base,MetaE -d ml-1m --data_path data --protocol released
+"""
 
 
 def run(arguments: Arguments) -> int:
@@ -16,34 +50,12 @@ def run(arguments: Arguments) -> int:
     from recbole_cold import report
     from recbole_cold.errors import Interrupted
     from recbole_cold.experiment.experiment import Experiment
-    from recbole_cold.experiment.folders import (
-        is_finished,
-        latest_folder,
-        new_folder,
-        only_one,
-        read_request,
-    )
+    from recbole_cold.experiment.folders import is_finished, new_folder, only_one, read_request
 
-    resume = arguments.flags.get("resume")
-    if resume is not None:
-        if not resume:
-            raise UserError("--resume= names no folder; give it, or --resume alone for the newest")
-        extra = set(arguments.keys) - {"saved_dir"}
-        if extra:
-            raise UserError(
-                f"--resume continues a run as it was asked for; leave out --{min(extra)}, or start "
-                "a new run"
-            )
-        folder = (
-            latest_folder(arguments.keys.get("saved_dir", "saved"))
-            if resume is True
-            else Path(resume).expanduser().resolve()
-        )
-        request = read_request(folder)
-        if is_finished(folder):
-            return _show(report.load(folder), folder)
-    else:
-        request, folder = request_of(arguments), None
+    folder = resumed_folder(arguments)
+    request = request_of(arguments) if folder is None else read_request(folder)
+    if folder is not None and is_finished(folder):
+        return _show(report.load(folder), folder)
     with Stop().listening() as stop, contextlib.ExitStack() as held:
         if folder is not None:
             held.enter_context(only_one(folder))

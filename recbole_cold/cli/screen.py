@@ -2,9 +2,11 @@
 
 import contextlib
 import logging
+import os
 import signal
 import sys
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +32,11 @@ class Stop:
 
     @contextlib.contextmanager
     def listening(self) -> Iterator["Stop"]:
-        """SIGINT and SIGTERM ask to stop while open."""
+        """SIGINT and SIGTERM ask to stop while open; in another thread than the main one, which
+        alone may listen to signals, nothing does."""
+        if threading.current_thread() is not threading.main_thread():
+            yield self
+            return
         before = {
             number: signal.signal(number, self._ask) for number in (signal.SIGINT, signal.SIGTERM)
         }
@@ -80,3 +86,69 @@ def log_to_screen() -> Iterator[None]:
     finally:
         logger.removeHandler(handler)
         logger.level, logger.propagate = before
+
+
+class _Lasting:
+    """A stream that never stops the program: what it cannot take is dropped.
+
+    A reader that went away (``| head``) or a closed terminal must not cost a run its training, nor
+    print a traceback; a letter that the terminal's encoding lacks becomes ``?``.
+    """
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+        self.error: OSError | None = None
+
+    def write(self, text: str) -> int:
+        try:
+            self._stream.write(text)
+        except UnicodeEncodeError:
+            encoding = self._stream.encoding or "ascii"
+            return self.write(text.encode(encoding, "replace").decode(encoding))
+        except (OSError, ValueError) as error:  # ValueError: closed in this process
+            self._give_up(error)
+        return len(text)
+
+    def flush(self) -> None:
+        try:
+            self._stream.flush()
+        except (OSError, ValueError) as error:
+            self._give_up(error)
+
+    def _give_up(self, error: OSError | ValueError) -> None:
+        if self.error is None and isinstance(error, OSError):
+            self.error = error
+        # What is buffered would fail again when Python ends, and be reported there.
+        with contextlib.suppress(OSError, ValueError, AttributeError):
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, self._stream.fileno())
+            os.close(nowhere)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+@contextlib.contextmanager
+def lasting_streams() -> Iterator[Callable[[], bool]]:
+    """stdout and stderr outlive their readers while open.
+
+    Yields a function that tells, afterwards, whether output was lost for another reason than a
+    reader who had seen enough (a full disk, say).
+    """
+    out, err = sys.stdout, sys.stderr
+    lasting = [_Lasting(stream) if stream is not None else None for stream in (out, err)]
+    sys.stdout, sys.stderr = lasting  # type: ignore[assignment]
+
+    def lost() -> bool:
+        error = lasting[0].error if lasting[0] is not None else None
+        if error is None or isinstance(error, BrokenPipeError):
+            return False
+        print(f"error: the output could not be written ({error.strerror})", file=sys.stderr)
+        return True
+
+    try:
+        yield lost
+    finally:
+        for stream in filter(None, lasting):
+            stream.flush()
+        sys.stdout, sys.stderr = out, err

@@ -3,38 +3,59 @@
 import contextlib
 import shlex
 import sys
-from pathlib import Path
 from typing import Any
 
-from recbole_cold.cli.arguments import Arguments, request_of, words_of
+from recbole_cold.cli.arguments import Arguments, request_of, resumed_folder, words_of
 from recbole_cold.cli.screen import Stop, log_to
 from recbole_cold.errors import UserError
 from recbole_cold.keys import check_flag
+
+HELP = """\
+recbole-cold tune: search the settings of one method, on Ray
+
+usage: recbole-cold tune --model=A [--backbone=DeepFM] [--dataset=ml-100k]
+                         [--key=value ...]
+
+  Settings are chosen on old items that play new ones; the best is then fitted
+  on everything and scored on test once. Without --space and --grid: the
+  sweep_space of the method's yaml (recbole-cold list A shows it).
+
+flags (any configuration key, as --key=value or --key value, for all trials)
+  -m, --model=A  -d, --dataset=NAME  --backbone=NAME
+  --space=FILE                 yaml (a list is a grid axis; loguniform, uniform,
+                               quniform, choice, randint by name) or RecBole's
+                               .hyper lines
+  --grid="key=[a,b]"           one more axis; may be given several times
+  --samples=N                  draws of distributions per point of the grid (10)
+  --search=grid|random|optuna  walk lists, draw from them, or let optuna choose
+  --seeds=N                    trials per setting, and seeds of the final run
+  --select_on=mean|cold|warm_a the phase that --valid_metric is read in; mean
+                               over all
+  --concurrent=N               trials at a time; as many as there is room for
+  --cpus_per_trial=1 --gpus_per_trial=0.25    shares of a machine
+  --scheduler=asha|none        asha: stop weak trials while they pre-train
+  --ray_address=auto|HOST:PORT a running Ray cluster (docs/sweeps.md)
+  --resume[=DIR]               run what is missing (of the newest sweep)
+
+examples
+  recbole-cold tune --model=MWUF --dataset=ml-100k --seeds=2
+  recbole-cold tune -m CVAR --grid "learning_rate=[1e-3,1e-2]" --seeds 2
+  recbole-cold tune --model=MetaE --space=space.yaml --gpus_per_trial=0.25
+"""
 
 
 def tune(arguments: Arguments) -> int:
     """Search the settings of one method, then score the best."""
     from recbole_cold.errors import Interrupted
-    from recbole_cold.experiment.folders import is_finished, latest_folder, only_one
-    from recbole_cold.sweep.requests import read_sweep_request
+    from recbole_cold.experiment.folders import is_finished, only_one, read_request
+    from recbole_cold.sweep.requests import SweepRequest
     from recbole_cold.sweep.sweep import Sweep
 
-    resume, folder = arguments.flags.get("resume"), None
-    if resume is None:
+    folder = resumed_folder(arguments)
+    if folder is None:
         request = _sweep_request(arguments)
     else:
-        extra = sorted(set(arguments.keys) - {"saved_dir"}) + ["grid"] * ("grid" in arguments.flags)
-        if extra or not resume:
-            raise UserError(
-                f"--resume continues a sweep as it was asked for; leave out --{extra[0]}"
-                if extra
-                else "--resume= names no folder; give it, or --resume alone for the newest"
-            )
-        saved = arguments.keys.get("saved_dir", "saved")
-        folder = (
-            latest_folder(saved, "tune") if resume is True else Path(resume).expanduser().resolve()
-        )
-        request = read_sweep_request(folder)
+        request = read_request(folder, "tune", SweepRequest)
     with Stop().listening() as stop, contextlib.ExitStack() as held:
         sweep = Sweep(request, stop)
         if folder is not None:

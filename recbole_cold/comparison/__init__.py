@@ -1,16 +1,14 @@
 """Many runs as one table: methods on backbones, run where they are missing, reused where not."""
 
 from recbole_cold.comparison.campaign import Campaign
-from recbole_cold.comparison.folders import latest_folder, new_folder, write_files
+from recbole_cold.comparison.folders import new_folder, write_files
 from recbole_cold.comparison.from_folders import from_folders
-from recbole_cold.comparison.requests import CompareRequest, read_request
+from recbole_cold.comparison.requests import CompareRequest
 
 __all__ = [
     "Campaign",
     "CompareRequest",
     "from_folders",
-    "latest_folder",
     "new_folder",
-    "read_request",
     "write_files",
 ]

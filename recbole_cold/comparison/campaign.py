@@ -20,12 +20,11 @@ from recbole_cold.experiment.data_store import DataStore
 from recbole_cold.experiment.experiment import Experiment, matched_entry
 from recbole_cold.experiment.requests import (
     Request,
-    entry_texts,
     parse_entries,
     refuse_run_wide,
 )
 from recbole_cold.kinds import plain
-from recbole_cold.registry import find_method
+from recbole_cold.registry import absolute, entry_texts, find_method
 from recbole_cold.trials.trial import ALONE, TrialSpec
 
 logger = logging.getLogger(__name__)
@@ -68,7 +67,7 @@ class Campaign:
             for entry in self.first().entries
             if len(self.experiments) > 1 and find_method(entry.spec).network is not None
         ]
-        self.texts = [_absolute(text) for text in entry_texts(request.models)]
+        self.texts = [absolute(text) for text in entry_texts(request.models)]
         self.failures: list[dict[str, Any]] = []
         self.found: dict[tuple[str, str, int], tuple[Cell, Found]] = {}
         self.ran = 0
@@ -185,7 +184,7 @@ class Campaign:
         return TrialSpec(
             model="Base" if cell.entry.matched_steps else cell.text,
             dataset=config.dataset,
-            backbone=_absolute(str(experiment.request.backbone)),
+            backbone=absolute(str(experiment.request.backbone)),
             overrides=plain(given),
             seed=cell.seed,
             matched_steps=cell.entry.matched_steps,
@@ -262,15 +261,6 @@ def _scores(document: Mapping[str, Any]) -> str:
               for name, phase in scored.items()]  # fmt: skip
     seconds = document.get("trial", {}).get("seconds")
     return f"{metric} {', '.join(values)}" + (f" ({seconds:.1f} s)" if seconds else "")
-
-
-def _absolute(text: str) -> str:
-    """An entry whose file is named from here, so that a process elsewhere finds it."""
-    name, bracket, rest = text.partition("[")
-    place, colon, cls = name.partition(":")
-    if not place.endswith(".py"):
-        return text
-    return f"{Path(place).expanduser().resolve()}{colon}{cls}{bracket}{rest}"
 
 
 def _data_path(given: Any, config: ColdConfig) -> str:

@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from recbole_cold import keys, report
-from recbole_cold.comparison.requests import Cell, is_comparison
+from recbole_cold.comparison.requests import VERB, Cell
 from recbole_cold.errors import UserError
 from recbole_cold.experiment.experiment import Experiment
 from recbole_cold.experiment.fingerprint import code_of, versions
+from recbole_cold.experiment.folders import verb_of
 
 logger = logging.getLogger(__name__)
 # Keys that change no number of one method on one seed, which is told beside them.
@@ -80,7 +81,7 @@ def _documents(saved_dir: Path, own: Path | None) -> Iterator[tuple[Path, dict[s
     """Whole results documents, the newest file first; what cannot be read is left out."""
     patterns = ("*/results.json", "*/comparison.json", "*/final/results.json")
     paths = [path for pattern in patterns for path in saved_dir.glob(pattern)]
-    folders = [path.parent for path in saved_dir.glob("*/request.json") if is_comparison(path)]
+    folders = [path.parent for path in saved_dir.glob("*/request.json") if verb_of(path) == VERB]
     folders += [own] if own is not None else []
     paths += [path for folder in dict.fromkeys(folders) for path in folder.glob("trials/*.json")]
     for path in sorted(paths, key=lambda path: path.stat().st_mtime_ns, reverse=True):

@@ -4,12 +4,9 @@ from dataclasses import asdict
 from pathlib import Path
 
 from recbole_cold import report
-from recbole_cold.comparison.requests import CompareRequest, is_comparison
-from recbole_cold.errors import UserError
-from recbole_cold.experiment.folders import make_folder
+from recbole_cold.comparison.requests import CompareRequest
+from recbole_cold.experiment.folders import FINISHED, make_folder
 from recbole_cold.store import write_bytes
-
-FINISHED = "table.txt"  # the last file of a comparison with nothing missing
 
 
 def new_folder(request: CompareRequest | None, dataset: str, saved_dir: Path) -> Path:
@@ -20,24 +17,6 @@ def new_folder(request: CompareRequest | None, dataset: str, saved_dir: Path) ->
     """
     asked = None if request is None else asdict(request)
     return make_folder(f"{dataset}-compare", saved_dir, asked)
-
-
-def latest_folder(saved_dir: Path) -> Path:
-    """The newest comparison in ``saved_dir`` that is not finished.
-
-    Raises:
-        UserError: there is none.
-    """
-    paths = [
-        path
-        for path in saved_dir.glob("*/request.json")
-        if is_comparison(path) and not (path.parent / FINISHED).exists()
-    ]
-    if not paths:
-        raise UserError(
-            f"there is no unfinished comparison in '{saved_dir}'; give its folder: --resume=DIR"
-        )
-    return max(paths, key=lambda path: path.stat().st_mtime).parent
 
 
 def write_files(comparison: report.Comparison, folder: Path, finished: bool = True) -> None:

@@ -1,14 +1,10 @@
 """What one comparison asks for."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from recbole_cold import report
-from recbole_cold.errors import UserError
-from recbole_cold.experiment.folders import verb_of
 from recbole_cold.experiment.requests import Entry
 from recbole_cold.keys import COMMAND_LINE
 
@@ -32,29 +28,6 @@ class CompareRequest:
     command: str = ""
     verb: str = VERB
     place: str = COMMAND_LINE
-
-
-def is_comparison(path: Path) -> bool:
-    """Whether a ``request.json`` is a comparison's."""
-    return verb_of(path) == VERB
-
-
-def read_request(folder: Path) -> CompareRequest:
-    """What the comparison in ``folder`` was asked for.
-
-    Raises:
-        UserError: the folder is no comparison's, or the file in it is damaged.
-    """
-    path = folder / "request.json"
-    if not is_comparison(path):
-        raise UserError(
-            f"'{folder}' is not the folder of a comparison that was run; give the folder that the "
-            "interrupted one printed"
-        )
-    try:
-        return CompareRequest(**{**json.loads(path.read_text()), "place": str(path)})
-    except (OSError, ValueError, TypeError) as error:
-        raise UserError(f"'{path}' is damaged ({error}); compare again") from error
 
 
 class Cell(NamedTuple):

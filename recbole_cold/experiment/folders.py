@@ -3,7 +3,7 @@
 import fcntl
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import datetime
@@ -22,7 +22,8 @@ def file_name(label: str) -> str:
     return re.sub(r"[^\w.=+-]+", "_", label).strip("_")
 
 
-FINISHED = "table.txt"  # the last file of a run
+FINISHED = "table.txt"  # the last file of a run, a comparison, a sweep with nothing missing
+WHAT = {"run": "run", "compare": "comparison", "tune": "sweep"}  # what a verb makes, in sentences
 GRAPHS = "graphs.npz"  # what a method whose items have graphs leaves
 
 
@@ -84,32 +85,36 @@ def verb_of(path: Path) -> str:
         return "run"
 
 
-def read_request(folder: Path) -> Request:
-    """What the run in ``folder`` was asked for.
+def read_request(folder: Path, verb: str = "run", kind: Callable[..., Any] = Request) -> Any:
+    """What the run (comparison, sweep) in ``folder`` was asked for.
+
+    Args:
+        verb: who must have written it.
+        kind: makes the request of the values in ``request.json``.
 
     Raises:
-        UserError: the folder is not a run's folder, or the file in it is damaged.
+        UserError: the folder is not one of that verb, or the file in it is damaged.
     """
-    path = folder / "request.json"
+    path, what = folder / "request.json", WHAT[verb]
     try:
-        values = json.loads(path.read_text())
-        verb = values.get("verb", "run")
-        if verb != "run":
+        values = json.loads(path.read_text(encoding="utf-8"))
+        wrote = values.get("verb", "run")
+        if wrote != verb:
             raise UserError(
-                f"'{folder}' is not the folder of a run but of a {verb}; continue it with "
-                f"recbole-cold {verb} --resume={folder}"
+                f"'{folder}' is not the folder of a {what} but of a {WHAT.get(wrote, wrote)}; "
+                f"continue it with recbole-cold {wrote} --resume={folder}"
             )
-        request = Request(**{**values, "place": str(path)})
-        if not isinstance(request.models, str | list) or not isinstance(request.overrides, dict):
+        models = values.get("models", values.get("model"))
+        if not isinstance(models, str | list) or not isinstance(values.get("overrides"), dict):
             raise ValueError("not what this program wrote")
-        return request
+        return kind(**{**values, "place": str(path)})
     except FileNotFoundError:
         raise UserError(
-            f"'{folder}' is not the folder of a run: it has no request.json; give the folder that "
-            "the interrupted run printed"
+            f"'{folder}' is not the folder of a {what}: it has no request.json; give the folder "
+            f"that the interrupted {what} printed"
         ) from None
     except (OSError, ValueError, TypeError, AttributeError) as error:
-        raise UserError(f"'{path}' is damaged ({error}); start the run again") from error
+        raise UserError(f"'{path}' is damaged ({error}); start the {what} again") from error
 
 
 def find_graphs(folder: Path, label: str | None, seed: str | None) -> tuple[str, str, Path]:
@@ -167,8 +172,7 @@ def latest_folder(saved_dir: str | Path, verb: str = "run") -> Path:
         if not is_finished(path.parent) and verb_of(path) == verb
     ]
     if not open_runs:
-        what = "sweep" if verb == "tune" else verb
         raise UserError(
-            f"there is no unfinished {what} in '{saved}'; give its folder: --resume=DIR"
+            f"there is no unfinished {WHAT[verb]} in '{saved}'; give its folder: --resume=DIR"
         )
     return max(open_runs, key=lambda path: (path / "request.json").stat().st_mtime)

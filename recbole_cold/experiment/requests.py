@@ -9,6 +9,7 @@ from recbole_cold import keys
 from recbole_cold.config import parse_value
 from recbole_cold.errors import UserError
 from recbole_cold.kinds import text_of
+from recbole_cold.registry import entry_texts, split_outside
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ def parse_entries(text: str | Sequence[str], flag: str = "--model") -> list[Entr
                 f"{flag} has '{part}', which is not a name or name[key=value;key=value]"
             )
         variant = {}
-        for pair in filter(None, _split_outside(match[2] or "", ";")):
+        for pair in filter(None, split_outside(match[2] or "", ";")):
             key, equals, value = pair.partition("=")
             if not equals:
                 raise UserError(f"'{pair}' in {flag} entry '{part}' is not key=value")
@@ -65,12 +66,6 @@ def parse_entries(text: str | Sequence[str], flag: str = "--model") -> list[Entr
     return entries
 
 
-def entry_texts(text: str | Sequence[str]) -> list[str]:
-    """The entries of a list as they were written, brackets included."""
-    whole = text if isinstance(text, str) else ",".join(text)
-    return [part.strip() for part in _split_outside(whole, ",")]
-
-
 def refuse_run_wide(entry: Entry) -> None:
     for key in entry.variant:
         if key in keys.names(run_wide=True):
@@ -78,17 +73,6 @@ def refuse_run_wide(entry: Entry) -> None:
                 f"'{key}' in the brackets of '{entry.label}' holds for the whole table; give it as "
                 f"--{key}=..."
             )
-
-
-def _split_outside(text: str, separator: str) -> list[str]:
-    """``text`` at separators that stand in no bracket."""
-    parts, depth, start = [], 0, 0
-    for position, letter in enumerate(text):
-        depth += (letter == "[") - (letter == "]")
-        if letter == separator and depth == 0:
-            parts.append(text[start:position])
-            start = position + 1
-    return [*parts, text[start:]]
 
 
 @dataclass(frozen=True)

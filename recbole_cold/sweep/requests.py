@@ -1,6 +1,5 @@
 """What one sweep asks for, and the point of its space that a trial is."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -66,34 +65,3 @@ class Setting:
 
 def roots(params: Mapping[str, Any]) -> set[str]:
     return {key.partition(".")[0] for key in params}
-
-
-def absolute(spec: str) -> str:
-    """A method or backbone given as a file, by a path that holds from any folder."""
-    path, colon, name = spec.partition(":")
-    if not path.endswith(".py"):
-        return spec
-    return f"{Path(path).expanduser().resolve()}{colon}{name}"
-
-
-def read_sweep_request(folder: Path) -> SweepRequest:
-    """What the sweep in ``folder`` was asked for.
-
-    Raises:
-        UserError: the folder is not a sweep's, or the file in it is damaged.
-    """
-    path = folder / "request.json"
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-        if values.get("verb") != "tune":
-            raise UserError(
-                f"'{folder}' is not the folder of a sweep; give the one that tune printed"
-            )
-        return SweepRequest(**{**values, "place": str(path)})
-    except FileNotFoundError:
-        raise UserError(
-            f"'{folder}' is not the folder of a sweep: it has no request.json; give the folder "
-            "that the interrupted sweep printed"
-        ) from None
-    except (OSError, ValueError, TypeError, AttributeError) as error:
-        raise UserError(f"'{path}' is damaged ({error}); start the sweep again") from error

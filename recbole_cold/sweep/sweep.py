@@ -35,12 +35,13 @@ from recbole_cold.experiment.folders import FINISHED, make_folder
 from recbole_cold.experiment.requests import Entry, Request, parse_entries
 from recbole_cold.keys import check_flag
 from recbole_cold.kinds import plain
+from recbole_cold.registry import absolute
 from recbole_cold.store import write_bytes
 from recbole_cold.sweep import space
 from recbole_cold.sweep.cost import duration, estimate
 from recbole_cold.sweep.folders import move_aside, one_line_per_key, read_sweep
 from recbole_cold.sweep.optuna_search import ask_optuna, import_optuna
-from recbole_cold.sweep.requests import Setting, SweepRequest, absolute, roots
+from recbole_cold.sweep.requests import Setting, SweepRequest, roots
 from recbole_cold.sweep.space import Axis
 from recbole_cold.sweep.tables import settings_table, trials_csv
 from recbole_cold.trials import ray_pool as pool

@@ -253,7 +253,8 @@ class Trainer:
             desc=f"{stage:>9} {fit.name}",
             unit="step",
             leave=False,
-            disable=not self.config["show_progress"],
+            # None: bars where stderr is a terminal, and none in a pipe or a file.
+            disable=None if self.config["show_progress"] else True,
         )
         method.set_mode(fit.mode)
         check = LossCheck(fit, method.device)

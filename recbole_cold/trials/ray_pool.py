@@ -90,11 +90,6 @@ def _fit(have_cpus: float, have_gpus: float, cpus: float, gpus: float) -> int:
     return min(by_cpu, by_gpu)
 
 
-def check_resources(cpus: float, gpus: float, ray_address: str | None = None) -> None:
-    """Raise a ``UserError`` for what no machine has."""
-    room(cpus, gpus, ray_address)
-
-
 # ------------------------------------------------------------------------------- Ray itself
 @contextmanager
 def session(ray_address: str | None = None) -> Iterator[None]:

@@ -15,10 +15,7 @@ import torch
 import yaml
 
 from recbole_cold import report, store
-from recbole_cold.cli import arguments as cli
-from recbole_cold.cli.arguments import parse
 from recbole_cold.cli.main import main
-from recbole_cold.errors import UserError
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -84,75 +81,6 @@ def atomic(tiny_path, folder, name="own", **changes):
             text = "\n".join("\t".join(row) for row in change(rows))
             (target / f"{name}.{suffix}").write_text(text)
     return [f"--dataset={name}", f"--data_path={folder}"]
-
-
-# ------------------------------------------------------------------------- words
-class TestParse:
-    def test_a_run_is_the_verb_that_is_not_named(self):
-        assert parse(["--model=A"]) == parse(["run", "--model=A"]) == ("run", {}, {"model": "A"})
-        assert parse([]).verb == "run"
-
-    def test_values_keep_their_equal_signs(self):
-        assert parse(["--threshold={rating: 4}", "--x=a=b"]).keys == {
-            "threshold": "{rating: 4}",
-            "x": "a=b",
-        }
-
-    @pytest.mark.parametrize(
-        ("words", "message"),
-        [
-            (["rnu"], "'rnu' is not a verb; did you mean 'run'"),
-            (["dance"], f"use one of {', '.join(cli.VERBS)}"),
-            (["run", "check"], "'check' is not understood; write flags as --key=value"),
-            (["--seeds", "5"], "'--seeds' is not understood"),
-            (["-x=3"], "'-x=3' is not understood"),
-            (["--=3"], "'--=3' is not understood"),
-            (["--seed=1", "--seed=2"], "--seed is given twice"),
-            (["--resume", "--resume=a"], "--resume is given twice"),
-        ],
-    )
-    def test_refused(self, words, message):
-        with pytest.raises(UserError, match=re.escape(message)):
-            parse(words)
-
-
-class TestHelp:
-    def test_fits_one_screen_and_has_three_examples(self, capsys):
-        assert main(["--help"]) == main(["-h"]) == main(["run", "--help"]) == 0
-        text = capsys.readouterr().out[: len(cli.HELP)]
-        lines = text.splitlines()
-        assert 24 <= len(lines) <= 40
-        assert max(map(len, lines)) <= 100
-        examples = lines[lines.index("examples") + 1 :]
-        assert len(examples) == 3
-        for example in examples:  # as a shell would hand them over
-            program, *words = shlex.split(example)
-            assert program == "recbole-cold"
-            parse(words)
-
-    def test_every_verb_is_named(self):
-        for verb in cli.VERBS:
-            assert re.search(rf"^  {verb} ", cli.HELP, re.MULTILINE)
-
-    def test_version(self, capsys):
-        assert main(["--version"]) == 0
-        assert capsys.readouterr().out.startswith("recbole_cold ")
-
-
-class TestList:
-    def test_methods_and_backbones(self, capsys):
-        assert main(["list"]) == 0
-        text = capsys.readouterr().out
-        for name in ("Base", "DropoutNet", "MetaE", "MWUF", "CVAR", "DeepFM", "xDeepFM", "PNN"):
-            assert re.search(rf"^  {name} ", text, re.MULTILINE), name
-        assert re.search(r"^  FFM .*cannot be wrapped", text, re.MULTILINE)
-        assert re.search(r"^  MWUF +Zhu et al\., SIGIR 2021", text, re.MULTILINE)
-        assert re.search(r"^  AFN +Cheng et al\., AAAI 2020$", text, re.MULTILINE)
-        assert re.search(r"^  DCN +Ruoxi Wang et al\., ADKDD 2017$", text, re.MULTILINE)
-
-    def test_takes_no_keys(self, refused, capsys):
-        assert main(["list", "--seeds=3"]) == 2
-        assert capsys.readouterr().err == "error: list takes no --seeds; leave it out\n"
 
 
 class TestCheck:
@@ -253,8 +181,11 @@ class TestRun:
         flags = [flag for flag in tiny_flags if not flag.startswith("--dataset")]
         assert main([*flags, f"--config_files={tmp_path / 'a.yaml'}"]) == 0
 
-    def test_bars_on_stderr_only(self, tiny_flags, capsys):
+    def test_bars_on_stderr_only(self, tiny_flags, capsys, monkeypatch):
         flags = [flag for flag in tiny_flags if not flag.startswith("--show")]
+        assert main([*flags, "--model=Base", "--show_progress=True"]) == 0
+        assert "step/s" not in capsys.readouterr().err  # no terminal: a file gets no bars
+        monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
         assert main([*flags, "--model=Base", "--show_progress=True"]) == 0
         out, err = capsys.readouterr()
         assert "step" in err
@@ -350,6 +281,12 @@ class TestNames:
             (["--model=no_such.module:A"], "no_such.module"),
             (["--model=no/such/file.py"], "file.py does not exist"),
             (["--model="], "--model has ''"),
+            (["--model=DeepFM"], "write --model=Base --backbone=DeepFM"),
+            (["--model=deepfm"], "write --model=Base --backbone=DeepFM"),
+            (["--backbone=MWUF"], "write --model=MWUF --backbone=DeepFM"),
+            (["--backbone=FM,DCN"], "recbole-cold compare --backbones=FM,DCN"),
+            (["--model=Xyz"], "model 'Xyz' is unknown; `recbole-cold list` shows all"),
+            (["--debug=1"], "--debug takes no value; write --debug"),
             (["--backbone=DeepMF"], "backbone 'DeepMF' is unknown; did you mean 'DeepFM'?"),
             (["--backbone=FFM"], "backbone 'FFM' cannot be wrapped"),
             (["--backbone=LR"], "backbone 'LR' cannot be wrapped"),
