@@ -4,6 +4,11 @@ from defects import defect
 
 TESTS = "tests/model/test_backbone.py"
 DEFECTS = {
+    "recbole_cold/compat.py": [
+        defect("a model with weights only is wrapped",
+               '    "LR": "it has first-order weights only, no embeddings",\n', "",
+               "test_cases_are_all_that_recbole_and_we_have"),
+    ],
     "recbole_cold/backbone/_seam.py": [
         defect("the scalar weight counts twice",
                "weight_b1 = None if self.slot is None else self.slot[1]",
@@ -40,9 +45,6 @@ DEFECTS = {
                "test_id_first_order_off_takes_the_scalar_out[WideDeep]"),
         defect("items are the cold side, always", "self.id_field = id_field\n",
                "self.id_field = dataset.iid_field\n", "test_user_side[NFM]"),
-        defect("a model with weights only is wrapped",
-               '    "LR": "it has first-order weights only, no embeddings",\n', "",
-               "test_cases_are_all_that_recbole_and_we_have"),
         defect("probabilities pass for logits",
                "if not torch.allclose(torch.sigmoid(plain), predicted, equal_nan=True):",
                "if False:", "test_unwrappable_backbones_say_so_by_name[KD_DAGFM]"),
@@ -54,8 +56,8 @@ DEFECTS = {
                "self.plain.training = self.model.training", "pass",
                "test_a_models_own_training_flag_reaches_its_forward"),
         defect("the slot stays full after a failure",
-               "        finally:\n            self.slot = None",
-               "        finally:\n            pass",
+               "            yield\n        finally:\n            self.slot = ",
+               "            yield\n        finally:\n            self.kept = ",
                "test_the_slot_is_empty_again_after_a_failure"),
         defect("the slot is emptied before the loss",
                "        if self._share and self._shared is None:",
