@@ -25,14 +25,17 @@ test: $(INSTALLED)
 	$(BIN)/mypy
 	$(TEST_ENV) $(BIN)/python -m pytest $(TWO)
 
-# On two processes: the conformance suites of all methods, and what installs into folders of its own.
-# Then, alone, what starts and kills processes or measures.
+# On two processes: the conformance suites of all methods, what installs into folders of its own, and
+# the deliberate defects. Then, alone, what starts and kills processes or measures.
 SIDE_BY_SIDE := tests/model tests/backbone tests/test_packaging.py tests/test_plugin.py \
 	tests/test_recbole_121.py tests/test_wheel.py
+DEFECTS := tests/test_defects.py
 test-slow: $(INSTALLED)
 	status=0; \
 	$(TEST_ENV) $(BIN)/python -m pytest -m slow $(TWO) $(SIDE_BY_SIDE) || status=1; \
-	$(TEST_ENV) $(BIN)/python -m pytest -m slow $(SIDE_BY_SIDE:%=--ignore=%) || status=1; \
+	$(TEST_ENV) $(BIN)/python -m pytest -m slow -n 2 $(DEFECTS) || status=1; \
+	$(TEST_ENV) $(BIN)/python -m pytest -m slow $(SIDE_BY_SIDE:%=--ignore=%) \
+		--ignore=$(DEFECTS) || status=1; \
 	exit $$status
 
 test-again: $(INSTALLED)

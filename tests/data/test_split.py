@@ -121,6 +121,7 @@ class TestFrequencyRule:
         assert first == again and first != other
         assert first.manifest["order"] == "seeded permutation"
         np.testing.assert_array_equal(first["train"], other["train"])
+        assert any(first[name].tolist() != other[name].tolist() for name in WARM)
 
     def test_with_time_the_seed_changes_nothing(self, seed):
         ids, time = log(seed)

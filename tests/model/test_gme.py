@@ -311,9 +311,9 @@ class TestEveryForm:
 
     def test_values_that_cannot_be_are_refused(self, build, form):
         for key, value, sentence in (
-            ("gme_max_share", 0.0, "gme_max_share must be a number above 0"),
-            ("gme_max_share", 1.5, "must be a number above 0 and at most 1"),
-            ("gme_neighbours", 0, "gme_neighbours must be a whole number"),
+            ("gme_max_share", 0.0, "gme_max_share must be a number above 0 and at most 1"),
+            ("gme_max_share", 1.5, "gme_max_share must be a number above 0 and at most 1"),
+            ("gme_neighbours", 0, "gme_neighbours must be a whole number of at least 1"),
             ("gme_alone", "men", "did you mean 'mean'"),
             ("metae_generator", "mlp", "none of tanh_dense"),
         ):

@@ -1,0 +1,119 @@
+"""Carry defects out in a copy of the repository; by hand, from the copy's ``tests``:
+``echo mamo | python -m defects._run ..``. Reads names of modules, and answers each with a line of
+JSON: all that is wrong with its defects. How far it is goes to standard error.
+
+Every run of tests is a fork of this process, which has the big libraries loaded, and nothing of the
+package under test.
+"""
+
+import json
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+from types import ModuleType
+
+from defects import modules, names_in, whole_names
+
+LONGEST = 600  # seconds; a defect may make a loop endless
+
+
+class Recorder:
+    """A pytest plug-in: which tests ran, and which of them failed in their own body."""
+
+    def __init__(self) -> None:
+        self.ran: list[str] = []
+        self.failed: list[str] = []
+
+    def pytest_runtest_logreport(self, report) -> None:
+        if report.when == "call":
+            self.ran.append(report.nodeid)
+            if report.failed:
+                self.failed.append(report.nodeid)
+
+
+def run_here(folder: Path, nodes: Sequence[str]) -> dict[str, list[str]]:
+    """Run ``nodes`` in a fork of this process, on the package in ``folder``."""
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            os.close(reader)
+            signal.alarm(LONGEST)
+            quiet = os.open(os.devnull, os.O_RDWR)
+            for stream in (0, 1, 2):
+                os.dup2(quiet, stream)
+            os.chdir(folder)
+            sys.path.insert(0, str(folder))
+            import pytest
+
+            recorder = Recorder()
+            temporary = f"--basetemp={folder / 'temporary'}"
+            pytest.main(["-q", "-p", "no:cacheprovider", temporary, *nodes], plugins=[recorder])
+            answer = {"ran": recorder.ran, "failed": recorder.failed}
+        except BaseException:
+            answer = {"ran": [], "failed": [], "error": [traceback.format_exc()]}
+        with os.fdopen(writer, "w") as pipe:
+            json.dump(answer, pipe)
+        os._exit(0)
+    os.close(writer)
+    with os.fdopen(reader) as pipe:
+        text = pipe.read()
+    os.waitpid(child, 0)
+    return json.loads(text) if text else {"ran": [], "failed": [], "error": ["no answer"]}
+
+
+def survivors(folder: Path, module: ModuleType) -> list[str]:
+    """What is wrong: tests that are red without a defect, stay green with theirs, or never ran."""
+    known = names_in(module.TESTS)
+    all_defects = [(path, each) for path, found in module.DEFECTS.items() for each in found]
+    nodes = [
+        [f"{module.TESTS}::{name}" for name in whole_names(each.tests, known)]
+        for _, each in all_defects
+    ]
+    sound = run_here(folder, sorted(set().union(*nodes)))
+    wrong = sound.get("error", []) + [f"red without a defect: {node}" for node in sound["failed"]]
+    wrong += [f"not run: {n}" for some in nodes for n in some if not _among(n, sound["ran"])]
+    for (path, each), expected in zip(all_defects, nodes, strict=True):
+        text = (folder / path).read_text(encoding="utf-8")
+        if text.count(each.old) != 1:
+            wrong.append(f"{each.words}: {text.count(each.old)} times in {path}: {each.old!r}")
+            continue
+        (folder / path).write_text(text.replace(each.old, each.new), encoding="utf-8")
+        try:
+            failed = run_here(folder, expected)["failed"]
+        finally:
+            (folder / path).write_text(text, encoding="utf-8")
+        green = [node for node in expected if not _among(node, failed)]
+        wrong += [f"{each.words} ({path}): left green {node}" for node in green]
+        print(f"{'LEFT GREEN' if green else 'red':10} {path}: {each.words}", file=sys.stderr)
+    return wrong
+
+
+def _among(node: str, found: Sequence[str]) -> bool:
+    """Whether ``node``, or a parametrised form of it, is among ``found``."""
+    return any(name == node or name.startswith(f"{node}[") for name in found)
+
+
+def main(folder: Path) -> None:
+    sys.dont_write_bytecode = True
+    import numpy  # noqa: F401
+    import pandas  # noqa: F401
+    import pyarrow.csv  # noqa: F401
+    import recbole.data
+    import recbole.model.abstract_recommender
+    import recbole.trainer  # noqa: F401
+    import scipy.sparse  # noqa: F401
+    import sklearn.metrics  # noqa: F401
+    import torch
+    import torch._dynamo
+
+    torch.set_num_threads(1)
+    for line in sys.stdin:
+        print(json.dumps(survivors(folder, modules()[line.strip()])), flush=True)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]).resolve())

@@ -1,0 +1,56 @@
+"""ALDI on factors: triples, the teacher, and who is scored by whom."""
+
+from defects import defect
+
+TESTS = "tests/model/test_aldimf.py"
+DEFECTS = {
+    "recbole_cold/model/aldi.py": [
+        defect("rows without a click count as clicks",
+               "columns[self.label_field][self.train_index] > 0",
+               "columns[self.label_field][self.train_index] >= 0",
+               "test_triples_are_of_base_clicks"),
+    ],
+    "recbole_cold/model/aldimf.py": [
+        defect("items are not in the order of users",
+               "self.items, self.others, self.batch_size = items[order], others, batch_size",
+               "self.items, self.others, self.batch_size = items, others, batch_size",
+               "test_an_item_is_one_of_its_users"),
+        defect("a user's first items are drawn more often", "(share[part] * counts).long()",
+               "(share[part].square() * counts).long()",
+               "test_draws_are_uniform_over_users_then_items_then_others"),
+        defect("a late start begins at the front", "for position in range(start, len(self)):",
+               "for position in range(0, len(self)):", "test_a_late_start_is_the_same_tail"),
+        defect("the worse item is to win", "F.softplus(-(score_i - score_j))",
+               "F.softplus(score_i - score_j)", "test_scores_and_pairwise_loss_by_hand"),
+        defect("one of three vectors has no decay", "for part in (user, item, other))",
+               "for part in (user, item))", "test_teacher_loss_triple_by_triple"),
+        defect("vectors of the pair are exchanged",
+               "Pairs(dot(user, real_i), dot(user, real_j), real_i, real_j)",
+               "Pairs(dot(user, real_i), dot(user, real_j), real_j, real_i)",
+               "test_student_loss_from_its_parts"),
+        defect("the student moves the teacher", "lookup(self.user_factors(), users).detach()",
+               "lookup(self.user_factors(), users)",
+               "test_the_teacher_is_frozen_while_the_student_learns"),
+        defect("teacher and student change places",
+               "lookup(warm_user, seat), lookup(cold_user, seat)",
+               "lookup(cold_user, seat), lookup(warm_user, seat)",
+               "test_old_items_by_the_teacher_new_ones_by_the_student"),
+        defect("scoring leaves the tower in training mode", "with evaluating(self.user_tower):",
+               "with evaluating():", "test_scoring_leaves_modes_and_statistics"),
+        defect("cold scores read later rows",
+               "self.new_factors.copy_(self.content_factors(self.new_ids))",
+               "self.new_factors.copy_(self.content_factors(self.new_ids))\n"
+               "        self.new_factors += lookup(self.item_factors(), self.new_ids)",
+               "test_cold_scores_go_with_content_and_know_no_later_rows"),
+        defect("warm phases fine-tune rows that nobody reads", "        return []\n",
+               "        return super().warm_fits(index)\n", "test_warm_phases_repeat_the_cold_one"),
+        defect("factors of the wrong side", "return self.backbone.table_of(self.other_field)",
+               "return self.backbone.id_table()", "test_the_backbone_as_teacher"),
+        defect("factors start twice as wide", "std=0.01", "std=0.02", "test_released_start"),
+        defect("the mean of new items, not of old ones", "self.generated(self.old_ids).mean(dim=0)",
+               "self.generated(self.new_ids).mean(dim=0)",
+               "test_items_without_content_have_the_mean_of_old_items"),
+        defect("no click goes unsaid", "        if len(items) == 0:\n", "        if False:\n",
+               "test_no_click_is_said"),
+    ],
+}  # fmt: skip

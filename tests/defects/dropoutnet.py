@@ -1,0 +1,51 @@
+"""DropoutNet: what is dropped, what takes its place, and when."""
+
+from defects import defect
+
+TESTS = "tests/model/test_dropoutnet.py"
+DEFECTS = {
+    "recbole_cold/model/dropoutnet.py": [
+        defect("what was to be dropped stays",
+               "torch.where(dropped_b[:, None], substitute_d, vector_bd)",
+               "torch.where(dropped_b[:, None], vector_bd, substitute_d)", "test_drop_by_hand",
+               "test_a_batch_without_a_drop_has_the_plain_loss"),
+        defect("drops at rate zero",
+               "self.dropped_loss if self.rate else self.backbone.calculate_loss",
+               "self.dropped_loss", "test_rate_zero_is_plain_pretraining_bit_for_bit[DeepFM]"),
+        defect("the scalar weight stays", "self.cold_first_order(), dropped_b)",
+               "self.cold_first_order(), dropped_b & False)",
+               "test_rate_one_learns_nothing_about_the_id",
+               "test_a_cold_item_scores_as_a_dropped_row[DeepFM]"),
+        defect("the substitute learns", "self.substitute().detach(), dropped_b",
+               "self.substitute(), dropped_b",
+               "test_pretraining_at_rate_one_leaves_the_table_alone",
+               "test_kept_rows_get_the_plain_gradient_dropped_ones_none"),
+        defect("drops come too often", "device=self.device) < self.rate)",
+               "device=self.device) < 1.2 * self.rate)", "test_rows_are_dropped_at_the_rate"),
+        defect("each row has its own draw", 'draws = 1 if self.granularity == "batch" else size',
+               "draws = size", "test_released_granularity_is_the_batch"),
+        defect("the mean is of old items",
+               'return rows.mean(dim=0) if self.config["dropoutnet_mean"] == "table" else '
+               "self.old_mean()", "return self.old_mean()",
+               "test_released_substitute_is_the_mean_of_the_table"),
+        defect("the cache's key lacks a switch", 'keys = ("dropoutnet_mean", "id_first_order")',
+               'keys = ("dropoutnet_mean",)', "test_what_changes_pretraining_is_in_its_key"),
+    ],
+    "recbole_cold/model/_method.py": [
+        defect("the mean is of all items",
+               "return self.backbone.id_table()[self.old_ids].mean(dim=0)",
+               "return self.backbone.id_table().mean(dim=0)",
+               "test_the_substitute_is_the_mean_of_old_items"),
+        defect("a new draw instead of the table's own", "return table[self.new_ids].clone()",
+               "return torch.randn_like(self.new_vectors)",
+               "test_released_cold_rows_are_the_tables_own"),
+        defect("the vector is dropped while scoring",
+               "        vector = self._served(ids, self.new_vectors, self.backbone.id_table())\n",
+               "        vector = self._served(ids, self.new_vectors, self.backbone.id_table())\n"
+               "        vector = self.old_mean().expand_as(vector)\n", "test_scoring_never_drops"),
+    ],
+    "recbole_cold/training/optimizers.py": [
+        defect("lazy tables get no gradient", "parameter.grad = parameter.grad.to_sparse(1)",
+               "parameter.grad = None", "test_lazy_tables_learn_too"),
+    ],
+}  # fmt: skip

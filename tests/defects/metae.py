@@ -1,0 +1,63 @@
+"""MetaE: the two losses, blocks, and the generator."""
+
+from defects import defect
+
+TESTS = "tests/model/test_metae.py"
+DEFECTS = {
+    "recbole_cold/data/episodes.py": [
+        defect("padded places are summed", "return (value_tk * mask_tk).sum(dim=1)",
+               "return value_tk.sum(dim=1)", "test_padding_and_empty_items_do_not_count",
+               "test_batched_tasks_equal_a_loop_over_items_and_rows[20-FNN]"),
+        defect("the mean is over padding too", "/ mask_tk.sum(dim=1).clamp(min=1.0)", "/ 5.0",
+               "test_doubled_support_rows_leave_the_step"),
+    ],
+    "recbole_cold/model/metae.py": [
+        defect("items without rows count in a chunk", "_tasks(part).sum() / real",
+               "len(part_td) / len(vector_td)",
+               "test_a_step_over_many_tasks_in_chunks_is_the_whole_step"),
+        defect("the support is scored again",
+               "self.task_losses(stepped, episode.query, episode.query_mask_tk)",
+               "self.task_losses(stepped, episode.support, episode.support_mask_tk)",
+               "test_rate_zero_leaves_the_generated_vector",
+               "test_alpha_one_never_reads_the_query"),
+        defect("alpha weighs the warm loss", "return alpha * cold_t + (1.0 - alpha) * warm_t",
+               "return (1.0 - alpha) * cold_t + alpha * warm_t", "test_meta_loss_by_hand"),
+        defect("old items keep their scalar", "logits = self.cold_logits(rows, vector)",
+               "logits = self.backbone.logits(rows, vector)",
+               "test_old_items_learn_with_a_new_items_scalar"),
+        defect("one pair of blocks per epoch",
+               'epochs = len(batches.pairs) * self.config["metae_epochs"]',
+               'epochs = self.config["metae_epochs"]',
+               "test_only_the_generator_learns_over_four_pairs"),
+        defect("cold rows read old items' IDs",
+               "return mean_where_bare(self, self.generator(self.side_vectors()[self.new_ids]))",
+               "return self.generator(self.side_vectors()[self.new_ids]) + 1e-3 * self.old_mean()",
+               "test_cold_rows_are_generated_from_side_information_only"),
+        defect("no mean for items without side information",
+               "return mean_where_bare(self, self.generator(self.side_vectors()[self.new_ids]))",
+               "return self.generator(self.side_vectors()[self.new_ids])",
+               "test_items_without_side_information_start_from_the_mean"),
+        defect("nothing is learned in warm phases",
+               "    @torch.no_grad()\n    def cold_vectors(self)",
+               "    def warm_fits(self, index):\n"
+               "        return []\n\n    @torch.no_grad()\n    def cold_vectors(self)",
+               "test_warm_phases_are_plain_fine_tuning"),
+        defect("the generator has a bias", "nn.Linear(side, size, bias=False)",
+               "nn.Linear(side, size)", "test_released_generator_by_hand"),
+        defect("too few rows go unsaid", "        if not blocks.mask_tjk.any():\n",
+               "        if False:\n", "test_too_few_rows_are_said"),
+        defect("the rate is not divided by the batch", "rate = rate / len(vector_td)", "pass",
+               "test_released_inner_step_has_rate_eta_over_the_batch"),
+        defect("blocks of the paper's size",
+               'size = self.config["metae_block_size"] if self.per_item else None',
+               'size = self.config["metae_block_size"]',
+               "test_released_blocks_are_a_quarter_of_an_items_rows"),
+        defect("rows and blocks change places",
+               "blocks.rows_tjk.transpose(0, 2, 1).reshape(t * k, j, 1)[real]",
+               "blocks.rows_tjk.reshape(t * k, j, 1)[real]", "test_rowwise_by_hand"),
+    ],
+    "recbole_cold/model/_inner.py": [
+        defect("no second order", "create_graph=second_order and outside", "create_graph=False",
+               "test_gradient_through_the_inner_step[mlp-FNN]"),
+    ],
+}  # fmt: skip
