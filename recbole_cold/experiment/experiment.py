@@ -30,7 +30,7 @@ from recbole_cold.data._cache import cache_root
 from recbole_cold.data.dataset import ColdStartDataset
 from recbole_cold.data.phases import run_phases
 from recbole_cold.data.split import Split, read_manifest
-from recbole_cold.errors import Interrupted, UserError, WriteError
+from recbole_cold.errors import CallbackError, Interrupted, UserError, WriteError
 from recbole_cold.experiment.building import build_method
 from recbole_cold.experiment.data_store import DataStore
 from recbole_cold.experiment.fingerprint import code_of, pretraining_key, versions
@@ -150,7 +150,7 @@ class Experiment:
         """Run one method on one seed; where it fails, the others go on without it."""
         try:
             self._run_one(entry, seed)
-        except (Interrupted, WriteError):
+        except (CallbackError, Interrupted, WriteError):
             raise  # these concern all rows
         except Exception as error:
             failure = f"{entry.label}, seed {seed}: {self._told(entry, seed, error)}"
