@@ -22,6 +22,10 @@ class WriteError(UserError):
     """A file could not be written; what was written before is whole and can be continued."""
 
 
+class CallbackError(UserError):
+    """A callback of the user raised: it watches all runs of the command, so all of them end."""
+
+
 class Misuse(UserError):
     """What the code of a method or backbone does wrong; ``blaming`` adds whose code it is."""
 
