@@ -8,7 +8,6 @@ import is the same.
 """
 
 import gc
-import itertools
 import json
 import os
 import signal
@@ -17,6 +16,7 @@ import time
 import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import chain, count
 from pathlib import Path
 from types import ModuleType
 
@@ -24,7 +24,7 @@ from defects import modules, names_in, whole_names
 
 LONGEST = 600  # seconds; a defect may make a loop endless
 # When spoilt files were last changed: byte code is known by the second and by the length of a text.
-_times = itertools.count(int(time.time()) + 1)
+_times = count(int(time.time()) + 1)
 
 
 class Recorder:
@@ -96,9 +96,13 @@ def survivors(folder: Path, module: ModuleType) -> list[str]:
         [f"{module.TESTS}::{name}" for name in whole_names(each.tests, known)]
         for _, each in all_defects
     ]
-    sound = run_here(folder, sorted(set().union(*nodes)), keep_bytecode=True)
+    sound = run_here(folder, sorted({*chain(*nodes)}), keep_bytecode=True)
     wrong = sound.get("error", []) + [f"red without a defect: {node}" for node in sound["failed"]]
-    wrong += [f"not run: {n}" for some in nodes for n in some if not _among(n, sound["ran"])]
+    wrong += [
+        f"not run: {node}" for node in sorted({*chain(*nodes)}) if not _among(node, sound["ran"])
+    ]
+    if not sound["ran"]:  # nothing could be seen to fail
+        return wrong
     for (path, each), expected in zip(all_defects, nodes, strict=True):
         text = (folder / path).read_text(encoding="utf-8")
         if text.count(each.old) != 1:

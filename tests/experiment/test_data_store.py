@@ -133,16 +133,26 @@ class TestTwoAtOnce:
             trainer.pretrain()
         for _, trainer, _ in runs:
             trainer.learn()
-        for number, phase in enumerate(runs[0][2].phases):
-            # In turns, and one method a phase ahead when the other one is scored.
-            for _, trainer, split in runs:
-                if phase.warm_up_on is not None:
-                    trainer.warm_up(phase.name, split[phase.warm_up_on])
-            for (method, trainer, split), results in zip(runs, found, strict=True):
-                results[phase.name] = trainer.evaluate(phase.name, split[phase.score_on])
-                column = method.rows.features_of("item_id")["count"]
-                assert torch.equal(column, method.frequency())
-            assert number < 4
+        (_, ahead, split), (_, behind, _) = runs
+
+        def score(which, phase):
+            method, trainer, split = runs[which]
+            found[which][phase.name] = trainer.evaluate(phase.name, split[phase.score_on])
+            column = method.rows.features_of("item_id")["count"]
+            assert torch.equal(column, method.frequency())
+
+        # One method is a phase ahead whenever the other one is scored.
+        last = None
+        for phase in split.phases:
+            if phase.warm_up_on is not None:
+                ahead.warm_up(phase.name, split[phase.warm_up_on])
+            if last is not None:
+                score(1, last)
+            if phase.warm_up_on is not None:
+                behind.warm_up(phase.name, split[phase.warm_up_on])
+            score(0, phase)
+            last = phase
+        score(1, last)
         for name, (method, _, _), results in zip(self.METHODS, runs, found, strict=True):
             wanted, state = self.alone(started, name)
             assert results == wanted

@@ -131,6 +131,8 @@ def test_stops_where_it_is_told(package):
     assert closure(graph, "a", without=["sub"]) == names("a", "d")
     assert closure(graph, "a", without=["sub._real", "d"]) == names("a", "sub", "c")
     assert closure(graph, "a", "d", without=["d", "sub"]) == names("a")
+    graph = package({**FILES, "a.py": "from pack.sub import Other, beside"})
+    assert closure(graph, "a", without=["sub"]) == names("a")
 
 
 def test_a_name_without_a_file_is_an_error(package):
