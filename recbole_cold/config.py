@@ -22,12 +22,9 @@ from recbole_cold import compat, keys
 from recbole_cold.data.inputs import number_fields
 from recbole_cold.errors import UserError, nearest
 from recbole_cold.evaluation.metrics import known_metrics
-from recbole_cold.keys import COMMAND_LINE, Key, at
+from recbole_cold.keys import BLOCKS, COMMAND_LINE, Key, at
 from recbole_cold.kinds import plain
 from recbole_cold.registry import find_backbone, find_method, properties_dir, yaml_of
-
-# Blocks of a method's yaml that are no configuration keys.
-BLOCKS = ("datasets", "released", "sweep_space")
 
 logger = logging.getLogger(__name__)
 

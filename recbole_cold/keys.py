@@ -34,6 +34,13 @@ from recbole_cold.kinds import (
 
 COMMAND_LINE = "the command line"
 
+# Blocks of a yaml that are no configuration keys, and what the values in them are.
+BLOCKS = {
+    "released": "with --protocol=released",
+    "sweep_space": "searched by tune",
+    "datasets": "on single data sets",
+}
+
 # What a key can touch.
 COLUMNS = "columns"  # the columns that are parsed out of the files
 DATA = "data"  # the data set that methods see

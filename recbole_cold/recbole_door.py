@@ -17,6 +17,7 @@ import torch
 
 from recbole_cold import compat
 from recbole_cold.errors import UserError
+from recbole_cold.keys import BLOCKS
 from recbole_cold.registry import classes_of_file, is_method, yaml_of
 
 _MARK = "_recbole_cold_registered"
@@ -128,7 +129,7 @@ def _defaults() -> Mapping[str, Any]:
 
 
 def _values(cls: type) -> Mapping[str, Any]:
-    from recbole_cold.config import BLOCKS, read_yaml
+    from recbole_cold.config import read_yaml
 
     path = yaml_of(cls)
     values = read_yaml(path) if path is not None else {}

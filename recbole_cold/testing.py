@@ -26,14 +26,14 @@ import yaml
 from torch import Tensor, nn
 
 from recbole_cold import seeding
-from recbole_cold.config import BLOCKS, ColdConfig, keys_of, read_yaml
+from recbole_cold.config import ColdConfig, keys_of, read_yaml
 from recbole_cold.data.phases import run_phases
 from recbole_cold.data.rows import Rows
 from recbole_cold.data.split import Split
 from recbole_cold.errors import Interrupted
 from recbole_cold.experiment.building import build_method, keys_in_source
 from recbole_cold.experiment.data_store import run_data
-from recbole_cold.keys import declared, names
+from recbole_cold.keys import BLOCKS, declared, names
 from recbole_cold.model._method import ColdStartRecommender
 from recbole_cold.registry import yaml_of
 from recbole_cold.training.backbone_cache import BackboneCache

@@ -13,6 +13,7 @@ import yaml
 from recbole_cold import compat, registry
 from recbole_cold.cli.arguments import Arguments
 from recbole_cold.errors import UserError
+from recbole_cold.keys import BLOCKS
 
 HELP = """\
 recbole-cold list: methods and backbones, or what one of them is and takes
@@ -33,12 +34,6 @@ examples
   recbole-cold list DeepFM xDeepFM
 """
 WIDTH = 80
-# Blocks of a yaml that are no keys, and how they are headed here.
-BLOCKS = {
-    "released": "with --protocol=released",
-    "sweep_space": "searched by tune",
-    "datasets": "on single data sets",
-}
 
 
 class Shown(NamedTuple):

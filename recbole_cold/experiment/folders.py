@@ -1,21 +1,18 @@
 """The folders of runs: their names, what is in them, and who may work in them."""
 
-import fcntl
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from recbole_cold.config import (
-    ColdConfig,
-)
+from recbole_cold.config import ColdConfig
 from recbole_cold.errors import UserError
 from recbole_cold.experiment.requests import Request
-from recbole_cold.store import write_bytes
+from recbole_cold.store import try_lock, write_bytes
 
 
 def file_name(label: str) -> str:
@@ -148,14 +145,13 @@ def only_one(folder: Path) -> Iterator[None]:
         UserError: another process has the run open.
     """
     with (folder / "request.json").open("rb") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        free = True
+        with suppress(OSError):  # a file system without locks
+            free = try_lock(file)
+        if not free:
             raise UserError(
                 f"another process is at work on the run in '{folder}'; wait for it or stop it"
-            ) from None
-        except OSError:
-            pass  # a file system without locks
+            )
         yield
 
 

@@ -21,13 +21,14 @@ from torch.nn import functional as F
 
 from recbole_cold.backbone._seam import Backbone, OwnNetwork, build_backbone
 from recbole_cold.backbone._shortcuts import view
-from recbole_cold.data.episodes import Episode, FewShotBatches, masked_mean
+from recbole_cold.data.episodes import Episode, FewShotBatches
 from recbole_cold.data.rows import Batch
 from recbole_cold.errors import UserError
 from recbole_cold.keys import COUNT, EPOCHS, Key
 from recbole_cold.kinds import flag
 from recbole_cold.model._fit import Fit, Step
 from recbole_cold.model._inner import Chunks
+from recbole_cold.model._layers import click_loss
 from recbole_cold.model._method import ColdStartRecommender
 
 logger = logging.getLogger(__name__)
@@ -162,11 +163,8 @@ class FewShotNetwork(ContextRecommender):
 
 
 def row_loss(logit_tk: Tensor, rows: TaskRows) -> Tensor:
-    """Mean cross entropy of each task's real rows: [t]."""
-    loss_tk = F.binary_cross_entropy_with_logits(
-        logit_tk, rows.label_tk.to(logit_tk.dtype), reduction="none"
-    )
-    return masked_mean(loss_tk, rows.mask_tk.to(logit_tk.dtype))
+    """Mean binary cross entropy of each task's real rows: [t]."""
+    return click_loss(logit_tk, rows.label_tk, rows.mask_tk)
 
 
 class FewShotRecommender(ColdStartRecommender):

@@ -1,6 +1,5 @@
 """A sweep as a picture: the selection metric against every axis of the search space."""
 
-import json
 import math
 import statistics
 import textwrap
@@ -9,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from recbole_cold.errors import UserError
+from recbole_cold.kinds import text_of
 from recbole_cold.report._drawing import (
     COLOURS,
     GREY,
@@ -166,9 +166,7 @@ def _index(axis: Mapping[str, Any], setting: Mapping[str, Any]) -> int:
 
 
 def _name(value: Any) -> str:
-    if isinstance(value, float):
-        return f"{value:g}"
-    return json.dumps(value, default=str).replace('"', "").replace(", ", ",")
+    return f"{value:g}" if isinstance(value, float) else text_of(value)
 
 
 def _range(known: Sequence[Mapping[str, Any]]) -> tuple[float, float]:

@@ -1,6 +1,5 @@
 """Pre-trained backbones by content: made once, used by all who agree on them."""
 
-import fcntl
 import json
 import logging
 import os
@@ -12,7 +11,7 @@ from typing import IO, Any
 
 from recbole_cold.errors import Interrupted, UserError
 from recbole_cold.model._method import ColdStartRecommender
-from recbole_cold.store import DamagedFile, load_state, save_state
+from recbole_cold.store import DamagedFile, load_state, save_state, try_lock
 
 logger = logging.getLogger(__name__)
 
@@ -79,7 +78,7 @@ def _locked(path: Path, stop: Callable[[], bool]) -> Iterator[None]:
     path.parent.mkdir(parents=True, exist_ok=True)
     while True:
         with path.open("wb") as file:
-            while not _try_lock(file):
+            while not try_lock(file):
                 if stop():
                     raise Interrupted
                 time.sleep(0.05)
@@ -97,11 +96,3 @@ def _is_at(file: IO[bytes], path: Path) -> bool:
         return os.path.samestat(os.fstat(file.fileno()), path.stat())
     except FileNotFoundError:
         return False
-
-
-def _try_lock(file: IO[bytes]) -> bool:
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
