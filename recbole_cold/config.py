@@ -147,7 +147,7 @@ class ColdConfig(Config):
         self._check_values()
         metrics, valid_metric = final["metrics"], final["valid_metric"]
         folder = str(final["data_path"])
-        # RecBole refuses metrics that are not in its register; ours are none of its business.
+        # RecBole refuses metrics that are not in its register, so ours are kept from it.
         final["metrics"], final["valid_metric"] = ["AUC"], "AUC"
         super()._set_default_parameters()
         final["metrics"], final["valid_metric"] = metrics, valid_metric
@@ -183,7 +183,7 @@ class ColdConfig(Config):
         idle = sorted(self._external.keys() & keys.names(role=keys.IDLE))
         if idle:
             self.warnings.append("no effect here: " + "; ".join(map(_without_effect, idle)))
-        for key in idle:  # RecBole would check what nobody reads
+        for key in idle:  # RecBole would check values that nobody reads
             del self.external_config_dict[key]
 
     def key(self, name: str) -> Key:
@@ -192,7 +192,7 @@ class ColdConfig(Config):
         return row or keys.undeclared(name, self.internal_config_dict.get(name))
 
     def given(self, name: str) -> bool:
-        """Whether the user gave this key; else its value is a default."""
+        """Whether the user gave this key, so that its value is not a default."""
         return name in self._external
 
     def _check_values(self) -> None:
@@ -246,7 +246,7 @@ def make_config(
 
 
 def keys_of(spec: str | type) -> set[str]:
-    """The keys a method's own yaml brings; the command line takes the union over its models."""
+    """The keys in a method's own yaml; a command accepts those of all its models."""
     return {
         key
         for _, layer in _class_layers(find_method(spec))
@@ -256,7 +256,7 @@ def keys_of(spec: str | type) -> set[str]:
 
 
 def keys_of_backbone(config: ColdConfig) -> set[str]:
-    """The keys that RecBole and the backbone's own yaml bring, whoever else sets them."""
+    """The keys in the backbone's yaml files, RecBole's and ours."""
     layers = _recbole_layers(config.backbone_class, config.dataset)
     layers += _class_layers(config.backbone_class)
     return {key for _, layer in layers for key in layer}.union(*config.parameters.values())
@@ -312,12 +312,12 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
 
 @lru_cache(maxsize=256)
 def _parsed(text: str) -> Any:
-    """What a yaml text holds, parsed once: every Config reads the same dozen files again."""
+    """The content of a yaml text, cached: every Config reads the same dozen files."""
     return yaml.load(text, Loader=compat.yaml_loader())
 
 
 def parse_value(key: str, value: Any) -> Any:
-    """A command-line text as a value; what is no text stays as it is."""
+    """The value of a command-line text; other types are returned unchanged."""
     # RecBole takes its intervals as texts, and '[5,10]' would read as a list.
     if not isinstance(value, str) or key.endswith("num_interval"):
         return value

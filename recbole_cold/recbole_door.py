@@ -1,4 +1,4 @@
-"""RecBole's own door: ``register()`` lets RecBole's runner find our click models and methods.
+"""``register()``, which lets RecBole's own runner find our click models and methods.
 
 Nothing in here happens at import; what ``register()`` changes in RecBole is listed there.
 """
@@ -104,7 +104,7 @@ def _restore_names(_self: Any) -> None:
 
 
 def _with_our_yaml(old: Callable[..., None]) -> Callable[..., None]:
-    """The layers of RecBole, with the yaml of a class that RecBole has none for below them."""
+    """RecBole's layers of configuration above the yaml files of a class of ours or a plug-in's."""
 
     def load(self: Any, model: str, model_class: type, dataset: str) -> None:
         if is_method(model_class):

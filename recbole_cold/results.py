@@ -1,4 +1,4 @@
-"""What ``run``, ``compare`` and ``tune`` give back, and what their folders hold."""
+"""Results of ``run``, ``compare`` and ``tune``, as they return them or from their folders."""
 
 import html
 import math
@@ -204,7 +204,7 @@ class SweepResults(Results):
 
 
 def load_results(folder: str | Path) -> Results:
-    """What the folder of a run, a comparison or a sweep holds.
+    """The results in the folder of a run, a comparison or a sweep.
 
     Raises:
         UserError: it holds none of them, or a file in it is damaged.
@@ -232,7 +232,7 @@ def _frame(values: Iterable[report.Value]) -> "pd.DataFrame":
 
 def _drawn(draw: Any, path: str | Path | None) -> "Figure":
     figure = draw() if path is None else report.save_figure(draw, path)
-    # A figure that pyplot does not know of is shown by notebooks only if it brings its picture.
+    # Notebooks show a figure that pyplot did not make only by this method.
     figure._repr_png_ = lambda: _png(figure)
     return figure
 

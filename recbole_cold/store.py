@@ -1,4 +1,4 @@
-"""Files that are whole or absent: write-then-rename, with a checksum in front of the payload."""
+"""Files that are whole or absent (written, then renamed), state files with a checksum, locks."""
 
 import contextlib
 import fcntl

@@ -58,7 +58,7 @@ class Key(NamedTuple):
 
 
 def list_names(arguments: Arguments) -> int:
-    """Print methods and backbones, or what is known of some."""
+    """Print all methods and backbones, or a description of some."""
     if arguments.keys or "resume" in arguments.flags:
         raise UserError(f"list takes no --{min(arguments.keys or ['resume'])}; leave it out")
     names = arguments.flags.get("names", [])
@@ -85,7 +85,7 @@ def list_names(arguments: Arguments) -> int:
 
 # ------------------------------------------------------------------------------- who is it
 def _plug_ins() -> list[type]:
-    """Classes that other packages install; only they must be imported to be listed."""
+    """Classes of installed plug-ins, which must be imported to be listed."""
     if not registry.plug_ins():
         return []
     built_in = registry.stated_methods().keys() | registry.stated_backbones().keys()
@@ -133,7 +133,7 @@ def _stated(stated: registry.Stated) -> Shown:
 
 
 def _loaded(cls: Any) -> Shown:
-    """A class of somebody else."""
+    """A class of a plug-in."""
     yamls = [registry.yaml_of(base) for base in reversed(cls.__mro__) if base is not object]
     return Shown(
         cls.__name__,
@@ -167,7 +167,7 @@ def read_keys(paths: Iterable[Path]) -> tuple[dict[str, Key], dict[str, dict[str
             kind, meaning = re.fullmatch(r"(?:\(([^)]*)\)\s*)?(.*)", comments.get(key, "")).groups()  # type: ignore[union-attr]
             before = keys.get(key, Key(None, "", ""))
             keys[key] = Key(value, kind or before.kind, meaning or before.meaning)
-        if compat.recbole_folder() in path.parents:  # what we set for all wins over RecBole's
+        if compat.recbole_folder() in path.parents:  # overall.yaml wins over RecBole's files
             ours, _ = read_keys([overall])
             keys |= {key: ours[key] for key in keys.keys() & ours.keys()}
     return keys, blocks
@@ -203,12 +203,12 @@ def describe(shown: Shown) -> str:
 
 
 def _about(doc: str) -> str:
-    """The first paragraph of a docstring, if it is one of sentences (RecBole's may be none)."""
+    """The first paragraph of a docstring on one line."""
     return " ".join(doc.strip().split("\n\n")[0].split()).replace("``", "")
 
 
 def _text(value: Any) -> str:
-    """A value as a yaml or a command line has it."""
+    """A value as it is written in a yaml file."""
     text = yaml.safe_dump(value, default_flow_style=True, allow_unicode=True, width=math.inf)
     return text.strip().removesuffix("...").strip()
 

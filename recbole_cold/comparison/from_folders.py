@@ -1,4 +1,4 @@
-"""A comparison of results that are there: nothing is run."""
+"""Builds a comparison from existing results, without running anything."""
 
 import json
 import logging
@@ -16,7 +16,7 @@ from recbole_cold.experiment.requests import (
     Entry,
 )
 
-# What two documents must have in common to stand in one table, and how sentences call it.
+# Fields that must be equal in all documents of a table, and their names in messages.
 logger = logging.getLogger(__name__)
 
 _SAME = {
@@ -28,7 +28,7 @@ _SAME = {
 def from_folders(
     paths: Iterable[str | Path], against: str | None = None, command: str = ""
 ) -> dict[str, Any]:
-    """The comparison of what earlier runs hold; nothing is run.
+    """The comparison of the results in some folders; nothing is run.
 
     Rows and backbones whose settings differ from one another are told apart by what differs.
 
@@ -118,7 +118,7 @@ def _results_in(path: Path) -> list[tuple[Path, dict[str, Any]]]:
 
 
 def _refuse_mixed(found: Sequence[tuple[Path, Mapping[str, Any]]]) -> None:
-    """One table holds what was measured alike.
+    """Refuse to put results of different data, protocols or phases into one table.
 
     Raises:
         UserError: names two folders and all that differs between them.
@@ -158,7 +158,7 @@ def _difference(name: str, one: Any, other: Any) -> str:
 
 
 def _label(runs: Sequence[_Placed]) -> None:
-    """Names that tell apart what is not the same: settings that differ go into brackets."""
+    """A label for a run; settings that differ between runs are added in brackets."""
     for placed in runs:
         try:
             shapes = keys_of_click_model(placed.run["backbone"], placed.document["dataset"])

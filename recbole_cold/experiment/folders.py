@@ -1,4 +1,4 @@
-"""The folders of runs: their names, what is in them, and who may work in them."""
+"""The folders of runs: their names, their files, and the lock on them."""
 
 import json
 import re
@@ -35,7 +35,7 @@ def is_finished(folder: Path) -> bool:
 
 
 def new_folder(request: Request, config: ColdConfig) -> Path:
-    """A folder that did not exist, named by data, backbone and time, with the request in it.
+    """A new folder, named by data, backbone and time, with the request in it.
 
     Raises:
         UserError: ``saved_dir`` cannot be written.
@@ -75,7 +75,7 @@ def make_folder(name: str, saved_dir: str | Path, request: Mapping[str, Any] | N
 
 
 def verb_of(path: Path) -> str:
-    """Which verb wrote a ``request.json``; a damaged one counts as a run's."""
+    """The verb that wrote a ``request.json``; ``run`` if it is damaged."""
     try:
         return str(json.loads(path.read_text()).get("verb", "run"))
     except (OSError, ValueError, AttributeError):
@@ -83,7 +83,7 @@ def verb_of(path: Path) -> str:
 
 
 def read_request(folder: Path, verb: str = "run", kind: Callable[..., Any] = Request) -> Any:
-    """What the run (comparison, sweep) in ``folder`` was asked for.
+    """The request of the run (or comparison, or sweep) in ``folder``.
 
     Args:
         verb: who must have written it.
@@ -139,7 +139,7 @@ def find_graphs(folder: Path, label: str | None, seed: str | None) -> tuple[str,
 
 @contextmanager
 def only_one(folder: Path) -> Iterator[None]:
-    """While open, no other process continues this run; the system frees it when we die.
+    """Context: no other process works in this run's folder. The lock ends with the process.
 
     Raises:
         UserError: another process has the run open.
@@ -156,7 +156,7 @@ def only_one(folder: Path) -> Iterator[None]:
 
 
 def latest_folder(saved_dir: str | Path, verb: str = "run") -> Path:
-    """The newest run (or what else a verb makes) in ``saved_dir`` that is not finished.
+    """The newest unfinished run (or comparison, or sweep) in ``saved_dir``.
 
     Raises:
         UserError: there is none.
@@ -183,7 +183,7 @@ def folder_to_resume(
     """The folder that ``resume`` means: the one it names, or for True the newest unfinished one.
 
     Args:
-        given: names of what else was asked for; only ``saved_dir`` may be.
+        given: names of the other keys that were given; only ``saved_dir`` is allowed.
 
     Raises:
         UserError: it names none, there is none, or something else is asked for.

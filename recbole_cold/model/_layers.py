@@ -22,7 +22,7 @@ def mlp(sizes: Sequence[int]) -> nn.Sequential:
 
 @contextmanager
 def empty_layers() -> Iterator[None]:
-    """While open, a layer that reads nothing is made without a warning: it is its bias."""
+    """Context: layers without inputs, which give their bias, are made without a warning."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Initializing zero-element tensors")
         yield

@@ -114,8 +114,9 @@ class MetaE(ColdStartRecommender):
     def task_losses(self, vector_td: Tensor, rows, mask_tk: Tensor) -> Tensor:
         """Mean loss of each task's rows with the task's vector: [t]."""
         vector = vector_td.repeat_interleave(mask_tk.shape[1], dim=0)
-        logit_tk = self.cold_logits(rows, vector).view_as(mask_tk)
-        return click_loss(logit_tk, rows[self.label_field].view_as(mask_tk), mask_tk)
+        logits = self.cold_logits(rows, vector)
+        label_tk = rows[self.label_field].view_as(mask_tk)
+        return click_loss(logits.view_as(mask_tk), label_tk, mask_tk)
 
     def episode_loss(self, vector_td: Tensor, episode: Episode) -> Tensor:
         """``mean_i [alpha l_a + (1 - alpha) l_b]``, l_b after the inner step on l_a."""

@@ -1,4 +1,4 @@
-"""Phase curves of a comparison as small multiples: a panel per backbone, one legend for all."""
+"""The picture of a comparison: phase curves, one panel per backbone, one legend for all."""
 
 import math
 import textwrap
@@ -55,7 +55,7 @@ def comparison_figure(comparison: Comparison, metric: str = "AUC") -> Any:
 
 
 def _styles(comparison: Comparison) -> dict[str, dict[str, Any]]:
-    """The plain backbone's rows in grey, whoever else is in the table."""
+    """The look of each row's line; the plain backbone's rows are grey."""
     styles, numbers = {}, {True: 0, False: 0}
     for row in comparison.rows:
         plain = row in ("Base", MATCHED) or row.startswith(("Base[", "Base ("))

@@ -1,4 +1,4 @@
-"""Where the ID vectors of new items lie among those of old ones: a picture in two dimensions."""
+"""Pictures of the ID vectors of new items among those of old ones, in two dimensions."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,7 +17,7 @@ from recbole_cold.report._drawing import (
 )
 from recbole_cold.report._words import shorten
 
-_MOST_POINTS = 5000  # of one kind in one panel; more only hide each other
+_MOST_POINTS = 5000  # drawn per kind and panel; more would hide each other
 _PANELS_IN_A_ROW = 4
 
 
@@ -59,7 +59,7 @@ def principal_plane(points: np.ndarray) -> Plane:
 
 
 def mean_distance(vectors: IdVectors) -> float:
-    """How far the mean of new items' vectors is from that of old ones, in all dimensions.
+    """The distance between the mean vectors of new and of old items, over all dimensions.
 
     The unit is the root mean square distance of old items from their mean; without spread, inf.
     """

@@ -1,4 +1,4 @@
-"""Pre-trained backbones by content: made once, used by all who agree on them."""
+"""Cache of pre-trained backbones, found by everything that determines pre-training."""
 
 import json
 import logging
@@ -17,11 +17,11 @@ logger = logging.getLogger(__name__)
 
 
 class BackboneCache:
-    """Pre-trained backbones by content: equal data, split, configuration and seed share one.
+    """Stores pre-trained backbones; equal data, split, configuration, seed and code share one.
 
     Args:
         folder: where the files are.
-        key: of a method and a seed, everything that determines pre-training.
+        key: gives the cache key of a method and a seed: all that determines pre-training.
     """
 
     def __init__(self, folder: Path, key: Callable[[ColdStartRecommender, int], str]) -> None:
@@ -31,7 +31,7 @@ class BackboneCache:
         return self.folder / f"{self.key(method, seed)}.pt"
 
     def load(self, method: ColdStartRecommender, seed: int) -> dict[str, Any] | None:
-        """Put the cached backbone into ``method``; its steps and rows, or ``None`` if unknown."""
+        """Load the cached backbone into ``method``; its steps and rows, or None."""
         path = self._path(method, seed)
         if not path.exists():
             return None
@@ -47,10 +47,10 @@ class BackboneCache:
     def turn(
         self, method: ColdStartRecommender, seed: int, stop: Callable[[], bool] = lambda: False
     ) -> Iterator[None]:
-        """While open, no other process makes this backbone: who comes second waits, then reads it.
+        """Context: no other process trains this backbone; a second one waits, then finds it stored.
 
-        The system frees the place of a process that dies. Without locks (a read-only cache, some
-        network file systems) everybody trains for himself, as the last resort.
+        The lock of a process that dies is freed by the system. Where there are no locks (a
+        read-only cache, some network file systems) every process trains its own.
 
         Raises:
             Interrupted: ``stop`` was asked for while waiting.
@@ -63,7 +63,7 @@ class BackboneCache:
             yield
 
     def save(self, method: ColdStartRecommender, seed: int, record: dict[str, Any]) -> None:
-        """Keep the backbone of ``method``; a full or read-only cache is said and survived."""
+        """Store the backbone of ``method``; a full or read-only cache gives a warning only."""
         kept = {key: record[key] for key in ("steps", "rows", "optimizer") if key in record}
         state = {"backbone": method.backbone.state_dict(), "record": json.dumps(kept)}
         try:
@@ -74,7 +74,7 @@ class BackboneCache:
 
 @contextmanager
 def _locked(path: Path, stop: Callable[[], bool]) -> Iterator[None]:
-    """Hold the lock file ``path``, which goes with its last holder."""
+    """Context: hold the lock file ``path``, which is removed afterwards."""
     path.parent.mkdir(parents=True, exist_ok=True)
     while True:
         with path.open("wb") as file:
@@ -83,7 +83,7 @@ def _locked(path: Path, stop: Callable[[], bool]) -> Iterator[None]:
                     raise Interrupted
                 time.sleep(0.05)
             if not _is_at(file, path):
-                continue  # who held it before removed it: a file without a name excludes nobody
+                continue  # the holder before has removed it, so this lock excludes nobody
             try:
                 yield
             finally:
