@@ -1,4 +1,4 @@
-"""The command line's verbs as Python functions: same keys, same checks, same sentences.
+"""The command line's verbs as Python functions: same keys, same checks, same messages.
 
 Nothing of the caller's process is changed: threads and random state of torch are put back, no
 handler is added to anybody's logger, signals are listened to only in the main thread and only while

@@ -1,4 +1,4 @@
-"""RecBole's Config with our yaml in its layers, and a refusal of keys nobody knows.
+"""RecBole's Config with our yaml files among its layers; unknown keys are refused.
 
 Low to high: RecBole's defaults (overall, backbone, data set, context-aware quick start), ours
 (``properties/overall.yaml``, data set, backbone, method), the ``released:`` sets of ours when
@@ -263,7 +263,7 @@ def keys_of_backbone(config: ColdConfig) -> set[str]:
 
 
 def overall_values() -> dict[str, Any]:
-    """What ``properties/overall.yaml`` sets, whatever data set, backbone and method are."""
+    """The values of ``properties/overall.yaml``, apart from data set, backbone and method."""
     return read_yaml(properties_dir() / "overall.yaml")
 
 

@@ -246,7 +246,7 @@ _TABLE = [
         Key("item_inter_num_interval", optional(intervals())),
         Key("benchmark_filename", optional(list_of(text("a name of a part", "names of parts")))),
     ),
-    # RecBole's, read by nobody here: other tasks of it
+    # RecBole's, for its other tasks; not read here
     *_rows(
         [PRETRAINING, SCORES],
         *(

@@ -25,14 +25,14 @@ _LONGEST = 80
 
 @dataclass(frozen=True)
 class Kind:
-    """What values a key takes.
+    """The values that a key takes.
 
     Attributes:
         words: one such value, for "must be ...".
         many: several of them, for "a list of ...".
         build: the pydantic type; called when the first value is checked.
         choices: the values themselves, where they are few.
-        most: an upper limit that ``words`` do not name; told to those who exceed it.
+        most: an upper limit that ``words`` do not name; messages name it when it is exceeded.
         filled: whether an empty list or mapping is refused.
     """
 

@@ -122,7 +122,7 @@ def _with_our_yaml(old: Callable[..., None]) -> Callable[..., None]:
 
 
 def _defaults() -> Mapping[str, Any]:
-    """What RecBole's models have in yaml files of their own, and ours for all alike."""
+    """Defaults of keys that RecBole's models have in their own yaml files, ours in one."""
     from recbole_cold.config import overall_values
 
     return {key: overall_values()[key] for key in ("embedding_size",)}

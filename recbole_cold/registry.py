@@ -35,7 +35,7 @@ logger = logging.getLogger(__name__)
 class _Kind(NamedTuple):
     """What the search for methods and the search for backbones differ in."""
 
-    word: str  # in sentences
+    word: str  # for messages
     flag: str
     group: str
     packages: tuple[str, ...]  # whose modules hold the built-in ones
@@ -227,7 +227,7 @@ def yaml_place(cls: type) -> Path | None:
     """Where the yaml of a class belongs, whether it is there or not.
 
     ``properties/model/<Class>.yaml`` for our methods, ``properties/backbone/<Class>.yaml`` for
-    RecBole's and our backbones, ``<Class>.yaml`` beside its module for everybody else's.
+    RecBole's and our backbones, ``<Class>.yaml`` beside its module for all others.
     """
     module = f"{cls.__module__}."
     if module.startswith("recbole_cold.model."):
@@ -241,7 +241,7 @@ def yaml_place(cls: type) -> Path | None:
 
 
 def paper_of(cls: type) -> str:
-    """First author, venue and year of a method or backbone; '' where nobody says.
+    """First author, venue and year of a method or backbone; '' where it is not stated.
 
     Ours and plug-ins say it as ``paper``; RecBole's models in the docstring of their module, as
     ``Reference: <authors> "<title>" in <venue> <year>``.

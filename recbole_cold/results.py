@@ -48,7 +48,7 @@ class Results:
 
     @property
     def failures(self) -> list[str]:
-        """What did not come through, one sentence each."""
+        """What failed, one sentence each."""
         return list(self.document.get("failures", []))
 
     def __repr__(self) -> str:
@@ -86,7 +86,7 @@ class ComparisonResults(Results):
 
     @property
     def failures(self) -> list[str]:
-        """What did not come through, one sentence each."""
+        """What failed, one sentence each."""
         return [
             f"{failure['row']} on {failure['backbone']}, seed {failure['seed']}: "
             + (failure["error"].strip().splitlines() or ["unknown"])[-1]
@@ -127,7 +127,7 @@ class SweepResults(Results):
 
     @cached_property
     def config(self) -> dict[str, Any]:
-        """What ``best.yaml`` holds, for ``run(config=...)``."""
+        """The configuration in ``best.yaml``, for ``run(config=...)``."""
         from recbole_cold.config import read_yaml
 
         return read_yaml(self.folder / "best.yaml")
@@ -177,7 +177,7 @@ class SweepResults(Results):
 
     @property
     def failures(self) -> list[str]:
-        """What did not come through, one sentence each."""
+        """What failed, one sentence each."""
         return [
             f"{trial['params']}, seed {trial['seed']}: {trial['error'].strip().splitlines()[-1]}"
             for trial in self.document["trials"]

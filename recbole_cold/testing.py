@@ -146,7 +146,7 @@ class Run:
 
 @torch.no_grad()
 def served_vectors(method: ColdStartRecommender) -> Tensor:
-    """What every id is served with: its vector, and its scalar weight where there is one."""
+    """The served vector of every id, with its scalar weight if there is one."""
     method.set_mode("evaluate")
     parts = method.item_vectors(torch.arange(method.n_ids, device=method.device))
     return torch.cat([part for part in parts if part is not None], dim=1).clone()

@@ -174,7 +174,7 @@ def read_keys(paths: Iterable[Path]) -> tuple[dict[str, Key], dict[str, dict[str
 
 
 def describe(shown: Shown) -> str:
-    """What ``list NAME`` prints."""
+    """The description that ``list NAME`` prints."""
     lines = [shown.name + (f": {shown.paper}" if shown.paper else "")]
     if shown.serves is None:
         reason = compat.UNWRAPPABLE.get(shown.name)

@@ -70,8 +70,8 @@ class Package:
             without: modules and sub-packages at which to stop.
 
         Raises:
-            LookupError: a name among ``roots`` or ``without`` is no module: it was moved, and
-                whoever moved it must say here where it is now.
+            LookupError: a name among ``roots`` or ``without`` is no module; if one was moved,
+                the lists in ``fingerprint`` must name its new place.
         """
         roots = list(roots)
         for module in (*roots, *without):

@@ -115,7 +115,7 @@ def _unit_of_package(folder: Path, package: Path, own: Path, now: Mapping[str, A
 
 
 def _needed(name: str, package: Path, now: Mapping[str, Any]) -> Unit | str | None:
-    """What an import leads to: files, or an installed library and its version."""
+    """The files behind an import, or the installed library with its version."""
     spec = None
     parts = name.split(".")
     for number in range(1, len(parts) + 1):

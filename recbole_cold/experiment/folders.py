@@ -20,7 +20,7 @@ def file_name(label: str) -> str:
 
 
 FINISHED = "table.txt"  # the last file of a run, a comparison, a sweep with nothing missing
-WHAT = {"run": "run", "compare": "comparison", "tune": "sweep"}  # what a verb makes, in sentences
+WHAT = {"run": "run", "compare": "comparison", "tune": "sweep"}  # what a verb makes, for messages
 GRAPHS = "graphs.npz"  # what a method whose items have graphs leaves
 
 
@@ -86,7 +86,7 @@ def read_request(folder: Path, verb: str = "run", kind: Callable[..., Any] = Req
     """The request of the run (or comparison, or sweep) in ``folder``.
 
     Args:
-        verb: who must have written it.
+        verb: the one that must have written it.
         kind: makes the request of the values in ``request.json``.
 
     Raises:

@@ -152,7 +152,7 @@ class GME(MetaE):
 
     # ---------------------------------------------------------------- generating
     def near_rows(self, index_bk: Tensor, side_ns: Tensor) -> Tensor:
-        """What the neighbours are read by: [b, k, s], or [b, k, d]."""
+        """The keys and values of the neighbours: [b, k, s], or [b, k, d]."""
         return side_ns[index_bk]
 
     def generate(self, ids: Tensor, side_ns: Tensor) -> Tensor:

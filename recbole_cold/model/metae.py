@@ -102,7 +102,7 @@ class MetaE(ColdStartRecommender):
         return mlp([side, *self.config["metae_hidden_size"], size])
 
     def item_generator(self) -> Callable[[Tensor], Tensor]:
-        """What gives the vectors [t, d] of the items [t] of a batch of tasks."""
+        """A function from the items [t] of a batch of tasks to their vectors [t, d]."""
         side_ns = self.side_vectors()
         return lambda ids_t: self.generator(side_ns[ids_t])
 

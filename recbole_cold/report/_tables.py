@@ -81,7 +81,7 @@ def cost_figures(run: Mapping[str, Any]) -> dict[str, float]:
 
 
 def costs(doc: Document, width: int | None = None) -> str:
-    """What each run cost per seed: seconds by stage, CPU seconds, steps, rows, memory, size."""
+    """The costs of each run per seed: seconds by stage, CPU seconds, steps, rows, memory, size."""
     grid = [
         ["cost per seed", "pre-train s", "learn s", "warm-up s", "CPU s", "steps", "rows seen",
          "peak MiB", "parameters"]

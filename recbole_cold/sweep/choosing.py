@@ -40,7 +40,7 @@ class Outcomes:
         return len(self.documents) + len(self.failures) + len(self.stopped)
 
     def value(self, spec: TrialSpec) -> float:
-        """What a trial is chosen by; nan as long as it has none."""
+        """The value that a trial is judged by; nan while it has none."""
         document = self.documents.get(spec.key)
         if document is None:
             return math.nan

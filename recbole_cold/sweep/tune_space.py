@@ -74,7 +74,7 @@ def _steps(axis: Axis) -> Any:
 
 
 def _simple(value: Any) -> Any:
-    """What search algorithms can tell apart: numbers and words as they are, the rest as a text."""
+    """A value that search algorithms can compare: a number or word as it is, else a text."""
     return value if isinstance(value, bool | int | float | str) else json.dumps(value)
 
 
