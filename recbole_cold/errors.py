@@ -22,6 +22,10 @@ class WriteError(UserError):
     """A file could not be written; what was written before is whole and can be continued."""
 
 
+class CallbackError(UserError):
+    """A callback of the user raised: it watches all runs of the command, so all of them end."""
+
+
 class Misuse(UserError):
     """A mistake in the code of a method or backbone; ``blaming`` adds the class and its file."""
 

@@ -131,7 +131,7 @@ _SEED = whole(0, 4_000_000_000)
 _TABLE = [
     *_rows(
         [SCORES],
-        Key("model", _THING, in_yaml=False),
+        Key("model", either(_THING, list_of(_THING)), in_yaml=False),
         Key("backbone", _THING),
         run_wide=True, apart=True,
     ),

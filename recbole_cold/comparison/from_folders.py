@@ -16,9 +16,9 @@ from recbole_cold.experiment.requests import (
     Entry,
 )
 
-# Fields that must be equal in all documents of a table, and their names in messages.
 logger = logging.getLogger(__name__)
 
+# Fields that must be equal in all documents of a table, and their names in messages.
 _SAME = {
     "dataset": "data set", "data_hash": "data", "protocol": "protocol", "eval_on": "eval_on",
     "fit_on": "fit_on", "phases": "phases", "share_pretrained": "share_pretrained",
@@ -91,6 +91,8 @@ class _Placed:
 @cache
 def _defaults(model: str, backbone: str, dataset: str, protocol: str) -> dict[str, Any]:
     """The configuration without anybody's settings; {} for methods that are not found by name."""
+    if not (_is_name(model) and _is_name(backbone)):
+        return {}
     try:
         config = make_config(
             model, dataset, backbone, overrides={"protocol": protocol}, check_data=False
@@ -160,10 +162,7 @@ def _difference(name: str, one: Any, other: Any) -> str:
 def _label(runs: Sequence[_Placed]) -> None:
     """A label for a run; settings that differ between runs are added in brackets."""
     for placed in runs:
-        try:
-            shapes = keys_of_click_model(placed.run["backbone"], placed.document["dataset"])
-        except UserError:
-            shapes = set()
+        shapes = _shaping_keys(placed) or set()
         ours = {key: value for key, value in placed.own.items() if key in shapes}
         named = placed.document.get("backbone_label")
         placed.backbone = named or Entry(str(placed.run["backbone"]), ours).label
@@ -198,11 +197,28 @@ def _is_alone(run: Mapping[str, Any]) -> bool:
     return str(run["backbone"]) == str(run["model"])
 
 
+def _is_name(spec: Any) -> bool:
+    """Whether it can only be a built-in or an installed plug-in.
+
+    Documents come from other people: a file or module that one names must not be imported.
+    """
+    return str(spec).isidentifier()
+
+
+def _shaping_keys(placed: _Placed) -> set[str] | None:
+    """The keys that shape a run's backbone; None where its class is not found by name."""
+    if not _is_name(placed.run["backbone"]):
+        return None
+    try:
+        return keys_of_click_model(placed.run["backbone"], placed.document["dataset"])
+    except UserError:
+        return None
+
+
 def _shape(placed: _Placed) -> str:
     """A backbone and the values of the keys that shape it."""
-    try:
-        shapes = keys_of_click_model(placed.run["backbone"], placed.document["dataset"])
-    except UserError:
+    shapes = _shaping_keys(placed)
+    if shapes is None:
         return str(placed.document.get("backbone_label") or placed.run["backbone"])
     values = {key: placed.run["config"].get(key) for key in sorted(shapes)}
     return json.dumps([placed.run["backbone"], values], default=str)

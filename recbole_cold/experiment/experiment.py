@@ -10,6 +10,7 @@ import json
 import logging
 import platform
 import shutil
+import traceback
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -29,7 +30,7 @@ from recbole_cold.data._cache import cache_root
 from recbole_cold.data.dataset import ColdStartDataset
 from recbole_cold.data.phases import run_phases
 from recbole_cold.data.split import Split, read_manifest
-from recbole_cold.errors import Diverged, UserError
+from recbole_cold.errors import CallbackError, Interrupted, UserError, WriteError
 from recbole_cold.experiment.building import build_method
 from recbole_cold.experiment.data_store import DataStore
 from recbole_cold.experiment.fingerprint import code_of, pretraining_key, versions
@@ -146,14 +147,28 @@ class Experiment:
         return self.document
 
     def _try_one(self, entry: Entry, seed: int) -> None:
-        """Run one method on one seed; if it diverges, the others go on."""
+        """Run one method on one seed; if it fails, the others go on."""
         try:
             self._run_one(entry, seed)
-        except Diverged as error:
-            failure = f"{entry.label}, seed {seed}: {error}"
+        except (CallbackError, Interrupted, WriteError):
+            raise  # these concern all rows
+        except Exception as error:
+            failure = f"{entry.label}, seed {seed}: {self._told(entry, seed, error)}"
             logger.error("failed: %s", failure)
             self.document["failures"].append(failure)
             self.document["runs"] = [run for run in self.document["runs"] if run["seeds"]]
+
+    def _told(self, entry: Entry, seed: int, error: Exception) -> str:
+        """The message of a ``UserError``; of another error its last line, and a file with the rest."""
+        if isinstance(error, UserError):
+            return str(error)
+        text = "".join(traceback.format_exception(error))
+        last = f"{type(error).__name__}: {str(error).strip()}".splitlines()[0]
+        if self.folder is None:
+            return last
+        path = self._entry_folder(entry) / f"failure-seed-{seed}.txt"
+        write_bytes(path, text.encode())
+        return f"{last} (all of it: {path})"
 
     def prepare(self) -> None:
         """Load the data and build every method once, so that errors come before training."""

@@ -50,7 +50,8 @@ def make_folder(name: str, saved_dir: str | Path, request: Mapping[str, Any] | N
     Raises:
         UserError: ``saved_dir`` cannot be written.
     """
-    stem = f"{name}-{datetime.now():%Y%m%d-%H%M%S}"
+    # A name may come from somebody else's document: it must not lead out of the folder.
+    stem = f"{file_name(name)}-{datetime.now():%Y%m%d-%H%M%S}"
     saved = Path(saved_dir).expanduser().resolve()
     for number in range(1000):
         folder = saved / (stem if number == 0 else f"{stem}-{number + 1}")

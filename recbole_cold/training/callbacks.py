@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar
 
 from recbole_cold import seeding
-from recbole_cold.errors import Interrupted, UserError
+from recbole_cold.errors import CallbackError, Interrupted, UserError
 
 
 class Callback:
@@ -86,7 +86,7 @@ class CallbackList:
         """Call one hook of all callbacks, each with copies of the values.
 
         Raises:
-            UserError: a callback raised; names its class and what it raised.
+            CallbackError: a callback raised; names its class and what it raised.
         """
         listeners = self._listeners[hook]
         if not listeners:
@@ -117,7 +117,7 @@ def _call(callback: Callback, hook: str, values: tuple[Any, ...]) -> None:
         raise
     except Exception as error:
         words = " ".join(str(error).split())
-        raise UserError(
+        raise CallbackError(
             f"callback {type(callback).__name__} raised {type(error).__name__} in its {hook}"
             + (f": {words}" if words else "")
         ) from error

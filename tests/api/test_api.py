@@ -144,7 +144,8 @@ class TestAsking:
         flags = [flag for flag in tiny_flags if flag.partition("=")[0] not in names]
         model = [] if "models" in given else ["--model=Base"]
         assert main([*model, "--matched_row=False", *flags, *words]) == 2
-        assert capsys.readouterr().err == f"error: {refused.value}\n"
+        said = str(refused.value).replace("in the call", "on the command line")
+        assert capsys.readouterr().err == f"error: {said}\n"
         assert not keys["saved_dir"].exists()
 
     def test_config_loses_to_keys_and_wins_over_files(self, keys, no_picture, tmp_path):
@@ -313,11 +314,12 @@ def without_ray(monkeypatch):
 
     from recbole_cold.trials import ray_pool as pool
     from recbole_cold.trials.trial import run_trial
+    from recbole_cold.trials.worker import placed
 
     def run_all(specs, *, on_done, stop, **options):
         pickle.dumps(stop)  # Tune does so with its callbacks
         for spec in specs:
-            on_done(spec, json.loads(json.dumps(run_trial(pool.placed(spec, 0)))))
+            on_done(spec, json.loads(json.dumps(run_trial(placed(spec, 0)))))
 
     monkeypatch.setattr(pool, "run_all", run_all)
     monkeypatch.setattr(pool, "session", lambda address: nullcontext())

@@ -264,6 +264,25 @@ class TestFailures:
         assert code == 1
         assert [s["seed"] for s in document["runs"][0]["seeds"]] == [1, 3]
 
+    def test_a_crash_of_one_method_costs_its_row_only(self, run, capsys, saved, tmp_path):
+        crash = tmp_path / "crash.py"
+        crash.write_text(
+            "from recbole_cold.model.base import Base\n"
+            "class Crash(Base):\n"
+            "    def warm_fits(self, index):\n"
+            "        return [][1]\n"
+        )
+        code, document = run(f"--model=Base,{crash},MWUF", "--matched_row=False")
+        out, err = capsys.readouterr()
+        assert code == 1
+        assert [r["label"] for r in document["runs"]] == ["Base", "MWUF"]
+        assert "MWUF" in out and "Traceback" not in out + err
+        (line,) = {line for line in err.splitlines() if line.startswith("failed: crash, seed")}
+        assert "IndexError: list index out of range" in line
+        (name,) = saved()
+        (told,) = (tmp_path / "saved" / name).glob("crash/failure-seed-*.txt")
+        assert str(told) in line and "return [][1]" in told.read_text()
+
     def test_nothing_left_is_an_error(self, tiny_flags, bad, capsys):
         assert main([*tiny_flags, f"--model={bad}", "--seed=1"]) == 2
         out, err = capsys.readouterr()

@@ -122,10 +122,11 @@ class TestLetters:
 
 class TestStop:
     def test_in_the_main_thread_signals_ask(self):
+        before = signal.getsignal(signal.SIGTERM)
         with Stop().listening() as stop:
             signal.raise_signal(signal.SIGTERM)
             assert stop()
-        assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+        assert signal.getsignal(signal.SIGTERM) == before
 
     def test_another_thread_listens_to_nothing_and_runs(self):
         seen = []

@@ -820,6 +820,31 @@ class TestFolders:
         assert "the results are of Base alone" in show(alone)[2]
         assert "does not exist" in show(tmp_path / "nowhere")[2]
 
+    @pytest.mark.parametrize("key", ["model", "backbone"])
+    def test_documents_of_others_import_nothing(self, show, made, tmp_path, key):
+        """A results file may name a file or module; the comparison shows it as a label."""
+        trap, sprung = tmp_path / "trap.py", tmp_path / "sprung"
+        trap.write_text(f"open({str(sprung)!r}, 'w').close()\n")
+        folder = made("one", "--model=Base,MWUF", "--backbone=FM", "--matched_row=False")
+        path = folder / "results.json"
+        for named in (str(trap), f"{trap}:Trap", "trap:Trap", "trap"):
+            document = json.loads(path.read_text())
+            document["runs"][0][key] = named
+            path.write_text(json.dumps(document))
+            code, out, _, _ = show(folder)
+            assert code == 0
+            assert not sprung.exists()
+        assert "trap" in out or key == "model"  # a run keeps its label, a backbone is one
+
+    def test_a_document_writes_nowhere_else(self, show, made, tmp_path):
+        folder = made("one", "--model=Base,MWUF", "--backbone=FM", "--matched_row=False")
+        path = folder / "results.json"
+        document = json.loads(path.read_text())
+        path.write_text(json.dumps({**document, "dataset": "../../elsewhere"}))
+        assert show(folder)[0] == 0
+        assert not list(tmp_path.rglob("elsewhere*")) + list(tmp_path.parent.glob("elsewhere*"))
+        assert len(list((tmp_path / "shown").iterdir())) == 1
+
     def test_a_comparison_is_a_folder_of_results(self, show, compare, tmp_path):
         _, made, _ = compare("--models=Base,MWUF", "--backbones=FM,DCN")
         (folder,) = (tmp_path / "saved").iterdir()

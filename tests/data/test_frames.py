@@ -184,7 +184,8 @@ ITEMS = {"item_id": ["a", "b", "c"]}
     [
         ({"interactions": few().head(0)}, "interactions has no rows"),
         ({"interactions": [1]}, "interactions must be a pandas DataFrame, not a list"),
-        ({"user": "user"}, "interactions has no column 'user'; did you mean 'user_id'"),
+        ({"user": "userid"}, "interactions has no column 'userid'; did you mean 'user_id'"),
+        ({"user": "user"}, "interactions has no column 'user'; it has user_id, item_id, label"),
         ({"label": "click"}, "interactions has no column 'click'; it has user_id, item_id, label"),
         ({"time": "when"}, "name the right one with time="),
         ({"label": "user_id"}, "column 'user_id' is given as user= and as label="),
@@ -210,7 +211,7 @@ ITEMS = {"item_id": ["a", "b", "c"]}
         ({"interactions": pd.concat([few(), few()[["label"]]], axis=1)}, "'label' occurs twice in"),
         ({"interactions": few().rename(columns={"label": "yes"}), "label": "yes"},
          "column 'yes' reads as True in a configuration; rename it"),
-        ({"items": pd.DataFrame({"item": ["a"]})}, "items has no column 'item_id'; did you mean"),
+        ({"items": pd.DataFrame({"itemid": ["a"]})}, "items has no column 'item_id'; did you mean"),
         ({"items": pd.DataFrame({**ITEMS, "label": 1})}, "'label' is in interactions and in items"),
         ({"items": pd.DataFrame({"item_id": [1, 2]})}, "no 'item_id' of items occurs in"),
         ({"kinds": {"lable": "token"}}, "kinds names 'lable', which no frame has; did you mean"),

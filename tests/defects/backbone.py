@@ -59,6 +59,8 @@ DEFECTS = {
                "            yield\n        finally:\n            self.slot = ",
                "            yield\n        finally:\n            self.kept = ",
                "test_the_slot_is_empty_again_after_a_failure"),
+        defect("a nested use empties the slot", "            self.slot = outer\n",
+               "            self.slot = None\n", "test_a_nested_use_gives_the_slot_back"),
         defect("the slot is emptied before the loss",
                "        if self._share and self._shared is None:",
                "        self.slot = None\n        if self._share and self._shared is None:",

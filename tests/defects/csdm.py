@@ -58,7 +58,7 @@ DEFECTS = {
                "test_a_denoiser_that_diverges_is_named"),
         defect("settings are not checked", "        self._check(times, code_size)\n", "",
                "test_settings_that_cannot_be_are_said[keys1]",
-               "test_settings_that_cannot_be_are_said[keys4]"),
+               "test_settings_that_cannot_be_are_said[keys3]"),
     ],
     "recbole_cold/model/_side_decoder.py": [
         defect("a gradient into the ID rows",

@@ -46,12 +46,14 @@ DEFECTS = {
         defect("a setting is tried as often as it is drawn",
                "settings.setdefault(json.dumps(setting, sort_keys=True, default=str), setting)",
                "settings[str(number)] = setting", "test_what_is_drawn_twice_is_tried_once"),
+        defect("keys are told with commas", 'return " ".join(f"{key}={',
+               'return ", ".join(f"{key}={',
+               "test_a_space_and_a_setting_can_be_read"),
+    ],
+    "recbole_cold/trials/settings.py": [
         defect("a setting changes the configuration",
                "values[first] = json.loads(json.dumps(base.get(first) or {}))",
                "values[first] = base.get(first) or {}",
                "test_dotted_keys_go_into_the_mapping_they_belong_to"),
-        defect("keys are told with commas", 'return " ".join(f"{key}={',
-               'return ", ".join(f"{key}={',
-               "test_a_space_and_a_setting_can_be_read"),
     ],
 }  # fmt: skip

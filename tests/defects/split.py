@@ -56,9 +56,6 @@ DEFECTS = {
                "test_prints_as_a_table"),
         defect("the hash is not compared", 'if split.hash != manifest.get("hash")', "if False",
                "test_damage_on_disk_is_said"),
-        defect("a size that leaves no row to test", "(int(below[-1]) - 1) // n_warm)",
-               "int(below[-1]) // n_warm)", "test_suggested_settings_work",
-               "test_whatever_is_suggested_works"),
         defect("more warm-up sets than letters", "if n_warm > len(", "if False and n_warm > len(",
                "TestFaults::test_settings"),
         defect("missing times pass", "if np.isnan(time).any():", "if False:", "test_other_faults"),
@@ -73,5 +70,10 @@ DEFECTS = {
                "test_parts_that_are_no_split"),
         defect("the pure part imports torch", "import numpy as np\n",
                "import numpy as np\nimport torch\n", "test_needs_numpy_only"),
+    ],
+    "recbole_cold/data/_suggest.py": [
+        defect("a size that leaves no row to test", "(int(below[-1]) - 1) // n_warm)",
+               "int(below[-1]) // n_warm)", "test_suggested_settings_work",
+               "test_whatever_is_suggested_works"),
     ],
 }  # fmt: skip

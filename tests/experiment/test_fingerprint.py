@@ -67,7 +67,7 @@ EVERYTHING = ALL_RESULTS | ALL_BACKBONES
 def keys(tiny_keys: Mapping) -> dict[str, str]:
     """The keys of ``RESULTS`` and of ``BACKBONES`` by the code as this process imports it."""
     from recbole_cold.config import make_config
-    from recbole_cold.experiment.data_store import load_data, make_split
+    from recbole_cold.experiment.data_store import run_data
     from recbole_cold.experiment.fingerprint import code_of, pretraining_key
 
     found = {}
@@ -75,8 +75,7 @@ def keys(tiny_keys: Mapping) -> dict[str, str]:
         config = make_config(method, "tiny", backbone, overrides=tiny_keys)
         found[f"result {method} {backbone}"] = code_of(config)
         if (method, backbone) in BACKBONES:
-            data = load_data(config)
-            data.split = make_split(data, config)
+            data = run_data(config)
             built = config.method_class(config, data)
             found[f"backbone {method}"] = pretraining_key(built, 1, data.split, method)
     return found

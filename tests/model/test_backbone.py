@@ -11,7 +11,8 @@ from recbole.model.context_aware_recommender.deepfm import DeepFM
 from recbole.utils import FeatureType
 from torch.func import grad, vmap
 
-from recbole_cold.backbone._seam import UNWRAPPABLE, Backbone
+from recbole_cold.backbone._seam import Backbone
+from recbole_cold.compat import UNWRAPPABLE
 from recbole_cold.errors import UserError
 from recbole_cold.registry import backbones
 

@@ -230,8 +230,12 @@ def test_our_own_mistakes_keep_their_traceback():
 
 
 def test_what_is_said_already_is_not_said_again():
-    with pytest.raises(UserError, match=r"^the data are missing$"), blaming(Fit, "it"):
-        raise UserError("the data are missing")
+    class Theirs:
+        pass
+
+    for cls in (Theirs, Fit):
+        with pytest.raises(UserError, match=r"^the data are missing$"), blaming(cls, "it"):
+            raise UserError("the data are missing")
 
 
 def test_a_fit_says_its_mode_itself():

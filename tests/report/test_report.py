@@ -288,7 +288,7 @@ class TestSummary:
 
     def test_a_metric_that_does_not_exist(self, doc):
         with pytest.raises(UserError, match="did you mean 'LogLoss'"):
-            report.summary(doc, ["LogLos"])
+            report.summary(doc, ["loglos"])
 
 
 class TestPairedTest:
@@ -339,7 +339,7 @@ class TestPairedTest:
                 ("MWUF", "Base", "warm_z", "AUC"),
                 "phase 'warm_z' is unknown; known are cold, warm_a",
             ),
-            (("MWUF", "Base", "cold", "AUCC"), "metric 'AUCC' is none of .*; did you mean 'AUC'"),
+            (("MWUF", "Base", "cold", "AUCC"), "metric 'AUCC' is none of"),
         ],
     )
     def test_unknown_names(self, doc, arguments, told):

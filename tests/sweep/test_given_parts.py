@@ -10,7 +10,8 @@ from ray.tune.search import Searcher
 from ray.tune.search.basic_variant import BasicVariantGenerator
 
 from recbole_cold.errors import Interrupted, UserError
-from recbole_cold.sweep.requests import SweepRequest, read_sweep_request
+from recbole_cold.experiment.folders import read_request
+from recbole_cold.sweep.requests import SweepRequest
 from recbole_cold.sweep.sweep import Sweep
 from recbole_cold.trials import ray_pool, worker
 
@@ -86,7 +87,7 @@ def test_a_searcher_chooses_in_rounds_and_learns_the_means(request_of, calls):
     assert told == [means[0], means[1], means[1], means[2]]
     assert document["best"]["mean"] == max(means)
 
-    kept = read_sweep_request(folder)
+    kept = read_request(folder, "tune", SweepRequest)
     assert kept.given == {"search_alg": "Ladder"}
     with pytest.raises(UserError, match=r"search_alg=Ladder, an object, .* give it again"):
         Sweep(kept)

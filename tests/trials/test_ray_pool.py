@@ -107,7 +107,7 @@ class TestRunAll:
         specs, done, failed = outcomes
         assert failed == {
             specs[2].key: "mwuf_users 'nobody' is none of all, positive, swapped; choose one of "
-            "them (on the command line)"
+            "them (on the command line)."
         }
         assert done.keys() == {spec.key for spec in specs} - failed.keys()
 
