@@ -1,4 +1,4 @@
-"""The command line's verbs as Python functions: same keys, same checks, same sentences.
+"""The command line's verbs as Python functions: same keys, same checks, same messages.
 
 Nothing of the caller's process is changed: threads and random state of torch are put back, no
 handler is added to anybody's logger, signals are listened to only in the main thread and only while
@@ -27,7 +27,7 @@ from recbole_cold.training.callbacks import Callback
 
 __all__ = ["compare", "load_results", "run", "tune"]
 
-CALL = "the call"  # where sentences say that a value was given
+CALL = "the call"  # where a value was given, in messages
 Models = str | type | Sequence[str | type]
 Keys = Mapping[str, Any]
 Files = Sequence[str | Path]
@@ -59,7 +59,7 @@ def run(
         config: configuration keys; ``keys`` win over it, and it wins over ``config_files``.
         config_files: yaml files, later ones win.
         resume: the folder of an interrupted run to continue, or True for the newest one.
-        callbacks: told of stages, steps and phases while they happen.
+        callbacks: called at stages, steps and phases while they happen.
         verbose: show the messages of the command line on stderr, not only bars and warnings.
         keys: any configuration key. ``saved_dir=None`` keeps no folder; it is ``saved`` otherwise,
             as on the command line.
@@ -242,7 +242,7 @@ def _text_of(names: Any) -> Any:
 
 
 def _place_of(cls: type) -> str:
-    """A class by the place where it is found again, in this process or in another one."""
+    """The specification by which a class is found again, in this process or in another."""
     place = f"{cls.__module__}:{cls.__qualname__}"
     try:
         found = getattr(importlib.import_module(cls.__module__), cls.__qualname__, None)
@@ -322,7 +322,7 @@ def _saved(asked: Keys) -> Path:
 
 
 def _command(verb: str, asked: Keys) -> str:
-    """The call as documents tell it."""
+    """The call as text, for documents."""
     told = ", ".join(f"{key}={value!r}" for key, value in asked.items())
     return f"recbole_cold.{verb}({told})"
 
@@ -334,7 +334,7 @@ def _again(verb: str) -> Callable[[Path], str]:
 # ------------------------------------------------------------------------------- the process
 @contextlib.contextmanager
 def _working(verbose: bool) -> Iterator[Callable[[], bool]]:
-    """Everything that a call changes in this process, put back afterwards; gives ``stop``.
+    """Context: whatever a call changes in this process is restored; gives ``stop``.
 
     Raises:
         Stopped: instead of ``Interrupted``.
@@ -358,7 +358,7 @@ def _torch_as_it_was() -> Iterator[None]:
 
 
 class _Stop:
-    """Whether Ctrl-C was pressed; plain enough for Ray Tune, which pickles what it is given."""
+    """Whether Ctrl-C was pressed, as an object that Ray Tune can pickle."""
 
     def __init__(self) -> None:
         self.asked = False
@@ -369,7 +369,7 @@ class _Stop:
 
 @contextlib.contextmanager
 def _listening() -> Iterator[Callable[[], bool]]:
-    """Ctrl-C asks to stop at the next batch, where Python's own handler was in charge.
+    """Context: Ctrl-C asks to stop at the next batch, if Python's own handler was installed.
 
     A second one stops at once. In other threads, and where the caller has a handler, nothing is
     touched.
@@ -397,7 +397,7 @@ def _listening() -> Iterator[Callable[[], bool]]:
 
 @contextlib.contextmanager
 def _messages(verbose: bool) -> Iterator[None]:
-    """Our logger lets everything through, for a run's log file; others get what they got before.
+    """Context: our logger passes everything to the run's log; other handlers get what they did.
 
     ``verbose`` shows messages on stderr, as the command line does.
     """

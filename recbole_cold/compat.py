@@ -1,4 +1,4 @@
-"""What RecBole needs to live with current numpy, torch and Ray: one function per fault.
+"""Work-arounds for RecBole with current numpy, torch and Ray: one function per fault.
 
 Each docstring says which version needs it, and ``tests/test_compat.py`` holds one test per function
 that fails once upstream has mended the fault, so that the shim can go. ``recbole.quick_start`` is
@@ -20,7 +20,7 @@ import yaml
 
 from recbole_cold.errors import UserError
 
-if TYPE_CHECKING:  # names are looked up, and help is printed, without waiting for torch
+if TYPE_CHECKING:  # so that names are looked up and help is printed without importing torch
     import torch
 
 CONTEXT_MODELS = "recbole.model.context_aware_recommender"

@@ -1,4 +1,4 @@
-"""RecBole's Config with our yaml in its layers, and a refusal of keys nobody knows.
+"""RecBole's Config with our yaml files among its layers; unknown keys are refused.
 
 Low to high: RecBole's defaults (overall, backbone, data set, context-aware quick start), ours
 (``properties/overall.yaml``, data set, backbone, method), the ``released:`` sets of ours when
@@ -22,12 +22,9 @@ from recbole_cold import compat, keys
 from recbole_cold.data.inputs import number_fields
 from recbole_cold.errors import UserError, nearest
 from recbole_cold.evaluation.metrics import known_metrics
-from recbole_cold.keys import COMMAND_LINE, Key, at
+from recbole_cold.keys import BLOCKS, COMMAND_LINE, Key, at
 from recbole_cold.kinds import plain
 from recbole_cold.registry import find_backbone, find_method, properties_dir, yaml_of
-
-# Blocks of a method's yaml that are no configuration keys.
-BLOCKS = ("datasets", "released", "sweep_space")
 
 logger = logging.getLogger(__name__)
 
@@ -150,7 +147,7 @@ class ColdConfig(Config):
         self._check_values()
         metrics, valid_metric = final["metrics"], final["valid_metric"]
         folder = str(final["data_path"])
-        # RecBole refuses metrics that are not in its register; ours are none of its business.
+        # RecBole refuses metrics that are not in its register, so ours are kept from it.
         final["metrics"], final["valid_metric"] = ["AUC"], "AUC"
         super()._set_default_parameters()
         final["metrics"], final["valid_metric"] = metrics, valid_metric
@@ -186,7 +183,7 @@ class ColdConfig(Config):
         idle = sorted(self._external.keys() & keys.names(role=keys.IDLE))
         if idle:
             self.warnings.append("no effect here: " + "; ".join(map(_without_effect, idle)))
-        for key in idle:  # RecBole would check what nobody reads
+        for key in idle:  # RecBole would check values that nobody reads
             del self.external_config_dict[key]
 
     def key(self, name: str) -> Key:
@@ -195,7 +192,7 @@ class ColdConfig(Config):
         return row or keys.undeclared(name, self.internal_config_dict.get(name))
 
     def given(self, name: str) -> bool:
-        """Whether the user gave this key; else its value is a default."""
+        """Whether the user gave this key, so that its value is not a default."""
         return name in self._external
 
     def _check_values(self) -> None:
@@ -249,7 +246,7 @@ def make_config(
 
 
 def keys_of(spec: str | type) -> set[str]:
-    """The keys a method's own yaml brings; the command line takes the union over its models."""
+    """The keys in a method's own yaml; a command accepts those of all its models."""
     return {
         key
         for _, layer in _class_layers(find_method(spec))
@@ -259,14 +256,14 @@ def keys_of(spec: str | type) -> set[str]:
 
 
 def keys_of_backbone(config: ColdConfig) -> set[str]:
-    """The keys that RecBole and the backbone's own yaml bring, whoever else sets them."""
+    """The keys in the backbone's yaml files, RecBole's and ours."""
     layers = _recbole_layers(config.backbone_class, config.dataset)
     layers += _class_layers(config.backbone_class)
     return {key for _, layer in layers for key in layer}.union(*config.parameters.values())
 
 
 def overall_values() -> dict[str, Any]:
-    """What ``properties/overall.yaml`` sets, whatever data set, backbone and method are."""
+    """The values of ``properties/overall.yaml``, apart from data set, backbone and method."""
     return read_yaml(properties_dir() / "overall.yaml")
 
 
@@ -315,12 +312,12 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
 
 @lru_cache(maxsize=256)
 def _parsed(text: str) -> Any:
-    """What a yaml text holds, parsed once: every Config reads the same dozen files again."""
+    """The content of a yaml text, cached: every Config reads the same dozen files."""
     return yaml.load(text, Loader=compat.yaml_loader())
 
 
 def parse_value(key: str, value: Any) -> Any:
-    """A command-line text as a value; what is no text stays as it is."""
+    """The value of a command-line text; other types are returned unchanged."""
     # RecBole takes its intervals as texts, and '[5,10]' would read as a list.
     if not isinstance(value, str) or key.endswith("num_interval"):
         return value

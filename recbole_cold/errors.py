@@ -1,4 +1,4 @@
-"""Errors that are answers to the user: one sentence each, shown without a traceback."""
+"""Errors for the user, each one sentence and shown without a traceback, and helpers for them."""
 
 import inspect
 from collections.abc import Iterable, Iterator
@@ -15,7 +15,7 @@ class UserError(Exception):
 
 
 class Diverged(UserError):
-    """Training left the numbers; other runs of the same command are not concerned."""
+    """Training gave NaN or infinity; other runs of the same command go on."""
 
 
 class WriteError(UserError):
@@ -27,7 +27,7 @@ class CallbackError(UserError):
 
 
 class Misuse(UserError):
-    """What the code of a method or backbone does wrong; ``blaming`` adds whose code it is."""
+    """A mistake in the code of a method or backbone; ``blaming`` adds the class and its file."""
 
 
 class Interrupted(Exception):
@@ -51,7 +51,7 @@ class Stopped(KeyboardInterrupt):
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:
-    """The known name that ``name`` may be a slip of, capitals aside; None when nothing is close.
+    """The known name that ``name`` may be a misspelling of, ignoring case; None if none is close.
 
     Close is one slip in a short word, one in three letters of a long one. In a word of three
     letters another letter makes another word (DIN is not DCN): only a letter that is missing, too
@@ -81,7 +81,7 @@ def _slips(a: str, b: str) -> float:
 
 
 def named(cls: type) -> str:
-    """A class and the file it stands in, for sentences."""
+    """A class with the file it is defined in, for messages."""
     try:
         return f"'{cls.__name__}' ({inspect.getfile(cls)})"
     except (TypeError, OSError):  # made in a console or built in
@@ -94,20 +94,20 @@ def told(error: BaseException) -> str:
 
 
 def is_plugin(cls: type) -> bool:
-    """Whether a method or backbone is somebody else's: neither ours nor RecBole's."""
+    """Whether a method or backbone belongs neither to this package nor to RecBole."""
     return cls.__module__.partition(".")[0] not in ("recbole_cold", "recbole")
 
 
 @contextmanager
 def blaming(cls: type, what: str) -> Iterator[None]:
-    """While open, faults in a plug-in's code become one sentence that names its class and file.
+    """Context: an exception in a plug-in's code becomes one sentence with its class and file.
 
     Exceptions in code of this package and of RecBole pass through: they are ours to mend. The cause
     stays chained, for ``--debug``.
 
     Args:
         cls: the method or backbone whose code runs.
-        what: of it, for instance ``trainable('learn')``.
+        what: the part that is called, for instance ``trainable('learn')``.
     """
     try:
         yield

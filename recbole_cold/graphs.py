@@ -1,4 +1,4 @@
-"""The feature graphs that a run leaves of its new items: a value, and its file."""
+"""The feature graphs of new items that a run stores, and their file format."""
 
 import io
 import zipfile
@@ -12,12 +12,12 @@ from recbole_cold.errors import UserError
 
 
 class Graphs(NamedTuple):
-    """What a run leaves of the graphs of its new items.
+    """The feature graphs of a run's new items.
 
     Attributes:
         fields: names along both axes of a graph.
         items: the items' own names.
-        phases: when the graphs were as they are.
+        phases: the phase that each graph belongs to.
         graphs: [phases, orders, items, fields, fields], entries in [0, 1].
     """
 

@@ -1,8 +1,8 @@
-"""The table of keys: one row per key, with what it may be, what it touches, and where it holds.
+"""The table of configuration keys: which values a key takes, and what changes with its value.
 
-Everything else that is said of keys is a question to this table (``names``), and every value is
-checked by its row (``Key.check``), wherever it comes from. Keys of one method or of one of our
-backbones stand in its own file, as ``keys`` of the class (``declared``).
+Every key has one row here. Every value is checked by its row (``Key.check``), wherever it was
+given, and every set of keys that other modules need is asked for with ``names``. The keys of a
+single method or backbone are in its own file, as ``keys`` of the class (``declared``).
 """
 
 from __future__ import annotations
@@ -34,18 +34,25 @@ from recbole_cold.kinds import (
 
 COMMAND_LINE = "the command line"
 
+# Blocks of a yaml that are no configuration keys, and what the values in them are.
+BLOCKS = {
+    "released": "with --protocol=released",
+    "sweep_space": "searched by tune",
+    "datasets": "on single data sets",
+}
+
 # What a key can touch.
 COLUMNS = "columns"  # the columns that are parsed out of the files
 DATA = "data"  # the data set that methods see
 SPLIT = "split"  # which rows are learned from and which are scored, phase by phase
-# A pre-trained backbone, by the value itself: of the split it knows the hash, and seed and classes
-# are told apart by themselves.
+# A pre-trained backbone: its cache key holds the value. Keys of the split, the seed and the classes
+# do not touch it in this sense, for the cache key holds the split's hash, the seed and the classes.
 PRETRAINING = "pretraining"
 SCORES = "scores"  # the numbers of one method on one seed
 TABLE = "table"  # which of these numbers are shown, and beside which others
 PLACE = "place"  # where a run happens and how fast: no number at all
 
-# What a row is for, if it is no ordinary key.
+# Roles of rows that are not ordinary keys.
 IDLE = "idle"  # RecBole's runner reads it, ours does not
 UNSUPPORTED = "unsupported"  # would change the data in a way that our loader does not have
 DERIVED = "derived"  # set by RecBole or by us out of other keys; not written
@@ -71,8 +78,8 @@ class Key:
         touches: what changes with its value, out of the words above.
         run_wide: whether it holds for a whole table: no row can have its own.
         apart: whether requests and trials carry it beside the other keys.
-        here: whether it speaks of this machine, so that a configuration to keep leaves it out.
-        in_yaml: whether some yaml has a default; the others are read where nobody gave one, too.
+        here: whether it is about this machine; configuration files made for later use omit it.
+        in_yaml: whether some yaml file has a default for it.
         role: ``""`` or one of the four above.
         instead: for an idle key, what does its work here.
     """
@@ -88,7 +95,7 @@ class Key:
     instead: str = ""
 
     def check(self, value: Any, where: str) -> Any:
-        """``value`` in plain types; ``where`` is what sentences say, "in file.yaml".
+        """``value`` in plain types, checked; ``where`` is for the message, "in file.yaml".
 
         Raises:
             UserError: it is not of this key's kind.
@@ -107,7 +114,7 @@ class Key:
 
 
 def at(where: str) -> str:
-    """A place as sentences say it."""
+    """A place with its preposition, for messages: "on the command line", "in file.yaml"."""
     return f"{'on' if where == COMMAND_LINE else 'in'} {where}"
 
 
@@ -239,7 +246,7 @@ _TABLE = [
         Key("item_inter_num_interval", optional(intervals())),
         Key("benchmark_filename", optional(list_of(text("a name of a part", "names of parts")))),
     ),
-    # RecBole's, read by nobody here: other tasks of it
+    # RecBole's, for its other tasks; not read here
     *_rows(
         [PRETRAINING, SCORES],
         *(
@@ -354,7 +361,7 @@ ROWS: dict[str, Key] = {
     for key in [
         *_TABLE,
         *(
-            # `state` and the folder of checkpoints are questions of place, also for older runs.
+            # `state` and the folder of checkpoints touch the place alone, in older runs too.
             Key(name, anything(), frozenset({PLACE} if name in ("state", "checkpoint_dir") else ()),
                 role=IDLE, instead=instead)
             for name, instead in _IDLE.items()
@@ -377,12 +384,12 @@ def names(
     here: bool | None = None,
     in_yaml: bool | None = None,
 ) -> frozenset[str]:
-    """Names of the keys that fit every question asked; flags only where ``role`` asks for them.
+    """Names of the keys that meet every condition; flags only where ``role`` asks for them.
 
     Args:
         touching: at least one of these.
         without: none of these.
-        only: nothing but these, and not nothing.
+        only: nothing but these, and at least one of them.
     """
     asked = {"run_wide": run_wide, "apart": apart, "here": here, "in_yaml": in_yaml}
     return frozenset(
@@ -403,7 +410,7 @@ def declared(cls: type) -> dict[str, Key]:
 
 
 def undeclared(name: str, default: Any) -> Key:
-    """The row of a key that nobody declared: its kind is that of its default."""
+    """A row for a key that has none: it takes values of the kind of its default."""
     return Key(name, like(default))
 
 

@@ -1,4 +1,4 @@
-"""What a value may be: kinds of values, each with words for the sentence that refuses others.
+"""Kinds of values that keys can take, each with words for the message that refuses others.
 
 Kinds are made by the functions below, ``whole(1)`` or ``optional(list_of(number()))``. pydantic
 does the checking; it is imported when the first value is checked, so that this module is cheap.
@@ -17,22 +17,22 @@ from typing import Any
 
 from recbole_cold.errors import nearest
 
-# Nobody means more than that; what has a lower limit of its own says so.
+# A whole number above this is a mistake; keys with a lower limit state it.
 MANY = 1_000_000_000
-HUGE = 1e38  # single precision ends there
+HUGE = 1e38  # the largest number in single precision
 _LONGEST = 80
 
 
 @dataclass(frozen=True)
 class Kind:
-    """What values a key takes.
+    """The values that a key takes.
 
     Attributes:
         words: one such value, for "must be ...".
         many: several of them, for "a list of ...".
         build: the pydantic type; called when the first value is checked.
         choices: the values themselves, where they are few.
-        most: an upper limit that ``words`` do not name; told to those who exceed it.
+        most: an upper limit that ``words`` do not name; messages name it when it is exceeded.
         filled: whether an empty list or mapping is refused.
     """
 
@@ -89,7 +89,7 @@ def _strict(kind: type, **limits: Any) -> Any:
 # ------------------------------------------------------------------------------- single values
 @cache
 def whole(least: int = 0, most: int = MANY) -> Kind:
-    """A whole number; truth values are none."""
+    """A whole number; True and False are refused."""
     return Kind(
         f"a whole number of at least {least}",
         f"whole numbers from {least:,} to {most:,}",
@@ -191,7 +191,7 @@ def intervals() -> Kind:
 
 @cache
 def anything() -> Kind:
-    """No rule: the value is read by nobody, or whoever reads it checks it."""
+    """Any value: nobody reads it, or its reader checks it."""
     return Kind("anything", "values", lambda: Any)
 
 
@@ -253,7 +253,7 @@ def just(value: str) -> Kind:
 
 
 def like(default: Any) -> Kind:
-    """The kind of a key that nobody declared: that of its default, loosely; texts say nothing."""
+    """The kind of a key without a row, from its default; a text or none accepts anything."""
     for kind, words in (
         (bool, "true or false"), (int, "a number"), (float, "a number"), (list, "a list"),
         (tuple, "a list"), (dict, "a mapping"),
@@ -273,7 +273,7 @@ _LIKE: dict[str, Callable[[], Any]] = {
 
 # ------------------------------------------------------------------------------- values
 def is_number(value: Any) -> bool:
-    """Whether it is a number to a user: truth values are none."""
+    """Whether a value is a number; True and False are not."""
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 

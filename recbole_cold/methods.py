@@ -1,6 +1,6 @@
 """Public names for authors of methods and of click models: import them from here.
 
-Where they live inside the package may change; these names stay::
+The modules behind them may change; these names stay::
 
     from recbole_cold.methods import ColdStartRecommender, Fit, Step
 

@@ -1,4 +1,4 @@
-"""RecBole's own door: ``register()`` lets RecBole's runner find our click models and methods.
+"""``register()``, which lets RecBole's own runner find our click models and methods.
 
 Nothing in here happens at import; what ``register()`` changes in RecBole is listed there.
 """
@@ -17,6 +17,7 @@ import torch
 
 from recbole_cold import compat
 from recbole_cold.errors import UserError
+from recbole_cold.keys import BLOCKS
 from recbole_cold.registry import classes_of_file, is_method, yaml_of
 
 _MARK = "_recbole_cold_registered"
@@ -103,7 +104,7 @@ def _restore_names(_self: Any) -> None:
 
 
 def _with_our_yaml(old: Callable[..., None]) -> Callable[..., None]:
-    """The layers of RecBole, with the yaml of a class that RecBole has none for below them."""
+    """RecBole's layers of configuration above the yaml files of a class of ours or a plug-in's."""
 
     def load(self: Any, model: str, model_class: type, dataset: str) -> None:
         if is_method(model_class):
@@ -121,14 +122,14 @@ def _with_our_yaml(old: Callable[..., None]) -> Callable[..., None]:
 
 
 def _defaults() -> Mapping[str, Any]:
-    """What RecBole's models have in yaml files of their own, and ours for all alike."""
+    """Defaults of keys that RecBole's models have in their own yaml files, ours in one."""
     from recbole_cold.config import overall_values
 
     return {key: overall_values()[key] for key in ("embedding_size",)}
 
 
 def _values(cls: type) -> Mapping[str, Any]:
-    from recbole_cold.config import BLOCKS, read_yaml
+    from recbole_cold.config import read_yaml
 
     path = yaml_of(cls)
     values = read_yaml(path) if path is not None else {}

@@ -1,8 +1,8 @@
-"""Names are found, not listed: methods and backbones of this package, of RecBole, and of plug-ins.
+"""Finds methods and backbones by name: those of this package, of RecBole, and of plug-ins.
 
 A specification is a name, ``package.module:Class``, ``path/file.py`` or ``path/file.py:Class``.
 Finding one name imports the one module that holds it. Names and what their classes state can be
-read from the sources without importing anything: a slip is answered before torch is loaded.
+read from the sources without importing anything, so a misspelt name is answered at once.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ logger = logging.getLogger(__name__)
 
 
 class _Kind(NamedTuple):
-    """What methods and backbones differ in, so that one search serves both."""
+    """What the search for methods and the search for backbones differ in."""
 
-    word: str  # in sentences
+    word: str  # for messages
     flag: str
     group: str
     packages: tuple[str, ...]  # whose modules hold the built-in ones
     base: Callable[[], type]
-    base_name: str  # for who must not import it
+    base_name: str  # for code that must not import it
 
 
 def _method_base() -> type:
@@ -70,7 +70,7 @@ _BACKBONE = _Kind(
 
 
 class Stated(NamedTuple):
-    """What the source of a built-in class says of it; nothing is imported to know it."""
+    """Facts about a built-in class, read from its source without importing it."""
 
     name: str
     package: str
@@ -120,7 +120,7 @@ def stated_backbones() -> dict[str, Stated]:
 
 
 def plug_ins() -> list[tuple[str, EntryPoint, Callable[[], type]]]:
-    """What other packages install: word for it, entry point, and a call that loads it."""
+    """Entry points of other packages: "model" or "backbone", the entry point, and its loader."""
     return [
         (kind.word, entry, lambda kind=kind, entry=entry: _load(kind, entry))
         for kind in (_METHOD, _BACKBONE)
@@ -129,7 +129,7 @@ def plug_ins() -> list[tuple[str, EntryPoint, Callable[[], type]]]:
 
 
 def check_names(methods: Iterable[str] = (), backbones: Iterable[str] = ()) -> None:
-    """Refuse names that nobody has and files that are not there, without importing anything.
+    """Refuse unknown names and missing files, without importing anything.
 
     ``package.module:Class`` and what is in a file are left to ``find_method`` and
     ``find_backbone``.
@@ -147,7 +147,7 @@ def check_names(methods: Iterable[str] = (), backbones: Iterable[str] = ()) -> N
 
 
 def unknown(name: str) -> UserError:
-    """What to write instead of a name that no method and no backbone has."""
+    """The error for a name that no method and no backbone has."""
     guess = nearest(name, _names(_METHOD) | _names(_BACKBONE))
     return UserError(
         f"no method and no backbone is called '{name}'; "
@@ -162,7 +162,7 @@ def entry_texts(text: str | Sequence[str]) -> list[str]:
 
 
 def split_outside(text: str, separator: str) -> list[str]:
-    """``text`` at separators that stand in no bracket."""
+    """``text`` split at the separators that are outside brackets."""
     parts, depth, start = [], 0, 0
     for position, letter in enumerate(text):
         depth += (letter == "[") - (letter == "]")
@@ -173,8 +173,8 @@ def split_outside(text: str, separator: str) -> list[str]:
 
 
 def absolute(text: str) -> str:
-    """A specification (or ``spec[key=value]``) whose file is named from here, so that a process
-    elsewhere finds it."""
+    """A specification (or ``spec[key=value]``) with the path in it made absolute, so that a process
+    in another folder finds the file."""
     name, bracket, rest = text.partition("[")
     place, colon, cls = name.partition(":")
     if not place.endswith(".py"):
@@ -227,7 +227,7 @@ def yaml_place(cls: type) -> Path | None:
     """Where the yaml of a class belongs, whether it is there or not.
 
     ``properties/model/<Class>.yaml`` for our methods, ``properties/backbone/<Class>.yaml`` for
-    RecBole's and our backbones, ``<Class>.yaml`` beside its module for everybody else's.
+    RecBole's and our backbones, ``<Class>.yaml`` beside its module for all others.
     """
     module = f"{cls.__module__}."
     if module.startswith("recbole_cold.model."):
@@ -241,7 +241,7 @@ def yaml_place(cls: type) -> Path | None:
 
 
 def paper_of(cls: type) -> str:
-    """First author, venue and year of a method or backbone; '' where nobody says.
+    """First author, venue and year of a method or backbone; '' where it is not stated.
 
     Ours and plug-ins say it as ``paper``; RecBole's models in the docstring of their module, as
     ``Reference: <authors> "<title>" in <venue> <year>``.
@@ -276,7 +276,7 @@ def _find(kind: _Kind, spec: str | type) -> type:
 
 
 def _unknown(kind: _Kind, spec: str) -> UserError:
-    """What to write instead of a name that nobody has."""
+    """The error for a name that no class of this kind has, with what to write instead."""
     guess = nearest(spec, _names(kind))
     other = _BACKBONE if kind is _METHOD else _METHOD
     same = [name for name in _names(other) if name.lower() == spec.lower()]
@@ -352,7 +352,7 @@ def _plain_attributes(node: ast.ClassDef) -> dict[str, Any]:
             if isinstance(target, ast.Name) and value is not None:
                 try:
                     found[target.id] = ast.literal_eval(value)
-                except ValueError:  # computed: only an import would tell
+                except ValueError:  # computed when the class is made: known only after an import
                     found.pop(target.id, None)
     return found
 
@@ -371,7 +371,7 @@ def _all(kind: _Kind) -> dict[str, type]:
             continue
         try:
             found[name] = _load(kind, entry)
-        except UserError as error:  # one broken plug-in must not hide all others from the list
+        except UserError as error:  # a broken plug-in must not hide the others
             logger.warning("%s", error)
     return dict(sorted(found.items(), key=lambda pair: pair[0].lower()))
 

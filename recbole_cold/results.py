@@ -1,4 +1,4 @@
-"""What ``run``, ``compare`` and ``tune`` give back, and what their folders hold."""
+"""Results of ``run``, ``compare`` and ``tune``, as they return them or from their folders."""
 
 import html
 import math
@@ -48,7 +48,7 @@ class Results:
 
     @property
     def failures(self) -> list[str]:
-        """What did not come through, one sentence each."""
+        """What failed, one sentence each."""
         return list(self.document.get("failures", []))
 
     def __repr__(self) -> str:
@@ -86,7 +86,7 @@ class ComparisonResults(Results):
 
     @property
     def failures(self) -> list[str]:
-        """What did not come through, one sentence each."""
+        """What failed, one sentence each."""
         return [
             f"{failure['row']} on {failure['backbone']}, seed {failure['seed']}: "
             + (failure["error"].strip().splitlines() or ["unknown"])[-1]
@@ -127,7 +127,7 @@ class SweepResults(Results):
 
     @cached_property
     def config(self) -> dict[str, Any]:
-        """What ``best.yaml`` holds, for ``run(config=...)``."""
+        """The configuration in ``best.yaml``, for ``run(config=...)``."""
         from recbole_cold.config import read_yaml
 
         return read_yaml(self.folder / "best.yaml")
@@ -177,7 +177,7 @@ class SweepResults(Results):
 
     @property
     def failures(self) -> list[str]:
-        """What did not come through, one sentence each."""
+        """What failed, one sentence each."""
         return [
             f"{trial['params']}, seed {trial['seed']}: {trial['error'].strip().splitlines()[-1]}"
             for trial in self.document["trials"]
@@ -204,7 +204,7 @@ class SweepResults(Results):
 
 
 def load_results(folder: str | Path) -> Results:
-    """What the folder of a run, a comparison or a sweep holds.
+    """The results in the folder of a run, a comparison or a sweep.
 
     Raises:
         UserError: it holds none of them, or a file in it is damaged.
@@ -232,7 +232,7 @@ def _frame(values: Iterable[report.Value]) -> "pd.DataFrame":
 
 def _drawn(draw: Any, path: str | Path | None) -> "Figure":
     figure = draw() if path is None else report.save_figure(draw, path)
-    # A figure that pyplot does not know of is shown by notebooks only if it brings its picture.
+    # Notebooks show a figure that pyplot did not make only by this method.
     figure._repr_png_ = lambda: _png(figure)
     return figure
 

@@ -6,18 +6,18 @@ import torch
 
 
 def derive(seed: int, *names: object) -> int:
-    """A 63-bit seed for one purpose; different names give unrelated draws."""
+    """A 63-bit seed for one purpose, derived from the run's seed and names of the purpose."""
     text = "/".join(str(part) for part in (seed, *names))
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
 
 
 def generator(seed: int, *names: object) -> torch.Generator:
-    """A CPU generator for one purpose, so that an order does not depend on the device."""
+    """A CPU generator for one purpose; on the CPU, so that draws do not depend on the device."""
     return torch.Generator().manual_seed(derive(seed, *names))
 
 
 def seed_layers(seed: int, *names: object) -> None:
-    """Seed torch's global generators: initialisers and dropout can draw from nowhere else."""
+    """Seed torch's global generators, which initialisers and dropout draw from."""
     torch.manual_seed(derive(seed, *names))
 
 

@@ -1,11 +1,12 @@
-"""Files that are whole or absent: write-then-rename, with a checksum in front of the payload."""
+"""Files that are whole or absent (written, then renamed), state files with a checksum, locks."""
 
 import contextlib
+import fcntl
 import hashlib
 import io
 import os
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import torch
 
@@ -42,6 +43,21 @@ def write_bytes(path: Path, payload: bytes) -> None:
             f"cannot write '{path}' ({error.strerror or error}); free some space there or choose "
             "another folder with --saved_dir or --cache_dir"
         ) from error
+
+
+def try_lock(file: IO[bytes]) -> bool:
+    """Lock an open file for this process; false while another process holds it.
+
+    The lock goes when the file is closed, and with the process that holds it.
+
+    Raises:
+        OSError: the file system has no locks.
+    """
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def save_state(path: Path, state: dict[str, Any]) -> None:

@@ -8,7 +8,7 @@ A method's test file says what the method is, and inherits the rest::
         method = MyMethod
         trains = {"generator"}      # what `learn` may move; everything else keeps still
 
-It brings its own data, needs nothing of a checkout, and runs on the CPU in seconds. The module
+It brings its own data, needs no checkout, and runs on the CPU in seconds. The module
 needs pytest (``pip install recbole-cold[test]``).
 """
 
@@ -26,14 +26,14 @@ import yaml
 from torch import Tensor, nn
 
 from recbole_cold import seeding
-from recbole_cold.config import BLOCKS, ColdConfig, keys_of, read_yaml
+from recbole_cold.config import ColdConfig, keys_of, read_yaml
 from recbole_cold.data.phases import run_phases
 from recbole_cold.data.rows import Rows
 from recbole_cold.data.split import Split
 from recbole_cold.errors import Interrupted
 from recbole_cold.experiment.building import build_method, keys_in_source
 from recbole_cold.experiment.data_store import run_data
-from recbole_cold.keys import declared, names
+from recbole_cold.keys import BLOCKS, declared, names
 from recbole_cold.model._method import ColdStartRecommender
 from recbole_cold.registry import yaml_of
 from recbole_cold.training.backbone_cache import BackboneCache
@@ -121,7 +121,7 @@ def starts_with(name: str, prefixes: Iterable[str]) -> bool:
 
 @dataclass
 class Run:
-    """What one run left behind.
+    """The outcome of one run.
 
     Attributes:
         method: as it is at the end.
@@ -146,14 +146,14 @@ class Run:
 
 @torch.no_grad()
 def served_vectors(method: ColdStartRecommender) -> Tensor:
-    """What every id is served with: its vector, and its scalar weight where there is one."""
+    """The served vector of every id, with its scalar weight if there is one."""
     method.set_mode("evaluate")
     parts = method.item_vectors(torch.arange(method.n_ids, device=method.device))
     return torch.cat([part for part in parts if part is not None], dim=1).clone()
 
 
 class Bench:
-    """Builds and runs one method on the suite's data; what was run once is kept.
+    """Builds and runs one method on the suite's data, and keeps the plain runs.
 
     Args:
         method: the class to be tested.
@@ -212,7 +212,7 @@ class Bench:
     ) -> Run:
         """All phases, or the cold one only, with a snapshot after each stage."""
         method, dataset = self.build(backbone, seed, edit)
-        # A method that draws from the global generator before its stage is seeded shows here.
+        # This reveals a method that draws from the global generator before its stage is seeded.
         torch.manual_seed(next(self._disturbances))
         run = Run(method, Trainer(method, seed, cache=cache), dataset.split)
         run.trainer.pretrain()
@@ -228,7 +228,7 @@ class Bench:
         return run
 
     def kept(self, backbone: str) -> Run:
-        """The plain run on a backbone, made once; tests only look at it."""
+        """The plain run on a backbone, made once; tests must not change it."""
         if backbone not in self._runs:
             self._runs[backbone] = self.run(backbone)
         return self._runs[backbone]
@@ -302,7 +302,7 @@ def keys_without_comment(path: Path) -> list[str]:
 
 # ------------------------------------------------------------------------------- the suite
 class MethodConformance:
-    """What every method promises; inherit it, name the method, and pytest does the rest.
+    """Tests of what every method promises: inherit it and name the method.
 
     Attributes:
         method: the class.
@@ -542,7 +542,7 @@ class MethodConformance:
         assert results == expected
 
     def test_a_cached_backbone_changes_no_number(self, bench: Bench, tmp_path: Path):
-        """Pre-training may be skipped: nothing outside the backbone comes from it."""
+        """Pre-training may be skipped: it leaves nothing outside of the backbone."""
         cache = BackboneCache(tmp_path, lambda _method, seed: str(seed))
         backbone = self.backbones[0]
         first = bench.run(backbone, cache=cache, cold_only=True)
@@ -586,7 +586,7 @@ class MethodConformance:
         unknown = in_source - known
         assert not unknown, f"{sorted(unknown)} is read, but has no default in a yaml"
         reads = bench.kept(self.backbones[0]).method.config.reads
-        # RecBole's models and loader ask for keys without a default; that is their business.
+        # RecBole's models and loader also read keys that have no default; those are ignored.
         modules = {cls.__module__ for cls in own_classes(self.method)}
         unknown = {key for key, readers in reads.items() if readers & modules} - known
         assert not unknown, f"{sorted(unknown)} is read, but has no default in a yaml"
@@ -596,7 +596,7 @@ class MethodConformance:
         assert not unread, f"the yaml has {sorted(unread)}, which nobody reads"
 
     def test_every_yaml_key_has_a_comment(self):
-        """What the value means stands on the line of the key."""
+        """Its meaning is a comment on the line of the key."""
         for cls in own_classes(self.method):
             path = yaml_of(cls)
             if path is not None:

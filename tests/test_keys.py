@@ -13,9 +13,9 @@ import pytest
 
 from recbole_cold import compat, keys, kinds
 from recbole_cold.cli.main import main
-from recbole_cold.config import BLOCKS, keys_of, make_config, overall_values, read_yaml
+from recbole_cold.config import keys_of, make_config, overall_values, read_yaml
 from recbole_cold.errors import UserError
-from recbole_cold.keys import CLICK_MODELS, COMMAND_LINE, ROWS, Key, declared, names
+from recbole_cold.keys import BLOCKS, CLICK_MODELS, COMMAND_LINE, ROWS, Key, declared, names
 from recbole_cold.registry import backbones, find_method, methods, properties_dir, yaml_of
 
 DATA = "ml-100k"

@@ -1,4 +1,4 @@
-"""What our click models share: RecBole's loss, prediction and initialisation; second tables.
+"""Base class of our click models (RecBole's loss, prediction, initialisation); second tables.
 
 Shape letters: b rows of a batch, f fields, d embedding size.
 """
@@ -46,8 +46,8 @@ class ClickModel(ContextRecommender):
 class FieldTables(ContextRecommender):
     """Embedding tables of some fields, apart from the model's own ones: [b, f, d].
 
-    What the seam gives in place of an ID's row reaches the model's own tables only, so an ID that
-    may be cold belongs in no second table.
+    The vector that the seam puts in place of an ID's row reaches the model's own tables only, so an
+    ID that may be cold must not be in a second table.
 
     Args:
         config: the model's.
@@ -72,7 +72,7 @@ class FieldTables(ContextRecommender):
 
 
 class _SomeFields:
-    """A data set of which a model sees some fields only."""
+    """A data set that shows a model only some of its fields."""
 
     def __init__(self, dataset, fields: Collection[str]) -> None:
         self._dataset, self._kept = dataset, frozenset(fields)

@@ -1,4 +1,4 @@
-"""Training and evaluation modes of modules, put back one by one."""
+"""Switches modules to evaluation mode and back."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,7 +8,7 @@ from torch import nn
 
 @contextmanager
 def evaluating(*parts: nn.Module) -> Iterator[None]:
-    """While open, ``parts`` are in evaluation mode; every module inside then has its mode again."""
+    """Context: ``parts`` are in evaluation mode; afterwards each module has its own mode again."""
     modes = [(module, module.training) for part in parts for module in part.modules()]
     for part in parts:
         part.eval()

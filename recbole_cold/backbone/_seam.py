@@ -32,7 +32,7 @@ logger = logging.getLogger(__name__)
 
 def _sum_with_pad(model: nn.Module, token_seq_fields: list[Tensor]) -> Tensor | None:
     """Released code's pooling: the plain sum over all positions, the padding row included."""
-    if not token_seq_fields:  # a model without such fields has no list of tables either
+    if not token_seq_fields:  # a model without such fields has no list of tables
         return None
     pooled = [
         table(field).sum(dim=1, keepdim=True)
@@ -147,11 +147,12 @@ class Backbone(nn.Module):
 
     @contextmanager
     def item_slot(self, vector: Tensor, first_order: Tensor | None = None) -> Iterator[None]:
-        """While open, the wrapped model reads ``vector`` [b, d] in place of the ID's rows.
+        """Context: the wrapped model reads ``vector`` [b, d] in place of the ID's rows.
 
-        State, where an argument would be better: RecBole's ``forward`` takes an interaction only,
-        and hooks on its tables are the one way in. Uses may be nested, the outer vector is read
-        again afterwards; two threads need a copy of the backbone each.
+        The vector is kept in this object, although an argument would be better: RecBole's
+        ``forward`` takes only an interaction, so hooks on its tables must read it from here. Uses
+        may be nested, the outer vector returns afterwards; two threads need two copies of the
+        backbone.
         """
         outer, self.slot = self.slot, (vector, first_order)
         try:
@@ -220,7 +221,7 @@ class Backbone(nn.Module):
     # ---------------------------------------------------------------- checks at construction
     @torch.no_grad()
     def _probe(self) -> bool:
-        """Compare with the plain model on a few rows; says whether the scalar weight matters."""
+        """Compare with the plain model on a few rows; whether the scalar weight matters."""
         batch = self._probe_batch()
         try:
             ids = batch[self.id_field]
@@ -259,9 +260,9 @@ class Backbone(nn.Module):
     # ---------------------------------------------------------------- frozen tables
     @contextmanager
     def frozen_tables(self) -> Iterator[None]:
-        """While open, what does not depend on the item's vector is embedded once, not per use.
+        """Context: fields that do not depend on the item's vector are embedded once per batch.
 
-        Only for stretches in which no parameter of the backbone moves.
+        Only for a time in which no parameter of the backbone moves.
         """
         if self._frozen is not None:
             yield
@@ -349,13 +350,13 @@ class Backbone(nn.Module):
 
 
 class OwnNetwork(Backbone):
-    """The network of a method that may leave the ID's embedding out, and never has it given."""
+    """A method's own network: may leave the ID's embedding out, and is never given a vector."""
 
     reads_vector = False
 
     @contextmanager
     def frozen_tables(self) -> Iterator[None]:
-        """Nothing to keep: the method embeds what it needs itself."""
+        """Context without effect: the method embeds its fields itself."""
         yield
 
 

@@ -1,4 +1,4 @@
-"""Work that a backbone's forward pass repeats, done once; the models themselves stay RecBole's.
+"""Shortcuts that do repeated work of a backbone's forward pass once; RecBole's code stays.
 
 RecBole pools a multi-hot field (a title's words) for every row of a batch, although it belongs to
 the item, and embeds all fields anew although only the item's vector changes while the backbone is
@@ -84,7 +84,7 @@ def with_shortcuts(model: nn.Module) -> nn.Module:
 
 
 class Given(nn.Module):
-    """A table whose rows are given from outside, gradients and all."""
+    """An embedding table whose rows are a given tensor, through which gradients pass."""
 
     def __init__(self, rows: Tensor | None = None) -> None:
         super().__init__()
@@ -108,7 +108,7 @@ class Collapsed(dict):
 
 
 def pooled(module: nn.Module, position: int, column: Tensor) -> Tensor:
-    """What ``module`` makes of the sequences ``column`` [u, length] of one field: [u, width]."""
+    """The sequences ``column`` [u, length] of one field, pooled by ``module``: [u, width]."""
     tables = nn.ModuleList([module.token_seq_embedding_table[position]])
     one = view(module, token_seq_embedding_table=tables)
     return torch.cat([one.embed_token_seq_fields([part])[:, 0] for part in column.split(_CHUNK)])
@@ -122,12 +122,12 @@ def with_tables(module: nn.Module, tables: Mapping[str, nn.Module]) -> nn.Module
         for position, field in enumerate(module.token_seq_field_names)
     ]
     for table, exchanged_for in zip(exchanged, own, strict=True):
-        table.weight = exchanged_for.weight  # a penalty on the module's parameters still meets it
+        table.weight = exchanged_for.weight  # for penalties on the module's parameters
     return view(module, token_seq_embedding_table=nn.ModuleList(exchanged))
 
 
 def remember(interaction: Any, key: object, compute: Callable[[], Any]) -> Any:
-    """``compute()``, once per batch: kept in ``interaction.memo`` where there is one."""
+    """The value of ``compute()``, cached in ``interaction.memo`` if there is one."""
     memo = getattr(interaction, "memo", None)
     if memo is None:
         return compute()
@@ -143,7 +143,7 @@ def _sequences_with_an_owner(seam) -> dict[str, str]:
 
 
 class FrozenView:
-    """The forward pass of a backbone none of whose parameters moves while this is in use.
+    """The forward pass of a backbone whose parameters do not move while this is in use.
 
     Multi-hot fields of users and items are pooled on construction, and what does not depend on the
     item's vector is embedded once per batch, however often the batch is used.
@@ -164,7 +164,7 @@ class FrozenView:
         self._linear = linear
         self._model = view(plain_model, first_order_linear=_FirstOrderOnce(self))
         self._embed = type(model).embed_input_fields
-        # An instance attribute goes before the class's method, for this view alone.
+        # An attribute of this instance hides the class's method, in this view only.
         self._model.__dict__["embed_input_fields"] = self._embed_input_fields
         self._plain_fields = view(plain_model)
 
@@ -224,7 +224,7 @@ class FrozenView:
 
 
 class _FirstOrderOnce(nn.Module):
-    """Stands where the backbone has its linear part."""
+    """Replaces the first-order layer; caches its output per batch."""
 
     def __init__(self, frozen: FrozenView) -> None:
         super().__init__()
@@ -280,7 +280,7 @@ class SharedSequences:
         parameters = [p for p in model.parameters() if p.requires_grad]
         slot = self.seam.slot
         if slot is not None:
-            # The caller's graph behind the given vector is needed whole after this check.
+            # The caller needs the graph behind the given vector after this check.
             self.seam.slot = tuple(part if part is None else part.detach() for part in slot)
         try:
             both = []

@@ -1,4 +1,4 @@
-"""Words of a command line as a verb, flags and keys."""
+"""Parses a command line into a verb, flags and keys."""
 
 import shlex
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ VERBS = ("run", "compare", "tune", "plot", "check", "list", "doctor")
 DEFAULT_MODELS = "Base,DropoutNet,MetaE,MWUF,CVAR"
 SHORT = {"-m": "--model", "-d": "--dataset", "-h": "--help"}  # as in RecBole's run_recbole.py
 SWITCHES = ("help", "version", "debug")  # take no value
-BARE = {"compare": "folders", "plot": "folders", "list": "names"}  # what words without -- are
+BARE = {"compare": "folders", "plot": "folders", "list": "names"}  # what words without -- mean
 
 
 class Arguments(NamedTuple):
@@ -61,7 +61,7 @@ def parse(argv: Sequence[str]) -> Arguments:
 
 
 def _verb(words: list[str]) -> tuple[str, list[str]]:
-    """The verb, and the words behind it; asking for help leaves nothing else to understand."""
+    """The verb, and the words after it: only ``--help`` where help is asked for."""
     verb = words.pop(0) if words and not words[0].startswith("-") else "run"
     asks = bool({"--help", "-h"} & set(words))
     if verb == "help":
@@ -109,7 +109,7 @@ def _is_number(word: str) -> bool:
 
 
 def check_names(arguments: Arguments) -> None:
-    """Refuse methods and backbones that nobody has, before torch is imported.
+    """Refuse unknown methods and backbones, before torch is imported.
 
     Raises:
         UserError: see ``registry.check_names``; several backbones where only one can be.
@@ -130,7 +130,7 @@ def check_names(arguments: Arguments) -> None:
 
 
 def request_of(arguments: Arguments, default_models: str = DEFAULT_MODELS):
-    """What a command line asks of a run."""
+    """The request of a command line for a run."""
     from recbole_cold.experiment.requests import request_from
 
     keys = dict(arguments.keys)

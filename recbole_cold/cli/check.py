@@ -69,7 +69,7 @@ def _target(folder: Path, config: Any) -> Path:
 
 
 def _write(experiment: Any, target: Path) -> dict[str, Any]:
-    """Write the parts; the keys that a run on them needs beside its own."""
+    """Write the parts of the split; the keys that a run on the written files needs."""
     from recbole_cold.data.split import write_atomic_parts
 
     config = experiment.first()

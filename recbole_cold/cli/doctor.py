@@ -91,7 +91,7 @@ def _versions() -> Iterator[Finding]:
 
 
 def _importing(name: str) -> str:
-    """What to do where a module cannot be imported; '' where it can."""
+    """Advice if a module cannot be imported; '' if it can."""
     try:
         importlib.import_module(name)
     except Exception as error:
@@ -147,7 +147,7 @@ def _cache(root: Path) -> Finding:
 
 
 def _try_to_write(root: Path) -> None:
-    """Write as a run would, in the nearest folder that is there, and leave nothing."""
+    """Try to write a file as a run would, in the nearest existing folder, and remove it."""
     folder = root
     while not folder.exists() and folder != folder.parent:
         folder = folder.parent

@@ -13,6 +13,7 @@ import yaml
 from recbole_cold import compat, registry
 from recbole_cold.cli.arguments import Arguments
 from recbole_cold.errors import UserError
+from recbole_cold.keys import BLOCKS
 
 HELP = """\
 recbole-cold list: methods and backbones, or what one of them is and takes
@@ -33,12 +34,6 @@ examples
   recbole-cold list DeepFM xDeepFM
 """
 WIDTH = 80
-# Blocks of a yaml that are no keys, and how they are headed here.
-BLOCKS = {
-    "released": "with --protocol=released",
-    "sweep_space": "searched by tune",
-    "datasets": "on single data sets",
-}
 
 
 class Shown(NamedTuple):
@@ -63,7 +58,7 @@ class Key(NamedTuple):
 
 
 def list_names(arguments: Arguments) -> int:
-    """Print methods and backbones, or what is known of some."""
+    """Print all methods and backbones, or a description of some."""
     if arguments.keys or "resume" in arguments.flags:
         raise UserError(f"list takes no --{min(arguments.keys or ['resume'])}; leave it out")
     names = arguments.flags.get("names", [])
@@ -90,7 +85,7 @@ def list_names(arguments: Arguments) -> int:
 
 # ------------------------------------------------------------------------------- who is it
 def _plug_ins() -> list[type]:
-    """Classes that other packages install; only they must be imported to be listed."""
+    """Classes of installed plug-ins, which must be imported to be listed."""
     if not registry.plug_ins():
         return []
     built_in = registry.stated_methods().keys() | registry.stated_backbones().keys()
@@ -138,7 +133,7 @@ def _stated(stated: registry.Stated) -> Shown:
 
 
 def _loaded(cls: Any) -> Shown:
-    """A class of somebody else."""
+    """A class of a plug-in."""
     yamls = [registry.yaml_of(base) for base in reversed(cls.__mro__) if base is not object]
     return Shown(
         cls.__name__,
@@ -172,14 +167,14 @@ def read_keys(paths: Iterable[Path]) -> tuple[dict[str, Key], dict[str, dict[str
             kind, meaning = re.fullmatch(r"(?:\(([^)]*)\)\s*)?(.*)", comments.get(key, "")).groups()  # type: ignore[union-attr]
             before = keys.get(key, Key(None, "", ""))
             keys[key] = Key(value, kind or before.kind, meaning or before.meaning)
-        if compat.recbole_folder() in path.parents:  # what we set for all wins over RecBole's
+        if compat.recbole_folder() in path.parents:  # overall.yaml wins over RecBole's files
             ours, _ = read_keys([overall])
             keys |= {key: ours[key] for key in keys.keys() & ours.keys()}
     return keys, blocks
 
 
 def describe(shown: Shown) -> str:
-    """What ``list NAME`` prints."""
+    """The description that ``list NAME`` prints."""
     lines = [shown.name + (f": {shown.paper}" if shown.paper else "")]
     if shown.serves is None:
         reason = compat.UNWRAPPABLE.get(shown.name)
@@ -208,12 +203,12 @@ def describe(shown: Shown) -> str:
 
 
 def _about(doc: str) -> str:
-    """The first paragraph of a docstring, if it is one of sentences (RecBole's may be none)."""
+    """The first paragraph of a docstring on one line."""
     return " ".join(doc.strip().split("\n\n")[0].split()).replace("``", "")
 
 
 def _text(value: Any) -> str:
-    """A value as a yaml or a command line has it."""
+    """A value as it is written in a yaml file."""
     text = yaml.safe_dump(value, default_flow_style=True, allow_unicode=True, width=math.inf)
     return text.strip().removesuffix("...").strip()
 

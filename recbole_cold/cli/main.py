@@ -1,7 +1,7 @@
-"""The door: arguments in, exit codes out; the only place that catches our errors.
+"""The entry point: takes arguments, gives an exit code, and turns errors into sentences.
 
 Exit codes: 0 done; 1 some runs failed; 2 bad input, one sentence on stderr; 130 interrupted.
-Modules of verbs import what is heavy where they use it: help and slips are answered at once.
+Modules of verbs import heavy packages where they use them, so help and errors come at once.
 """
 
 import sys
@@ -74,11 +74,11 @@ ACTIONS: dict[str, Callable[[Arguments], int]] = {
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command line; the exit code."""
+    """Run one command line and return its exit code."""
     words = sys.argv[1:] if argv is None else list(argv)
     with lasting_streams() as lost:
         code = _main(words)
-    # What was asked for was done, but nobody could read it: the answer of `list` is its output.
+    # The work was done but its output was lost, and for `list` the output is the result.
     return code or int(lost())
 
 

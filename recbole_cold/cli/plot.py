@@ -1,4 +1,4 @@
-"""``recbole-cold plot``: pictures of what methods give to new items."""
+"""``recbole-cold plot``: pictures of new items' vectors and feature graphs."""
 
 import io
 import sys

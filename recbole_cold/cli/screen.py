@@ -1,4 +1,4 @@
-"""What a command says while it works: messages, logs, and the request to stop."""
+"""Screen output of a command while it works, and the signals that stop it."""
 
 import contextlib
 import logging
@@ -46,7 +46,7 @@ class Stop:
 
 @contextlib.contextmanager
 def log_to_screen() -> Iterator[None]:
-    """Our messages go to stderr while open; what the process had set up for itself returns."""
+    """Context: our messages go to stderr; the logger's own set-up is restored afterwards."""
     before = logger.level, logger.propagate
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(logging.Formatter("%(message)s"))
@@ -62,9 +62,9 @@ def log_to_screen() -> Iterator[None]:
 
 
 class _Lasting:
-    """A stream that never stops the program: what it cannot take is dropped.
+    """A stream that never raises: output that it cannot write is dropped.
 
-    A reader that went away (``| head``) or a closed terminal must not cost a run its training, nor
+    A reader that stops (``| head``) or a closed terminal must not cost a run its training, nor
     print a traceback; a letter that the terminal's encoding lacks becomes ``?``.
     """
 
@@ -91,7 +91,7 @@ class _Lasting:
     def _give_up(self, error: OSError | ValueError) -> None:
         if self.error is None and isinstance(error, OSError):
             self.error = error
-        # What is buffered would fail again when Python ends, and be reported there.
+        # Otherwise Python would try to write the buffer again at exit, and report the failure.
         with contextlib.suppress(OSError, ValueError, AttributeError):
             nowhere = os.open(os.devnull, os.O_WRONLY)
             os.dup2(nowhere, self._stream.fileno())
@@ -103,7 +103,7 @@ class _Lasting:
 
 @contextlib.contextmanager
 def lasting_streams() -> Iterator[Callable[[], bool]]:
-    """stdout and stderr outlive their readers while open.
+    """Context: writing to stdout and stderr never fails.
 
     Yields a function that tells, afterwards, whether output was lost for another reason than a
     reader who had seen enough (a full disk, say).

@@ -1,4 +1,4 @@
-"""Many runs as one table: methods on backbones, run where they are missing, reused where not."""
+"""Tables of methods on backbones, from existing results and from runs of what is missing."""
 
 from recbole_cold.comparison.campaign import Campaign
 from recbole_cold.comparison.folders import new_folder, write_files

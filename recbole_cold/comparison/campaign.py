@@ -1,4 +1,4 @@
-"""Methods on backbones: what is there is reused, what is missing is run.
+"""Compares methods on backbones: reuses existing results and runs what is missing.
 
 ``Campaign`` plans cells (backbone x method x seed), finds those that earlier runs hold already, and
 hands the others to a pool. What comes of it is a comparison document (``report.Comparison`` reads
@@ -33,14 +33,14 @@ RunAll = Callable[..., None]
 
 
 class Campaign:
-    """All cells of one request.
+    """The cells (method, backbone, seed) of one request.
 
     Args:
         request: what to compare.
         stop: asked by the pool; true ends with ``Interrupted``.
 
     Raises:
-        UserError: anything in the request that cannot be; nothing is written then.
+        UserError: the request cannot be run; nothing has been written.
     """
 
     def __init__(self, request: CompareRequest, stop: Callable[[], bool] = lambda: False) -> None:
@@ -76,7 +76,7 @@ class Campaign:
         return next(iter(self.experiments.values()))
 
     def check(self) -> None:
-        """Refuse what would end in no table, before anything is run.
+        """Refuse a request that gives no table, before anything is run.
 
         Raises:
             UserError: one method on one backbone, or an unknown row to test against.
@@ -106,7 +106,7 @@ class Campaign:
         ]
 
     def run(self, folder: Path, saved_dir: Path, run_all: RunAll) -> dict[str, Any]:
-        """Reuse, run what is missing, and give the comparison, also in ``comparison.json``.
+        """Reuse results, run what is missing; the comparison, also in ``comparison.json``.
 
         Whatever ends this, the results that are there are in the folder.
 
@@ -201,7 +201,7 @@ class Campaign:
 
     # ---------------------------------------------------------------- the document
     def document(self) -> dict[str, Any]:
-        """What is there by now."""
+        """The comparison document of the results so far."""
         rows = [entry.label for entry in self.first().entries]
         if any(cell.entry.matched_steps for cell, _ in self.found.values()):
             rows.append(report.MATCHED)

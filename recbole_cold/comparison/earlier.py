@@ -1,4 +1,4 @@
-"""Results of earlier runs, by all that their numbers follow from."""
+"""Finds results of earlier runs by everything that determines their numbers."""
 
 import json
 import logging
@@ -14,7 +14,7 @@ from recbole_cold.experiment.fingerprint import code_of, versions
 from recbole_cold.experiment.folders import verb_of
 
 logger = logging.getLogger(__name__)
-# Keys that change no number of one method on one seed, which is told beside them.
+# Keys that change no score of one method on one seed; method and seed are compared as well.
 CHANGES_NO_NUMBER = {"seed"} | keys.names(
     without=[keys.COLUMNS, keys.DATA, keys.SPLIT, keys.PRETRAINING, keys.SCORES]
 )
@@ -22,7 +22,7 @@ SAME_SPLIT = ("rule", "N", "K", "warm_sets", "cold_side", "order", "counts")
 
 
 class Found(NamedTuple):
-    """A result that is there: the run, its one seed, and where it was found."""
+    """An existing result: the run with its one seed, and where it was found."""
 
     run: Mapping[str, Any]
     seed: Mapping[str, Any]

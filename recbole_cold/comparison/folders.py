@@ -10,7 +10,7 @@ from recbole_cold.store import write_bytes
 
 
 def new_folder(request: CompareRequest | None, dataset: str, saved_dir: Path) -> Path:
-    """A folder that did not exist, named by data and time, with the request in it if there is one.
+    """A new folder, named by data and time, with the request in it if there is one.
 
     Raises:
         UserError: it cannot be written.
@@ -20,7 +20,7 @@ def new_folder(request: CompareRequest | None, dataset: str, saved_dir: Path) ->
 
 
 def write_files(comparison: report.Comparison, folder: Path, finished: bool = True) -> None:
-    """Markdown, LaTeX, CSV and picture of a comparison; the screen table only of a whole one."""
+    """Write Markdown, LaTeX, CSV and picture; the screen table only if nothing is missing."""
     write_bytes(folder / "comparison.md", report.comparison_markdown(comparison).encode())
     write_bytes(folder / "comparison.tex", report.comparison_latex(comparison).encode())
     write_bytes(folder / "comparison.csv", report.comparison_csv(comparison).encode())

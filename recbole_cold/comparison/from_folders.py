@@ -1,4 +1,4 @@
-"""A comparison of results that are there: nothing is run."""
+"""Builds a comparison from existing results, without running anything."""
 
 import json
 import logging
@@ -18,7 +18,7 @@ from recbole_cold.experiment.requests import (
 
 logger = logging.getLogger(__name__)
 
-# What two documents must have in common to stand in one table, and how sentences call it.
+# Fields that must be equal in all documents of a table, and their names in messages.
 _SAME = {
     "dataset": "data set", "data_hash": "data", "protocol": "protocol", "eval_on": "eval_on",
     "fit_on": "fit_on", "phases": "phases", "share_pretrained": "share_pretrained",
@@ -28,7 +28,7 @@ _SAME = {
 def from_folders(
     paths: Iterable[str | Path], against: str | None = None, command: str = ""
 ) -> dict[str, Any]:
-    """The comparison of what earlier runs hold; nothing is run.
+    """The comparison of the results in some folders; nothing is run.
 
     Rows and backbones whose settings differ from one another are told apart by what differs.
 
@@ -120,7 +120,7 @@ def _results_in(path: Path) -> list[tuple[Path, dict[str, Any]]]:
 
 
 def _refuse_mixed(found: Sequence[tuple[Path, Mapping[str, Any]]]) -> None:
-    """One table holds what was measured alike.
+    """Refuse to put results of different data, protocols or phases into one table.
 
     Raises:
         UserError: names two folders and all that differs between them.
@@ -160,7 +160,7 @@ def _difference(name: str, one: Any, other: Any) -> str:
 
 
 def _label(runs: Sequence[_Placed]) -> None:
-    """Names that tell apart what is not the same: settings that differ go into brackets."""
+    """A label for a run; settings that differ between runs are added in brackets."""
     for placed in runs:
         shapes = _shaping_keys(placed) or set()
         ours = {key: value for key, value in placed.own.items() if key in shapes}

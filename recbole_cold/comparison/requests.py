@@ -1,4 +1,4 @@
-"""What one comparison asks for."""
+"""The request of a comparison, and its cells."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,7 +14,7 @@ VERB = "compare"
 
 @dataclass(frozen=True)
 class CompareRequest:
-    """What one ``compare`` asks for; plain values, so that a later ``--resume`` reads it back."""
+    """The request of one comparison: plain values, which a later ``--resume`` reads back."""
 
     models: str
     backbones: str
@@ -52,10 +52,10 @@ def comparison_of(
     command: str,
     place: str = COMMAND_LINE,
 ) -> CompareRequest:
-    """What ``keys`` ask of a comparison.
+    """The request of a comparison, from its keys.
 
     Args:
-        asked: gives the request of the keys that a run has, too.
+        asked: makes a run's request from the keys that are not a comparison's own.
 
     Raises:
         UserError: a key is given under two names, or a share of a machine is no number.
@@ -87,7 +87,7 @@ class Cell(NamedTuple):
 
     @property
     def place(self) -> tuple[str, str, int]:
-        """What tells cells apart: an entry holds mappings, which cannot be keys."""
+        """A hashable name of the cell, which the entry (it holds mappings) is not."""
         return self.backbone, self.entry.label, self.seed
 
 

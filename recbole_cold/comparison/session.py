@@ -27,14 +27,14 @@ def compare_request(
     *,
     again: Again,
 ) -> Ran:
-    """Run what is missing; an interruption leaves what is there as a table of its own.
+    """Run a comparison to its end; an interruption leaves a table of the results so far.
 
     Args:
         saved: where earlier results are looked for, and where the new folder is made.
         folder: the folder of a comparison to continue.
 
     Raises:
-        UserError: the request cannot be, or a file could not be written.
+        UserError: the request cannot be run, or a file cannot be written.
         Interrupted: names the folder and how to go on; its files show what is there.
     """
     with contextlib.ExitStack() as held:
@@ -93,7 +93,7 @@ def compare_folders(
 def comparison_to_resume(
     resume: str | Path | bool, keys: Mapping[str, Any], saved: Path
 ) -> tuple[CompareRequest, Path]:
-    """What ``resume`` means: the comparison it names, or for True the newest unfinished one.
+    """The folder that ``resume`` names, or for True that of the newest unfinished comparison.
 
     Raises:
         UserError: it names none, or ``keys`` asks for anything but ``saved_dir``.

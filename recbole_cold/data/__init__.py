@@ -1,1 +1,1 @@
-"""From atomic files to rows, splits and episodes."""
+"""Data: atomic files, rows, splits, phases and episodes."""

@@ -1,7 +1,7 @@
 """Atomic files as typed columns: pyarrow reads them, token numbers follow RecBole's own loader.
 
 RecBole's loader numbers the tokens of a field by first appearance, 0 being padding. That order is
-kept through every step here, so ids are the same as RecBole's, only sooner.
+kept through every step here, so ids are the same as RecBole's.
 """
 
 import csv
@@ -178,7 +178,7 @@ def _read_csv(
 def _why_unreadable(
     path: Path, form: Format, header: dict[str, FeatureType], error: Exception
 ) -> str:
-    """The sentence for a file that the fast reader refused; looks for the first bad line."""
+    """A message for a file that pyarrow cannot read; looks for the first bad line."""
     fields = list(header)
     numbers = [n for n, field in enumerate(fields) if header[field] == FeatureType.FLOAT]
     try:

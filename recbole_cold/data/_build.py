@@ -25,7 +25,7 @@ from recbole_cold.data._names import check_fields, check_suffixes, given, instea
 from recbole_cold.errors import UserError, nearest
 from recbole_cold.kinds import text_of
 
-# Raised whenever the same files and settings give other arrays: older caches are then not found.
+# To be raised when the same files and settings give other arrays, so that caches are remade.
 READER = 1
 
 Table = dict[str, Column]
@@ -34,7 +34,7 @@ TOKENS = {FeatureType.TOKEN, FeatureType.TOKEN_SEQ}
 
 
 class Build:
-    """One pass over the files; ``columns`` does the work, ``meta`` describes what came of it.
+    """One pass over the files: ``columns`` makes the arrays, ``meta`` describes them.
 
     Args:
         config: as ``ColdStartDataset`` takes it.
@@ -77,7 +77,7 @@ class Build:
         return columns
 
     def meta(self) -> dict[str, Any]:
-        """What the arrays do not say: fields in RecBole's order, rows per part, notes."""
+        """Facts beside the arrays: fields in RecBole's order, rows per part, notes."""
         fields = [
             [field, kind.value, source.value, length]
             for field, (kind, source, length) in self.fields.items()
@@ -117,8 +117,8 @@ class Build:
                 )
         if load in (None, "*"):
             return lambda field: field not in unload
-        # These two stand in RecBole's default load_col, whether a data set has them or not; where
-        # they are needed, what needs them says so.
+        # These two are in RecBole's default load_col even if a data set lacks them; where
+        # they are needed, the code that needs them reports it.
         may_miss = {self.time, self.config["RATING_FIELD"] or "rating"}
         for field in load:
             if field not in header and not (suffix == "inter" and field in may_miss):

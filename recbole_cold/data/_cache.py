@@ -1,8 +1,8 @@
-"""Parsed data sets on disk, found by content: memory-mapped columns with checksums.
+"""Cache of parsed data sets, found by content: memory-mapped columns with checksums.
 
 ``<cache_dir>/data/<key>/`` holds one ``.npy`` file per column and ``meta.json``;
 ``<cache_dir>/data/index/`` remembers the content hash of source files that did not change.
-A cache is only an optimisation: whatever is wrong with it is logged, and the files are read anew.
+The cache is only an optimisation: any fault in it is logged, and the files are read again.
 """
 
 import hashlib
@@ -64,7 +64,7 @@ def content_hash(path: Path, root: Path) -> str:
 def store(
     folder: Path, columns: dict[str, np.ndarray], meta: dict[str, Any], root: Path
 ) -> str | None:
-    """None after writing ``folder``; where that is not possible, why not (and it is logged)."""
+    """Write ``folder``; None, or the reason (which is also logged) why it cannot be written."""
     temporary = None
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
@@ -101,7 +101,7 @@ def load(folder: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
 
 
 def tell_once(root: Path, error: OSError) -> str:
-    """Why nothing is cached; logged the first time for a folder."""
+    """Log why nothing is cached, once per folder, and return it."""
     reason = f"nothing is cached under '{root}' ({error.strerror or error})"
     if str(root) not in _told:
         _told.add(str(root))
@@ -120,7 +120,7 @@ def _map(path: Path, size: int, crc: int) -> np.ndarray:
 
 
 def _swap_in(temporary: Path, folder: Path) -> None:
-    """Put ``temporary`` in the place of ``folder``; readers that have it open keep it."""
+    """Move ``temporary`` to ``folder``; processes that have files of it open can go on."""
     if folder.exists():
         aside = Path(tempfile.mkdtemp(prefix=f".{folder.name}.old.", dir=folder.parent))
         try:
@@ -130,7 +130,7 @@ def _swap_in(temporary: Path, folder: Path) -> None:
     try:
         os.replace(temporary, folder)
     except OSError:
-        if not folder.exists():  # else another process was first, with the same content
+        if not folder.exists():  # otherwise another process has written the same content
             raise
 
 
@@ -158,7 +158,7 @@ def _write_whole(path: Path, payload: bytes) -> None:
 
 
 class _Checked:
-    """A file that sums up what is written to it."""
+    """A file that computes a checksum of what is written to it."""
 
     def __init__(self, file: Any) -> None:
         self.file, self.size, self.crc = file, 0, 0

@@ -1,4 +1,4 @@
-"""RecBole's row filters on columns: which rows of the three files stay, without a frame.
+"""RecBole's row filters, applied to columns instead of data frames.
 
 The order of the steps is RecBole's; each works on boolean masks over the rows read.
 """

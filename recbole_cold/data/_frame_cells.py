@@ -1,4 +1,4 @@
-"""Columns of pandas frames as cells of atomic files; what a file cannot hold is refused."""
+"""Converts columns of pandas frames into cells of atomic files, or refuses them."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -12,7 +12,7 @@ from recbole_cold.errors import UserError
 
 
 class FrameColumn:
-    """A column of a frame, with its place for sentences."""
+    """A column of a frame, with its place for messages."""
 
     def __init__(self, frame: str, name: str, values: pd.Series) -> None:
         self.frame, self.name, self.values = frame, name, values
@@ -142,7 +142,7 @@ def _tokens(column: FrameColumn) -> pa.Array:
     values = column.values
     if isinstance(values.dtype, pd.CategoricalDtype):
         values = values.astype(values.cat.categories.dtype)
-    # Texts of what differs: a long column has few different values.
+    # Only different values are converted: a long column has few.
     codes, unique = pd.factorize(values)
     texts = [_token(value, column) for value in unique]
     if len(set(texts)) < len(texts):
@@ -186,7 +186,7 @@ def _token_lists(column: FrameColumn) -> list[list[str] | None]:
         return known[element]
 
     rows = _lists(column)
-    # The files' rule: what is between two separators and empty is no element.
+    # As in the files: an empty text between two separators is no element.
     return [None if row is None else [t for t in map(text, row) if t] for row in rows]
 
 

@@ -1,6 +1,6 @@
-"""Names inside values, checked against the data: a field that the user names must be there.
+"""Checks that fields which the user names in configuration values are in the data.
 
-A name that only a default has (RecBole's, or one of our yaml) may be absent, as in RecBole.
+Fields named by defaults only (RecBole's, or those of our yaml) may be absent, as in RecBole.
 """
 
 from collections.abc import Iterable, Mapping
@@ -16,20 +16,20 @@ SEQUENCES = {FeatureType.TOKEN_SEQ, FeatureType.FLOAT_SEQ}
 
 
 def given(config: Any, key: str) -> Any:
-    """The value of a key that the user set; an empty one where a default did."""
+    """The value of a key if the user set it; an empty value if it is a default."""
     asked = getattr(config, "given", None)
     return (config[key] or ()) if asked is None or asked(key) else ()
 
 
 def instead(name: str, known: Iterable[str]) -> str:
-    """What could be meant, as the end of a sentence: the nearest name, or all of them."""
+    """The end of a message: the nearest known name, or all of them."""
     names = list(known)
     guess = nearest(name, names)
     return f"; did you mean '{guess}'?" if guess else f"; there are {', '.join(names) or 'none'}"
 
 
 def check_suffixes(config: Any) -> None:
-    """Refuse files of ``load_col`` and ``unload_col`` that this loader has not.
+    """Refuse files of ``load_col`` and ``unload_col`` that this loader does not read.
 
     Raises:
         UserError: names the file.

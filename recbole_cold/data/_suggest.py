@@ -1,4 +1,4 @@
-"""Settings that can split a data set, where the given ones cannot."""
+"""Suggests settings that can split a data set if the given ones cannot."""
 
 import numpy as np
 
@@ -26,7 +26,7 @@ def suggest(counts: Array, threshold: int, size: int, n_warm: int = 3) -> tuple[
 
 
 def why_empty(counts: Array, threshold: int, size: int, n_warm: int, cold_side: str) -> str:
-    """A sentence on what a rule leaves empty, with a threshold and a size that would work."""
+    """The message for an empty split, with a threshold and a size that would work."""
     present = counts[counts > 0]
     if not len(present):
         return f"there is no interaction to split into old and new {cold_side}s; check the filters"

@@ -1,4 +1,4 @@
-"""RecBole's data set with typed columns instead of frames: loaded fast, cached, memory-mapped.
+"""RecBole's data set with typed columns instead of frames, cached and memory-mapped.
 
 User and item features are kept once per user and item and gathered by code, never joined per row.
 """
@@ -80,13 +80,13 @@ class ColdStartDataset(Dataset):
         UserError: a file or a setting is wrong; one sentence that names it.
     """
 
-    # What one run has of its own; ``view`` gives them.
+    # These belong to one view; see ``view``.
     _split: Split | None = None
     _rows: Rows | None = None
 
     @property
     def split(self) -> Split:
-        """The split of this view; whoever holds it keeps it, whatever others ask for."""
+        """The split of this view; other views do not change it."""
         if self._split is None:
             raise AttributeError("this data set was not split yet; take a view with a split")
         return self._split
@@ -99,7 +99,7 @@ class ColdStartDataset(Dataset):
         return self._rows
 
     def view(self, split: Split | None = None, rows: Rows | None = None) -> "ColdStartDataset":
-        """The same data for one run: arrays and tensors are shared, what holds them is not.
+        """The same data for one run: arrays and tensors are shared, the dictionaries are its own.
 
         A feature column that is exchanged in a view, or a row column, is exchanged there alone.
 
@@ -273,7 +273,7 @@ class ColdStartDataset(Dataset):
             return self.field2seqlen[field]
         return super().num(field)
 
-    # What RecBole's frames answered, from the columns.
+    # Attributes of RecBole's data set, computed from the columns.
 
     def __len__(self) -> int:
         return self.n_rows
@@ -295,7 +295,7 @@ class ColdStartDataset(Dataset):
 
     @cached_property
     def inter_feat(self) -> Interaction:
-        """The rows as RecBole's ``Interaction``; made when first asked for, users should not."""
+        """The rows as RecBole's ``Interaction``: made when first asked for; large, so avoid it."""
         return self._interaction(self.inter)
 
     @cached_property
@@ -322,7 +322,7 @@ class ColdStartDataset(Dataset):
             tensors[field] = tensor
         return Interaction(tensors)
 
-    # Where the rows came from, to write them out again as they stood.
+    # The rows' places in their files, to write them out again unchanged.
 
     def source_rows(self, rows: np.ndarray) -> np.ndarray:
         """Position of ``rows`` in the interaction files before any filter."""

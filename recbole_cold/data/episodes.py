@@ -69,7 +69,7 @@ class Episode(NamedTuple):
     query_mask_tk: Tensor
 
     def __len__(self) -> int:
-        """Rows that count: padding does not."""
+        """The number of real rows; padding does not count."""
         return int(self.support_mask_tk.sum() + self.query_mask_tk.sum())
 
     def tasks(self, part: slice) -> "Episode":
@@ -91,7 +91,7 @@ class Episode(NamedTuple):
 class TaskBatches:
     """Batches of tasks in a seeded order; subclasses make the episode of a batch.
 
-    Each batch draws from a generator of its own: a late start draws what running through would.
+    Each batch draws from a generator of its own, so that a resumed epoch draws the same.
 
     Args:
         rows: where the rows live.
@@ -170,8 +170,10 @@ class EpisodeBatches(TaskBatches):
 
 
 class FewShotBatches(TaskBatches):
-    """Batches of tasks with few support rows, all drawn anew: the size for a whole batch, then each
-    task's rows without replacement; the older ones are support, the newer ones query.
+    """Batches of tasks with few support rows, drawn anew each time.
+
+    The number of support rows is drawn for a whole batch, then each task's rows without
+    replacement; the older ones are support, the newer ones query.
 
     An item with too few rows gives what it has, in the same proportion; the rest is padding.
 

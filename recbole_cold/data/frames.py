@@ -1,4 +1,4 @@
-"""Data sets out of pandas frames: written once as atomic files, and read as all others are.
+"""Data sets from pandas frames: written once as atomic files, then read like any other.
 
 Other processes (trials on Ray) and a later ``resume`` find the files by their content, under
 ``<cache_dir>/frames/<hash>/<name>/``. What a file cannot hold is refused in one sentence that names
@@ -44,7 +44,7 @@ def from_frames(
     name: str = "frames",
     kinds: Mapping[str, str] | None = None,
 ) -> "Frames":
-    """A data set for ``dataset=``, out of pandas frames.
+    """A data set for ``dataset=``, from pandas frames.
 
     RecBole's kind of a column follows from its type: ids, texts, categories and truth values are
     tokens; numbers are floats; dates are seconds since 1970; lists are sequences of either. A
@@ -248,7 +248,7 @@ def _check_kinds(kinds: Mapping[str, str], frames: Mapping[str, pd.DataFrame]) -
 
 
 def _check_ids_meet(tables: Mapping[str, list[Cells]], ids: Mapping[str, str]) -> None:
-    """Features of nobody are a mistake: ids of one frame are numbers, say, and texts in another."""
+    """Refuse features without any known id: ids are, say, numbers here and texts elsewhere."""
     for suffix in tables.keys() - {"inter"}:
         ours, theirs = (
             next(cells for cells in tables[each] if cells.name == ids[suffix])

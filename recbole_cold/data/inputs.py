@@ -1,4 +1,4 @@
-"""Which numbers a configuration feeds to the model."""
+"""The float fields that a configuration gives the model as inputs."""
 
 from typing import Any
 

@@ -1,7 +1,7 @@
-"""The protocol as a value, and the runner over it.
+"""The phases of the protocol, and the loop over them.
 
-Names of phases and of the parts that they learn on are made here and nowhere else; a ``Split``
-carries its phases, and everybody else reads them there.
+Names of phases and of the parts that they learn on are made only here; a ``Split`` carries its
+phases, and all other code reads them there.
 """
 
 from collections.abc import Callable, Sequence
@@ -63,7 +63,7 @@ def phase_names(config: Any) -> list[str]:
 
 
 class Verbs(Protocol):
-    """What the runner needs of a trainer."""
+    """The methods of a trainer that ``run_phases`` calls."""
 
     def pretrain(self) -> None: ...
     def learn(self) -> None: ...

@@ -1,4 +1,4 @@
-"""Rows of a data set on the training device: a batch is an index, fields are gathered on demand.
+"""The rows of a data set on the training device; batches gather their fields on demand.
 
 User and item features are kept once per user and item and gathered by code, never joined per row.
 """
@@ -24,7 +24,7 @@ class Batch(dict):
         super().__init__()
         self.rows = rows
         self.index = index
-        self.memo: dict[Any, Any] = {}  # what users of the batch computed from it alone
+        self.memo: dict[Any, Any] = {}  # values that users compute from the batch alone
 
     def __missing__(self, field: str) -> Tensor:
         value = self[field] = self.rows.gather(field, self)
@@ -70,7 +70,7 @@ class Rows:
         self.item_features = self._features(dataset.item_table, self.item_field)
 
     def view(self) -> "Rows":
-        """The same rows for one holder, who may exchange columns without anybody noticing."""
+        """The same rows in a new dictionary: columns exchanged in it change no other view."""
         view = copy.copy(self)
         view.columns = dict(self.columns)
         view.user_features = dict(self.user_features)

@@ -1,4 +1,4 @@
-"""Which rows are learnt from, which warm up the new items, and which are scored: a frozen value.
+"""Splits: the rows that are learned from, that warm up new items, and that are scored.
 
 Pure functions of columns (code of the cold side, time). The cold side is the item, or the user
 with ``cold_side='user'``: the same code with the columns swapped. Shape letters do not occur; an
@@ -31,9 +31,9 @@ from recbole_cold.errors import UserError
 
 Array = np.ndarray
 
-# Of the files that ``save`` writes. Format 1 had no version and no phases.
+# The format of the files that ``save`` writes. Format 1 had no version and no phases.
 VERSION = 2
-# What the manifest tells beside the rule: no part of the hash, which stands for the rows.
+# Entries of the manifest that are no part of the hash, which covers the rule and the rows.
 _BESIDE_THE_RULE = ("hash", "version", "phases", "check")
 
 
@@ -50,8 +50,8 @@ class Split:
         manifest: rule, N, K, cold_side, order ('time' or 'seeded permutation'), rows per part
             (``counts``), data_hash and the hash of all of it; the format's ``version`` and the
             ``phases`` stand beside it. Plain values, ready for JSON.
-        phases: the rows of the results in their order: name, part learned on, part scored. Who
-            makes a split says them; nobody reads them off the names of parts.
+        phases: the phases in their order: name, part learned on, part scored. They are given
+            explicitly; they do not follow from the names of parts.
 
     Raises:
         ValueError: a phase names a part that there is not.
@@ -221,7 +221,7 @@ def read_manifest(path: str | Path) -> dict[str, Any]:
 
 
 def _check(manifest: Mapping[str, Any]) -> str:
-    """What tells an altered manifest: a digest of all of it."""
+    """A digest of a whole manifest, by which a change is noticed."""
     plain = {key: value for key, value in manifest.items() if key != "check"}
     return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()
 

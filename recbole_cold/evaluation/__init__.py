@@ -1,1 +1,1 @@
-"""What scores are worth: metrics of one table of predictions, and statistics over seeds."""
+"""Metrics of predictions, and statistical tests over seeds."""

@@ -1,4 +1,4 @@
-"""How well one table of predictions ranks and calibrates: AUC, LogLoss, F1, and RelaImpr of two.
+"""Metrics of a table of predictions: AUC, LogLoss and F1, and RelaImpr, which compares two.
 
 Every metric is pooled over all rows of the evaluated set, takes one score and one 0/1 label per
 row on any device, and answers with a Python float computed in float64. ``nan`` means that the
@@ -97,10 +97,10 @@ LOWER_IS_BETTER = frozenset({"LogLoss"})
 
 
 def known_metrics(names: str | Iterable[str], where: str = "") -> list[str]:
-    """Metrics under our spelling, each once, from a list or one name in any capitals.
+    """Metric names in our spelling, each once, from a list or a single name in any case.
 
     Args:
-        where: for the sentence, "in file.yaml"; '' where that is plain.
+        where: for the message, "in file.yaml"; '' where that is clear.
 
     Raises:
         UserError: a name that is none, with the nearest; or no name at all.
@@ -123,7 +123,7 @@ def known_metrics(names: str | Iterable[str], where: str = "") -> list[str]:
 def evaluate(
     scores: Scores, labels: Scores, metrics: Iterable[str], f1_threshold: Threshold = "mean"
 ) -> dict[str, float]:
-    """The named metrics of one prediction table.
+    """The named metrics of one table of predictions.
 
     Comparisons such as RelaImpr need a second run: they are known here and left to the report.
     """
@@ -133,7 +133,7 @@ def evaluate(
 
 
 def score_warnings(scores: Scores, labels: Scores, values: Mapping[str, float]) -> list[str]:
-    """What a reader must know before believing ``values``, one sentence each; often nothing.
+    """Warnings about ``values``, one sentence each; usually none.
 
     The sentences hold no numbers, so the same warning of several seeds is one line in a report.
     """

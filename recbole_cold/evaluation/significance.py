@@ -35,7 +35,7 @@ FEWEST_FOR_WILCOXON = 6  # with five pairs its smallest two-sided p is .0625
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Holm's step-down correction of a family of p-values; nan is no test and stays nan.
+    """Holm's step-down correction of a family of p-values; nan means no test and stays nan.
 
     The k-th smallest of m is multiplied by m - k + 1, and none is smaller than one before it.
     """

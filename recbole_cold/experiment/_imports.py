@@ -1,4 +1,4 @@
-"""Which modules of a package a module needs, and a hash of each that comments do not change.
+"""The modules of a package that a module imports, and a hash of each that ignores comments.
 
 Imports are read, not followed by running them: those inside functions count, those under
 ``if TYPE_CHECKING:`` do not. ``from package import name`` leads through the package's ``__init__``
@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 
 class Source(NamedTuple):
-    """What a file says.
+    """A source file: its digest and its imports.
 
     Attributes:
         digest: of its syntax tree without docstrings, comments and layout; of its bytes where it
@@ -31,7 +31,7 @@ class Source(NamedTuple):
 
 
 class Package:
-    """The modules of a package as a graph of imports, as they are now.
+    """The modules of a package as a graph of imports.
 
     Args:
         name: of the package, as it is imported.
@@ -70,8 +70,8 @@ class Package:
             without: modules and sub-packages at which to stop.
 
         Raises:
-            LookupError: a name among ``roots`` or ``without`` is no module: it was moved, and
-                whoever moved it must say here where it is now.
+            LookupError: a name among ``roots`` or ``without`` is no module; if one was moved,
+                the lists in ``fingerprint`` must name its new place.
         """
         roots = list(roots)
         for module in (*roots, *without):
@@ -121,7 +121,7 @@ def _below(module: str, places: Collection[str]) -> bool:
 
 
 def _runtime_home(module: str, name: str) -> str | None:
-    """Where a name of a loaded package comes from, if the object itself says so."""
+    """The module that an object of a loaded package says it is from, if it does."""
     try:
         home = getattr(sys.modules[module], name).__module__
     except Exception:  # not loaded, no such name, or a plain value
@@ -134,11 +134,11 @@ _known: dict[Path, tuple[Any, Source]] = {}
 
 
 def read(path: Path, module: str, now: Mapping[str, Any]) -> Source:
-    """What a file says, as this process has loaded it.
+    """The digest and imports of a file as this process has loaded it.
 
-    A file is read when it is first asked for, and what it said then stays: an edit does not reach
-    the modules of a running process. It is read again when it was loaded again (``reload``, a
-    notebook's ``autoreload``), and, as long as no module of it is loaded, when it changes.
+    A file is read once: later edits do not reach the modules of a running process. It is read
+    again when its module was loaded again (``reload``, a notebook's ``autoreload``), and, while no
+    module of it is loaded, when it changes.
 
     Args:
         module: its name, which relative imports start from.
@@ -181,7 +181,7 @@ def _real(path: str) -> str:
 
 
 def parse(content: bytes, module: str, is_package: bool = False) -> Source:
-    """What a file with this content says; see ``read``."""
+    """The digest and imports of a file with this content; see ``read``."""
     try:
         tree = ast.parse(content)
         words: list[str] = []

@@ -18,7 +18,7 @@ from uuid import uuid4
 
 from recbole_cold.experiment._imports import read
 
-# A folder with more than this is no plug-in's but somebody's home: see `_files_of`.
+# A folder with more than this is not a plug-in's but, say, a home folder: see `_files_of`.
 MOST_FILES, MOST_ENTRIES = 2000, 20_000
 _INSTALLED = {"site-packages", "dist-packages"}
 _THIS_PROCESS = uuid4().hex
@@ -32,7 +32,7 @@ class Unit(NamedTuple):
 
 
 class Outside(NamedTuple):
-    """What is known of code outside of the package.
+    """Code outside of the package.
 
     Attributes:
         parts: a text for each file and each library; equal texts, equal code.
@@ -87,7 +87,7 @@ def code_outside(
 
 
 def _never_the_same() -> str:
-    """For code in no file: a text that no other process has, and no other cell of a notebook."""
+    """A text for code without a file; different in every process and every notebook cell."""
     cells = getattr(sys.modules["__main__"], "In", ())
     return f"{_THIS_PROCESS} {len(cells)}"
 
@@ -115,7 +115,7 @@ def _unit_of_package(folder: Path, package: Path, own: Path, now: Mapping[str, A
 
 
 def _needed(name: str, package: Path, now: Mapping[str, Any]) -> Unit | str | None:
-    """What an import leads to: files, or an installed library and its version."""
+    """The files behind an import, or the installed library with its version."""
     spec = None
     parts = name.split(".")
     for number in range(1, len(parts) + 1):

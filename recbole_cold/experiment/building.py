@@ -1,4 +1,4 @@
-"""A method made for its configuration and its data, with the faults of plug-ins told by name."""
+"""Builds a method for its configuration and data; names the plug-in where its code fails."""
 
 import ast
 import inspect
@@ -15,7 +15,7 @@ from recbole_cold.training.checks import check_trainable
 
 
 def build_method(config: ColdConfig, dataset: ColdStartDataset) -> ColdStartRecommender:
-    """The method of a configuration on a view of its data set; all runs are built here.
+    """The method of a configuration on a view of its data set; every run builds it here.
 
     Raises:
         UserError: it cannot be built; where a plug-in is to blame, its class and file are named.
@@ -29,7 +29,7 @@ def build_method(config: ColdConfig, dataset: ColdStartDataset) -> ColdStartReco
 
 
 def keys_in_source(cls: type) -> set[str]:
-    """The keys that a class reads as ``config["key"]`` or ``self.config["key"]``, run or not.
+    """The keys that the source of a class reads, as ``config["key"]`` or ``self.config["key"]``.
 
     Raises:
         OSError, TypeError: it has no source.
@@ -46,14 +46,14 @@ def keys_in_source(cls: type) -> set[str]:
 
 
 def _refuse_missing_yaml(cls: type, config: ColdConfig) -> None:
-    """A plug-in with keys of its own needs the yaml that gives them their defaults."""
+    """Raise a ``UserError`` if a plug-in has keys of its own but no yaml with their defaults."""
     known = {*config.final_config_dict, *names(in_yaml=False)}.union(*config.parameters.values())
     for part in cls.__mro__:
         path = yaml_place(part) if is_plugin(part) else None
         if path is None or path.is_file():
             continue
         own = {key.name for key in vars(part).get("keys", ())}
-        with suppress(OSError, TypeError, SyntaxError):  # no source: what is declared must do
+        with suppress(OSError, TypeError, SyntaxError):  # no source: the declared keys must do
             own |= keys_in_source(part)
         if own - known:
             keys = ", ".join(sorted(own - known))

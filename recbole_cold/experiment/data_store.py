@@ -1,4 +1,4 @@
-"""Data sets and splits, made once for all configurations that agree on them."""
+"""Loads data sets and makes splits, once for all configurations that need the same."""
 
 import json
 from pathlib import Path
@@ -34,7 +34,7 @@ def split_data(dataset: ColdStartDataset, config: ColdConfig) -> ColdStartDatase
 
 
 def run_data(config: ColdConfig) -> ColdStartDataset:
-    """What one run needs, of (configuration, seed) alone: data set, split and rows."""
+    """The data set of one run, split, with rows; follows from configuration and seed alone."""
     return split_data(load_data(config), config)
 
 
@@ -71,7 +71,7 @@ def make_split(dataset: ColdStartDataset, config: ColdConfig) -> Split:
 
 
 def _data_key(config: ColdConfig) -> str:
-    """What tells data sets apart; a configuration keeps its first, should the files change."""
+    """The key of a data set in a store; a configuration keeps its first even if files change."""
     if "data_key" not in vars(config):
         names = {*config.parameters["Dataset"], *keys.names(touching=[keys.DATA])}
         values = {name: config[name] for name in sorted(names)}
@@ -92,12 +92,12 @@ def _split_key(config: ColdConfig) -> str:
 
 
 class DataStore:
-    """Data sets and their splits, made once for all configurations that agree on them.
+    """Keeps data sets and splits for all configurations that need the same.
 
-    What it hands out is the caller's: nothing in it changes when somebody else asks.
+    It hands out views, which do not change when another caller asks.
 
     Args:
-        most: data sets that are kept; the one that was made first goes first.
+        most: data sets that are kept; the oldest is dropped first.
     """
 
     def __init__(self, most: int = 4) -> None:
@@ -121,6 +121,6 @@ class DataStore:
 
 
 def _make_room(kept: dict[str, Any], most: int) -> None:
-    """Let go of what was made first, until there is room for one more."""
+    """Drop the oldest data sets until there is room for one more."""
     while len(kept) >= most:
         del kept[next(iter(kept))]

@@ -52,12 +52,12 @@ class Experiment:
         request: what to run.
         folder: the run's folder, which exists.
         stop: asked between batches; true saves the state and raises ``Interrupted``.
-        entries: the rows to run, where they are not the request's own.
-        store: where data sets are kept that other experiments of this process use, too.
-        callbacks: told how each run goes on.
+        entries: the entries to run, if not the request's own.
+        store: keeps data sets for several experiments of this process.
+        callbacks: called while the runs go on.
 
     Raises:
-        UserError: anything in the request that cannot be; nothing is written then.
+        UserError: the request cannot be run; nothing has been written.
     """
 
     def __init__(
@@ -102,7 +102,7 @@ class Experiment:
         return config
 
     def _keys_of_backbone_beside(self, entry: Entry) -> set[str]:
-        """For a method with a network of its own: keys of the backbone that other rows stand on."""
+        """For a method with its own network: keys of the backbone that the other entries use."""
         if find_method(entry.spec).network is None:
             return set()
         plain = (other for other in self.entries if find_method(other.spec).network is None)
@@ -147,7 +147,7 @@ class Experiment:
         return self.document
 
     def _try_one(self, entry: Entry, seed: int) -> None:
-        """Run one method on one seed; where it fails, the others go on without it."""
+        """Run one method on one seed; if it fails, the others go on."""
         try:
             self._run_one(entry, seed)
         except (CallbackError, Interrupted, WriteError):
@@ -159,7 +159,7 @@ class Experiment:
             self.document["runs"] = [run for run in self.document["runs"] if run["seeds"]]
 
     def _told(self, entry: Entry, seed: int, error: Exception) -> str:
-        """A sentence of ours as it is; of anything else its last line, and where the rest is."""
+        """The message of a ``UserError``; of another error its last line, and a file with the rest."""
         if isinstance(error, UserError):
             return str(error)
         text = "".join(traceback.format_exception(error))
@@ -171,7 +171,7 @@ class Experiment:
         return f"{last} (all of it: {path})"
 
     def prepare(self) -> None:
-        """Load the data and build every method once: what cannot run is said before training."""
+        """Load the data and build every method once, so that errors come before training."""
         if self.document:
             return
         for entry in self.entries:
@@ -186,7 +186,7 @@ class Experiment:
             self.document = self._new_document(self.first())
 
     def open_folder(self, create: Callable[[Request, ColdConfig], Path]) -> Path:
-        """Give the prepared run its folder, and write what is known so far into it."""
+        """Make the folder of the prepared run and write what is known so far into it."""
         folder = create(self.request, self.first())
         try:
             self._describe_in(folder)
@@ -197,7 +197,7 @@ class Experiment:
         return folder
 
     def _describe_in(self, folder: Path) -> None:
-        """The split and the configurations that a later ``--resume`` must find unchanged."""
+        """Write the split and the configurations, which ``--resume`` must find unchanged."""
         self.data(self.first()).split.save(folder / "split")
         for entry in self.entries:
             self._write_config(folder, entry, self.configs[entry.label])
@@ -207,7 +207,7 @@ class Experiment:
         write_bytes(self._entry_folder(entry, folder) / "config.yaml", text.encode())
 
     def _refuse_changes(self, folder: Path) -> None:
-        """A continued run must have the data, the split and the settings that it began with.
+        """Refuse to resume a run whose data, split or settings have changed.
 
         Raises:
             UserError: names what changed.
@@ -225,7 +225,7 @@ class Experiment:
                 if key not in keys.names(only=[keys.PLACE]) and before.get(key) != value
             }
         except (OSError, ValueError, KeyError, TypeError, AttributeError, yaml.YAMLError):
-            # Stopped before these were whole, or damaged since: nothing to compare with.
+            # The run was stopped while writing them, or they are damaged: nothing to compare.
             self._describe_in(folder)
             return
         if changed:
@@ -393,7 +393,7 @@ class Experiment:
         return self._entry_folder(entry) / "state" / f"seed-{seed}.pt"
 
     def _write_found(self, entry: Entry, seed: int, found: Mapping[str, Any]) -> None:
-        """What a run decided itself, as a file for a later run's ``--config_files``."""
+        """Write the keys that a run decided itself, for a later run's ``--config_files``."""
         if not found:
             return
         text = yaml.safe_dump(dict(found), sort_keys=True, allow_unicode=True)
@@ -405,7 +405,7 @@ class Experiment:
         logger.info("%s, seed %d decided: %s", entry.label, seed, told)
 
     def _write_artifacts(self, entry: Entry, seed: int, files: Mapping[str, bytes]) -> None:
-        """Files of a method beside its results, each named after its seed: ``name-seed-N.ext``."""
+        """Write a method's artifacts beside its results, named by seed: ``name-seed-N.ext``."""
         for name, content in files.items() if self.folder is not None else ():
             path = self._entry_folder(entry) / artifact_name(name, seed)
             write_bytes(path, content)

@@ -1,4 +1,4 @@
-"""What a stored result or a pre-trained backbone is known by."""
+"""The keys under which results and pre-trained backbones are stored: hashes of their causes."""
 
 import hashlib
 import inspect
@@ -25,8 +25,8 @@ from recbole_cold.experiment._imports import Package, loaded
 from recbole_cold.experiment._outside import code_outside
 from recbole_cold.model._method import ColdStartRecommender
 
-# Where the code of a result begins: with what runs one, and with what pre-trains a backbone. All
-# that these import belongs to it, but for the modules below.
+# Modules from which the code of a result, and of a pre-trained backbone, is collected: these and
+# all that they import belong to the key, except for the modules below.
 _ROOTS_OF_RESULTS = ("experiment.experiment",)
 _ROOTS_OF_PRETRAINING = (
     "training.trainer",
@@ -36,8 +36,8 @@ _ROOTS_OF_PRETRAINING = (
     "data.rows",
     "seeding",
 )
-# No number is made in these: values enter a key by the configuration, classes by their own code;
-# the others start runs, name folders and show results.
+# Modules that change no score and are not part of a key. Configured values and the classes of
+# methods are in the key by other ways; the rest start runs, name folders and show results.
 _WITHOUT_PART = (
     "cli",
     "comparison",
@@ -56,7 +56,7 @@ _WITHOUT_PART = (
     "experiment.folders",
     "experiment.requests",
 )
-# Scores are told while pre-training goes on, and change nothing of it.
+# Scores may be reported during pre-training, but do not change it.
 _WITHOUT_PART_IN_PRETRAINING = (*_WITHOUT_PART, "evaluation")
 # Libraries whose versions are in every key and in every document.
 _LIBRARIES = ("recbole", "torch", "numpy", "pandas", "scipy")
@@ -64,7 +64,7 @@ _PACKAGE = Path(__file__).parents[1]
 
 
 def code_of(config: ColdConfig) -> str:
-    """A hash over the code that makes a result: ours, the method's and the backbone's.
+    """A hash of the code that makes a result: this package's, the method's and the backbone's.
 
     Comments, docstrings and layout are no part of it. It is the code that this process has loaded:
     an edited file counts from the next process on, or from its next ``reload``.
@@ -119,13 +119,13 @@ def versions() -> dict[str, str]:
 @cache
 def _version(name: str) -> str:
     try:
-        return version(name)  # parses a package's whole description: 5 ms
+        return version(name)  # reads the whole metadata of a package: 5 ms
     except PackageNotFoundError:
         return "unknown"
 
 
 def pretraining_key(method: ColdStartRecommender, seed: int, split: Split, spec: str | type) -> str:
-    """The content address of a pre-trained backbone: all that its numbers follow from."""
+    """The key of a pre-trained backbone: a hash of all that determines it."""
     config = method.config
     own = keys_of(spec) - keys_of_backbone(config) - set(_overall_keys())
     relevant = {
@@ -151,7 +151,7 @@ def pretraining_key(method: ColdStartRecommender, seed: int, split: Split, spec:
 
 
 def _pretraining_of(method: ColdStartRecommender, own: set[str]) -> list[Any]:
-    """What a method makes of pre-training; empty for the plain backbone's, which methods share."""
+    """How a method changes pre-training; empty for the plain backbone, which methods share."""
     kind, plain = type(method), ColdStartRecommender
     declared = method.pretrain_key()
     same_fits = (kind.pretrain_fits, kind.pretrain_fit) == (

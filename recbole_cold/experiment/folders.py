@@ -1,21 +1,18 @@
-"""The folders of runs: their names, what is in them, and who may work in them."""
+"""The folders of runs: their names, their files, and the lock on them."""
 
-import fcntl
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from recbole_cold.config import (
-    ColdConfig,
-)
+from recbole_cold.config import ColdConfig
 from recbole_cold.errors import UserError
 from recbole_cold.experiment.requests import Request
-from recbole_cold.store import write_bytes
+from recbole_cold.store import try_lock, write_bytes
 
 
 def file_name(label: str) -> str:
@@ -23,7 +20,7 @@ def file_name(label: str) -> str:
 
 
 FINISHED = "table.txt"  # the last file of a run, a comparison, a sweep with nothing missing
-WHAT = {"run": "run", "compare": "comparison", "tune": "sweep"}  # what a verb makes, in sentences
+WHAT = {"run": "run", "compare": "comparison", "tune": "sweep"}  # what a verb makes, for messages
 GRAPHS = "graphs.npz"  # what a method whose items have graphs leaves
 
 
@@ -38,7 +35,7 @@ def is_finished(folder: Path) -> bool:
 
 
 def new_folder(request: Request, config: ColdConfig) -> Path:
-    """A folder that did not exist, named by data, backbone and time, with the request in it.
+    """A new folder, named by data, backbone and time, with the request in it.
 
     Raises:
         UserError: ``saved_dir`` cannot be written.
@@ -79,7 +76,7 @@ def make_folder(name: str, saved_dir: str | Path, request: Mapping[str, Any] | N
 
 
 def verb_of(path: Path) -> str:
-    """Which verb wrote a ``request.json``; a damaged one counts as a run's."""
+    """The verb that wrote a ``request.json``; ``run`` if it is damaged."""
     try:
         return str(json.loads(path.read_text()).get("verb", "run"))
     except (OSError, ValueError, AttributeError):
@@ -87,10 +84,10 @@ def verb_of(path: Path) -> str:
 
 
 def read_request(folder: Path, verb: str = "run", kind: Callable[..., Any] = Request) -> Any:
-    """What the run (comparison, sweep) in ``folder`` was asked for.
+    """The request of the run (or comparison, or sweep) in ``folder``.
 
     Args:
-        verb: who must have written it.
+        verb: the one that must have written it.
         kind: makes the request of the values in ``request.json``.
 
     Raises:
@@ -143,25 +140,24 @@ def find_graphs(folder: Path, label: str | None, seed: str | None) -> tuple[str,
 
 @contextmanager
 def only_one(folder: Path) -> Iterator[None]:
-    """While open, no other process continues this run; the system frees it when we die.
+    """Context: no other process works in this run's folder. The lock ends with the process.
 
     Raises:
         UserError: another process has the run open.
     """
     with (folder / "request.json").open("rb") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        free = True
+        with suppress(OSError):  # a file system without locks
+            free = try_lock(file)
+        if not free:
             raise UserError(
                 f"another process is at work on the run in '{folder}'; wait for it or stop it"
-            ) from None
-        except OSError:
-            pass  # a file system without locks
+            )
         yield
 
 
 def latest_folder(saved_dir: str | Path, verb: str = "run") -> Path:
-    """The newest run (or what else a verb makes) in ``saved_dir`` that is not finished.
+    """The newest unfinished run (or comparison, or sweep) in ``saved_dir``.
 
     Raises:
         UserError: there is none.
@@ -188,7 +184,7 @@ def folder_to_resume(
     """The folder that ``resume`` means: the one it names, or for True the newest unfinished one.
 
     Args:
-        given: names of what else was asked for; only ``saved_dir`` may be.
+        given: names of the other keys that were given; only ``saved_dir`` is allowed.
 
     Raises:
         UserError: it names none, there is none, or something else is asked for.

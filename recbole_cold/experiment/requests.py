@@ -1,4 +1,4 @@
-"""What a command asks for: rows of a table and their keys, as plain values."""
+"""The request of a run: entries of its table and configuration keys, as plain values."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -33,7 +33,7 @@ class Entry:
 
     @property
     def places(self) -> dict[str, str]:
-        """Where the entry's own keys were given, for sentences."""
+        """Where the entry's own keys were given, for messages."""
         return dict.fromkeys(self.variant, f"the brackets of {self.label}")
 
 
@@ -41,7 +41,7 @@ def parse_entries(text: str | Sequence[str], flag: str = "--model") -> list[Entr
     """``A,B[key=value;key=value]`` as entries; brackets hold what only that row changes.
 
     Args:
-        flag: what sentences call the text.
+        flag: the name of the text in messages.
 
     Raises:
         UserError: an empty name, a bracket that is not closed, a part without ``=``, a row twice.
@@ -78,7 +78,7 @@ def refuse_run_wide(entry: Entry) -> None:
 
 @dataclass(frozen=True)
 class Request:
-    """What one command asks for; plain values, so that a later ``--resume`` reads it back."""
+    """The request of one run: plain values, which a later ``--resume`` reads back."""
 
     models: str
     dataset: str | None = None
@@ -86,7 +86,7 @@ class Request:
     config_files: Sequence[str] = ()
     overrides: Mapping[str, Any] = field(default_factory=dict)
     command: str = ""
-    place: str = keys.COMMAND_LINE  # where the overrides were read, for sentences
+    place: str = keys.COMMAND_LINE  # where the overrides were given, for messages
 
     def entries(self) -> list[Entry]:
         return parse_entries(self.models)
@@ -115,12 +115,12 @@ def request_from(
 
 
 def from_files(files: Sequence[str | Path], key: str) -> list[Any]:
-    """What configuration files say of a key, the last file first."""
+    """The values of a key in the configuration files, the last file's first."""
     return [read_yaml(file).get(key) for file in reversed(files)]
 
 
 def take_numbers(given: dict[str, Any], *also: str, place: str = keys.COMMAND_LINE) -> dict:
-    """What is said of trials at a time and shares of a machine, taken out of ``given``.
+    """Trials at a time and resources per trial, removed from ``given`` and made numbers.
 
     Args:
         also: more flags that are numbers.

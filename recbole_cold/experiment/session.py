@@ -1,7 +1,7 @@
-"""One run from its request to a finished folder: what the command line and Python both do.
+"""One run from its request to a finished folder, for the command line and for Python.
 
-The doors differ in how they are asked and in what they show. Everything between is here: prepare,
-open the folder, lock it, keep its log, run, write the report, and say how to go on.
+The two differ in how a request is given and in what is shown. Everything between is here: prepare,
+open the folder, lock it, keep its log, run, write the report, and say how to resume.
 """
 
 import contextlib
@@ -56,7 +56,7 @@ def run_request(
         callbacks: told of stages, steps and phases.
 
     Raises:
-        UserError: the request cannot be, or a file could not be written.
+        UserError: the request cannot be run, or a file cannot be written.
         Interrupted: names the folder and how to go on.
     """
     with contextlib.ExitStack() as held:
@@ -117,7 +117,7 @@ def finish(document: Mapping[str, Any], folder: Path) -> None:
 
 @contextlib.contextmanager
 def at_work(folder: Path, again: Again) -> Iterator[None]:
-    """While open, messages also go to the folder's log; what ends the work says how to go on.
+    """Context: messages also go to the folder's log, and errors say how to resume.
 
     Raises:
         Interrupted: the user stopped the work, by ``stop`` or by a second Ctrl-C.
@@ -135,7 +135,7 @@ def at_work(folder: Path, again: Again) -> Iterator[None]:
 
 @contextlib.contextmanager
 def log_to(path: Path) -> Iterator[None]:
-    """Messages of this package go to a file, too, while open."""
+    """Context: messages of this package also go to a file."""
     try:
         handler = _LogFile(path, encoding="utf-8")
     except OSError as error:
@@ -153,7 +153,7 @@ def log_to(path: Path) -> Iterator[None]:
 
 
 class _LogFile(logging.FileHandler):
-    """A log that a full disk does not turn into tracebacks; what matters is written elsewhere."""
+    """A log file that ignores a full disk: results are written, and checked, elsewhere."""
 
     def handleError(self, record: logging.LogRecord) -> None:
         pass

@@ -1,4 +1,4 @@
-"""One file per method; names are found, not listed. A method starts from the classes named here."""
+"""Cold-start methods, one file each, found by name."""
 
 from recbole_cold.model._fit import Fit, Step
 from recbole_cold.model._method import ColdStartRecommender

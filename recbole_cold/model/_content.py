@@ -1,4 +1,4 @@
-"""ID embeddings from content: the small network of GAR and ALDI, and items that have no content.
+"""ID embeddings from content: the network of GAR and ALDI, and items without content.
 
 Shape letters: b rows or items, n all items, d embedding size, s side information.
 """
@@ -38,7 +38,7 @@ class ContentNet(nn.Module):
 
 
 def weights_of(module: nn.Module) -> list[nn.Parameter]:
-    """The matrices of all linear layers inside: what an L2 penalty of the released code is on."""
+    """The weight matrices of all linear layers inside, for the released code's L2 penalty."""
     return [part.weight for part in module.modules() if isinstance(part, nn.Linear)]
 
 
@@ -51,8 +51,8 @@ def squares(weights: list[nn.Parameter]) -> Tensor:
 def without_content(backbone) -> Tensor:
     """Which items have padding in every token and sequence field: bool [n].
 
-    Numbers say nothing here: the loader fills their gaps with the mean. Where numbers are all the
-    side information there is, no item is without.
+    Float fields do not count, since the loader fills their gaps with the mean. If all side
+    information is float fields, every item has content.
     """
     features = backbone.features_of(backbone.id_field)
     codes = [features[field] for field in backbone.side_fields if field in features]
@@ -64,7 +64,7 @@ def without_content(backbone) -> Tensor:
 
 
 def tell_without_content(bare_b: Tensor, start: str) -> None:
-    """Say how many of the new items ``bare_b`` tells of have no content, and where they start."""
+    """Log how many of the new items have no content (``bare_b``), and how they start."""
     number = int(bare_b.sum())
     if number:
         logger.info(
@@ -76,12 +76,12 @@ def tell_without_content(bare_b: Tensor, start: str) -> None:
 
 
 def mean_where_bare(method, rows_md: Tensor) -> Tensor:
-    """Rows of the method's new items; the mean of old items' where there is no content, told."""
+    """Rows of new items, with the mean of old items' rows for those without content (logged)."""
     bare = without_content(method.backbone)[method.new_ids]
     tell_without_content(bare, "the mean of old items' embeddings")
     return torch.where(bare[:, None], method.old_mean().detach(), rows_md)
 
 
 def mean(value_b: Tensor) -> Tensor:
-    """The mean, which is 0 where nothing is: a batch may have no row with a click."""
+    """The mean, 0 of an empty tensor: a batch may have no row with a click."""
     return value_b.sum() / max(value_b.numel(), 1)

@@ -1,8 +1,8 @@
-"""Few-shot learners: what a model makes of a few rows of an item gives the item's other scores.
+"""Base classes of few-shot learners, which score an item's rows by a state made of its support.
 
-A method here is a network of its own with two questions, ``state`` (what is made of the support)
-and ``task_logits`` (scores by that), and a loss of episodes. It is meta-trained on old items as if
-they were new; a new item's state is made anew from all rows seen so far, in every phase.
+Such a method has its own network with two functions, ``state`` (computed from the support) and
+``task_logits`` (scores given the state), and a loss of episodes. It is meta-trained on old items as
+if they were new; in every phase a new item's state is computed from all its rows seen so far.
 Shape letters: t tasks (items of the cold side), k rows of a task, p width of the own side, q of
 everything else, b rows of a batch, m new items.
 """
@@ -21,13 +21,14 @@ from torch.nn import functional as F
 
 from recbole_cold.backbone._seam import Backbone, OwnNetwork, build_backbone
 from recbole_cold.backbone._shortcuts import view
-from recbole_cold.data.episodes import Episode, FewShotBatches, masked_mean
+from recbole_cold.data.episodes import Episode, FewShotBatches
 from recbole_cold.data.rows import Batch
 from recbole_cold.errors import UserError
 from recbole_cold.keys import COUNT, EPOCHS, Key
 from recbole_cold.kinds import flag
 from recbole_cold.model._fit import Fit, Step
 from recbole_cold.model._inner import Chunks
+from recbole_cold.model._layers import click_loss
 from recbole_cold.model._method import ColdStartRecommender
 
 logger = logging.getLogger(__name__)
@@ -53,13 +54,13 @@ class TaskRows(NamedTuple):
         return torch.cat([own_tkp, self.other_tkq], dim=2)
 
     def empty(self) -> "TaskRows":
-        """The same tasks without any row."""
+        """The same tasks with all rows masked."""
         rows = (part[:, :0] for part in (self.other_tkq, self.label_tk, self.mask_tk))
         return TaskRows(self.ids_t, self.own_tp, *rows)
 
 
 class FieldGroup:
-    """Some of a model's fields, embedded by RecBole's own code out of the model's own tables."""
+    """Some of a model's fields, embedded by RecBole's code from the model's own tables."""
 
     def __init__(self, model: ContextRecommender, fields: Iterable[str]) -> None:
         fields = set(fields)
@@ -100,7 +101,7 @@ class FieldGroup:
 
 
 class FewShotNetwork(ContextRecommender):
-    """The tables of a few-shot learner; subclasses add layers and answer the two questions.
+    """The embedding tables of a few-shot learner; subclasses add layers and two functions.
 
     The cold side's own ID is left out unless ``own_id``: a new item's row was never trained.
 
@@ -130,14 +131,14 @@ class FewShotNetwork(ContextRecommender):
 
     # ---------------------------------------------------------------- the two questions
     def state(self, support: TaskRows) -> State:
-        """What is made of each task's support: tensors with a leading axis t.
+        """The state of each task, computed from its support: tensors with a leading axis t.
 
-        A task without any real row gets the state that nothing was learned for.
+        A task without any real row gets an unadapted state.
         """
         raise NotImplementedError
 
     def task_logits(self, state: State, rows: TaskRows) -> Tensor:
-        """Logits [t, k] of rows by their tasks' states; their labels are not looked at."""
+        """Logits [t, k] of rows, given their tasks' states; labels are not read."""
         raise NotImplementedError
 
     # ---------------------------------------------------------------- tools
@@ -162,11 +163,8 @@ class FewShotNetwork(ContextRecommender):
 
 
 def row_loss(logit_tk: Tensor, rows: TaskRows) -> Tensor:
-    """Mean cross entropy of each task's real rows: [t]."""
-    loss_tk = F.binary_cross_entropy_with_logits(
-        logit_tk, rows.label_tk.to(logit_tk.dtype), reduction="none"
-    )
-    return masked_mean(loss_tk, rows.mask_tk.to(logit_tk.dtype))
+    """Mean binary cross entropy of each task's real rows: [t]."""
+    return click_loss(logit_tk, rows.label_tk, rows.mask_tk)
 
 
 class FewShotRecommender(ColdStartRecommender):
@@ -223,7 +221,7 @@ class FewShotRecommender(ColdStartRecommender):
         parameters: Sequence[nn.Parameter] | None = None,
         epochs: int | None = None,
     ) -> Fit:
-        """Passes over all old items; without other words the loss is ``episode_loss``."""
+        """A ``Fit`` over tasks of all old items; its default loss is ``episode_loss``."""
         loss = loss or self.episode_loss
         parameters = self.trainable("learn") if parameters is None else parameters
         step = Step(
@@ -313,7 +311,7 @@ class FewShotRecommender(ColdStartRecommender):
 
     # ---------------------------------------------------------------- support of new items
     def _register_support(self, split) -> None:
-        """Room for all rows that the phases will show, so that a state file always fits."""
+        """Register buffers for the rows of all phases, so that state files have equal shapes."""
         index = np.concatenate([np.asarray(split[name]) for name in split.warm_parts] or [[]])
         slot = self.new_index[self._index(self._all_ids[index.astype(np.int64)])]
         counts = torch.bincount(slot[slot >= 0], minlength=len(self.new_ids))
@@ -372,7 +370,7 @@ class FewShotRecommender(ColdStartRecommender):
 
     @torch.no_grad()
     def logits(self, interaction: Mapping[str, Tensor]) -> Tensor:
-        """Logits [b]: each row by the state of its item, whatever it is scored with."""
+        """Logits [b]: each row by the state of its item, whatever else is in the batch."""
         ids = interaction[self.id_field]
         other_bq = self.net.other(interaction, len(ids))
         slot = self.new_index[ids]

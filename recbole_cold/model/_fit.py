@@ -1,4 +1,4 @@
-"""A stretch of optimisation as a value: steps, batches, passes, and the backbone's mode."""
+"""``Fit``, the description of a part of training: steps, batches, epochs, mode."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -15,9 +15,9 @@ MODES = ("eval", "dropout", "train")
 
 @dataclass(frozen=True)
 class Step:
-    """One optimizer's share of a batch: a loss and the only parameters it may move.
+    """An optimizer with its loss, and the only parameters that it may move.
 
-    ``names`` are those of the loss's parts, where it is a tuple: said if one is no number.
+    ``names`` are those of the parts of a loss that is a tuple, for the message if one is NaN.
     """
 
     loss: Callable[[Any], Tensor | tuple[Tensor, ...]]
@@ -52,20 +52,20 @@ class RowBatches:
 
 @dataclass(frozen=True)
 class Fit:
-    """One stretch of optimisation: passes over batches, in which each batch meets every step.
+    """A part of training: epochs over batches, each of which is used for every step.
 
     Args:
-        name: what the progress bar and the report call it.
-        steps: the optimizers' shares, carried out in this order for each batch.
+        name: for the progress bar and the report.
+        steps: carried out in this order for each batch.
         batches: an object with ``len()`` (batches of an epoch) and ``epoch(generator, epoch,
             start)``.
         epochs: passes over the batches.
         repeats: how many times in a row each batch is used.
         mode: ``eval``: the backbone is in evaluation mode; ``dropout``: its dropout layers are
             active and BatchNorm keeps its statistics; ``train``: everything is in training mode.
-        after: called once at the end, to serve what was learned.
-        keep: the optimizers' state is kept under this name, and a later stretch of the same name
-            goes on from it.
+        after: called once at the end, for instance to serve what was learned.
+        keep: the optimizers' state is kept under this name, and a later ``Fit`` with the same
+            name continues from it.
 
     Raises:
         UserError: there is no such mode.

@@ -105,7 +105,7 @@ class Graph(NamedTuple):
 
 
 class GME(MetaE):
-    """What the three forms share: the graph, MetaE's training, and what an item without gets."""
+    """Base of the three forms: the graph, MetaE's training, and items without neighbours."""
 
     paper = "Ouyang et al., SIGIR 2021"
     year = 2021
@@ -137,7 +137,7 @@ class GME(MetaE):
 
     @cached_property
     def graph(self) -> Graph:
-        """Made once, of side information and rows of old items only; nothing of it is learned."""
+        """The graph, made once from side information and rows of old items; it is not learned."""
         has_nv = attribute_matrix(self.attribute_columns(), self.n_ids)
         index, real = neighbours(
             has_nv,
@@ -152,7 +152,7 @@ class GME(MetaE):
 
     # ---------------------------------------------------------------- generating
     def near_rows(self, index_bk: Tensor, side_ns: Tensor) -> Tensor:
-        """What the neighbours are read by: [b, k, s], or [b, k, d]."""
+        """The keys and values of the neighbours: [b, k, s], or [b, k, d]."""
         return side_ns[index_bk]
 
     def generate(self, ids: Tensor, side_ns: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Which old items are most like an item: a graph by shared attribute values.
+"""A graph of the old items that share most attribute values with an item.
 
 ``score(i, j)`` is the number of attribute values that i and j share; the neighbours of i are the n
 old items with the highest positive score, i itself left out; at equal scores the item with more
@@ -192,7 +192,7 @@ def _keys(
     """Sets of popular values: who asks for which [a, x], and the first old items with it [x, o]."""
     n_old, n_values = old_op.shape
     has_nw = np.concatenate([_padded(old_op), _padded(asked_ap)])
-    # A value alone is always a key, so that whoever shares anything has a neighbour.
+    # A single value is always a key, so that an item that shares anything has a neighbour.
     places = [_row_of(old_op), n_old + _row_of(asked_ap)]
     keys, start = [old_op.indices, asked_ap.indices], n_values
     for width in range(2, has_nw.shape[1] + 1):

@@ -37,7 +37,7 @@ def adapt(
         learning_rates: of the steps, one for all or one per name.
         steps: how many, each on the whole of ``loss``; 0 adapts nothing.
         second_order: keep the steps' own graph, so that a loss after them sees the Hessian.
-        name_of: the name of a task for sentences; without it nobody looks for NaN.
+        name_of: the name of a task for messages; without it NaN is not looked for.
 
     Returns:
         The adapted tensors, under the names of ``fast``, and the losses [t] at the start.
@@ -61,7 +61,7 @@ def adapt(
             start_t = loss_t if start_t is None else start_t
             if steps == 0:
                 break
-            # The graph is kept either way: the first losses may be part of what is learned from.
+            # The graph is kept in any case: the first losses may be part of the outer loss.
             gradients = torch.autograd.grad(
                 loss_t.sum(),
                 list(fast.values()),
@@ -92,7 +92,7 @@ def _finite(loss_t: Tensor, gradients: Sequence[Tensor]) -> Tensor:
 
 
 def _refuse_infinite(finite_st: Tensor, name_of: Callable[[int], str]) -> None:
-    """One look for all steps: a device waits once."""
+    """Check all steps at once, so that a GPU is waited for only once."""
     if not bool(finite_st.all()):
         step, task = torch.nonzero(~finite_st)[0].tolist()
         raise Diverged(
@@ -151,7 +151,7 @@ def loss_in_chunks(
 
 
 class Chunks:
-    """Work on many tasks, as many at a time as fit: half as many each time memory is short.
+    """Works on many tasks in chunks, and halves the chunks each time memory is short.
 
     Args:
         most: how much is worked on at a time, in ``unit``.
@@ -162,7 +162,7 @@ class Chunks:
         self.most, self.unit = most, unit
 
     def each(self, total: int, work: Callable[[slice], T], width: int = 1) -> Iterator[T]:
-        """What ``work`` makes of each chunk of ``total`` tasks, which have ``width`` units each."""
+        """``work`` applied to each chunk of ``total`` tasks, which have ``width`` units each."""
         start = 0
         while start < total:
             size = max(1, self.most // width)
@@ -175,7 +175,7 @@ class Chunks:
             start += size
 
     def halve(self, error: Exception, tried: int, width: int = 1) -> None:
-        """Smaller chunks from now on, if it was memory that failed."""
+        """Halve the chunks if ``error`` means that memory was short; raise it otherwise."""
         if tried == 1 or not short_of_memory(error):
             raise error
         self.most = width * (tried // 2)

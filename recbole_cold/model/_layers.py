@@ -1,4 +1,4 @@
-"""Small networks that several methods use."""
+"""Small networks, and the click loss of tasks, that several methods use."""
 
 import itertools
 import warnings
@@ -8,6 +8,8 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from recbole_cold.data.episodes import masked_mean
 
 
 def mlp(sizes: Sequence[int]) -> nn.Sequential:
@@ -20,7 +22,7 @@ def mlp(sizes: Sequence[int]) -> nn.Sequential:
 
 @contextmanager
 def empty_layers() -> Iterator[None]:
-    """While open, a layer that reads nothing is made without a warning: it is its bias."""
+    """Context: layers without inputs, which give their bias, are made without a warning."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Initializing zero-element tensors")
         yield
@@ -29,6 +31,14 @@ def empty_layers() -> Iterator[None]:
 def rows_mean(value_tkd: Tensor, mask_tk: Tensor) -> Tensor:
     """Mean over each task's real rows, zeros for a task without any: [t, d]."""
     return (value_tkd * mask_tk[..., None]).sum(dim=1) / mask_tk.sum(dim=1).clamp(min=1.0)[:, None]
+
+
+def click_loss(logit_tk: Tensor, label_tk: Tensor, mask_tk: Tensor) -> Tensor:
+    """Mean binary cross entropy of each task's real rows, 0 for a task without any: [t]."""
+    loss_tk = F.binary_cross_entropy_with_logits(
+        logit_tk, label_tk.to(logit_tk.dtype), reduction="none"
+    )
+    return masked_mean(loss_tk, mask_tk.to(logit_tk.dtype))
 
 
 class OwnSide(nn.Module):

@@ -1,7 +1,7 @@
-"""What every cold-start method shares: a backbone behind the seam, and new items' own vectors.
+"""Base class of cold-start methods: a backbone behind the seam, and vectors for new items.
 
-A method answers questions; the trainer asks all methods the same ones. The defaults here are the
-plain backbone: nothing to learn, new items start from ``new_item_init`` and are fine-tuned.
+The trainer calls the same methods (questions) of every class. Their defaults are the plain
+backbone: nothing to learn, new items start from ``new_item_init`` and are fine-tuned.
 Shape letters: b rows of a batch, n all items, m new items, d embedding size, s side information.
 """
 
@@ -28,7 +28,7 @@ STAGES = ("learn", "warm_up")
 
 
 class ColdStartRecommender(AbstractRecommender):
-    """A method on a backbone; subclasses override the questions they answer differently.
+    """A cold-start method on a backbone; subclasses override what they do differently.
 
     Args:
         config: a ``ColdConfig``.
@@ -37,7 +37,7 @@ class ColdStartRecommender(AbstractRecommender):
             goes into a view of the rows that is its own.
     """
 
-    # A method that is a network of its own names it: it then takes the place of the backbone.
+    # The method's own network, if it has one: a class that takes the place of the backbone.
     network: ClassVar[builtins.type[ContextRecommender] | None] = None
     type = ModelType.CONTEXT
     input_type = InputType.POINTWISE
@@ -45,7 +45,7 @@ class ColdStartRecommender(AbstractRecommender):
     year: ClassVar[int | None] = None
     # The rows of the method's own keys: what values they take. A subclass adds to its parents'.
     keys: ClassVar[tuple[Key, ...]] = ()
-    # The phases a method has an answer of its own for; tables mark the others as unadapted.
+    # The phases in which a method adapts to new items; tables mark the others as unadapted.
     serves: ClassVar[tuple[str, ...]] = ("cold", "warm")
 
     def __init__(self, config, dataset) -> None:
@@ -89,16 +89,16 @@ class ColdStartRecommender(AbstractRecommender):
         shape = (len(new_ids), self.embedding_size)
         self.new_vectors = nn.Parameter(torch.zeros(shape, device=self.device))
         self.new_first_order = nn.Parameter(torch.zeros((len(new_ids), 1), device=self.device))
-        # Whether new items have rows of their own yet.
+        # Whether new items have rows of their own by now.
         self.register_buffer("new_items_started", torch.tensor(False))
 
     # ---------------------------------------------------------------- counts
     def _register_counts(self, dataset) -> None:
-        """Rows per item that may be seen so far; the scale is fixed on what is seen first."""
+        """Register the counts of visible rows per item; the scale follows from the first ones."""
         full = self.config["count_source"] == "full"
         index = torch.arange(dataset.n_rows, device=self.device) if full else self.train_index
         counts = self._count(index)
-        # Without the leak the scale starts at an item that nobody saw yet: the rarest old item has
+        # Without the leak the scale starts at an item without visible rows: the rarest old item has
         # more rows than a new one ever gets, so that every new item would stay at 0 for good.
         low = counts[counts > 0].min() if full else torch.zeros_like(counts[0])
         self.register_buffer("counts", counts)
@@ -124,7 +124,7 @@ class ColdStartRecommender(AbstractRecommender):
         return ((self.counts - low) / (high - low).clamp(min=1.0)).clamp(0.0, 1.0)
 
     def observe(self, index: Tensor) -> None:
-        """Rows that may be seen from now on: called with a warm-up set before it is learned on."""
+        """Note rows that are visible from now on: a warm-up set, before it is learned on."""
         if self.config["count_source"] != "full":
             self.counts += self._count(index)
         self._feed_counts()
@@ -135,7 +135,7 @@ class ColdStartRecommender(AbstractRecommender):
         return [self.pretrain_fit(self.backbone.calculate_loss)]
 
     def pretrain_fit(self, loss: Callable[[Batch], Tensor]) -> Fit:
-        """One pass structure of pre-training, with the given loss of a batch."""
+        """A ``Fit`` for pre-training with the given loss of a batch."""
         step = Step(
             loss,
             list(self.backbone.parameters()),
@@ -151,7 +151,7 @@ class ColdStartRecommender(AbstractRecommender):
         )
 
     def pretrain_key(self) -> dict[str, Any]:
-        """What this method changes in pre-training; equal keys share one pre-trained backbone."""
+        """This method's changes of pre-training; equal keys share one pre-trained backbone."""
         return {}
 
     def trainable(self, stage: str) -> list[nn.Parameter]:
@@ -176,7 +176,7 @@ class ColdStartRecommender(AbstractRecommender):
         return self.loss(self.logits(interaction), interaction)
 
     def learn_fits(self) -> list[Fit]:
-        """What is learned from old items once the backbone is trained."""
+        """The fits of the learning stage, on old items, after pre-training."""
         parameters = self.trainable("learn")
         if not parameters:
             return []
@@ -202,7 +202,7 @@ class ColdStartRecommender(AbstractRecommender):
         return weights.detach()[self.old_ids].mean(dim=0)
 
     def warm_fits(self, index: Tensor) -> list[Fit]:
-        """What is learned from a warm-up set, the rows ``index`` of new items."""
+        """The fits of a warm phase, on a warm-up set: the rows ``index`` of new items."""
         return [self.finetune_fit(index)]
 
     def finetune_fit(self, index: Tensor) -> Fit:
@@ -222,7 +222,7 @@ class ColdStartRecommender(AbstractRecommender):
         )
 
     def decided_keys(self) -> dict[str, Any]:
-        """Configuration keys that the run itself decided, to be given to a later one as a file."""
+        """Configuration keys that this run has decided, written to a file for later runs."""
         return {}
 
     def artifacts(self) -> Mapping[str, bytes]:
@@ -259,7 +259,7 @@ class ColdStartRecommender(AbstractRecommender):
         """Called once when the backbone is trained, before ``learn_fits``."""
 
     def restored(self) -> None:
-        """Called after a state was loaded: rebuild what is derived from it."""
+        """Called after a state was loaded; rebuilds whatever is derived from it."""
         self._feed_counts()
 
     @torch.no_grad()
@@ -267,7 +267,7 @@ class ColdStartRecommender(AbstractRecommender):
         """Give the new items their rows; called once, when learning is over.
 
         Raises:
-            UserError: ``cold_vectors`` or ``cold_first_order`` gives something else than it should.
+            UserError: ``cold_vectors`` or ``cold_first_order`` gives a wrong shape, type or device.
         """
         with blaming(type(self), "cold_vectors()"):
             vectors = self.cold_vectors()

@@ -1,4 +1,4 @@
-"""What CVAR, AVAEW and CSDM share: ID rows decoded from side information, again after each phase.
+"""Base class of CVAR, AVAEW and CSDM: ID rows decoded from side information in each phase.
 
 New items are served with what is decoded from their side information. In a warm phase their rows
 are fine-tuned, then the module learns on with these rows as targets, and the rows are decoded anew.
@@ -69,7 +69,7 @@ class SideDecoder(ColdStartRecommender):
         """Rows [b, d] from the side information of the items ``ids``, as they are served."""
 
     def module_steps(self) -> list[Step]:
-        """The optimizers' shares of a batch, while the module learns."""
+        """The steps of a batch while the module learns."""
         return [self.module_step(self.calculate_loss, self.module_parameters())]
 
     # ---------------------------------------------------------------- tools
@@ -94,7 +94,7 @@ class SideDecoder(ColdStartRecommender):
         return self.own_side(ids, self.key("id_dropout"))
 
     def target_rows(self, ids: Tensor) -> Tensor:
-        """The rows to be matched, as they are now; nothing here moves them: [b, d]."""
+        """The current ID rows, which are to be matched; no gradient moves them: [b, d]."""
         return self._served(ids, self.new_vectors, self.backbone.id_table()).detach()
 
     def decoded_logits(self, interaction, vector_bd: Tensor) -> Tensor:
@@ -114,7 +114,7 @@ class SideDecoder(ColdStartRecommender):
 
     @torch.no_grad()
     def cold_vectors(self) -> Tensor:
-        """Decoded without chance; the mean of old items where there is nothing to decode from."""
+        """Rows decoded without noise; the mean of old items for items without side information."""
         return mean_where_bare(self, self._decoded_now())
 
     def warm_fits(self, index: Tensor) -> list[Fit]:

@@ -1,4 +1,4 @@
-"""What CVAR and AVAEW share: ID rows and side information encoded into one latent space.
+"""Base class of CVAR and AVAEW: ID rows and side information in one latent space.
 
 Shape letters: b rows of a batch, i its items, d embedding size, z latent size.
 """
@@ -29,7 +29,7 @@ def sample(mean: Tensor, log_var: Tensor, noise: float) -> Tensor:
 
 
 class Autoencoded(NamedTuple):
-    """What the module makes of a batch, once per item.
+    """The codes and decoded rows of a batch, once per item.
 
     Attributes:
         place: the item of each row [b].

@@ -208,7 +208,7 @@ class ALDIMF(ALDI):
         return fits
 
     def cold_vectors(self) -> Tensor:
-        """Nobody reads them: a new item's score comes from ``new_factors``."""
+        """Unused rows: a new item's score comes from ``new_factors``."""
         return torch.zeros_like(self.new_vectors)
 
     @torch.no_grad()
@@ -235,7 +235,7 @@ class ALDIMF(ALDI):
         slot, old = self.new_index[ids], self.is_old[ids]
         factors = lookup(self.new_factors, slot.clamp(min=0))
         factors = torch.where(old[:, None], lookup(self.item_factors(), ids), factors)
-        stray = ~old & (slot < 0)  # too rare for either side: asked for by nobody in the protocol
+        stray = ~old & (slot < 0)  # too rare to be old or new; the protocol never scores them
         if bool(stray.any()):
             factors[stray] = self.content_factors(ids[stray])
         return factors

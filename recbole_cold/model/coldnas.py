@@ -220,7 +220,7 @@ class ColdNASNetwork(FewShotNetwork):
         return self.modulated.inputs(tasks.own_tp, tasks.other_tkq)
 
     def state(self, support: TaskRows) -> State:
-        """What modulates the layers."""
+        """The vectors that modulate the layers, from the support."""
         rows = self.rows(support), support.label_tk, support.mask_tk
         return {"phi": self.modulated.modulators(*rows)}
 
@@ -319,7 +319,7 @@ class ColdNAS(FewShotRecommender):
         self._build()
 
     def decided_keys(self) -> dict[str, Any]:
-        """What a search kept, as the key that makes a later run do without."""
+        """The operations that a search kept, as a key for later runs, which then need no search."""
         if not self.searches:
             return {}
         architecture = as_architecture(self.chosen)

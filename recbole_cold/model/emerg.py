@@ -74,7 +74,7 @@ class WarmBatch(NamedTuple):
 
 
 class WholeSet:
-    """One batch per epoch, always the same."""
+    """The batches of a ``Fit``: one per epoch, always the same."""
 
     def __init__(self, batch: WarmBatch) -> None:
         self.batch = batch
@@ -167,13 +167,13 @@ class EmerG(ColdStartRecommender):
         self.to(self.device)
 
     def pretrain_key(self) -> dict[str, Any]:
-        """What makes the network another one: ablations pre-train on their own."""
+        """The keys that change the network, so that ablations are pre-trained separately."""
         return {key: self.config[key] for key in NETWORK_KEYS}
 
     # ---------------------------------------------------------------- what moves
     @property
     def adapts_graph(self) -> bool:
-        """A random graph is what it is; only the vector adapts beside it."""
+        """Whether the graph adapts: a random one stays, and only the vector adapts."""
         return self.kind != "random"
 
     def trainable(self, stage: str) -> list[nn.Parameter]:
@@ -235,7 +235,7 @@ class EmerG(ColdStartRecommender):
 
     # ---------------------------------------------------------------- meta-training
     def begin_learn(self) -> None:
-        """Old items forget who they are: every ID row is drawn anew."""
+        """Redraw every ID row before meta-training."""
         rows = self.backbone.id_table()
         draw = seeding.generator(self.config["seed"], "id rows")
         with torch.no_grad():
@@ -399,7 +399,7 @@ class EmerG(ColdStartRecommender):
 
     @torch.no_grad()
     def _settle(self, batch: WarmBatch) -> None:
-        """Items without rows in this phase stay where they were, whatever Adam's momentum did."""
+        """Put items without rows in this phase back, since Adam's momentum moves them too."""
         idle = torch.ones(len(self.new_ids), dtype=torch.bool, device=self.device)
         idle[batch.slots_t] = False
         at = int(self.phase)

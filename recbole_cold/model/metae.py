@@ -12,16 +12,15 @@ from typing import ClassVar
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from recbole_cold.data.episodes import Blocks, Episode, EpisodeBatches, masked_mean, time_blocks
+from recbole_cold.data.episodes import Blocks, Episode, EpisodeBatches, time_blocks
 from recbole_cold.errors import UserError
 from recbole_cold.keys import COUNT, EPOCHS, SHARE, SIZE, Key
 from recbole_cold.kinds import list_of, number, one_of
 from recbole_cold.model._content import mean_where_bare
 from recbole_cold.model._fit import Fit, Step
 from recbole_cold.model._inner import inner_step, loss_in_chunks
-from recbole_cold.model._layers import mlp
+from recbole_cold.model._layers import click_loss, mlp
 from recbole_cold.model._method import ColdStartRecommender
 
 logger = logging.getLogger(__name__)
@@ -103,7 +102,7 @@ class MetaE(ColdStartRecommender):
         return mlp([side, *self.config["metae_hidden_size"], size])
 
     def item_generator(self) -> Callable[[Tensor], Tensor]:
-        """What gives the vectors [t, d] of the items [t] of a batch of tasks."""
+        """A function from the items [t] of a batch of tasks to their vectors [t, d]."""
         side_ns = self.side_vectors()
         return lambda ids_t: self.generator(side_ns[ids_t])
 
@@ -116,10 +115,8 @@ class MetaE(ColdStartRecommender):
         """Mean loss of each task's rows with the task's vector: [t]."""
         vector = vector_td.repeat_interleave(mask_tk.shape[1], dim=0)
         logits = self.cold_logits(rows, vector)
-        loss = F.binary_cross_entropy_with_logits(
-            logits, rows[self.label_field].to(logits.dtype), reduction="none"
-        )
-        return masked_mean(loss.view_as(mask_tk), mask_tk)
+        label_tk = rows[self.label_field].view_as(mask_tk)
+        return click_loss(logits.view_as(mask_tk), label_tk, mask_tk)
 
     def episode_loss(self, vector_td: Tensor, episode: Episode) -> Tensor:
         """``mean_i [alpha l_a + (1 - alpha) l_b]``, l_b after the inner step on l_a."""

@@ -25,7 +25,7 @@ def warm(cold_bd: Tensor, scale_bd: Tensor | None, shift_bd: Tensor | None) -> T
 
 
 def mean_audience(sums_nd: Tensor, counts_n: Tensor) -> Tensor:
-    """Mean embedding of the users of each item, zero where nobody came yet: [n, d]."""
+    """Mean embedding of the users of each item, zero where there are none yet: [n, d]."""
     return sums_nd / counts_n.clamp(min=1.0)[:, None]
 
 

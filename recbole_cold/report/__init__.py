@@ -21,8 +21,9 @@ from recbole_cold.report._comparison_tables import (
     comparison_table,
 )
 from recbole_cold.report._document import SCHEMA, load, now, validate, write_json
+from recbole_cold.report._drawing import save_figure
 from recbole_cold.report._graphs import plot_graphs
-from recbole_cold.report._pictures import curves_figure, plot_curves, save_figure
+from recbole_cold.report._pictures import curves_figure, plot_curves
 from recbole_cold.report._statistics import Row, Value, paired_test, summary, values
 from recbole_cold.report._sweep import plot_sweep, sweep_figure
 from recbole_cold.report._tables import costs, markdown, table

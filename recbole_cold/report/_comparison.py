@@ -1,4 +1,4 @@
-"""A comparison: results documents of several backbones as one table of methods, with its tests.
+"""A comparison: results documents of several backbones as one table, with statistical tests.
 
 A comparison (schema 1) is a list of results documents, one per backbone, together with what was
 asked for: rows, backbones, seeds, and the row that the others are tested against.
@@ -31,7 +31,7 @@ class Cell(NamedTuple):
     Attributes:
         row: figures over the seeds.
         place: 1 the best of its backbone and phase, 2 the second, 0 another.
-        test: against the named row, seed by seed; None for that row itself and where it is absent.
+        test: against the row to compare with, seed by seed; None for that row and without it.
         p_holm: the p-value of the t-test, corrected over all tests of the table.
         wilcoxon: two-sided p of Wilcoxon's signed-rank test from six seeds on, nan below.
         wilcoxon_holm: the same, corrected.
@@ -74,7 +74,7 @@ class Comparison:
         self.backbones = _union(document.get("backbones", []), self.by_backbone)
         found = [run["label"] for doc in self.by_backbone.values() for run in doc["runs"]]
         rows = _union(document.get("rows", []), found)
-        # The matched row is the yardstick, read last as in the table of one run.
+        # The matched row comes last, as in the table of one run.
         self.rows = [row for row in rows if row != MATCHED] + [MATCHED] * (MATCHED in rows)
         self.seeds = sorted(
             {
@@ -91,7 +91,7 @@ class Comparison:
             yield from doc["runs"]
 
     def rows_of(self, backbone: str) -> list[str]:
-        """The rows that a backbone's group has or lacks."""
+        """The rows in a backbone's group, missing ones included."""
         return [row for row in self.rows if (row in self.alone) == (backbone == OWN_NETWORK)]
 
     def run(self, backbone: str, row: str) -> Mapping[str, Any] | None:
@@ -115,7 +115,7 @@ class Comparison:
 
     @cached_property
     def metrics(self) -> list[str]:
-        """Metrics that every document has, and RelaImpr where there is something to relate to."""
+        """Metrics that every document has, and RelaImpr where there is a row to compare with."""
         docs = list(self.by_backbone.values())
         names = [m for m in docs[0]["metrics"] if all(m in doc["metrics"] for doc in docs)]
         names = [name for name in names if name not in COMPARISONS]
@@ -170,7 +170,7 @@ class Comparison:
     def leaders(self, metric: str) -> list[tuple[str, dict[str, float], float, int]]:
         """Per row: mean over all backbones in each phase, mean place, number of first places.
 
-        A row that misses a backbone in a phase has no mean there: it would be of other backbones.
+        A row without a score on some backbone has no mean: it would be over fewer backbones.
         """
         cells = self.cells(metric)
         found = []
@@ -190,7 +190,7 @@ class Comparison:
         return found
 
     def missing(self) -> list[str]:
-        """What was asked for and is not there, one line per backbone and row."""
+        """The missing results, one line per backbone and row."""
         total, lines = len(self.seeds), []
         for backbone in self.backbones:
             for row in self.rows_of(backbone):
@@ -213,7 +213,7 @@ def _places(rows: Mapping[Key, Row]) -> dict[Key, int]:
     for keys in groups.values():
         lower = rows[keys[0]].metric in LOWER_IS_BETTER
         means = sorted({rows[key].mean for key in keys}, reverse=not lower)
-        if len(means) > 1:  # nobody is best where all are equal
+        if len(means) > 1:  # no row is best where all are equal
             for key in keys:
                 place = means.index(rows[key].mean) + 1
                 places[key] = place if place <= 2 else 0

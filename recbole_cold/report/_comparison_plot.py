@@ -1,4 +1,4 @@
-"""Phase curves of a comparison as small multiples: a panel per backbone, one legend for all."""
+"""The picture of a comparison: phase curves, one panel per backbone, one legend for all."""
 
 import math
 import textwrap
@@ -9,7 +9,17 @@ from typing import TYPE_CHECKING, Any
 from recbole_cold.errors import UserError
 from recbole_cold.evaluation.metrics import LOWER_IS_BETTER
 from recbole_cold.report._comparison import MATCHED, Cell, Comparison, Key
-from recbole_cold.report._pictures import COLOURS, DASHES, GREY, MARKERS, save_figure
+from recbole_cold.report._drawing import (
+    TEXT_GREY,
+    add_panel,
+    draw_grid,
+    line_style,
+    name_phases,
+    new_figure,
+    save_figure,
+    with_margin,
+    write_heading,
+)
 from recbole_cold.report._words import scored_on, seed_names, shorten
 
 if TYPE_CHECKING:
@@ -45,25 +55,17 @@ def comparison_figure(comparison: Comparison, metric: str = "AUC") -> Any:
 
 
 def _styles(comparison: Comparison) -> dict[str, dict[str, Any]]:
-    """The plain backbone's rows in grey, whoever else is in the table."""
-    styles, plain, other = {}, 0, 0
+    """The look of each row's line; the plain backbone's rows are grey."""
+    styles, numbers = {}, {True: 0, False: 0}
     for row in comparison.rows:
-        if row in ("Base", MATCHED) or row.startswith(("Base[", "Base (")):
-            look = {"color": GREY, "marker": MARKERS[plain % 7], "linestyle": DASHES[plain % 4]}
-            plain += 1
-        else:
-            dash = DASHES[other // len(COLOURS) % len(DASHES)]
-            colour = COLOURS[other % len(COLOURS)]
-            look = {"color": colour, "marker": MARKERS[other % 7], "linestyle": dash}
-            other += 1
-        styles[row] = look
+        plain = row in ("Base", MATCHED) or row.startswith(("Base[", "Base ("))
+        styles[row] = line_style(numbers[plain], plain)
+        numbers[plain] += 1
     return styles
 
 
 def _figure(comparison: Comparison, metric: str, cells: Mapping[Key, Cell]) -> Any:
     """Panels in rows of at most three, laid out in inches; the legend has a row of its own."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
     from matplotlib.lines import Line2D
 
     count = len(comparison.backbones)
@@ -83,13 +85,12 @@ def _figure(comparison: Comparison, metric: str, cells: Mapping[Key, Cell]) -> A
     legend = 0.27 * math.ceil(len(names) / columns) + 0.15
     above, below = 0.62 + 0.2 * len(told) + 0.28, 0.5 + legend
     high = above + down * _PANEL[1] + (down - 1) * _GAP[1] + below
-    figure = Figure(figsize=(wide, high), dpi=150)
-    FigureCanvasAgg(figure)
+    figure = new_figure(wide, high)
     for number, backbone in enumerate(comparison.backbones):
         row, column = divmod(number, across)
         x = left + column * (_PANEL[0] + gap)
         y = high - above - (row + 1) * _PANEL[1] - row * _GAP[1]
-        axes = figure.add_axes((x / wide, y / high, _PANEL[0] / wide, _PANEL[1] / high))
+        axes = add_panel(figure, x, y, *_PANEL)
         _panel(axes, comparison, backbone, cells, styles)
         axes.set_ylim(*ranges[backbone])
         axes.tick_params(axis="y", labelsize=9.5, labelleft=not shared or column == 0)
@@ -98,10 +99,7 @@ def _figure(comparison: Comparison, metric: str, cells: Mapping[Key, Cell]) -> A
     seeds = comparison.seeds
     title = f"{comparison.document['documents'][0]['dataset']}: {metric} over the phases"
     title += f", {len(seeds)} seeds ({seed_names(seeds)})" if len(seeds) > 1 else ", one seed"
-    figure.text(0.2 / wide, 1 - 0.34 / high, title, fontsize=13, weight="bold")
-    figure.text(
-        0.2 / wide, 1 - 0.44 / high, "\n".join(told), fontsize=9.5, color="#444444", va="top"
-    )
+    write_heading(figure, title, told, down=(0.34, 0.44))
     handles = [Line2D([], [], linewidth=1.7, markersize=5.5, **styles[row]) for row in names]
     figure.legend(
         handles, list(names.values()), loc="lower center", ncols=columns, frameon=False,
@@ -137,18 +135,9 @@ def _panel(
     if gone:
         told = "missing: " + ", ".join(gone)
         axes.text(0.98, 0.03, shorten(told, 44), transform=axes.transAxes, fontsize=8.5,
-                  ha="right", color="#444444")  # fmt: skip
-    crowded = sum(map(len, phases)) > 24
-    slant: dict[str, Any] = (
-        {"rotation": 20, "ha": "right", "rotation_mode": "anchor"} if crowded else {}
-    )
-    axes.set_xticks(range(len(phases)), phases, fontsize=8.5 if crowded else 9.5, **slant)
-    margin = 0.06 * max(len(phases) - 1, 1)
-    axes.set_xlim(-margin, len(phases) - 1 + margin)
-    axes.grid(axis="y", color="#dddddd", linewidth=0.7)
-    axes.set_axisbelow(True)
-    for side in ("top", "right"):
-        axes.spines[side].set_visible(False)
+                  ha="right", color=TEXT_GREY)  # fmt: skip
+    name_phases(axes, phases, most=24, sizes=(8.5, 9.5))
+    draw_grid(axes)
 
 
 def _ranges(comparison: Comparison, cells: Mapping[Key, Cell]) -> dict[str, tuple[float, float]]:
@@ -159,8 +148,7 @@ def _ranges(comparison: Comparison, cells: Mapping[Key, Cell]) -> dict[str, tupl
         spread = [(row.mean, row.std if row.n > 1 else 0.0) for row in rows]
         if spread:
             low, high = min(m - s for m, s in spread), max(m + s for m, s in spread)
-            margin = max(0.06 * (high - low), 0.005)
-            own[backbone] = (low - margin, high + margin)
+            own[backbone] = with_margin(low, high)
     whole = (min(low for low, _ in own.values()), max(high for _, high in own.values()))
     widest = max(high - low for low, high in own.values())
     one = whole[1] - whole[0] <= _SHARED_RANGE * widest

@@ -213,7 +213,7 @@ def _test_block(comparison: Comparison, metric: str) -> Block:
 
 
 def _cost_block(comparison: Comparison, name: Callable[[str], str] = str) -> Block:
-    """What a method costs on top of pre-training, and how often that of the named row."""
+    """Costs of each method beside pre-training, also as a multiple of the row compared with."""
     columns = ["pre-train s", "learn s", "warm-up s", "CPU s", "steps a phase", "parameters"]
     if comparison.against is not None:
         columns.insert(3, f"times {comparison.against}")
@@ -274,7 +274,7 @@ def _tested(comparison: Comparison) -> list[str]:
 
 
 def _merged(comparison: Comparison) -> dict[str, Any]:
-    """All backbones as one document, for the sentences that hold of all of them."""
+    """All backbones as one document, for notes that concern all of them."""
     runs = [
         {**run, "backbone": backbone, "label": f"{backbone}, {run['label']}"}
         for backbone, doc in comparison.by_backbone.items()
@@ -288,7 +288,7 @@ def _facts(comparison: Comparison) -> list[str]:
 
 
 def _doubts(comparison: Comparison) -> list[str]:
-    """What is missing, what failed, and the warnings of the scores."""
+    """Notes on missing and failed results, and warnings about scores."""
     lines = [f"missing: {line}" for line in comparison.missing()]
     for failure in comparison.document.get("failures", []):
         what = f"{failure['row']} on {failure['backbone']}, seed {failure['seed']}"
@@ -351,7 +351,7 @@ def _ranks_tell(cells: Mapping[Key, Cell]) -> bool:
 
 # ------------------------------------------------------------------------------- dress
 def _starred(text: str, cell: Cell) -> str:
-    """Marks in places of their own, so that the numbers stay in line."""
+    """A cell with its marks in fixed columns, so that numbers stay aligned."""
     return text + " *_"[(0, 1, 2)[cell.place]] + (cell.verdict or " ")
 
 
@@ -399,7 +399,7 @@ def _tabular(block: Block, caption: str) -> str:
         lines.append(
             f"\\multicolumn{{{len(block.columns) + 1}}}{{l}}{{\\textit{{{backbone}}}}} \\\\"
         )
-        # A cost such as <0.001 is already plain; only what was dressed holds commands.
+        # Cells need no escapes: only those that were formatted here hold LaTeX commands.
         lines += [" & ".join([row, *_dashes(cells)]) + " \\\\" for row, cells in rows]
     lines += ["\\bottomrule", "\\end{tabular}", "\\end{table}", ""]
     return "\n".join(lines)

@@ -1,4 +1,4 @@
-"""Results documents: what schema 1 must hold, reading with a check, writing whole or not at all."""
+"""Results documents: schema 1, reading with checks, and writing."""
 
 import json
 import math
@@ -129,12 +129,12 @@ def write_json(path: str | Path, doc: Document) -> None:
 
 
 def now() -> str:
-    """The moment as documents write it: ISO 8601 with the zone, to the second."""
+    """The current time for documents: ISO 8601 with the zone, to the second."""
     return datetime.now().astimezone().isoformat(timespec="seconds")
 
 
 def _without_nan(value: Any) -> Any:
-    """Plain values as JSON has them: it has no nan."""
+    """Plain values with None in place of nan, which JSON lacks."""
     if isinstance(value, dict):
         return {key: _without_nan(inner) for key, inner in value.items()}
     if isinstance(value, list):

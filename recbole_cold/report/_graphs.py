@@ -1,6 +1,5 @@
 """Item-specific feature graphs as heat maps: one row per phase, one column per order."""
 
-import io
 from pathlib import Path
 from typing import Any
 
@@ -8,9 +7,8 @@ import numpy as np
 
 from recbole_cold.errors import UserError
 from recbole_cold.graphs import Graphs
-from recbole_cold.report._pictures import picture_kind, saved
+from recbole_cold.report._drawing import add_panel, new_figure, save_figure, write_heading
 from recbole_cold.report._words import shorten
-from recbole_cold.store import write_bytes
 
 _LONGEST_FIELD = 16
 _CELL = 0.26  # inches of a heat map's cell
@@ -24,8 +22,6 @@ def plot_graphs(found: Graphs, item: str, path: str | Path, told: str = "") -> N
     Raises:
         UserError: the item is none of the new ones, or the suffix is another.
     """
-    path = Path(path)
-    kind = picture_kind(path)
     if item not in found.items:
         some = ", ".join(list(found.items)[:5])
         raise UserError(
@@ -33,15 +29,10 @@ def plot_graphs(found: Graphs, item: str, path: str | Path, told: str = "") -> N
             f"the first ones are {some}"
         )
     graphs = found.graphs[:, :, list(found.items).index(item)]
-    buffer = io.BytesIO()
-    saved(_figure(found, graphs, f"Feature graphs of item {item}", told), buffer, kind)
-    write_bytes(path, buffer.getvalue())
+    save_figure(lambda: _figure(found, graphs, f"Feature graphs of item {item}", told), path)
 
 
 def _figure(found: Graphs, graphs: np.ndarray, title: str, told: str) -> Any:
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     n_phases, n_orders = graphs.shape[:2]
     names = [shorten(field, _LONGEST_FIELD) for field in found.fields]
     side = max(_CELL * len(names), 1.2)
@@ -53,13 +44,12 @@ def _figure(found: Graphs, graphs: np.ndarray, title: str, told: str) -> Any:
     if graphs.min() < low or graphs.max() > top:  # raw graphs have entries of any size and sign
         top = float(np.ceil(10 * np.abs(graphs).max()) / 10)
         low, colours = -top, "RdBu"
-    figure = Figure(figsize=(wide, high), dpi=150)
-    FigureCanvasAgg(figure)
+    figure = new_figure(wide, high)
     for phase in range(n_phases):
         for order in range(n_orders):
             x = left + order * (side + gap)
             y = high - above - side - phase * (side + gap)
-            axes = figure.add_axes((x / wide, y / high, side / wide, side / high))
+            axes = add_panel(figure, x, y, side, side)
             image = axes.imshow(graphs[phase, order], vmin=low, vmax=top, cmap=colours)
             last, first = phase == n_phases - 1, order == 0
             axes.set_xticks(range(len(names)), names if last else [], rotation=90, fontsize=8.5)
@@ -71,8 +61,7 @@ def _figure(found: Graphs, graphs: np.ndarray, title: str, told: str) -> Any:
                 axes.text(1.04, 0.5, found.phases[phase], transform=axes.transAxes,
                           rotation=270, va="center", fontsize=10.5)  # fmt: skip
     y, x = high - above - side, wide - 0.55
-    bar = figure.add_axes((x / wide, y / high, 0.12 / wide, side / high))
+    bar = add_panel(figure, x, y, 0.12, side)
     figure.colorbar(image, cax=bar, ticks=[low, (low + top) / 2, top]).ax.tick_params(labelsize=8.5)
-    figure.text(0.2 / wide, 1 - 0.32 / high, title, fontsize=13, weight="bold")
-    figure.text(0.2 / wide, 1 - 0.55 / high, told, fontsize=9.5, color="#444444")
+    write_heading(figure, title, [told], down=(0.32, 0.55), align="baseline")
     return figure

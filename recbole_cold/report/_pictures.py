@@ -1,28 +1,31 @@
-"""Phase curves as a picture; matplotlib is loaded only when one is drawn."""
+"""The phase curves of one run as a picture."""
 
-import io
 import textwrap
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from recbole_cold.errors import UserError
 from recbole_cold.evaluation.metrics import LOWER_IS_BETTER
 from recbole_cold.report._document import Document
+from recbole_cold.report._drawing import (
+    GREY,
+    add_panel,
+    draw_grid,
+    line_style,
+    name_phases,
+    new_figure,
+    save_figure,
+    with_margin,
+    write_heading,
+)
 from recbole_cold.report._statistics import base_run, summary
 from recbole_cold.report._words import all_seeds, backbone_names, scored_on, seed_names, shorten
-from recbole_cold.store import write_bytes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
-# Okabe and Ito's colours without the yellow, which is lost on white: told apart by readers with any
-# of the common colour vision deficiencies, and by marker and dash in black and white.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
-MARKERS = ("o", "s", "^", "D", "v", "P", "X")
-DASHES = ("-", "--", "-.", ":")
-GREY = "#666666"
 _LONGEST_NAME = 28
 
 
@@ -36,20 +39,6 @@ class _Line(NamedTuple):
     std: list[float]
 
 
-def picture_kind(path: Path) -> str:
-    """The format that a file's suffix asks for."""
-    kind = path.suffix.lstrip(".").lower()
-    if kind not in ("png", "pdf", "svg"):
-        raise UserError(f"cannot draw '{path}': name a file that ends in .png, .pdf or .svg.")
-    return kind
-
-
-def saved(figure: Any, buffer: io.BytesIO, kind: str) -> None:
-    """Write a figure without dates and versions: equal results give equal bytes."""
-    metadata = {"png": {"Software": None}, "pdf": {"CreationDate": None}, "svg": {"Date": None}}
-    figure.savefig(buffer, format=kind, metadata=metadata[kind])
-
-
 def plot_curves(doc: Document, path: str | Path) -> None:
     """Draw AUC over the phases, one line per run with its std band, and LogLoss beside it.
 
@@ -59,24 +48,6 @@ def plot_curves(doc: Document, path: str | Path) -> None:
         UserError: no metric has a known value, the suffix is another, or the folder is unwritable.
     """
     save_figure(lambda: curves_figure(doc), path)
-
-
-def save_figure(draw: Callable[[], Any], path: str | Path) -> Any:
-    """Draw a figure and write it, whole or not at all; the suffix is the format.
-
-    Raises:
-        UserError: it cannot be drawn, the suffix is another, or the folder is unwritable.
-    """
-    path = Path(path)
-    kind = picture_kind(path)
-    try:
-        figure = draw()
-    except UserError as error:
-        raise UserError(f"cannot draw '{path}': {error}") from error
-    buffer = io.BytesIO()
-    saved(figure, buffer, kind)
-    write_bytes(path, buffer.getvalue())
-    return figure
 
 
 def curves_figure(doc: Document) -> Any:
@@ -115,38 +86,26 @@ def _style(doc: Document, number: int) -> dict[str, Any]:
     of_kind = (
         sum((model == base["model"]) == plain for model in models[:number]) if base else number
     )
-    shape = MARKERS[of_kind % len(MARKERS)]
-    if plain:
-        return {"color": GREY, "marker": shape, "linestyle": DASHES[of_kind % len(DASHES)]}
-    dash = DASHES[of_kind // len(COLOURS) % len(DASHES)]
-    return {"color": COLOURS[of_kind % len(COLOURS)], "marker": shape, "linestyle": dash}
+    return line_style(of_kind, plain)
 
 
 def _figure(doc: Document, panels: Mapping[str, list[_Line]]) -> Any:
     """Panels side by side, laid out in inches: names need the same room in any picture."""
-    # The object interface: no display, no pyplot state shared with the caller.
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     first = next(iter(panels.values()))
     name_room = 0.45 + 0.085 * max(len(shorten(line.label, _LONGEST_NAME)) for line in first)
     # Left edge and width of each panel: the names of the lines stand right of the first one.
     places = [(0.75, 4.6), (0.75 + 4.6 + name_room + 0.7, 3.4)][: len(panels)]
     wide = max(places[-1][0] + places[-1][1] + (0.3 if len(panels) > 1 else name_room), 7.0)
-    seeds, told = _picture_title(doc, int((wide - 0.5) / 0.08))
+    title, told = _picture_title(doc, int((wide - 0.5) / 0.08))
     tall, below, above = max(3.6, 0.21 * len(first)), 0.55, 0.75 + 0.2 * len(told)
     high = below + tall + above
-    figure = Figure(figsize=(wide, high), dpi=150)
-    FigureCanvasAgg(figure)
+    figure = new_figure(wide, high)
     for (left, width), (metric, lines) in zip(places, panels.items(), strict=True):
-        axes = figure.add_axes((left / wide, below / high, width / wide, tall / high))
+        axes = add_panel(figure, left, below, width, tall)
         _draw(axes, doc, metric, lines)
         if lines is first:
             _name_lines(axes, lines, tall)
-    figure.text(0.2 / wide, 1 - 0.32 / high, seeds, fontsize=14, weight="bold")
-    lines_below = "\n".join(told)
-    top = 1 - 0.42 / high
-    figure.text(0.2 / wide, top, lines_below, fontsize=10.5, color="#444444", va="top")
+    write_heading(figure, title, told, down=(0.32, 0.42), sizes=(14, 10.5))
     return figure
 
 
@@ -170,31 +129,20 @@ def _draw(axes: "Axes", doc: Document, metric: str, lines: Sequence[_Line]) -> N
         axes.fill_between(line.x, low, high, color=line.style["color"], alpha=0.13, linewidth=0)
     better = "lower" if metric in LOWER_IS_BETTER else "higher"
     axes.set_title(f"{metric} ({better} is better)", fontsize=11.5, loc="left")
-    phases = doc["phases"]
-    crowded = sum(map(len, phases)) > 30
-    slant: dict[str, Any] = (
-        {"rotation": 20, "ha": "right", "rotation_mode": "anchor"} if crowded else {}
-    )
-    axes.set_xticks(range(len(phases)), phases, fontsize=9.5 if crowded else 10.5, **slant)
-    margin = 0.06 * max(len(phases) - 1, 1)
-    axes.set_xlim(-margin, len(phases) - 1 + margin)
+    name_phases(axes, doc["phases"], most=30, sizes=(9.5, 10.5))
     bottom, top = _range(lines)
     axes.set_ylim(bottom, top)
     if metric == "AUC" and bottom < 0.5 < top:
         axes.axhline(0.5, color=GREY, linewidth=0.8, linestyle=":", zorder=0)
     axes.tick_params(axis="y", labelsize=10.5)
-    axes.grid(axis="y", color="#dddddd", linewidth=0.7)
-    axes.set_axisbelow(True)
-    for side in ("top", "right"):
-        axes.spines[side].set_visible(False)
+    draw_grid(axes)
 
 
 def _range(lines: Sequence[_Line]) -> tuple[float, float]:
-    """All means and bands with a margin, and never so narrow that noise looks like a difference."""
+    """Limits of the y-axis, around all means and bands."""
     low = min(mean - std for line in lines for mean, std in zip(line.mean, line.std, strict=True))
     high = max(mean + std for line in lines for mean, std in zip(line.mean, line.std, strict=True))
-    margin = max(0.06 * (high - low), 0.005)
-    return low - margin, high + margin
+    return with_margin(low, high)
 
 
 def _name_lines(axes: "Axes", lines: Sequence[_Line], inches: float) -> None:

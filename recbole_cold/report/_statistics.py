@@ -1,4 +1,4 @@
-"""Figures from a results document: means over seeds, relative improvement, tests against a row."""
+"""Statistics of a results document: means over seeds, relative improvement, paired tests."""
 
 import math
 import statistics
@@ -14,7 +14,7 @@ from recbole_cold.report._document import Document
 class Row(NamedTuple):
     """One metric of one labelled run in one phase, over its seeds; unknown figures are nan.
 
-    ``unadapted``: the method has no answer of its own in this phase, its start was scored.
+    ``unadapted``: the method does not adapt in this phase; its initial state was scored.
     """
 
     label: str
@@ -143,7 +143,7 @@ def base_name(doc: Document) -> str:
 
 
 def base_run(doc: Document, name: str | None) -> Mapping[str, Any] | None:
-    """The run that others are relative to; None where the default one was not run."""
+    """The run that others are compared with; None if the default one was not run."""
     if name is not None:
         return _run(doc, name)
     try:
@@ -153,7 +153,7 @@ def base_run(doc: Document, name: str | None) -> Mapping[str, Any] | None:
 
 
 def best_of(rows: Sequence[Row]) -> set[tuple[str, str]]:
-    """(label, phase) of the best mean of one metric; nobody where there is no choice."""
+    """(label, phase) of the best mean of one metric; none in a phase with equal means."""
     best = set()
     for phase in {row.phase for row in rows}:
         known = [row for row in rows if row.phase == phase and math.isfinite(row.mean)]

@@ -1,6 +1,5 @@
 """A sweep as a picture: the selection metric against every axis of the search space."""
 
-import json
 import math
 import statistics
 import textwrap
@@ -9,13 +8,24 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from recbole_cold.errors import UserError
-from recbole_cold.report._pictures import save_figure
+from recbole_cold.kinds import text_of
+from recbole_cold.report._drawing import (
+    COLOURS,
+    GREY,
+    add_panel,
+    draw_grid,
+    new_figure,
+    save_figure,
+    slant,
+    with_margin,
+    write_heading,
+)
 from recbole_cold.report._words import shorten
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-_BLUE, _ORANGE, _GREY = "#0072B2", "#D55E00", "#666666"
+_BLUE, _ORANGE = COLOURS[:2]
 _PER_ROW = 4
 _SPREAD = 0.16  # of the distance between two values, for settings that share one
 
@@ -46,9 +56,6 @@ def sweep_figure(document: Mapping[str, Any]) -> Any:
 
 
 def _figure(document: Mapping[str, Any], known: Sequence[Mapping[str, Any]]) -> Any:
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     axes = document["space"]
     across = min(len(axes), _PER_ROW)
     down = math.ceil(len(axes) / across)
@@ -59,14 +66,13 @@ def _figure(document: Mapping[str, Any], known: Sequence[Mapping[str, Any]]) -> 
     above = 0.75 + 0.2 * len(told)
     below = 0.95 if any(map(_is_crowded, axes)) else 0.65
     high = above + down * (tall + below)
-    figure = Figure(figsize=(wide, high), dpi=150)
-    FigureCanvasAgg(figure)
+    figure = new_figure(wide, high)
     bottom, top = _range(known)
     for number, axis in enumerate(axes):
         row, column = divmod(number, across)
         x = left + column * (panel + gap)
         y = high - above - row * (tall + below) - tall
-        panel_axes = figure.add_axes((x / wide, y / high, panel / wide, tall / high))
+        panel_axes = add_panel(figure, x, y, panel, tall)
         _draw(panel_axes, axis, known, document)
         panel_axes.set_ylim(bottom, top)
         if column:
@@ -74,10 +80,7 @@ def _figure(document: Mapping[str, Any], known: Sequence[Mapping[str, Any]]) -> 
         else:
             name = document["selection"]["metric"]
             panel_axes.set_ylabel(f"{name} ({document['selection']['better']} is better)")
-    figure.text(0.2 / wide, 1 - 0.34 / high, title, fontsize=13, weight="bold")
-    figure.text(
-        0.2 / wide, 1 - 0.45 / high, "\n".join(told), fontsize=9.5, color="#444444", va="top"
-    )
+    write_heading(figure, title, told, down=(0.34, 0.45))
     return figure
 
 
@@ -113,26 +116,24 @@ def _draw(
             alpha=1.0 if is_best else 0.75, zorder=4 if is_best else 3,
         )  # fmt: skip
     if listed:
-        names = [shorten(_name(value), 18) for value in axis["values"]]
-        slant: dict[str, Any] = (
-            {"rotation": 25, "ha": "right", "rotation_mode": "anchor"} if _is_crowded(axis) else {}
-        )
-        axes.set_xticks(range(len(names)), names, fontsize=8.5, **slant)
+        names = _tick_names(axis)
+        axes.set_xticks(range(len(names)), names, fontsize=8.5, **slant(_is_crowded(axis), 25))
         axes.set_xlim(-0.5, len(names) - 0.5)
     elif axis["kind"] == "loguniform":
         axes.set_xscale("log")
     axes.set_title(shorten(axis["key"], 34), fontsize=10.5, loc="left")
     axes.tick_params(labelsize=8.5)
-    axes.grid(axis="y", color="#dddddd", linewidth=0.7)
-    axes.set_axisbelow(True)
-    for side in ("top", "right"):
-        axes.spines[side].set_visible(False)
+    draw_grid(axes)
+
+
+def _tick_names(axis: Mapping[str, Any]) -> list[str]:
+    return [shorten(_name(value), 18) for value in axis["values"]]
 
 
 def _is_crowded(axis: Mapping[str, Any]) -> bool:
     if axis["kind"] not in ("grid", "choice"):
         return False
-    names = [shorten(_name(value), 18) for value in axis["values"]]
+    names = _tick_names(axis)
     return sum(map(len, names)) > 22 or len(names) > 6
 
 
@@ -143,8 +144,8 @@ def _draw_means(axes: "Axes", axis: Mapping[str, Any], known: Sequence[Mapping[s
     order = sorted(groups)
     means = [statistics.fmean(groups[number]) for number in order]
     if not any(isinstance(value, str | bool | type(None)) for value in axis["values"]):
-        axes.plot(order, means, color=_GREY, linewidth=1.2, zorder=1)  # words have no order
-    axes.plot(order, means, color=_GREY, marker="_", markersize=16, linestyle="", zorder=2)
+        axes.plot(order, means, color=GREY, linewidth=1.2, zorder=1)  # words have no order
+    axes.plot(order, means, color=GREY, marker="_", markersize=16, linestyle="", zorder=2)
 
 
 def _places(axis: Mapping[str, Any], known: Sequence[Mapping[str, Any]]) -> list[float]:
@@ -165,16 +166,13 @@ def _index(axis: Mapping[str, Any], setting: Mapping[str, Any]) -> int:
 
 
 def _name(value: Any) -> str:
-    if isinstance(value, float):
-        return f"{value:g}"
-    return json.dumps(value, default=str).replace('"', "").replace(", ", ",")
+    return f"{value:g}" if isinstance(value, float) else text_of(value)
 
 
 def _range(known: Sequence[Mapping[str, Any]]) -> tuple[float, float]:
-    """All points with their deviations, and never so narrow that noise looks like a difference."""
+    """Limits of the y-axis, around all points with their deviations."""
     spread = [each["std"] or 0.0 for each in known]
     spread = [0.0 if math.isnan(std) else std for std in spread]
     low = min(each["mean"] - std for each, std in zip(known, spread, strict=True))
     high = max(each["mean"] + std for each, std in zip(known, spread, strict=True))
-    margin = max(0.08 * (high - low), 0.002)
-    return low - margin, high + margin
+    return with_margin(low, high, share=0.08, least=0.002)

@@ -81,7 +81,7 @@ def cost_figures(run: Mapping[str, Any]) -> dict[str, float]:
 
 
 def costs(doc: Document, width: int | None = None) -> str:
-    """What each run cost per seed: seconds by stage, CPU seconds, steps, rows, memory, size."""
+    """The costs of each run per seed: seconds by stage, CPU seconds, steps, rows, memory, size."""
     grid = [
         ["cost per seed", "pre-train s", "learn s", "warm-up s", "CPU s", "steps", "rows seen",
          "peak MiB", "parameters"]
@@ -144,7 +144,7 @@ def _metric_grid(doc: Document, metric: str, base: str | None, best: str, other:
 
 
 def _steps_grid(doc: Document) -> Grid:
-    """Optimizer steps per stage, and seconds in all: whether budgets were equal is seen here."""
+    """Optimizer steps per stage and seconds in all, which show whether budgets were equal."""
     stages = [seed["stages"] for run in doc["runs"] for seed in run["seeds"]]
     names = list(dict.fromkeys(stage["name"] for part in stages for stage in part))
     grid = [["optimizer steps", *names, "seconds", "CPU s"]]

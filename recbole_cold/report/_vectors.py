@@ -1,17 +1,23 @@
-"""Where the ID vectors of new items lie among those of old ones: a picture in two dimensions."""
+"""Pictures of the ID vectors of new items among those of old ones, in two dimensions."""
 
-import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from recbole_cold.report._pictures import COLOURS, GREY, picture_kind, saved
+from recbole_cold.report._drawing import (
+    COLOURS,
+    GREY,
+    add_panel,
+    new_figure,
+    open_frame,
+    save_figure,
+    write_heading,
+)
 from recbole_cold.report._words import shorten
-from recbole_cold.store import write_bytes
 
-_MOST_POINTS = 5000  # of one kind in one panel; more only hide each other
+_MOST_POINTS = 5000  # drawn per kind and panel; more would hide each other
 _PANELS_IN_A_ROW = 4
 
 
@@ -53,7 +59,7 @@ def principal_plane(points: np.ndarray) -> Plane:
 
 
 def mean_distance(vectors: IdVectors) -> float:
-    """How far the mean of new items' vectors is from that of old ones, in all dimensions.
+    """The distance between the mean vectors of new and of old items, over all dimensions.
 
     The unit is the root mean square distance of old items from their mean; without spread, inf.
     """
@@ -70,34 +76,24 @@ def plot_vectors(panels: Sequence[IdVectors], title: str, path: str | Path) -> N
     Raises:
         UserError: the suffix is another, or the folder is unwritable.
     """
-    path, buffer = Path(path), io.BytesIO()
-    kind = picture_kind(path)
-    saved(_figure(panels, title), buffer, kind)
-    write_bytes(path, buffer.getvalue())
+    save_figure(lambda: _figure(panels, title), path)
 
 
 def _figure(panels: Sequence[IdVectors], title: str) -> Any:
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     columns = min(len(panels), _PANELS_IN_A_ROW)
     lines = -(-len(panels) // columns)
     wide, high = max(0.4 + 3.3 * columns, 6.2), 0.95 + 3.5 * lines
-    figure = Figure(figsize=(wide, high), dpi=150)
-    FigureCanvasAgg(figure)
+    figure = new_figure(wide, high)
     for number, panel in enumerate(panels):
         left = 0.75 + 3.3 * (number % columns)
         below = high - 0.95 - 3.5 * (number // columns) - 2.85
         # The same old items span the same plane: then distances compare from panel to panel.
         before = zip(panels, figure.axes, strict=False)
         twin = next((axes for other, axes in before if np.array_equal(other.old, panel.old)), None)
-        axes = figure.add_axes(
-            (left / wide, below / high, 2.45 / wide, 2.45 / high), sharex=twin, sharey=twin
-        )
+        axes = add_panel(figure, left, below, 2.45, 2.45, sharex=twin, sharey=twin)
         _draw(axes, panel, COLOURS[number % len(COLOURS)])
-    figure.text(0.2 / wide, 1 - 0.32 / high, title, fontsize=13, weight="bold")
     told = "grey: old items, whose first two principal components these are; colour: new items"
-    figure.text(0.2 / wide, 1 - 0.58 / high, told, fontsize=9.5, color="#444444")
+    write_heading(figure, title, [told], down=(0.32, 0.58), align="baseline")
     return figure
 
 
@@ -117,5 +113,4 @@ def _draw(axes: Any, panel: IdVectors, colour: str) -> None:
     axes.set_xlabel(f"component 1 ({plane.share[0]:.0%})", fontsize=9)
     axes.set_ylabel(f"component 2 ({plane.share[1]:.0%})", fontsize=9)
     axes.tick_params(labelsize=8)
-    for side in ("top", "right"):
-        axes.spines[side].set_visible(False)
+    open_frame(axes)

@@ -1,4 +1,4 @@
-"""Sentences about a results document: what was scored on what, over which seeds, what to doubt."""
+"""Notes about a results document: what was scored, over which seeds, and warnings."""
 
 import math
 from collections import defaultdict
@@ -46,7 +46,7 @@ def seed_names(seeds: Sequence[int]) -> str:
 
 
 def scored_on(doc: Document) -> str:
-    """Which rows the metrics are of."""
+    """The rows that the metrics were computed on, as text."""
     if doc["eval_on"] == "next":
         return "each phase scored on the rows that the next one learns on, the last on test"
     rows = {phase["rows"] for *_, phase in _scored(doc)}
@@ -67,7 +67,7 @@ def backbone_names(doc: Document) -> str:
 
 
 def fact_lines(doc: Document) -> list[str]:
-    """What a reader must know of all numbers below: data, phases, seeds, split."""
+    """Notes that hold for all numbers of a table: data, phases, seeds, split."""
     seeds = all_seeds(doc)
     on = f"{doc['dataset']}, {backbone_names(doc)}"
     facts = [f"{on}, protocol {doc['protocol']}; {scored_on(doc)}"]
@@ -129,7 +129,7 @@ def _incomplete(doc: Document) -> Iterator[str]:
 
 
 def shorten(text: str, longest: int) -> str:
-    """The middle of a long label goes: runs that differ tend to differ at an end."""
+    """A long label without its middle, since labels tend to differ at the ends."""
     if len(text) <= longest:
         return text
     head = (longest - 3) // 2

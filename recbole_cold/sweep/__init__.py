@@ -1,1 +1,1 @@
-"""Many settings of one method: which is best on pseudo-new items, and its numbers on ``test``."""
+"""Sweeps: choose the best setting of a method on pseudo-new items, then score it on ``test``."""

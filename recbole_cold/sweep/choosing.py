@@ -1,4 +1,4 @@
-"""What came of a sweep's trials, which setting is the best of them, and the file that keeps it."""
+"""The outcomes of a sweep's trials, the choice of the best setting, and ``best.yaml``."""
 
 import math
 import statistics
@@ -15,7 +15,7 @@ from recbole_cold.trials.trial import TrialSpec, score_of
 
 
 class Outcomes:
-    """Trials that are over, and the settings in their light.
+    """The outcomes of finished trials, and summaries of the settings.
 
     Attributes:
         documents: key of a trial -> its results document.
@@ -24,7 +24,7 @@ class Outcomes:
 
     Args:
         metric: what settings are chosen by.
-        lower: whether less of it is better.
+        lower: whether lower values are better.
         select_on: the phase that it is read in, or ``mean`` over all.
         n_seeds: trials of a setting.
     """
@@ -40,14 +40,14 @@ class Outcomes:
         return len(self.documents) + len(self.failures) + len(self.stopped)
 
     def value(self, spec: TrialSpec) -> float:
-        """What a trial is chosen by; nan as long as it has none."""
+        """The value that a trial is judged by; nan while it has none."""
         document = self.documents.get(spec.key)
         if document is None:
             return math.nan
         return score_of(document, self.metric, self.select_on)
 
     def summary(self, setting: Setting) -> dict[str, Any]:
-        """A setting over its seeds; only one that has them all can be chosen."""
+        """The figures of a setting over its seeds; it can be chosen only with all of them."""
         values = [self.value(spec) for spec in setting.specs]
         known = [value for value in values if math.isfinite(value)]
         return {
@@ -118,7 +118,7 @@ def best_yaml(
     given -= keys.names(apart=True) | keys.names(here=True)
     head = {"model": model, "backbone": backbone, "dataset": config.dataset}
     folder = Path(config["data_path"])
-    if not folder.is_relative_to(recbole_folder()):  # the wheel's copy is found anywhere
+    if not folder.is_relative_to(recbole_folder()):  # RecBole's own copy is found from anywhere
         head["data_path"] = str(folder)
     head |= {"seed": seeds[0], "seeds": len(seeds)}
     searched = roots(params)

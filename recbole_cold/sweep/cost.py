@@ -1,4 +1,4 @@
-"""What a sweep will take, from a few measured steps."""
+"""Estimates the time of a sweep from a few measured steps."""
 
 import json
 import statistics
@@ -37,19 +37,19 @@ class _Clock(Callback):
         self.times.append(time.perf_counter())
 
     def stop(self) -> bool:
-        # The first batch pays for what libraries put off; it is no measure.
+        # The first batch includes one-off set-up of libraries and is not measured.
         return len(self.times) > _PROBE_STEPS or (
             len(self.times) > 2 and self.times[-1] - self.times[0] > _PROBE_SECONDS
         )
 
     def per_batch(self) -> float:
-        """The median, which the first batch's own costs do not move."""
+        """The median of the measured times."""
         gaps = [b - a for a, b in zip(self.times, self.times[1:], strict=False)]
         return statistics.median(gaps) if gaps else time.perf_counter() - self.began
 
 
 def estimate(experiment: Experiment) -> Estimate:
-    """Seconds of one trial, from a few batches of every stage; nothing is kept of them."""
+    """Seconds of one trial, from a few batches of every stage; the training is discarded."""
     config = experiment.first()
     dataset = experiment.data(config)
     began = time.perf_counter()
@@ -82,7 +82,7 @@ def estimate(experiment: Experiment) -> Estimate:
 
 
 def plan(sweep: Any, experiment: Experiment, pretrainings: int) -> str:
-    """What is going to happen, with a time from a few measured steps.
+    """The plan of a sweep as text, with a time estimated from a few measured steps.
 
     Args:
         sweep: the ``Sweep``.

@@ -1,4 +1,4 @@
-"""The files of a sweep."""
+"""Reads and writes the files of a sweep."""
 
 import json
 import math

@@ -1,4 +1,4 @@
-"""Settings that optuna chooses, in rounds."""
+"""Lets optuna choose settings, in rounds."""
 
 import json
 from collections.abc import Iterator
@@ -21,7 +21,7 @@ def import_optuna() -> Any:
 
 
 def ask_optuna(sweep: Any) -> Iterator[list[Setting]]:
-    """Settings in rounds of as many as run at a time; each round knows the earlier ones' values.
+    """Rounds of settings, as many as run at a time, each chosen from earlier rounds' values.
 
     Finished trials are read again in the same order, so a resumed search asks for the same ones.
     """

@@ -1,4 +1,4 @@
-"""What one sweep asks for, and the point of its space that a trial is."""
+"""The request of a sweep, and a setting with its trials."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -18,7 +18,7 @@ from recbole_cold.trials.trial import TrialSpec
 
 @dataclass(frozen=True)
 class SweepRequest:
-    """What one ``tune`` command asks for; plain values, so that ``--resume`` reads it back.
+    """The request of one sweep: plain values, which a later ``--resume`` reads back.
 
     Of objects that only Python can give (``search_alg``, ``scheduler``, ``ray_callbacks``),
     ``given`` keeps the names of their classes; see ``Sweep``.
@@ -52,10 +52,10 @@ def sweep_of(
     grids: Sequence[str] = (),
     place: str = COMMAND_LINE,
 ) -> SweepRequest:
-    """What ``keys`` ask of a sweep.
+    """The request of a sweep, from its keys.
 
     Args:
-        asked: gives the request of the keys that a run has, too.
+        asked: makes a run's request from the keys that are not a sweep's own.
         grids: texts of ``--grid``.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Settings that a search algorithm of Ray Tune chooses, in rounds."""
+"""Lets a search algorithm of Ray Tune choose settings, in rounds."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -9,7 +9,7 @@ from recbole_cold.sweep.tune_space import distribution, from_text
 
 
 def check_searcher(search_alg: Any) -> None:
-    """Raise a ``UserError`` for what cannot be asked for one setting at a time."""
+    """Raise a ``UserError`` for a searcher that cannot be asked for one setting at a time."""
     from ray.tune.search import Searcher
 
     if not isinstance(search_alg, Searcher):
@@ -20,7 +20,7 @@ def check_searcher(search_alg: Any) -> None:
 
 
 def ask_searcher(sweep: Any, search_alg: Any) -> Iterator[list[Setting]]:
-    """Settings in rounds of as many as run at a time; each round knows the earlier ones' means.
+    """Rounds of settings, as many as run at a time, each chosen from earlier rounds' means.
 
     A seeded searcher asks for the same settings when a sweep is resumed; those that are done are
     read again.

@@ -21,7 +21,7 @@ def tune_request(
     tell: Callable[[str], None],
     **objects: Any,
 ) -> Ran:
-    """Run what is missing, choose, and score the choice.
+    """Run the missing trials, choose a setting, and score it on ``test``.
 
     Args:
         folder: the folder of a sweep to continue; one that is finished is only read.
@@ -29,7 +29,7 @@ def tune_request(
         objects: ``search_alg``, ``scheduler``, ``ray_callbacks``, as ``Sweep`` takes them.
 
     Raises:
-        UserError: the request cannot be, no setting came through, a file could not be written.
+        UserError: the request cannot be run, no setting came through, a file could not be written.
         Interrupted: names the folder and how to go on.
     """
     with contextlib.ExitStack() as held:

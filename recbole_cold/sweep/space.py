@@ -1,4 +1,4 @@
-"""Search spaces: what a sweep tries, as values; no training and no Ray in here.
+"""Search spaces of sweeps as plain values.
 
 A list is a grid axis. A distribution has a name and its numbers, as a mapping
 (``learning_rate: {loguniform: [1e-4, 1e-1]}``) or as a text (``loguniform(1e-4, 1e-1)``). Nested
@@ -62,7 +62,7 @@ def read_space(source: Mapping[str, Any] | str | Path, where: str = "") -> list[
         if str(source).endswith(".hyper"):
             return _read_hyper(Path(source), where)
         source = read_yaml(source)
-        # A method's yaml is a space, too: its block.
+        # In a method's yaml the space is this block.
         block = source.get("sweep_space")
         source = block if isinstance(block, Mapping) else source
     return [axis for key, value in source.items() for axis in _axes(str(key), value, where)]
@@ -226,7 +226,7 @@ def expand(axes: Sequence[Axis], samples: int | None = None, seed: int = 0) -> l
 
 
 def at_random(axes: Iterable[Axis]) -> list[Axis]:
-    """The same space with nothing walked through: grid axes become choices."""
+    """The same space for random draws: grid axes become choices."""
     return [axis._replace(kind="choice") if axis.kind == "grid" else axis for axis in axes]
 
 
@@ -244,7 +244,7 @@ def _draw(axis: Axis, count: int, seed: int) -> list[Any]:
     if axis.kind == "quniform":
         step = axis.values[2]
         values = np.round(values / step) * step
-    # Six digits are enough for a hyper-parameter, and can be read.
+    # Six digits are enough for a hyper-parameter, and readable.
     return [_whole(axis, min(max(float(f"{value:.6g}"), low), high)) for value in values]
 
 
@@ -257,7 +257,7 @@ def _whole(axis: Axis, value: float) -> Any:
 
 # ------------------------------------------------------------------------------- telling
 def describe(axes: Sequence[Axis], samples: int | None = None) -> str:
-    """The axes as lines, and what their product is."""
+    """The axes as text, a line each, and the number of settings."""
     lines = [f"  {axis}" for axis in axes]
     sizes = [len(axis.values) for axis in axes if axis.kind == "grid"]
     parts = [" x ".join(map(str, sizes)) + " grid"] if sizes else []

@@ -1,4 +1,4 @@
-"""A sweep: which setting of one method is best on pseudo-new items, then its numbers on ``test``.
+"""Runs a sweep: chooses a setting of one method on pseudo-new items, then scores it on ``test``.
 
 A sweep's folder holds ``request.json`` (what was asked), ``trials/<key>.json`` (one results
 document per finished trial), ``sweep.json``, ``trials.csv`` and ``figures/sweep.png`` (made from
@@ -59,7 +59,7 @@ class Sweep:
 
     Args:
         request: what to search.
-        stop: asked often; true ends with ``Interrupted``, and what is done is kept.
+        stop: asked often; true ends with ``Interrupted`` and keeps what is done.
         tell: takes a line per trial.
         search_alg: a ``ray.tune.search.Searcher`` that chooses the settings, in rounds of as many
             as run at a time; it is told their means over the seeds.
@@ -136,7 +136,7 @@ class Sweep:
         )  # fmt: skip
 
     def _given_at(self) -> dict[str, str]:
-        """Where what was given stands, for sentences."""
+        """Where keys were given, for messages."""
         return dict.fromkeys(self.request.overrides, self.request.place) | self.entry.places
 
     def _check(self) -> None:
@@ -225,7 +225,7 @@ class Sweep:
         return Setting(dict(params), specs)
 
     def _backbone_spec(self) -> str:
-        """The backbone as it was asked for; beside a network of its own, other rows' backbone."""
+        """The specification of the backbone that was asked for, or else of the default one."""
         asked = self.config._asked_backbone or self.config.external_config_dict.get("backbone")
         given = self.request.backbone or self.config.final_config_dict.get("backbone")
         if self.config.method_class.network is not None:
@@ -234,12 +234,12 @@ class Sweep:
 
     @property
     def _asks(self) -> bool:
-        """Whether settings are chosen as the search goes on."""
+        """Whether later settings depend on earlier results."""
         return self.request.search == "optuna" or self.search_alg is not None
 
     @cached_property
     def settings(self) -> list[Setting]:
-        """All settings that are known beforehand; a search that asks adds to them as it goes."""
+        """All settings that are known beforehand; a search that asks adds more later."""
         if self._asks:
             return []
         found = space.expand(self.axes, self.request.samples, self.config["seed"])
@@ -265,7 +265,7 @@ class Sweep:
         return min(wanted, fits, self.n_settings * len(self.seeds))
 
     def plan(self) -> str:
-        """What is going to happen, with a time from a few measured steps."""
+        """The plan as text, with a time estimated from a few measured steps."""
         keys = {**self.base, "fit_on": "valid", "show_progress": False}
         experiment = Experiment(
             Request(absolute(self.entry.spec), self.config.dataset, self._backbone_spec(),
@@ -280,7 +280,7 @@ class Sweep:
         return [axis.key for axis in self.axes if axis.key.partition(".")[0] not in apart]
 
     def _pretrainings(self) -> int:
-        """Different pre-trained backbones; trials that agree on one share it."""
+        """The number of different pre-trained backbones; trials with equal keys share one."""
         concerned = self._pretraining_axes()
         if self._asks:
             return (self.n_settings if concerned else 1) * len(self.seeds)
@@ -428,7 +428,7 @@ class Sweep:
         )
 
     def document(self) -> dict[str, Any]:
-        """Everything that is known of the sweep, as ``sweep.json`` holds it."""
+        """The document of the sweep, as ``sweep.json`` holds it."""
         return {
             "schema": SCHEMA,
             "verb": "tune",

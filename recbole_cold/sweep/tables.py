@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from recbole_cold import report
-from recbole_cold.sweep import space
+from recbole_cold.kinds import text_of
 
 
 def trials_csv(document: Mapping[str, Any]) -> str:
@@ -66,7 +66,7 @@ def settings_table(document: Mapping[str, Any]) -> str:
             f"{each['phases'][phase]:.4f}" if phase in each["phases"] else "-"
             for phase in document["phases"]
         ]
-        params = [space.setting_text({key: each["params"][key]}).partition("=")[2] for key in axes]
+        params = [text_of(each["params"][key]) for key in axes]
         lines.append((order, [*params, value, *cells, note]))
     grid = [head, *(cells for _, cells in sorted(lines, key=lambda line: line[0]))]
     sizes = [max(len(row[column]) for row in grid) for column in range(len(head))]

@@ -1,4 +1,4 @@
-"""Our search spaces as distributions of Ray Tune."""
+"""Converts our search spaces into distributions of Ray Tune."""
 
 import json
 from collections.abc import Mapping
@@ -40,7 +40,7 @@ def param_space(
 
 
 def distribution(axis: Axis, grid: bool = True) -> Any:
-    """One axis in Tune's words; it draws what our own sweeps could draw."""
+    """An axis as a distribution of Tune, over the values that our own sweeps draw from."""
     from ray import tune
 
     if axis.kind in ("grid", "choice"):
@@ -74,7 +74,7 @@ def _steps(axis: Axis) -> Any:
 
 
 def _simple(value: Any) -> Any:
-    """What search algorithms can tell apart: numbers and words as they are, the rest as a text."""
+    """A value that search algorithms can compare: a number or word as it is, else a text."""
     return value if isinstance(value, bool | int | float | str) else json.dumps(value)
 
 

@@ -1,6 +1,5 @@
-"""Pre-trained backbones by content: made once, used by all who agree on them."""
+"""Cache of pre-trained backbones, found by everything that determines pre-training."""
 
-import fcntl
 import json
 import logging
 import os
@@ -12,17 +11,17 @@ from typing import IO, Any
 
 from recbole_cold.errors import Interrupted, UserError
 from recbole_cold.model._method import ColdStartRecommender
-from recbole_cold.store import DamagedFile, load_state, save_state
+from recbole_cold.store import DamagedFile, load_state, save_state, try_lock
 
 logger = logging.getLogger(__name__)
 
 
 class BackboneCache:
-    """Pre-trained backbones by content: equal data, split, configuration and seed share one.
+    """Stores pre-trained backbones; equal data, split, configuration, seed and code share one.
 
     Args:
         folder: where the files are.
-        key: of a method and a seed, everything that determines pre-training.
+        key: gives the cache key of a method and a seed: all that determines pre-training.
     """
 
     def __init__(self, folder: Path, key: Callable[[ColdStartRecommender, int], str]) -> None:
@@ -32,7 +31,7 @@ class BackboneCache:
         return self.folder / f"{self.key(method, seed)}.pt"
 
     def load(self, method: ColdStartRecommender, seed: int) -> dict[str, Any] | None:
-        """Put the cached backbone into ``method``; its steps and rows, or ``None`` if unknown."""
+        """Load the cached backbone into ``method``; its steps and rows, or None."""
         path = self._path(method, seed)
         if not path.exists():
             return None
@@ -48,10 +47,10 @@ class BackboneCache:
     def turn(
         self, method: ColdStartRecommender, seed: int, stop: Callable[[], bool] = lambda: False
     ) -> Iterator[None]:
-        """While open, no other process makes this backbone: who comes second waits, then reads it.
+        """Context: no other process trains this backbone; a second one waits, then finds it stored.
 
-        The system frees the place of a process that dies. Without locks (a read-only cache, some
-        network file systems) everybody trains for himself, as the last resort.
+        The lock of a process that dies is freed by the system. Where there are no locks (a
+        read-only cache, some network file systems) every process trains its own.
 
         Raises:
             Interrupted: ``stop`` was asked for while waiting.
@@ -64,7 +63,7 @@ class BackboneCache:
             yield
 
     def save(self, method: ColdStartRecommender, seed: int, record: dict[str, Any]) -> None:
-        """Keep the backbone of ``method``; a full or read-only cache is said and survived."""
+        """Store the backbone of ``method``; a full or read-only cache gives a warning only."""
         kept = {key: record[key] for key in ("steps", "rows", "optimizer") if key in record}
         state = {"backbone": method.backbone.state_dict(), "record": json.dumps(kept)}
         try:
@@ -75,16 +74,16 @@ class BackboneCache:
 
 @contextmanager
 def _locked(path: Path, stop: Callable[[], bool]) -> Iterator[None]:
-    """Hold the lock file ``path``, which goes with its last holder."""
+    """Context: hold the lock file ``path``, which is removed afterwards."""
     path.parent.mkdir(parents=True, exist_ok=True)
     while True:
         with path.open("wb") as file:
-            while not _try_lock(file):
+            while not try_lock(file):
                 if stop():
                     raise Interrupted
                 time.sleep(0.05)
             if not _is_at(file, path):
-                continue  # who held it before removed it: a file without a name excludes nobody
+                continue  # the holder before has removed it, so this lock excludes nobody
             try:
                 yield
             finally:
@@ -97,11 +96,3 @@ def _is_at(file: IO[bytes], path: Path) -> bool:
         return os.path.samestat(os.fstat(file.fileno()), path.stat())
     except FileNotFoundError:
         return False
-
-
-def _try_lock(file: IO[bytes]) -> bool:
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True

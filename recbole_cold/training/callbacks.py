@@ -1,4 +1,4 @@
-"""Hooks into a run: what user code may be told while a method trains and is scored."""
+"""Callbacks: hooks for user code while a method is trained and scored."""
 
 import copy
 from collections.abc import Iterable, Mapping
@@ -9,14 +9,14 @@ from recbole_cold.errors import CallbackError, Interrupted, UserError
 
 
 class Callback:
-    """Is told how a run goes on; override the hooks you need, the others do nothing.
+    """Progress callback: override the hooks you need; the default ignores all events.
 
     Hooks get plain values of their own (texts, numbers, dicts), so that nothing done with them
     reaches the run, and what they draw from torch's global generators is given back: a callback
     changes no number. What a hook raises ends the command with one sentence that names the class;
     ``recbole_cold.errors.Interrupted`` ends it as Ctrl+C does.
 
-    What a resumed run has behind it is not told again.
+    A resumed run does not repeat the events from before the interruption.
     """
 
     #: Whether ``epoch`` gets metrics. They cost one scoring of the cold phase's rows per epoch.
@@ -52,7 +52,7 @@ _HOOKS = [name for name, value in vars(Callback).items() if callable(value)]
 
 
 class CallbackList:
-    """Several callbacks, told in their order; a hook that nobody overrides costs nothing.
+    """Several callbacks, called in order; a hook that none of them overrides costs nothing.
 
     Args:
         callbacks: instances of ``Callback``.
@@ -75,15 +75,15 @@ class CallbackList:
 
     @property
     def want_epoch_metrics(self) -> bool:
-        """Whether somebody asks for the metrics of pre-training epochs."""
+        """Whether a callback wants the metrics of pre-training epochs."""
         return any(each.wants_epoch_metrics for each in self._listeners["epoch"])
 
     def hear(self, hook: str) -> bool:
-        """Whether somebody overrides ``hook``: asked once, outside a loop."""
+        """Whether a callback overrides ``hook``; ask once, outside of a loop."""
         return bool(self._listeners[hook])
 
     def tell(self, hook: str, *values: Any) -> None:
-        """Call one hook of all; everybody gets values of his own.
+        """Call one hook of all callbacks, each with copies of the values.
 
         Raises:
             CallbackError: a callback raised; names its class and what it raised.
@@ -99,7 +99,7 @@ class CallbackList:
             seeding.restore_layers(state)
 
     def tell_epoch(self, number: int, metrics: Mapping[str, float]) -> None:
-        """The same for ``epoch``, with metrics for those who want them."""
+        """Call ``epoch`` of all, with metrics for the callbacks that want them."""
         for each in self._listeners["epoch"]:
             one = CallbackList([each])
             one.tell("epoch", number, dict(metrics) if each.wants_epoch_metrics else {})

@@ -1,4 +1,4 @@
-"""What keeps training sound: which parameters move, losses that are numbers, shared budgets."""
+"""Checks of what a method asks training to do, of losses, and the sharing of step budgets."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -15,7 +15,7 @@ _FINITE_EVERY = 50
 
 
 def planned(method: ColdStartRecommender, question: str, *args: Any) -> list[Fit]:
-    """What a method answers to ``pretrain_fits``, ``learn_fits`` or ``warm_fits``, looked at.
+    """The fits that ``pretrain_fits``, ``learn_fits`` or ``warm_fits`` of a method gave, checked.
 
     Raises:
         UserError: it is no list of ``Fit``, or a step moves nothing or what is not the method's.
@@ -60,7 +60,7 @@ def _refuse_foreign(method: nn.Module, parameters: Any, where: str) -> None:
 
 
 def _kind(value: Any) -> str:
-    """What a value is, with its items' kinds if it is a list."""
+    """The type of a value for messages, with the types of its items if it is a list."""
     if isinstance(value, list | tuple) and value:
         kinds = dict.fromkeys(type(item).__name__ for item in value)
         return f"a {type(value).__name__} of {', '.join(kinds)}"
@@ -69,7 +69,7 @@ def _kind(value: Any) -> str:
 
 @contextmanager
 def only_moving(method: nn.Module, parameters: Sequence[nn.Parameter]) -> Iterator[None]:
-    """Gradients are computed for these parameters and for no others."""
+    """Context: gradients are computed for these parameters only."""
     moving = {id(parameter) for parameter in parameters}
     for parameter in method.parameters():
         parameter.requires_grad_(id(parameter) in moving)
@@ -84,8 +84,8 @@ def only_moving(method: nn.Module, parameters: Sequence[nn.Parameter]) -> Iterat
 class LossCheck:
     """Stops a fit at the first loss, or part of one, that is no number.
 
-    A CPU's losses are looked at before their gradients are taken; asking a GPU each time would make
-    it wait, so its losses are looked at together: every few batches, before anything is saved, and
+    On a CPU every loss is checked before its gradients are computed. On a GPU that would mean a
+    wait for each, so losses are checked together: every few batches, before a state is saved, and
     at the end.
     """
 
@@ -94,13 +94,13 @@ class LossCheck:
         self._seen: list[tuple[Step, tuple[Tensor, ...], str]] = []
 
     def see(self, step: Step, parts: tuple[Tensor, ...], where: str) -> None:
-        """A loss that was just computed; ``where`` says of which batch."""
+        """Note a loss that was just computed; ``where`` names its batch."""
         self._seen.append((step, tuple(part.detach().reshape(()) for part in parts), where))
         if self._each or len(self._seen) >= _FINITE_EVERY:
             self.look()
 
     def look(self) -> None:
-        """Raise ``Diverged`` if a loss seen since the last look is no number."""
+        """Raise ``Diverged`` if a loss noted since the last check is NaN or infinite."""
         seen, self._seen = self._seen, []
         if not seen:
             return
@@ -118,7 +118,7 @@ class LossCheck:
             first -= len(parts)
 
     def look_at_all(self) -> None:
-        """The same, and whether what the fit moves are numbers still: what is saved can be used."""
+        """As ``look``, and also check the fit's parameters, so that a saved state is usable."""
         self.look()
         for number, step in enumerate(self._fit.steps):
             if not all(bool(parameter.isfinite().all()) for parameter in step.parameters):
@@ -130,7 +130,7 @@ class LossCheck:
 
 
 def share_budget(budget: int, fits: Sequence[Fit]) -> list[int]:
-    """``budget`` optimizer steps over fits, in proportion to what each would take by itself.
+    """Optimizer steps of each fit, ``budget`` in all, in proportion to what each would take.
 
     Parts are rounded down to whole batches' worth of steps, but no fit that has something to learn
     on goes without while there is room; what is left goes to the largest.

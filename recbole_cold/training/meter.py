@@ -1,4 +1,4 @@
-"""What a stage costs: seconds, CPU seconds, peak memory."""
+"""Measures what a stage costs: seconds, CPU seconds, peak memory."""
 
 import resource
 import time

@@ -1,4 +1,4 @@
-"""Three verbs over any method: pretrain, learn, warm_up; each resumes where it was stopped.
+"""Trains any method: pretrain, learn, warm_up; each resumes where it was stopped.
 
 A run of one seed is a row of stages. After each one, and every ``checkpoint_seconds`` within one,
 the whole state goes to one file: parameters, optimizers, position, random state and the journal of
@@ -42,9 +42,9 @@ class Trainer:
         state_path: the file for resume points; ``None`` keeps none.
         cache: finds and keeps pre-trained backbones; ``None`` trains always.
         stop: asked between batches; true means save and raise ``Interrupted``.
-        callbacks: told of stages, steps, pre-training epochs and scored phases.
-        probe: rows that the plain backbone is scored on after each pre-training epoch, where a
-            callback wants metrics; ``None``: they get none.
+        callbacks: called at stages, steps, pre-training epochs and scored phases.
+        probe: rows on which the plain backbone is scored after each pre-training epoch, if a
+            callback wants metrics; ``None``: callbacks get none.
     """
 
     def __init__(
@@ -156,7 +156,7 @@ class Trainer:
         return scores
 
     def _tell_epoch(self, number: int) -> None:
-        """Tell of a pre-training epoch; scoring leaves modes and random numbers as they are."""
+        """Call the callbacks after a pre-training epoch, leaving modes and random state alone."""
         metrics: dict[str, float] = {}
         if self.probe is not None and self.callbacks.want_epoch_metrics:
             state = seeding.layer_state()
@@ -166,7 +166,7 @@ class Trainer:
         self.callbacks.tell_epoch(number, metrics)
 
     def _plain_cold_metrics(self) -> dict[str, float]:
-        """What the backbone as it is now gives ``probe``, its items without a row of their own."""
+        """Metrics on ``probe`` of the backbone as it is now, without rows for new items."""
         method, plain = self.method, ColdStartRecommender
         with torch.no_grad():
             new_vectors, first = plain.cold_vectors(method), plain.cold_first_order(method)
@@ -306,7 +306,7 @@ class Trainer:
         position: dict[str, int],
         check: LossCheck,
     ) -> int:
-        """Every step on one batch, ``repeats`` times in a row; optimizer steps taken."""
+        """Take every step on one batch, ``repeats`` times; the number of optimizer steps taken."""
         taken = 0
         for _ in range(fit.repeats):
             if taken >= allowance:

@@ -1,1 +1,1 @@
-"""One method on one seed as a value that any process can run, and many of them on Ray."""
+"""Trials: one method on one seed, described by plain values, run in any process or on Ray."""

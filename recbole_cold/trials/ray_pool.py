@@ -1,6 +1,6 @@
-"""Many trials at a time on Ray: which machine, which card, and what happens when one dies.
+"""Runs many trials at a time on Ray, places them on machines and GPUs, and handles failures.
 
-Nothing here knows what the trials are for. Ray is imported when something is run, not before.
+Nothing here depends on what the trials are for. Ray is imported when something is run.
 """
 
 import json
@@ -25,7 +25,7 @@ from recbole_cold.trials.worker import LAST_LINES, Worker, actor_class
 
 _TEMP_PREFIX = "rc-ray-"
 _NO_LOGGERS = "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"
-# What Ray would otherwise print, write or send by itself.
+# Keeps Ray from printing, writing and sending by itself.
 _QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_DEDUP_LOGS": "0",
@@ -41,7 +41,7 @@ _QUIET = {
 
 # ------------------------------------------------------------------------------- resources
 def cores() -> int:
-    """CPU cores that this process may use."""
+    """The number of CPU cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
@@ -63,7 +63,7 @@ def room(cpus: float = 1.0, gpus: float = 0.0, ray_address: str | None = None) -
     """How many trials fit at a time; at least 1.
 
     Raises:
-        UserError: no machine could ever run one (Ray itself would wait for ever).
+        UserError: no machine could ever run one; Ray itself would wait forever.
     """
     check_flag("cpus_per_trial", cpus)
     check_flag("gpus_per_trial", gpus)
@@ -85,7 +85,7 @@ def _fit(have_cpus: float, have_gpus: float, cpus: float, gpus: float) -> int:
     by_cpu = math.floor(have_cpus / cpus + 1e-9)
     if gpus == 0:
         return by_cpu
-    # A share of a card never crosses to the next one.
+    # A trial's share of a GPU is never spread over two GPUs.
     by_gpu = int(have_gpus) * math.floor(1 / gpus + 1e-9) if gpus < 1 else int(have_gpus // gpus)
     return min(by_cpu, by_gpu)
 
@@ -93,7 +93,7 @@ def _fit(have_cpus: float, have_gpus: float, cpus: float, gpus: float) -> int:
 # ------------------------------------------------------------------------------- Ray itself
 @contextmanager
 def session(ray_address: str | None = None) -> Iterator[None]:
-    """Ray is up while open: a cluster's, one that runs in this process already, or a private one.
+    """Context: Ray runs: that of a cluster, one already in this process, or a private one.
 
     Raises:
         UserError: there is no cluster at the address.
@@ -127,7 +127,7 @@ def session(ray_address: str | None = None) -> Iterator[None]:
             num_gpus=torch.cuda.device_count(),
             include_dashboard=False,
             _temp_dir=str(folder),
-            object_store_memory=128 * 2**20,  # results go through it, data does not
+            object_store_memory=128 * 2**20,  # only results go through the object store, no data
             **quiet,
         )
         try:
@@ -137,7 +137,7 @@ def session(ray_address: str | None = None) -> Iterator[None]:
 
 
 def _set_environment(ray_address: str | None) -> None:
-    """What Ray reads when it is imported."""
+    """Set the environment variables that Ray reads on import."""
     for name, value in _QUIET.items():
         os.environ.setdefault(name, value)
     # Since 2.60 `ray start` asks for a token where the user has one, but connecting brings it only
@@ -148,7 +148,7 @@ def _set_environment(ray_address: str | None) -> None:
 
 
 def _knock(ray_address: str) -> None:
-    """Raise an ``OSError`` if nobody listens at ``host:port``: Ray itself would wait for ever."""
+    """Raise an ``OSError`` if nothing listens at ``host:port``; Ray itself would wait forever."""
     host, colon, port = ray_address.rpartition(":")
     if colon and port.isdigit() and "://" not in ray_address:
         socket.create_connection((host, int(port)), timeout=10).close()
@@ -160,7 +160,7 @@ def _temporary_folder() -> Iterator[Path]:
     base = Path(tempfile.gettempdir())
     if len(str(base)) > 30:
         base = Path("/tmp")
-    for left in base.glob(f"{_TEMP_PREFIX}*"):  # of drivers that were killed
+    for left in base.glob(f"{_TEMP_PREFIX}*"):  # left by drivers that were killed
         with suppress(OSError, ValueError):
             if left.stat().st_uid == os.getuid() and not _runs(int(left.name.split("-")[2])):
                 shutil.rmtree(left, ignore_errors=True)
@@ -183,7 +183,7 @@ def _runs(pid: int) -> bool:
 
 @contextmanager
 def _own_path() -> Iterator[None]:
-    """Workers find the code that this process runs, from whatever folder it was started."""
+    """Context: workers find the code of this process, in whatever folder it was started."""
     before = os.environ.get("PYTHONPATH")
     ours = str(Path(__file__).resolve().parents[2])
     os.environ["PYTHONPATH"] = os.pathsep.join([ours, *([before] if before else [])])
@@ -197,9 +197,9 @@ def _own_path() -> Iterator[None]:
 
 
 class _OneThread:
-    """A stream that takes words of the thread that made it, and drops those of others.
+    """A stream that passes on text from the thread that made it and drops that of others.
 
-    Ray's listener prints on stdout what a node says of a dead process, whatever its log level is.
+    Ray's listener thread prints messages about dead processes on stdout at any log level.
     """
 
     def __init__(self, stream: Any) -> None:
@@ -225,7 +225,7 @@ Failed = Callable[[TrialSpec, str], None]
 
 @dataclass(frozen=True)
 class TuneParts:
-    """What of Ray Tune a caller brings along; objects, which no request file can hold.
+    """A caller's own objects for Ray Tune, which a request file cannot hold.
 
     Attributes:
         scheduler: a ``ray.tune.schedulers.TrialScheduler``; it is told of pre-training epochs.
@@ -261,8 +261,8 @@ def run_all(
 ) -> None:
     """Run all trials; returns when each is done, failed or stopped early.
 
-    A trial that raises has failed. One whose process or machine dies is run once more, then it has
-    failed, too. The others go on.
+    A trial that raises has failed. One whose process or machine dies is run a second time before
+    it counts as failed. The others go on.
 
     Args:
         on_done: called in this process with each results document, as it comes.
@@ -296,7 +296,7 @@ def run_all(
 
 @contextmanager
 def _storage(logs: Path | None) -> Iterator[str]:
-    """Where Tune writes: a folder that is kept, or one that is gone afterwards."""
+    """Context: the folder that Tune writes to, which is kept or else temporary."""
     if logs is not None:
         logs.mkdir(parents=True, exist_ok=True)
         yield str(logs)
@@ -314,7 +314,7 @@ def _begin(config: dict[str, Any], gpus: float) -> Worker:
 
 
 def _told(spec: TrialSpec) -> dict[str, Any]:
-    """A trial as loggers show it, and the whole of it as a text.
+    """A trial's configuration for Tune: the values that loggers show, and all of it as a text.
 
     A text, because Tune would look for distributions inside mappings.
     """
@@ -355,7 +355,7 @@ def _fit_tuner(specs, driver, name, storage, at_a_time, cpus, gpus, asha, parts)
 
 @contextmanager
 def _loggers(on: bool) -> Iterator[None]:
-    """Tune's default loggers, which it looks up in the environment, are as asked while open."""
+    """Context: Tune's default loggers are on or off; it reads that from the environment."""
     before = os.environ[_NO_LOGGERS]
     if on:
         os.environ[_NO_LOGGERS] = "0"
@@ -369,7 +369,7 @@ def _asha(asha: tuple[str, str, int]) -> Any:
     from ray.tune.schedulers import ASHAScheduler
 
     metric, mode, epochs = asha
-    # One more than there are: the end of pre-training is not the end of a trial.
+    # One more epoch than there are: a trial does not end with its pre-training.
     return ASHAScheduler(
         time_attr="epoch", metric=metric, mode=mode, max_t=epochs + 1, grace_period=1,
         reduction_factor=2,
@@ -400,7 +400,7 @@ def _driver_class() -> type:
     from ray import tune
 
     class Driver(tune.Callback):
-        """Hands each outcome to the caller once; what the caller raises ends the whole."""
+        """Hands each outcome to the caller once; an exception of the caller ends all trials."""
 
         def __init__(self, specs, on_done, on_failed, on_stopped, stop) -> None:
             self.numbers = {spec.key: number for number, spec in enumerate(specs)}

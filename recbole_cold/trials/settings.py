@@ -1,4 +1,4 @@
-"""From a setting (a point of a search space) to configuration keys that any process can use."""
+"""Turns a setting (a point of a search space) into configuration keys for any process."""
 
 import json
 from collections.abc import Mapping
@@ -28,7 +28,7 @@ def nested(setting: Mapping[str, Any], base: Mapping[str, Any]) -> dict[str, Any
 
 
 def placed_keys(config: ColdConfig) -> dict[str, Any]:
-    """The keys of ``config`` that are paths, so that they hold from any folder."""
+    """The keys of ``config`` that are paths, made absolute."""
     keys = {"data_path": str(config["data_path"])}
     if config["cache_dir"]:
         keys["cache_dir"] = str(Path(config["cache_dir"]).expanduser().resolve())

@@ -23,7 +23,7 @@ from recbole_cold.trials.worker import Worker, actor_class
 
 # Keys of a Tuner's configuration that name the trial itself; all others are configuration keys.
 _OF_THE_TRIAL = ("model", "backbone", "seed")
-# What must be equal in all trials: their values would not compare.
+# Keys that must be equal in all trials, or their values could not be compared.
 _FIXED = ("dataset", "config_files", "data_path", "fit_on", "seeds", "metrics", "valid_metric")
 
 
@@ -52,7 +52,7 @@ def trainable(
       scheduler compares epochs with epochs only.
 
     All of it comes from pseudo-new items of the training part (``fit_on: valid``): test is not
-    scored. A trial cannot be paused, so schedulers that do so (HyperBand, PBT) do not serve.
+    scored. A trial cannot be paused, so schedulers that pause (HyperBand, PBT) cannot be used.
 
     Args:
         model: a method as on the command line, for instance ``MWUF`` or ``my_package.mine:Mine``.
@@ -61,11 +61,11 @@ def trainable(
         gpus: cards of one trial, or a share of one such as 0.25; 0: it runs on the CPU.
         select_on: ``mean`` over the phases, or one phase.
         epochs: whether to report pre-training epochs; each costs a scoring of the cold rows.
-        callbacks: told how each trial goes on, in the process that runs it.
+        callbacks: called while each trial runs, in the process that runs it.
         keys: configuration keys of all trials.
 
     Raises:
-        UserError: something that no trial could run with; one sentence.
+        UserError: no trial could run with these arguments.
     """
     from ray import tune
 
@@ -136,7 +136,7 @@ def spec_of(
 
 
 def _reader(metric: str, select_on: str) -> Callable[[dict[str, Any]], dict[str, Any]]:
-    """What Tune is told of a trial that is over."""
+    """A function that turns the report of a finished trial into the one for Tune."""
 
     def read(report: dict[str, Any]) -> dict[str, Any]:
         if "error" in report:

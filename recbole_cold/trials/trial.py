@@ -1,7 +1,7 @@
 """One trial: a method on one seed, from plain values to a results document.
 
-A trial is what processes send each other: it is described by values that JSON can hold, and gives
-back a whole results document. Nothing here knows of Ray, of sweeps or of comparisons.
+A trial can be sent to another process: it is described by values that JSON can hold, and gives
+back a whole results document. Nothing here depends on Ray, on sweeps or on comparisons.
 """
 
 import hashlib
@@ -17,15 +17,15 @@ from recbole_cold.experiment.experiment import Experiment
 from recbole_cold.experiment.requests import Entry, Request
 from recbole_cold.training.callbacks import Callback
 
-# What every trial says for itself, whatever was asked for: it is one seed of one row.
+# Keys of every trial, whatever was asked for: it has one seed and one entry.
 ALONE = {"seeds": 1, "matched_row": False, "show_progress": False}
-# What a process has loaded stays for the next trial it is given.
+# Data that a process has loaded is kept for its next trial.
 _STORE = DataStore()
 
 
 @dataclass(frozen=True)
 class TrialSpec:
-    """What one trial runs; equal specs have equal keys, in any process.
+    """The description of one trial; equal descriptions have equal keys, in any process.
 
     Attributes:
         model: one entry as on the command line, for instance ``MWUF[mwuf_parts=[scale]]``.
@@ -57,7 +57,7 @@ class TrialSpec:
         return cls(**{**values, "config_files": tuple(values["config_files"])})
 
     def request(self) -> Request:
-        """The same as a request for one run."""
+        """The request of the run that the trial is."""
         return Request(
             models=self.model,
             dataset=self.dataset,
@@ -67,7 +67,7 @@ class TrialSpec:
         )
 
     def entry(self) -> Entry:
-        """The row of a table that the trial gives."""
+        """The entry of a table that the trial gives."""
         (entry,) = self.request().entries()
         if self.matched_steps is None:
             return entry
@@ -94,7 +94,7 @@ def run_trial(
 
     Args:
         stop: asked between batches; true raises ``Interrupted``.
-        callbacks: told how the run goes on.
+        callbacks: called while the run goes on.
 
     Raises:
         UserError: the trial cannot be run, or its training diverged.

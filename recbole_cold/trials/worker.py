@@ -1,7 +1,7 @@
-"""One process of Ray's: it runs trials one after another and reports each to Tune.
+"""A worker process of Ray: it runs trials one after another and reports each to Tune.
 
-What a trial is comes from outside (``begin``), so that our own sweeps (``ray_pool``) and other
-people's scripts (``trainable``) report through one class. Ray is imported when a class is made.
+A function of the caller (``begin``) starts each trial, so that our own sweeps (``ray_pool``) and
+other people's scripts (``trainable``) share one class. Ray is imported when that class is made.
 """
 
 import json
@@ -27,7 +27,7 @@ def placed(spec: TrialSpec, gpus: float) -> TrialSpec:
 
 
 def outcome_of(spec: TrialSpec, gpus: float, node: str = "", **options: Any) -> dict[str, Any]:
-    """The report of a trial that is over: ``document``, or the last lines of its ``error``.
+    """Run a trial; its report has the ``document``, or the last lines of its ``error``.
 
     The results document is a text (Tune would take mappings apart); beside it stand the metrics of
     every phase as ``cold/AUC``, ..., for loggers.
@@ -60,7 +60,7 @@ def by_phase(document: dict[str, Any]) -> dict[str, float]:
 
 
 class _Epochs(Callback):
-    """Hands pre-training epochs on."""
+    """Passes pre-training epochs to a function."""
 
     wants_epoch_metrics = True
 
@@ -78,8 +78,8 @@ class Worker:
         spec: the trial.
         gpus: its share of a card; 0: it runs on the CPU.
         epochs: whether to report pre-training epochs, which costs a scoring each.
-        callbacks: told how the trial goes on, in the process that runs it.
-        read: makes the report of a trial's end into what Tune is told; may raise.
+        callbacks: called while the trial runs, in the process that runs it.
+        read: turns the report of a finished trial into the one for Tune; may raise.
     """
 
     def __init__(
@@ -110,7 +110,7 @@ class Worker:
         self._told.release()
 
     def next(self) -> dict[str, Any]:
-        """What is known next: an epoch, or the end."""
+        """Wait for the next report: an epoch, or the end."""
         if self._started:
             self._go.release()
         else:
@@ -120,7 +120,7 @@ class Worker:
         return self._read(self._report) if self._report.get("done") else dict(self._report)
 
     def end(self) -> None:
-        """Give the trial up, if it is not over."""
+        """Stop the trial if it is not finished."""
         self._stop = True
         self._go.release()
         if self._started:
@@ -157,7 +157,7 @@ def actor_class(begin: Callable[[dict[str, Any], float], Worker]) -> type:
                 worker.end()
 
         def save_checkpoint(self, checkpoint_dir: str) -> None:
-            """A trial that must be repeated starts again: its backbone is in the cache."""
+            """Nothing: a repeated trial starts again and finds its backbone in the cache."""
 
         def load_checkpoint(self, checkpoint: Any) -> None:
             pass

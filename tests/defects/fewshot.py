@@ -4,10 +4,16 @@ from defects import defect
 
 TESTS = "tests/model/test_fewshot.py"
 DEFECTS = {
-    "recbole_cold/model/_fewshot.py": [
-        defect("padding counts", "return masked_mean(loss_tk, rows.mask_tk.to(logit_tk.dtype))",
+    "recbole_cold/model/_layers.py": [
+        defect("padding counts", "return masked_mean(loss_tk, mask_tk.to(logit_tk.dtype))",
                "return loss_tk.mean(dim=1)", "test_padding_changes_nothing[MeLU]",
                "test_a_task_without_rows_is_unadapted[MeLU]"),
+        defect("one class gives no number", "loss_tk = F.binary_cross_entropy_with_logits(\n",
+               "loss_tk = label_tk.std(dim=1, keepdim=True).log() + "
+               "F.binary_cross_entropy_with_logits(\n",
+               "test_tasks_of_one_class_are_learned_from[MeLU]"),
+    ],
+    "recbole_cold/model/_fewshot.py": [
         defect("rows of earlier phases are forgotten", "        super().observe(index)\n",
                "        super().observe(index)\n        self.support_count.clamp_(max=0)\n",
                "test_each_phase_adapts_anew_to_all_rows_seen[MeLU]"),
@@ -30,10 +36,6 @@ DEFECTS = {
                'return {self.id_field} if config["own_id"] else set()', "return {self.id_field}",
                "test_the_own_id_is_an_input_only_if_asked_for[MeLU]",
                "test_new_users_are_tasks_too[MeLU]", "test_data_without_side_fields[MeLU]"),
-        defect("one class gives no number", "loss_tk = F.binary_cross_entropy_with_logits(\n",
-               "loss_tk = rows.label_tk.std(dim=1, keepdim=True).log() + "
-               "F.binary_cross_entropy_with_logits(\n",
-               "test_tasks_of_one_class_are_learned_from[MeLU]"),
         defect("a phase counts without rows", "        self._states = None\n\n    def restored",
                "        self._states = None\n        self.support_count += 1\n\n    def restored",
                "test_a_phase_without_rows_changes_no_score[MeLU]"),
