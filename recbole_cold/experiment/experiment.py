@@ -159,7 +159,7 @@ class Experiment:
             self.document["runs"] = [run for run in self.document["runs"] if run["seeds"]]
 
     def _told(self, entry: Entry, seed: int, error: Exception) -> str:
-        """The message of a ``UserError``; of another error its last line, and a file with the rest."""
+        """The message of a ``UserError``; else an error's last line, and a file with the rest."""
         if isinstance(error, UserError):
             return str(error)
         text = "".join(traceback.format_exception(error))
