@@ -22,7 +22,7 @@ DEFECTS = {
         defect("trials fit on everything and are scored on test",
                'overrides=plain(self._overrides(params, "valid")),',
                'overrides=plain(self._overrides(params, "full")),',
-               "test_trials_never_see_the_new_items", "test_a_poisoned_test_set_does_not_move_it"),
+               "test_trials_never_see_the_new_items"),
     ],
     "recbole_cold/sweep/choosing.py": [
         defect("the highest is the best, whatever the metric", "sign = -1 if self.lower else 1",
