@@ -6,8 +6,6 @@ TESTS = "tests/sweep/test_sweep.py"
 SOME = True
 DEFECTS = {
     "recbole_cold/sweep/sweep.py": [
-        defect("no sample at all passes", '"select_on", "samples", "concurrent", "ray_address"):',
-               '"select_on", "ray_address"):', "test_in_one_sentence"),
         defect("the rows that are scored may differ between settings",
                'fixed |= dict.fromkeys(scored, "it decides what is scored, so values would not '
                'compare")', "pass", "test_in_one_sentence"),
