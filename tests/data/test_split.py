@@ -133,6 +133,7 @@ class TestFrequencyRule:
         ids, time = log(seed)
         split = frequency_split(ids, time, threshold=36, size=2)
         assert {1, 2} <= set(split.new_ids.tolist()) and 3 in split.old_ids
+        assert not {1, 2} & set(split.old_ids.tolist()) and 3 not in split.new_ids
         assert not (ids[split["test"]] == 1).any()
 
     def test_another_number_of_warm_up_sets(self, seed):
