@@ -220,6 +220,14 @@ def read_manifest(path: str | Path) -> dict[str, Any]:
     return manifest
 
 
+def is_split_at(path: str | Path, digest: str) -> bool:
+    """Whether ``Split.save`` left the split with this hash at ``path``, by its manifest."""
+    try:
+        return read_manifest(path)["hash"] == digest and _beside(path, ".npz").exists()
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, UserError):
+        return False
+
+
 def _check(manifest: Mapping[str, Any]) -> str:
     """What tells an altered manifest: a digest of all of it."""
     plain = {key: value for key, value in manifest.items() if key != "check"}

@@ -14,6 +14,7 @@ from recbole_cold.config import (
     ColdConfig,
 )
 from recbole_cold.errors import UserError
+from recbole_cold.experiment.beginning import KEY as BEGAN
 from recbole_cold.experiment.requests import Request
 from recbole_cold.store import write_bytes
 
@@ -37,14 +38,33 @@ def is_finished(folder: Path) -> bool:
     return (folder / FINISHED).exists()
 
 
-def new_folder(request: Request, config: ColdConfig) -> Path:
+def new_folder(
+    request: Request, config: ColdConfig, began: Mapping[str, Any] | None = None
+) -> Path:
     """A folder that did not exist, named by data, backbone and time, with the request in it.
+
+    Args:
+        began: what stands beside the request; see ``beginning``.
 
     Raises:
         UserError: ``saved_dir`` cannot be written.
     """
     name = f"{config.dataset}-{config.backbone_name}"
-    return make_folder(name, config["saved_dir"], asdict(request))
+    return make_folder(name, config["saved_dir"], _told(request, began))
+
+
+def write_request(folder: Path, request: Request, began: Mapping[str, Any] | None = None) -> None:
+    """Write the ``request.json`` of a run into a folder that there is, or is made.
+
+    Raises:
+        UserError: it cannot be written.
+    """
+    content = json.dumps(_told(request, began), indent=1).encode()
+    write_bytes(folder / "request.json", content)
+
+
+def _told(request: Request, began: Mapping[str, Any] | None) -> dict[str, Any]:
+    return {**asdict(request), **({} if began is None else {BEGAN: began})}
 
 
 def make_folder(name: str, saved_dir: str | Path, request: Mapping[str, Any] | None = None) -> Path:
@@ -105,6 +125,7 @@ def read_request(folder: Path, verb: str = "run", kind: Callable[..., Any] = Req
                 f"'{folder}' is not the folder of a {what} but of a {WHAT.get(wrote, wrote)}; "
                 f"continue it with recbole-cold {wrote} --resume={folder}"
             )
+        values.pop(BEGAN, None)
         models = values.get("models", values.get("model"))
         if not isinstance(models, str | list) or not isinstance(values.get("overrides"), dict):
             raise ValueError("not what this program wrote")

@@ -42,7 +42,8 @@ def tune_request(
             held.enter_context(only_one(folder))
             sweep.folder = folder
             done, total = sweep.read_done(), sweep.n_settings * len(sweep.seeds)
-            if is_finished(folder) and done == total:
+            # Nothing is continued there: other code than today's may have made it.
+            if is_finished(folder) and (done + len(sweep.kept.outdated) == total or sweep.asks):
                 return Ran(read_sweep(folder), folder)
             tell(f"{done} of {total} trials are done")
         tell(f"folder {folder}\n")

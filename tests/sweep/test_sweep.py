@@ -302,7 +302,7 @@ class TestChoice:
         assert not (newest() / "best.yaml").exists()
 
 
-def test_what_was_stopped_early_stays_so(tune, in_process, newest, monkeypatch):
+def test_what_was_stopped_early_stays_so(tune, in_process, newest, monkeypatch, capsys):
     """It cannot win, and a resumed sweep does not run it again."""
     run_all = pool.run_all
 
@@ -329,6 +329,14 @@ def test_what_was_stopped_early_stays_so(tune, in_process, newest, monkeypatch):
     assert main(["tune", f"--resume={folder}"]) == 0
     assert in_process == before
     assert read_sweep(folder)["trials"] == document["trials"]
+    # Stopped by other code, it is run again.
+    (path,) = (folder / "stopped").iterdir()
+    (folder / "table.txt").unlink()
+    told = json.loads(path.read_text())
+    path.write_text(json.dumps({**told, "code": "other"}))
+    assert main(["tune", f"--resume={folder}"]) == 0
+    assert "stopped after epoch 1" in capsys.readouterr().out
+    assert json.loads(path.read_text()) == told
 
 
 class TestSpaces:
@@ -403,6 +411,31 @@ class TestResume:
         assert main(["tune", f"--resume={newest()}"]) == 0
         assert in_process == [victim.stem]
         assert chosen(newest()) == before
+
+    def test_trials_of_other_code_are_run_again(self, tune, in_process, newest, capsys):
+        """All of them: a table has no rows of two codes. A finished sweep is only shown."""
+        assert tune(*GRID)[0] == 0
+        folder, keys = newest(), list(in_process)
+        before, final = chosen(folder), (folder / "final" / "results.json").read_bytes()
+        for path in [*(folder / "trials").iterdir(), folder / "final" / "results.json"]:
+            path.write_text(re.sub(r'("code": ")[^"]*"', r'\1other"', path.read_text()))
+        del in_process[:]
+        assert main(["tune", f"--resume={folder}"]) == 0
+        assert in_process == []
+        (folder / "table.txt").unlink()
+        (folder / "trials" / f"{keys[0]}.json").unlink()
+        capsys.readouterr()
+        assert main(["tune", f"--resume={folder}"]) == 0
+        out, err = capsys.readouterr()
+        assert in_process == keys
+        assert "0 of 4 trials are done" in out
+        told = "other code, versions or data made trials of the sweep in"
+        assert err.count(told) == 1
+        assert "it is moved aside and run again" in err
+        assert chosen(folder) == before
+        assert (folder / "final-before-1" / "results.json").exists()
+        assert '"other"' not in (folder / "final" / "results.json").read_text()
+        assert len((folder / "final" / "results.json").read_bytes()) > len(final) / 2
 
     def test_the_folder_of_something_else(self, tmp_path, capsys):
         assert main(["tune", f"--resume={tmp_path}"]) == 2
