@@ -134,7 +134,9 @@ class Split:
         return Split, (*arrays, dict(self.manifest), self.phases)
 
     def __str__(self) -> str:
-        total = sum(map(len, self.parts.values())) + int(self.manifest.get("dropped_rows", 0))
+        total = sum(map(len, self.parts.values())) + sum(
+            int(self.manifest.get(name, 0)) for name in ("dropped_rows", "later_rows")
+        )
         lines = [f"{'part':<10}{'rows':>12}{'share':>9}"]
         for name, rows in self.parts.items():
             lines.append(f"{name:<10}{len(rows):>12,}{len(rows) / max(total, 1):>9.1%}")

@@ -27,6 +27,7 @@ from recbole_cold.config import (
     make_config,
 )
 from recbole_cold.data._cache import cache_root
+from recbole_cold.data._in_time import describe as in_time
 from recbole_cold.data.dataset import ColdStartDataset
 from recbole_cold.data.phases import run_phases
 from recbole_cold.data.split import Split, is_split_at
@@ -289,7 +290,7 @@ class Experiment:
             kind, source = dataset.field2type[name], dataset.field2source[name]
             size = f"{dataset.num(name):,} tokens" if "token" in kind.value else "number"
             lines.append(f"  {name:<20} {kind.value:<10} {source.value:<12} {size}")
-        lines += ["", str(dataset.split)]
+        lines += ["", str(dataset.split), *in_time(dataset.split, dataset)]
         lines += [f"note: {note}" for note in dataset.notes]
         return "\n".join(lines)
 
