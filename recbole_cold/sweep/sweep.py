@@ -254,8 +254,29 @@ class Sweep:
     @property
     def n_settings(self) -> int:
         if self.asks:
-            return self.request.samples or space.DEFAULT_SAMPLES
+            wanted = self.request.samples or space.DEFAULT_SAMPLES
+            return min(wanted, space.size(self.axes) or wanted)
         return len(self.settings)
+
+    def told_of_repeats(self) -> list[str]:
+        """A line for the plan, where fewer settings are tried than were asked for."""
+        if self.asks:
+            wanted, why = self.request.samples or space.DEFAULT_SAMPLES, "the space has no more"
+        else:
+            wanted = space.n_draws(self.axes, self.request.samples)
+            why = f"{wanted} draws gave {self.n_settings} different ones"
+        if self.n_settings == wanted:
+            return []
+        return [f"  {self.n_settings} settings, each tried once: {why}"]
+
+    def take(self, params: dict[str, Any]) -> tuple[Setting, bool]:
+        """The setting of a point that a search asks for, and whether it is a new one."""
+        name = space.name_of(params)
+        for each in self.settings:
+            if space.name_of(each.params) == name:
+                return each, False
+        self.settings.append(self.setting(params))
+        return self.settings[-1], True
 
     # ---------------------------------------------------------------- before the start
     def at_a_time(self) -> int:

@@ -459,6 +459,61 @@ def test_optuna_asks_the_same_questions_after_a_resume(tune, in_process, newest)
     assert chosen(folder) == before
 
 
+class TestNoSettingTwice:
+    @pytest.fixture(autouse=True)
+    def optuna(self):
+        pytest.importorskip("optuna", reason="optuna is an extra")
+
+    def settings(self, folder):
+        return [each["params"]["learning_rate"] for each in read_sweep(folder)["settings"]]
+
+    def test_two_choices_are_two_trials(self, tune, in_process, newest):
+        words = ["--grid=learning_rate=[1e-3,1e-2]", "--search=optuna", "--samples=2"]
+        code, out, _ = tune(*words)
+        assert code == 0
+        assert "2 settings x 1 seed = 2 trials" in out
+        assert sorted(self.settings(newest())) == [1e-3, 1e-2]
+        assert len(in_process) == 2
+
+    def test_an_exhausted_space_is_said(self, tune, in_process, newest):
+        words = ["--grid=learning_rate={quniform: [0.1, 0.3, 0.1]}", "--search=optuna"]
+        code, out, _ = tune(*words)
+        assert code == 0
+        assert "3 settings x 1 seed = 3 trials" in out
+        assert "3 settings, each tried once: the space has no more" in out
+        assert sorted(self.settings(newest())) == pytest.approx([0.1, 0.2, 0.3])
+
+    def test_a_sampler_that_repeats_itself_is_handed_what_is_left(
+        self, tune, in_process, newest, monkeypatch
+    ):
+        import optuna
+
+        class Stubborn(optuna.samplers.BaseSampler):
+            def __init__(self, seed):
+                pass
+
+            def infer_relative_search_space(self, study, trial):
+                return {}
+
+            def sample_relative(self, study, trial, search_space):
+                return {}
+
+            def sample_independent(self, study, trial, name, distribution):
+                return getattr(distribution, "choices", [getattr(distribution, "low", 0)])[0]
+
+        monkeypatch.setattr(optuna.samplers, "TPESampler", Stubborn)
+        grid = ["--grid=learning_rate=[1e-3,1e-2]", "--grid=meta_hidden_size=[[4],[8]]"]
+        assert tune(*grid, "--search=optuna", "--samples=4")[0] == 0
+        found = read_sweep(newest())["settings"]
+        assert len({json.dumps(each["params"]) for each in found}) == 4
+
+    def test_random_draws_say_how_many_differ(self, tune, in_process, newest):
+        grid = "--grid=learning_rate=[1e-3,1e-2]"
+        code, out, _ = tune(grid, "--search=random", "--samples=9")
+        assert code == 0
+        assert "2 settings, each tried once: 9 draws gave 2 different ones" in out
+
+
 def test_the_estimate_is_of_the_right_size(tiny_keys):
     """Twelve measured batches stand for all of them."""
     from recbole_cold.experiment.experiment import Experiment
