@@ -429,13 +429,30 @@ class TestResume:
         out, err = capsys.readouterr()
         assert in_process == keys
         assert "0 of 4 trials are done" in out
-        told = "other code, versions or data made trials of the sweep in"
+        told = "other code, versions, data or settings made trials of the sweep in"
         assert err.count(told) == 1
         assert "it is moved aside and run again" in err
         assert chosen(folder) == before
         assert (folder / "final-before-1" / "results.json").exists()
         assert '"other"' not in (folder / "final" / "results.json").read_text()
         assert len((folder / "final" / "results.json").read_bytes()) > len(final) / 2
+
+    def test_trials_of_other_settings_are_run_again(self, tune, in_process, newest, tmp_path):
+        """A configuration file that was edited in between."""
+        path = tmp_path / "more.yaml"
+        path.write_text("warm_epochs: 1\n")
+        words = (GRID[0], f"--config_files={path}")
+        assert tune(*words)[0] == 0
+        folder, keys = newest(), list(in_process)
+        (folder / "table.txt").unlink()
+        del in_process[:]
+        assert main(["tune", f"--resume={folder}"]) == 0
+        assert in_process == []
+        (folder / "table.txt").unlink()
+        path.write_text("warm_epochs: 2\n")
+        assert main(["tune", f"--resume={folder}"]) == 0
+        assert in_process == keys
+        assert report.load(folder / "final")["runs"][0]["config"]["warm_epochs"] == 2
 
     def test_the_folder_of_something_else(self, tmp_path, capsys):
         assert main(["tune", f"--resume={tmp_path}"]) == 2
