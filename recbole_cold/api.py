@@ -45,6 +45,7 @@ def run(
     config_files: Files = (),
     *,
     resume: str | Path | bool | None = None,
+    trust: bool = False,
     callbacks: Sequence[Callback] = (),
     verbose: bool = False,
     **keys: Any,
@@ -59,6 +60,7 @@ def run(
         config: configuration keys; ``keys`` win over it, and it wins over ``config_files``.
         config_files: yaml files, later ones win.
         resume: the folder of an interrupted run to continue, or True for the newest one.
+        trust: whether that folder may be another user's: it names what is run.
         callbacks: called at stages, steps and phases while they happen.
         verbose: show the messages of the command line on stderr, not only bars and warnings.
         keys: any configuration key. ``saved_dir=None`` keeps no folder; it is ``saved`` otherwise,
@@ -73,7 +75,7 @@ def run(
     asked = _asked(config, keys, models, dataset, backbone, seeds)
     with _working(verbose) as stop:
         if resume is not None and resume is not False:
-            folder = run_to_resume(resume, {**asked, **_files_as_key(config_files)})
+            folder = run_to_resume(resume, {**asked, **_files_as_key(config_files)}, trust)
             return Results(*continue_run(folder, stop, again=_again("run"), callbacks=callbacks))
         keep = asked.get("saved_dir", "") is not None
         if not keep:
@@ -93,6 +95,7 @@ def compare(
     *,
     folders: Sequence[str | Path] = (),
     resume: str | Path | bool | None = None,
+    trust: bool = False,
     verbose: bool = True,
     **keys: Any,
 ) -> ComparisonResults:
@@ -104,6 +107,7 @@ def compare(
         models: as for ``run``.
         backbones: ``"FM,DeepFM"``, or a list of names or classes.
         folders: folders of earlier runs: then nothing is run, and only ``against`` may be given.
+        resume, trust: as for ``run``.
         verbose: one line per trial on stderr.
         keys: ``against``, ``concurrent``, ``cpus_per_trial``, ``gpus_per_trial``, ``ray_address``,
             and any configuration key.
@@ -131,7 +135,7 @@ def compare(
         folder = None
         if resume is not None and resume is not False:
             given = {**asked, **_files_as_key(config_files)}
-            request, folder = session.comparison_to_resume(resume, given, saved)
+            request, folder = session.comparison_to_resume(resume, given, saved, trust)
             saved = folder.parent
         else:
             _refuse_unfindable(asked)
@@ -158,6 +162,7 @@ def tune(
     callbacks: Sequence[Any] = (),
     loggers: bool = False,
     resume: str | Path | bool | None = None,
+    trust: bool = False,
     verbose: bool = True,
     **keys: Any,
 ) -> SweepResults:
@@ -170,6 +175,7 @@ def tune(
             the settings.
         scheduler: ``"asha"``, ``"none"``, or a ``ray.tune.schedulers.TrialScheduler``.
         callbacks: instances of ``ray.tune.Callback``, such as those that log to W&B or MLflow.
+        resume, trust: as for ``run``.
         loggers: whether Ray Tune's default loggers (TensorBoard, CSV, JSON) write, into ``ray/``.
         verbose: the plan and one line per trial on stdout.
         keys: ``samples``, ``search``, ``select_on``, ``concurrent``, ``cpus_per_trial``,
@@ -192,7 +198,7 @@ def tune(
     with _working(verbose) as stop:
         folder = None
         if resume is not None and resume is not False:
-            folder = sweep_to_resume(resume, {**asked, **_files_as_key(config_files)})
+            folder = sweep_to_resume(resume, {**asked, **_files_as_key(config_files)}, trust)
             request = read_request(folder, "tune", SweepRequest)
         else:
             _refuse_unfindable(asked)

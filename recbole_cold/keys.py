@@ -176,6 +176,7 @@ _TABLE = [
         Key("common_size", optional(COUNT)),
         Key("valid_fraction", number(above=0, below=1)),
         Key("fit_on", one_of("full", "valid")),
+        Key("train_until", one_of("none", "first_test")),
     ),
     *_rows([DATA, SPLIT, PRETRAINING, SCORES], Key("cold_side", one_of("item", "user"))),
     Key("eval_on", one_of("test", "next"), frozenset({SPLIT, SCORES}), run_wide=True),

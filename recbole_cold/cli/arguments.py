@@ -10,7 +10,7 @@ from recbole_cold.errors import UserError, nearest
 VERBS = ("run", "compare", "tune", "plot", "check", "list", "doctor")
 DEFAULT_MODELS = "Base,DropoutNet,MetaE,MWUF,CVAR"
 SHORT = {"-m": "--model", "-d": "--dataset", "-h": "--help"}  # as in RecBole's run_recbole.py
-SWITCHES = ("help", "version", "debug")  # take no value
+SWITCHES = ("help", "version", "debug", "trust")  # take no value
 BARE = {"compare": "folders", "plot": "folders", "list": "names"}  # what words without -- mean
 
 
@@ -57,6 +57,8 @@ def parse(argv: Sequence[str]) -> Arguments:
         if name in keys or name in flags:
             raise UserError(f"--{name} is given twice; give it once")
         (flags if name == "resume" else keys)[name] = given
+    if "trust" in flags and "resume" not in flags and "help" not in flags:
+        raise UserError("--trust goes with --resume, and nothing is resumed; leave it out")
     return Arguments(verb, flags, keys)
 
 
@@ -154,7 +156,8 @@ def resumed_folder(arguments: Arguments) -> Path | None:
     if resume is None:
         return None
     given = {*arguments.keys, *arguments.flags} - {"resume", *SWITCHES}
-    return folder_to_resume(resume, given, arguments.keys.get("saved_dir", "saved"), arguments.verb)
+    saved, trust = arguments.keys.get("saved_dir", "saved"), "trust" in arguments.flags
+    return folder_to_resume(resume, given, saved, arguments.verb, trust)
 
 
 def words_of(arguments: Arguments) -> list[str]:

@@ -32,6 +32,7 @@ flags (any configuration key, as --key=value or --key value)
   --cpus_per_trial=1 --gpus_per_trial=0.25    shares of a machine
   --ray_address=auto|HOST:PORT   a running Ray cluster
   --resume[=DIR]                 run what is missing (of the newest comparison)
+  --trust                        with --resume: the folder may be another user's
 
 examples
   recbole-cold compare --models=Base,MWUF,CVAR --backbones=FM,DeepFM --seeds=5

@@ -35,6 +35,7 @@ is a value, another word with - in front needs the =)
   --show_progress=False    no bars; there are none where stderr is no terminal
   --resume[=DIR]       continue the run in DIR, or the newest one in saved_dir
                        that is not finished; no other key than --saved_dir
+  --trust              with --resume: the folder may be another user's
   --debug              show the traceback of an error
 
 examples

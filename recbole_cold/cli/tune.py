@@ -35,6 +35,7 @@ flags (any configuration key, as --key=value or --key value, for all trials)
   --scheduler=asha|none        asha: stop weak trials while they pre-train
   --ray_address=auto|HOST:PORT a running Ray cluster (docs/sweeps.md)
   --resume[=DIR]               run what is missing (of the newest sweep)
+  --trust                      with --resume: the folder may be another user's
 
 examples
   recbole-cold tune --model=MWUF --dataset=ml-100k --seeds=2

@@ -91,12 +91,13 @@ def compare_folders(
 
 
 def comparison_to_resume(
-    resume: str | Path | bool, keys: Mapping[str, Any], saved: Path
+    resume: str | Path | bool, keys: Mapping[str, Any], saved: Path, trust: bool = False
 ) -> tuple[CompareRequest, Path]:
     """The folder that ``resume`` names, or for True that of the newest unfinished comparison.
 
     Raises:
-        UserError: it names none, or ``keys`` asks for anything but ``saved_dir``.
+        UserError: it names none, ``keys`` asks for anything but ``saved_dir``, or it is another
+            user's and not to be trusted.
     """
-    folder = folder_to_resume(resume, keys, saved, VERB)
+    folder = folder_to_resume(resume, keys, saved, VERB, trust)
     return read_request(folder, VERB, CompareRequest), folder

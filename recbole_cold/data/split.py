@@ -134,7 +134,9 @@ class Split:
         return Split, (*arrays, dict(self.manifest), self.phases)
 
     def __str__(self) -> str:
-        total = sum(map(len, self.parts.values())) + int(self.manifest.get("dropped_rows", 0))
+        total = sum(map(len, self.parts.values())) + sum(
+            int(self.manifest.get(name, 0)) for name in ("dropped_rows", "later_rows")
+        )
         lines = [f"{'part':<10}{'rows':>12}{'share':>9}"]
         for name, rows in self.parts.items():
             lines.append(f"{name:<10}{len(rows):>12,}{len(rows) / max(total, 1):>9.1%}")
@@ -218,6 +220,14 @@ def read_manifest(path: str | Path) -> dict[str, Any]:
             f"recbole_cold reads versions up to {VERSION}; install a newer one"
         )
     return manifest
+
+
+def is_split_at(path: str | Path, digest: str) -> bool:
+    """Whether ``Split.save`` left the split with this hash at ``path``, by its manifest."""
+    try:
+        return read_manifest(path)["hash"] == digest and _beside(path, ".npz").exists()
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, UserError):
+        return False
 
 
 def _check(manifest: Mapping[str, Any]) -> str:

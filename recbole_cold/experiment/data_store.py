@@ -1,6 +1,7 @@
 """Loads data sets and makes splits, once for all configurations that need the same."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import numpy as np
 
 from recbole_cold import keys
 from recbole_cold.config import ColdConfig
+from recbole_cold.data._in_time import until_first_scored
 from recbole_cold.data.dataset import ColdStartDataset
 from recbole_cold.data.rows import Rows
 from recbole_cold.data.split import (
@@ -57,6 +59,9 @@ def make_split(dataset: ColdStartDataset, config: ColdConfig) -> Split:
             data_hash=dataset.data_hash,
             cold_side=config["cold_side"],
         )
+    until = config["train_until"] == "first_test"
+    if until:
+        split = _scored_later(split, config, ids, dataset.time)
     if config["fit_on"] == "valid":
         split = pseudo_new(
             split,
@@ -66,8 +71,16 @@ def make_split(dataset: ColdStartDataset, config: ColdConfig) -> Split:
             size=config["warm_size"],
             seed=seed,
         )
+        if until:
+            split = _scored_later(split, config, ids, dataset.time)
     split = common_phases(split, ids, config["common_phases"], config["common_size"])
     return split.scored_on(config["eval_on"])
+
+
+def _scored_later(split: Split, config: ColdConfig, ids: Any, time: Any) -> Split:
+    """``split`` with a training part that is not later than what ``eval_on`` scores."""
+    scored = until_first_scored(split.scored_on(config["eval_on"]), ids, time)
+    return replace(scored, phases=split.phases)
 
 
 def _data_key(config: ColdConfig) -> str:

@@ -19,7 +19,7 @@ from typing import Any
 import torch
 import yaml
 
-from recbole_cold import keys, report
+from recbole_cold import report
 from recbole_cold.config import (
     ColdConfig,
     keys_of,
@@ -27,14 +27,24 @@ from recbole_cold.config import (
     make_config,
 )
 from recbole_cold.data._cache import cache_root
+from recbole_cold.data._in_time import describe as in_time
 from recbole_cold.data.dataset import ColdStartDataset
 from recbole_cold.data.phases import run_phases
-from recbole_cold.data.split import Split, read_manifest
+from recbole_cold.data.split import Split, is_split_at
 from recbole_cold.errors import CallbackError, Interrupted, UserError, WriteError
+from recbole_cold.experiment.beginning import (
+    Changed,
+    beginning,
+    is_untouched,
+    lost_configs,
+    origin_of,
+    read_beginning,
+    refuse_changes,
+)
 from recbole_cold.experiment.building import build_method
 from recbole_cold.experiment.data_store import DataStore
 from recbole_cold.experiment.fingerprint import code_of, pretraining_key, versions
-from recbole_cold.experiment.folders import artifact_name, file_name
+from recbole_cold.experiment.folders import artifact_name, file_name, write_request
 from recbole_cold.experiment.requests import Entry, Request, refuse_run_wide
 from recbole_cold.registry import find_method
 from recbole_cold.store import write_bytes
@@ -81,6 +91,7 @@ class Experiment:
         if self.first()["num_threads"]:
             torch.set_num_threads(self.first()["num_threads"])
         self.document: dict[str, Any] = {}
+        self._codes: dict[str, str] = {}
 
     def config(self, entry: Entry, seed: int | None = None) -> ColdConfig:
         """The configuration of one entry, for one seed or as given."""
@@ -177,17 +188,16 @@ class Experiment:
         for entry in self.entries:
             config = self.configs[entry.label]
             build_method(config, self.data(config))
-        finished = self.folder / "results.json" if self.folder else None
+        made: dict[str, Any] = {}
         if self.folder is not None:
-            self._refuse_changes(self.folder)
-        if finished is not None and finished.exists():
-            self.document = report.load(finished)
-        else:
-            self.document = self._new_document(self.first())
+            finished = self.folder / "results.json"
+            made = report.load(finished) if finished.exists() else {}
+            self._refuse_changes(self.folder, made)
+        self.document = made or self._new_document(self.first())
 
-    def open_folder(self, create: Callable[[Request, ColdConfig], Path]) -> Path:
+    def open_folder(self, create: Callable[[Request, ColdConfig, Mapping], Path]) -> Path:
         """Make the folder of the prepared run and write what is known so far into it."""
-        folder = create(self.request, self.first())
+        folder = create(self.request, self.first(), self._beginning())
         try:
             self._describe_in(folder)
         except UserError:
@@ -206,38 +216,63 @@ class Experiment:
         text = yaml.safe_dump(config.as_dict(), sort_keys=True, allow_unicode=True)
         write_bytes(self._entry_folder(entry, folder) / "config.yaml", text.encode())
 
-    def _refuse_changes(self, folder: Path) -> None:
-        """Refuse to resume a run whose data, split or settings have changed.
+    def _beginning(self) -> dict[str, Any]:
+        """What a continued run must find unchanged."""
+        dataset = self.data(self.first())
+        rows = {
+            entry.label: (self._code(entry), self.configs[entry.label].as_dict())
+            for entry in self.entries
+        }
+        return beginning(rows, dataset.data_hash, dataset.split.hash, versions())
+
+    def _code(self, entry: Entry) -> str:
+        """What the code of a row is known by; read once, as this process has loaded it."""
+        if entry.label not in self._codes:
+            self._codes[entry.label] = code_of(self.config(entry))
+        return self._codes[entry.label]
+
+    def _refuse_changes(self, folder: Path, made: Mapping[str, Any]) -> None:
+        """A continued run must have the libraries, code, settings and data that it began with.
+
+        Files that only repeat these are written again where they are lost.
+
+        Args:
+            made: the results that are there already.
 
         Raises:
-            UserError: names what changed.
+            UserError: names what changed, or nothing tells what the run began with.
         """
-        try:
-            began = read_manifest(folder / "split")["hash"]
-            configs = [
-                yaml.safe_load((self._entry_folder(entry, folder) / "config.yaml").read_text())
-                for entry in self.entries
-            ]
-            changed = {
-                key
-                for entry, before in zip(self.entries, configs, strict=True)
-                for key, value in self.configs[entry.label].as_dict().items()
-                if key not in keys.names(only=[keys.PLACE]) and before.get(key) != value
-            }
-        except (OSError, ValueError, KeyError, TypeError, AttributeError, yaml.YAMLError):
-            # The run was stopped while writing them, or they are damaged: nothing to compare.
+        before, now = read_beginning(folder), self._beginning()
+        if before is not None:
+            rows = {
+                run["label"]: Entry(run["model"], run["variant"], run["matched_steps"])
+                for run in made.get("runs", ())
+            } | {entry.label: entry for entry in self.entries}
+            codes = {run["label"]: self._code(rows[run["label"]]) for run in made.get("runs", ())}
+            refuse_changes(before, now, folder, made, codes)
+        elif is_untouched(folder):
+            write_request(folder, self.request, now)
+        else:
+            raise Changed(
+                f"nothing tells which code and data the run in '{folder}' began with (its "
+                "request.json was altered, or an older recbole_cold wrote it); start a new run"
+            )
+        self._describe_again(folder)
+
+    def _describe_again(self, folder: Path) -> None:
+        """Write what is missing of ``_describe_in``; what it says was checked already."""
+        split = self.data(self.first()).split
+        lost = [] if is_split_at(folder / "split", split.hash) else ["split.json"]
+        wanted = {
+            self._entry_folder(entry, folder) / "config.yaml": self.configs[entry.label].as_dict()
+            for entry in self.entries
+        }
+        lost += [str(path.relative_to(folder)) for path in lost_configs(wanted)]
+        if lost and not is_untouched(folder):
+            told = "lost, damaged or altered in '%s', and written again: %s"
+            logger.warning(told, folder, ", ".join(lost))
+        if lost:
             self._describe_in(folder)
-            return
-        if changed:
-            raise UserError(
-                f"{', '.join(sorted(changed))} changed since the run in '{folder}' began "
-                "(configuration files or defaults); put it back, or start a new run"
-            )
-        if began != self.data(self.first()).split.hash:
-            raise UserError(
-                f"the data of the run in '{folder}' changed since it began; put the files back, or "
-                "start a new run"
-            )
 
     def describe(self) -> str:
         """The data set and its split as a text; nothing is trained."""
@@ -255,7 +290,7 @@ class Experiment:
             kind, source = dataset.field2type[name], dataset.field2source[name]
             size = f"{dataset.num(name):,} tokens" if "token" in kind.value else "number"
             lines.append(f"  {name:<20} {kind.value:<10} {source.value:<12} {size}")
-        lines += ["", str(dataset.split)]
+        lines += ["", str(dataset.split), *in_time(dataset.split, dataset)]
         lines += [f"note: {note}" for note in dataset.notes]
         return "\n".join(lines)
 
@@ -303,6 +338,7 @@ class Experiment:
             self.stop,
             self.callbacks.all,
             probe=split[split.phases[0].score_on],
+            origin=origin_of(self._code(entry), versions()),
         )
         self.callbacks.tell("run_begins", entry.label, seed)
         if trainer.resume():
@@ -362,7 +398,7 @@ class Experiment:
             "variant": dict(entry.variant),
             "matched_steps": entry.matched_steps,
             "config": config.as_dict(),
-            "code": code_of(config),
+            "code": self._code(entry),
             "parameters": {"backbone": backbone, "method": everything - backbone - served},
             "seeds": [],
         }

@@ -50,6 +50,7 @@ _WITHOUT_PART = (
     "errors",
     "keys",
     "kinds",
+    "experiment.beginning",
     "experiment.fingerprint",
     "experiment._imports",
     "experiment._outside",

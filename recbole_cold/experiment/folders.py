@@ -1,6 +1,9 @@
 """The folders of runs: their names, their files, and the lock on them."""
 
 import json
+import logging
+import os
+import pwd
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -11,8 +14,12 @@ from typing import Any
 
 from recbole_cold.config import ColdConfig
 from recbole_cold.errors import UserError
-from recbole_cold.experiment.requests import Request
+from recbole_cold.experiment.beginning import KEY as BEGAN
+from recbole_cold.experiment.requests import Request, from_files
+from recbole_cold.registry import entry_texts
 from recbole_cold.store import try_lock, write_bytes
+
+logger = logging.getLogger(__name__)
 
 
 def file_name(label: str) -> str:
@@ -34,14 +41,33 @@ def is_finished(folder: Path) -> bool:
     return (folder / FINISHED).exists()
 
 
-def new_folder(request: Request, config: ColdConfig) -> Path:
+def new_folder(
+    request: Request, config: ColdConfig, began: Mapping[str, Any] | None = None
+) -> Path:
     """A new folder, named by data, backbone and time, with the request in it.
+
+    Args:
+        began: what stands beside the request; see ``beginning``.
 
     Raises:
         UserError: ``saved_dir`` cannot be written.
     """
     name = f"{config.dataset}-{config.backbone_name}"
-    return make_folder(name, config["saved_dir"], asdict(request))
+    return make_folder(name, config["saved_dir"], _told(request, began))
+
+
+def write_request(folder: Path, request: Request, began: Mapping[str, Any] | None = None) -> None:
+    """Write the ``request.json`` of a run into a folder that there is, or is made.
+
+    Raises:
+        UserError: it cannot be written.
+    """
+    content = json.dumps(_told(request, began), indent=1).encode()
+    write_bytes(folder / "request.json", content)
+
+
+def _told(request: Request, began: Mapping[str, Any] | None) -> dict[str, Any]:
+    return {**asdict(request), **({} if began is None else {BEGAN: began})}
 
 
 def make_folder(name: str, saved_dir: str | Path, request: Mapping[str, Any] | None = None) -> Path:
@@ -102,6 +128,7 @@ def read_request(folder: Path, verb: str = "run", kind: Callable[..., Any] = Req
                 f"'{folder}' is not the folder of a {what} but of a {WHAT.get(wrote, wrote)}; "
                 f"continue it with recbole-cold {wrote} --resume={folder}"
             )
+        values.pop(BEGAN, None)
         models = values.get("models", values.get("model"))
         if not isinstance(models, str | list) or not isinstance(values.get("overrides"), dict):
             raise ValueError("not what this program wrote")
@@ -180,14 +207,19 @@ def folder_to_resume(
     given: Iterable[str] = (),
     saved_dir: str | Path = "saved",
     verb: str = "run",
+    trust: bool = False,
 ) -> Path:
     """The folder that ``resume`` means: the one it names, or for True the newest unfinished one.
 
+    What it runs of code that is not ours is said.
+
     Args:
         given: names of the other keys that were given; only ``saved_dir`` is allowed.
+        trust: whether the folder may be another user's.
 
     Raises:
-        UserError: it names none, there is none, or something else is asked for.
+        UserError: it names none, there is none, something else is asked for, or it is another
+            user's.
     """
     if not resume:
         raise UserError("--resume= names no folder; give it, or --resume alone for the newest")
@@ -198,4 +230,55 @@ def folder_to_resume(
             f"--resume continues a {what} as it was asked for; leave out --{min(extra)}, or start "
             f"a new {what}"
         )
-    return latest_folder(saved_dir, verb) if resume is True else Path(resume).expanduser().resolve()
+    latest = resume is True
+    folder = latest_folder(saved_dir, verb) if latest else Path(resume).expanduser().resolve()
+    if verb != "run" or not is_finished(folder):  # a finished run is only read
+        if not trust:
+            _refuse_foreign(folder)
+        code = _code_named(folder / "request.json")
+        if code:
+            logger.warning("'%s' names code, which is run: %s", folder, ", ".join(code))
+    return folder
+
+
+def _refuse_foreign(folder: Path) -> None:
+    """Refuse a folder that another user could fill: who continues it runs what it names.
+
+    Root's are no other user's: root can do all that is feared here without them.
+    """
+    for path in (folder, folder / "request.json"):
+        try:
+            owner = _owner(path)
+        except OSError:  # there is none; who reads it says so
+            continue
+        if owner not in (os.geteuid(), 0):
+            raise UserError(
+                f"'{path}' belongs to {_user(owner)}, and to continue it runs what its "
+                "request.json names; look into that, then add --trust (in Python trust=True)"
+            )
+
+
+def _owner(path: Path) -> int:
+    return path.stat().st_uid
+
+
+def _user(number: int) -> str:
+    try:
+        return f"user {pwd.getpwuid(number).pw_name}"
+    except KeyError:
+        return f"user {number}"
+
+
+def _code_named(path: Path) -> list[str]:
+    """What of methods and backbones a ``request.json`` names by file or module, not by name."""
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+        asked = {**values["overrides"], **values}
+        texts = [asked.get(key) for key in ("models", "model", "backbones", "backbone")]
+        texts += [said for key in ("backbone", "backbones")
+                  for said in from_files(values.get("config_files", ()), key)]  # fmt: skip
+        specs = [each for text in texts if text for each in entry_texts(text)]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, UserError):
+        return []  # damaged; who reads it says so
+    names = [spec.partition("[")[0].strip() for spec in specs]
+    return [name for name in dict.fromkeys(names) if re.search(r"[:/]|\.py$", name)]

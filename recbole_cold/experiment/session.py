@@ -91,13 +91,14 @@ def continue_run(
     return run_request(request, folder, stop, again=again, callbacks=callbacks)
 
 
-def run_to_resume(resume: str | Path | bool, keys: Mapping[str, Any]) -> Path:
+def run_to_resume(resume: str | Path | bool, keys: Mapping[str, Any], trust: bool = False) -> Path:
     """The folder that ``resume`` means: the one it names, or for True the newest unfinished run.
 
     Raises:
-        UserError: it names none, or ``keys`` asks for anything but ``saved_dir``.
+        UserError: it names none, ``keys`` asks for anything but ``saved_dir``, or it is another
+            user's and not to be trusted.
     """
-    return folder_to_resume(resume, keys, keys.get("saved_dir", "saved"))
+    return folder_to_resume(resume, keys, keys.get("saved_dir", "saved"), trust=trust)
 
 
 def screen_text(document: Mapping[str, Any]) -> str:

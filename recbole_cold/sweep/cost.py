@@ -103,6 +103,7 @@ def plan(sweep: Any, experiment: Experiment, pretrainings: int) -> str:
             f"{sweep.entry.label} on {sweep.config.backbone_name}, {sweep.config.dataset}: "
             f"{sweep.n_settings} settings x {seeds} = {trials} trials",
             space.describe(sweep.axes, request.samples),
+            *sweep.told_of_repeats(),
             f"{at_a_time} at a time, each with {request.cpus:g} CPU{gpus}",
             f"about {duration(seconds)} for the trials ({pretrainings} pre-trainings of "
             f"{duration(cost.pretrain)}, {trials} times the rest of {duration(cost.rest)}), "

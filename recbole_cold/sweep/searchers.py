@@ -1,11 +1,14 @@
 """Lets a search algorithm of Ray Tune choose settings, in rounds."""
 
 from collections.abc import Iterator
+from itertools import count
 from typing import Any
 
 from recbole_cold.errors import UserError
 from recbole_cold.sweep.requests import Setting
 from recbole_cold.sweep.tune_space import distribution, from_text
+
+MOST_REPEATS = 50  # suggestions in a row that were tried before
 
 
 def check_searcher(search_alg: Any) -> None:
@@ -36,31 +39,52 @@ def ask_searcher(sweep: Any, search_alg: Any) -> Iterator[list[Setting]]:
             "them out, the sweep gives both"
         )
     width = max(1, sweep.at_a_time() // len(sweep.seeds))
-    asked = 0
-    while asked < sweep.n_settings:
-        batch: dict[str, Setting] = {}
-        for number in range(asked, min(asked + width, sweep.n_settings)):
-            params = search_alg.suggest(f"setting-{number}")
-            if not isinstance(params, dict):  # no more at a time, or no more at all
-                break
-            batch[f"setting-{number}"] = _setting(sweep, params)
-        if not batch:
+    names = (f"setting-{number}" for number in count())
+    tried = 0
+    while tried < sweep.n_settings:
+        wanted = min(width, sweep.n_settings - tried)
+        batch, new = _suggested(sweep, search_alg, names, wanted)
+        if not new:
+            sweep.tell(
+                f"{type(search_alg).__name__} suggests no other settings than the {tried} that "
+                "were tried; the search ends here"
+            )
             return
-        asked += len(batch)
-        yield list({id(each): each for each in batch.values()}.values())
+        tried += len(new)
+        yield new
         for name, setting in batch.items():
-            summary = sweep.outcomes.summary(setting)
-            whole = summary["n"] == len(sweep.seeds)
-            result = {sweep.metric: summary["mean"]} if whole else None
-            search_alg.on_trial_complete(name, result, error=not whole)
+            search_alg.on_trial_complete(name, **_result(sweep, setting))
 
 
-def _setting(sweep: Any, params: dict[str, Any]) -> Setting:
-    """The sweep's setting for what was suggested: the same one if it was suggested before."""
-    values = {axis.key: from_text(axis, params[axis.key]) for axis in sweep.axes}
-    for each in sweep.settings:
-        if each.params == values:
-            return each
-    setting = sweep.setting(values)
-    sweep.settings.append(setting)
-    return setting
+def _suggested(
+    sweep: Any, search_alg: Any, names: Iterator[str], wanted: int
+) -> tuple[dict[str, Setting], list[Setting]]:
+    """Suggestions to be answered after this round, and the settings that are new in them.
+
+    What was tried is answered at once, and asked for anew.
+    """
+    batch: dict[str, Setting] = {}
+    new: list[Setting] = []
+    repeats = 0
+    while len(new) < wanted and repeats < MOST_REPEATS:
+        name = next(names)
+        params = search_alg.suggest(name)
+        if not isinstance(params, dict):  # no more at a time, or no more at all
+            break
+        values = {axis.key: from_text(axis, params[axis.key]) for axis in sweep.axes}
+        setting, is_new = sweep.take(values)
+        if is_new:
+            new.append(setting)
+        repeats = 0 if is_new else repeats + 1
+        if is_new or any(setting is each for each in new):
+            batch[name] = setting
+        else:
+            search_alg.on_trial_complete(name, **_result(sweep, setting))
+    return batch, new
+
+
+def _result(sweep: Any, setting: Setting) -> dict[str, Any]:
+    """What came of a setting, as a searcher is told it."""
+    summary = sweep.outcomes.summary(setting)
+    whole = summary["n"] == len(sweep.seeds)
+    return {"result": {sweep.metric: summary["mean"]} if whole else None, "error": not whole}

@@ -42,7 +42,8 @@ def tune_request(
             held.enter_context(only_one(folder))
             sweep.folder = folder
             done, total = sweep.read_done(), sweep.n_settings * len(sweep.seeds)
-            if is_finished(folder) and done == total:
+            # Nothing is continued there: other code than today's may have made it.
+            if is_finished(folder) and (done + len(sweep.kept.outdated) == total or sweep.asks):
                 return Ran(read_sweep(folder), folder)
             tell(f"{done} of {total} trials are done")
         tell(f"folder {folder}\n")
@@ -50,10 +51,13 @@ def tune_request(
             return Ran(sweep.run(), folder)
 
 
-def sweep_to_resume(resume: str | Path | bool, keys: Mapping[str, Any]) -> Path:
+def sweep_to_resume(
+    resume: str | Path | bool, keys: Mapping[str, Any], trust: bool = False
+) -> Path:
     """The folder that ``resume`` means: the one it names, or for True the newest unfinished sweep.
 
     Raises:
-        UserError: it names none, or ``keys`` asks for anything but ``saved_dir``.
+        UserError: it names none, ``keys`` asks for anything but ``saved_dir``, or it is another
+            user's and not to be trusted.
     """
-    return folder_to_resume(resume, keys, keys.get("saved_dir", "saved"), "tune")
+    return folder_to_resume(resume, keys, keys.get("saved_dir", "saved"), "tune", trust)

@@ -225,6 +225,55 @@ def expand(axes: Sequence[Axis], samples: int | None = None, seed: int = 0) -> l
     return list(settings.values())
 
 
+def n_draws(axes: Sequence[Axis], samples: int | None = None) -> int:
+    """How many settings ``expand`` draws, those that it draws twice included."""
+    grid = math.prod(len(axis.values) for axis in axes if axis.kind == "grid")
+    drawn = any(axis.kind != "grid" for axis in axes)
+    return grid * (DEFAULT_SAMPLES if samples is None else samples) if drawn else grid
+
+
+def size(axes: Sequence[Axis]) -> int | None:
+    """How many different settings there are; None where there is no end of them."""
+    counts = [_count(axis) for axis in axes]
+    return None if None in counts else math.prod(filter(None, counts))
+
+
+def point(axes: Sequence[Axis], number: int) -> dict[str, Any]:
+    """The setting with a number, from 0, in a space that has an end; the last axis runs fastest."""
+    found = {}
+    for axis in reversed(axes):
+        number, place = divmod(number, _count(axis) or 1)
+        found[axis.key] = _value(axis, place)
+    return {axis.key: found[axis.key] for axis in axes}
+
+
+def _count(axis: Axis) -> int | None:
+    if axis.kind in ("grid", "choice"):
+        return len(axis.values)
+    if axis.kind == "randint":
+        return axis.values[1] - axis.values[0]
+    if axis.kind == "quniform":
+        low, high, step = axis.values
+        steps = (high - low) / step
+        return math.floor(steps * (1 + 1e-12) + 1e-9) + 1  # 0.3 / 0.1 is below 3
+    return None
+
+
+def _value(axis: Axis, number: int) -> Any:
+    """The value with a number on an axis that has an end, from its lower end on."""
+    if axis.kind in ("grid", "choice"):
+        return axis.values[number]
+    step = axis.values[2] if axis.kind == "quniform" else 1
+    value = axis.values[0] + number * step
+    return value if axis.kind == "randint" else _whole(axis, float(f"{value:.12g}"))
+
+
+def name_of(setting: Mapping[str, Any]) -> str:
+    """Equal for equal settings, however their numbers were computed."""
+    parts = {k: f"{v:.9g}" if isinstance(v, float) else v for k, v in setting.items()}
+    return json.dumps(parts, sort_keys=True, default=str)
+
+
 def at_random(axes: Iterable[Axis]) -> list[Axis]:
     """The same space for random draws: grid axes become choices."""
     return [axis._replace(kind="choice") if axis.kind == "grid" else axis for axis in axes]

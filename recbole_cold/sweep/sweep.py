@@ -7,7 +7,6 @@ and at last ``table.txt``. Nothing is chosen on ``test``: trials fit with ``fit_
 """
 
 import copy
-import json
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
@@ -29,10 +28,9 @@ from recbole_cold.data.phases import phase_names
 from recbole_cold.errors import UserError
 from recbole_cold.evaluation.metrics import LOWER_IS_BETTER
 from recbole_cold.experiment.experiment import Experiment
-from recbole_cold.experiment.fingerprint import versions
+from recbole_cold.experiment.fingerprint import code_of, versions
 from recbole_cold.experiment.folders import FINISHED, make_folder
 from recbole_cold.experiment.requests import Entry, Request, parse_entries
-from recbole_cold.experiment.session import finish
 from recbole_cold.keys import check_flag
 from recbole_cold.kinds import plain
 from recbole_cold.registry import absolute
@@ -40,7 +38,9 @@ from recbole_cold.store import write_bytes
 from recbole_cold.sweep import space
 from recbole_cold.sweep.choosing import Outcomes, best_yaml
 from recbole_cold.sweep.cost import different, plan
+from recbole_cold.sweep.final import final_run
 from recbole_cold.sweep.folders import move_aside, write_files
+from recbole_cold.sweep.kept import KeptTrials, Origin
 from recbole_cold.sweep.optuna_search import ask_optuna, import_optuna
 from recbole_cold.sweep.requests import Setting, SweepRequest, roots, with_objects
 from recbole_cold.sweep.searchers import ask_searcher, check_searcher
@@ -233,14 +233,14 @@ class Sweep:
         return absolute(str(asked or given))
 
     @property
-    def _asks(self) -> bool:
+    def asks(self) -> bool:
         """Whether later settings depend on earlier results."""
         return self.request.search == "optuna" or self.search_alg is not None
 
     @cached_property
     def settings(self) -> list[Setting]:
         """All settings that are known beforehand; a search that asks adds more later."""
-        if self._asks:
+        if self.asks:
             return []
         found = space.expand(self.axes, self.request.samples, self.config["seed"])
         settings = [self.setting(params) for params in found]
@@ -253,9 +253,30 @@ class Sweep:
 
     @property
     def n_settings(self) -> int:
-        if self._asks:
-            return self.request.samples or space.DEFAULT_SAMPLES
+        if self.asks:
+            wanted = self.request.samples or space.DEFAULT_SAMPLES
+            return min(wanted, space.size(self.axes) or wanted)
         return len(self.settings)
+
+    def told_of_repeats(self) -> list[str]:
+        """A line for the plan, where fewer settings are tried than were asked for."""
+        if self.asks:
+            wanted, why = self.request.samples or space.DEFAULT_SAMPLES, "the space has no more"
+        else:
+            wanted = space.n_draws(self.axes, self.request.samples)
+            why = f"{wanted} draws gave {self.n_settings} different ones"
+        if self.n_settings == wanted:
+            return []
+        return [f"  {self.n_settings} settings, each tried once: {why}"]
+
+    def take(self, params: dict[str, Any]) -> tuple[Setting, bool]:
+        """The setting of a point that a search asks for, and whether it is a new one."""
+        name = space.name_of(params)
+        for each in self.settings:
+            if space.name_of(each.params) == name:
+                return each, False
+        self.settings.append(self.setting(params))
+        return self.settings[-1], True
 
     # ---------------------------------------------------------------- before the start
     def at_a_time(self) -> int:
@@ -266,13 +287,16 @@ class Sweep:
 
     def plan(self) -> str:
         """The plan as text, with a time estimated from a few measured steps."""
+        experiment = self._first_trial()
+        experiment.prepare()  # the data set is parsed here, once, and mapped by all trials
+        return plan(self, experiment, self._pretrainings())
+
+    def _first_trial(self) -> Experiment:
         keys = {**self.base, "fit_on": "valid", "show_progress": False}
-        experiment = Experiment(
+        return Experiment(
             Request(absolute(self.entry.spec), self.config.dataset, self._backbone_spec(),
                     self.request.config_files, keys)
         )  # fmt: skip
-        experiment.prepare()  # the data set is parsed here, once, and mapped by all trials
-        return plan(self, experiment, self._pretrainings())
 
     def _pretraining_axes(self) -> list[str]:
         own = keys_of(self.entry.spec) - keys_of_backbone(self.config)
@@ -282,7 +306,7 @@ class Sweep:
     def _pretrainings(self) -> int:
         """The number of different pre-trained backbones; trials with equal keys share one."""
         concerned = self._pretraining_axes()
-        if self._asks:
+        if self.asks:
             return (self.n_settings if concerned else 1) * len(self.seeds)
         return different(self.settings, concerned) * len(self.seeds)
 
@@ -294,37 +318,21 @@ class Sweep:
         self.folder = make_folder(name, str(saved), asdict(self.request))
         return self.folder
 
-    def _path(self, spec: TrialSpec) -> Path:
+    @cached_property
+    def kept(self) -> KeptTrials:
+        """The trials that are in the folder."""
         assert self.folder is not None
-        return self.folder / "trials" / f"{spec.key}.json"
-
-    def _early_path(self, spec: TrialSpec) -> Path:
-        assert self.folder is not None
-        return self.folder / "stopped" / spec.key
+        experiment = self._first_trial()
+        data = experiment.data(experiment.first()).data_hash
+        origin = Origin(code_of(self.config), versions(), data)
+        return KeptTrials(self.folder, self.outcomes, origin)
 
     def read_done(self) -> int:
         """Take the trials that an earlier call finished or stopped early; how many."""
         for each in self.settings:
             for spec in each.specs:
-                self._read(spec)
+                self.kept.read(spec)
         return len(self.outcomes.documents) + len(self.outcomes.stopped)
-
-    def _read(self, spec: TrialSpec) -> bool:
-        if spec.key in self.outcomes.documents or spec.key in self.outcomes.stopped:
-            return True
-        early = self._early_path(spec)
-        if early.exists():
-            self.outcomes.stopped[spec.key] = int(early.read_text())
-            return True
-        path = self._path(spec)
-        if not path.exists():
-            return False
-        try:
-            self.outcomes.documents[spec.key] = report.load(path)
-        except UserError as problem:
-            logger.warning("%s; this trial is run again", problem)
-            return False
-        return True
 
     # ---------------------------------------------------------------- trials
     def run(self) -> dict[str, Any]:
@@ -335,12 +343,13 @@ class Sweep:
             UserError: no setting has come through.
         """
         assert self.folder is not None
-        missing = self._asks or any(
-            not self._read(spec) for each in self.settings for spec in each.specs
+        missing = self.asks or any(
+            not self.kept.read(spec) for each in self.settings for spec in each.specs
         )
         with pool.session(self.request.ray_address) if missing else nullcontext():
             for batch in self._batches():
-                self._run_trials([s for each in batch for s in each.specs if not self._read(s)])
+                specs = [spec for each in batch for spec in each.specs]
+                self._run_trials([spec for spec in specs if not self.kept.read(spec)])
         document = self.document()
         if document["best"] is None:
             write_files(document, self.folder)
@@ -396,9 +405,7 @@ class Sweep:
         return self.folder / "ray"
 
     def _done(self, spec: TrialSpec, document: dict[str, Any]) -> None:
-        report.write_json(self._path(spec), document)
-        self.outcomes.documents[spec.key] = report.load(self._path(spec))
-        value = score_of(self.outcomes.documents[spec.key], self.metric, self.request.select_on)
+        value = score_of(self.kept.done(spec, document), self.metric, self.request.select_on)
         self._line(spec, f"{self.metric} {value:.4f}", f"{document['trial']['seconds']:.1f} s")
 
     def _failed(self, spec: TrialSpec, error: str) -> None:
@@ -408,8 +415,7 @@ class Sweep:
         self._line(spec, "failed", "")
 
     def _early(self, spec: TrialSpec, epoch: int) -> None:
-        write_bytes(self._early_path(spec), f"{epoch}\n".encode())
-        self.outcomes.stopped[spec.key] = epoch
+        self.kept.early(spec, epoch)
         self._line(spec, f"stopped after epoch {epoch}", "")
 
     def _line(self, spec: TrialSpec, outcome: str, seconds: str) -> None:
@@ -489,8 +495,5 @@ class Sweep:
             command=f"recbole-cold --config_files={path}",
         )
         self.tell(f"final run: {space.setting_text(best['params'])}, fitted on all old items")
-        write_bytes(folder / "request.json", json.dumps(asdict(request), indent=1).encode())
-        experiment = Experiment(request, folder, self.stop)
-        experiment.prepare()
-        finish(experiment.run(), folder)
+        final_run(request, folder, self.stop)
         document["final"] = "final"

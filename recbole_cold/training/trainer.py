@@ -45,6 +45,8 @@ class Trainer:
         callbacks: called at stages, steps, pre-training epochs and scored phases.
         probe: rows on which the plain backbone is scored after each pre-training epoch, if a
             callback wants metrics; ``None``: callbacks get none.
+        origin: what tells the code and libraries of a resume point; one of another origin is not
+            continued.
     """
 
     def __init__(
@@ -56,7 +58,9 @@ class Trainer:
         stop: Callable[[], bool] = lambda: False,
         callbacks: Sequence[Callback] = (),
         probe: Any = None,
+        origin: str = "",
     ) -> None:
+        self.origin = origin
         self.method, self.config, self.seed = method, method.config, seed
         self.callbacks, self.probe = CallbackList(callbacks), probe
         shared = self.config["pretrain_seed"]
@@ -367,6 +371,7 @@ class Trainer:
             "method": self.method.state_dict(),
             "pending": self._pending,
             "kept": self._kept,
+            "origin": self.origin,
         }
         save_state(self.state_path, state)
 
@@ -378,6 +383,13 @@ class Trainer:
             state = load_state(self.state_path, self.method.device)
         except DamagedFile as problem:
             logger.warning("%s; this seed starts again from the beginning", problem)
+            return False
+        if state.get("origin", "") != self.origin:
+            logger.warning(
+                "'%s' was written by other code or other versions of libraries; this seed starts "
+                "again from the beginning",
+                self.state_path,
+            )
             return False
         try:
             self.method.load_state_dict(state["method"])

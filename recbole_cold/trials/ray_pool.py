@@ -7,6 +7,7 @@ import json
 import logging
 import math
 import os
+import secrets
 import shutil
 import socket
 import sys
@@ -121,7 +122,7 @@ def session(ray_address: str | None = None) -> Iterator[None]:
         return
     import torch
 
-    with _temporary_folder() as folder, _own_path():
+    with _temporary_folder() as folder, _own_path(), _own_token():
         ray.init(
             num_cpus=cores(),
             num_gpus=torch.cuda.device_count(),
@@ -186,14 +187,45 @@ def _own_path() -> Iterator[None]:
     """Context: workers find the code of this process, in whatever folder it was started."""
     before = os.environ.get("PYTHONPATH")
     ours = str(Path(__file__).resolve().parents[2])
-    os.environ["PYTHONPATH"] = os.pathsep.join([ours, *([before] if before else [])])
+    with _environment(PYTHONPATH=os.pathsep.join([ours, *([before] if before else [])])):
+        yield
+
+
+@contextmanager
+def _own_token() -> Iterator[None]:
+    """Whoever has not the token of this session can do nothing with its ports.
+
+    Ray listens on all interfaces, whatever address it is given, and runs what it is sent. The
+    token is in the environment alone, which other users cannot read. Ray knows tokens since 2.52.
+    """
+    with _environment(RAY_AUTH_MODE="token", RAY_AUTH_TOKEN=secrets.token_hex(32)):
+        _read_token_again()
+        yield
+    _read_token_again()
+
+
+def _read_token_again() -> None:
+    """Ray keeps mode and token from when it was imported, or last asked."""
+    with suppress(ImportError, AttributeError):
+        from ray._raylet import AuthenticationTokenLoader, Config
+
+        Config.initialize("")
+        AuthenticationTokenLoader.instance().reset_cache()
+
+
+@contextmanager
+def _environment(**values: str) -> Iterator[None]:
+    """These variables are set while open."""
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
     try:
         yield
     finally:
-        if before is None:
-            del os.environ["PYTHONPATH"]
-        else:
-            os.environ["PYTHONPATH"] = before
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
 
 
 class _OneThread:

@@ -17,6 +17,8 @@ import pytest
 
 from recbole_cold import report, store
 from recbole_cold.cli.main import main
+from recbole_cold.experiment import experiment
+from recbole_cold.experiment.fingerprint import versions
 from recbole_cold.experiment.folders import only_one, read_request
 from recbole_cold.store import write_bytes
 from recbole_cold.training import trainer
@@ -288,15 +290,105 @@ class TestDamaged:
             r"error: '.*request\.json' is damaged \(.*\); start the run again", line
         )
 
-    def test_split_and_configuration_are_written_again(self, stopped, unbroken, numbers):
+    def test_split_and_configuration_are_written_again(self, stopped, unbroken, numbers, capsys):
         wanted = unbroken("--model=Base,CVAR")
         folder = stopped(30, "--model=Base,CVAR")
         (folder / "split.json").write_text("{")
         (folder / "Base" / "config.yaml").unlink()
+        capsys.readouterr()
         assert main([f"--resume={folder}"]) == 0
+        told = f"in '{folder}', and written again: split.json, Base/config.yaml"
+        assert told in capsys.readouterr().err
         assert numbers(report.load(folder)) == wanted
         assert json.loads((folder / "split.json").read_text())["rule"] == "frequency"
         assert (folder / "Base" / "config.yaml").exists()
+
+
+# ------------------------------------------------------------------------- what it began with
+class TestBegan:
+    """No row mixes two codes, versions, settings or data, whatever else is lost."""
+
+    def test_code_of_a_plug_in(self, stopped, unbroken, numbers, tmp_path, capsys):
+        path = tmp_path / "plug" / "mine.py"
+        path.parent.mkdir()
+        text = "from recbole_cold.model.base import Base\nclass Mine(Base):\n    steps = 1\n"
+        path.write_text(text)
+        words = [f"--model=Base,{path}", "--seeds=2", "--matched_row=False"]
+        wanted = unbroken(*words)
+        folder = stopped(34, *words)
+        assert report.load(folder)["runs"][1]["seeds"], "stopped before it had a seed"
+
+        def edited(text):
+            path.write_text(text)
+            for name in [name for name in sys.modules if name.startswith("recbole_cold_file_mine")]:
+                del sys.modules[name]  # a new process reads the file anew
+
+        edited(text.replace("1", "2"))
+        results = (folder / "results.json").read_bytes()
+        capsys.readouterr()
+        assert main([f"--resume={folder}"]) == 2
+        assert capsys.readouterr().err.splitlines()[-1] == (
+            f"error: the code of mine changed since the run in '{folder}' began: rows would mix "
+            "both; put the code back, or start a new run"
+        )
+        assert (folder / "results.json").read_bytes() == results
+        edited(text + "# a comment is no code\n")
+        assert main([f"--resume={folder}"]) == 0
+        assert numbers(report.load(folder)) == wanted
+
+    def test_versions_settings_and_data_with_their_files_lost(
+        self, stopped, tmp_path, monkeypatch, capsys
+    ):
+        path = tmp_path / "a.yaml"
+        path.write_text("warm_epochs: 2\n")
+        folder = stopped(5, "--model=Base", f"--config_files={path}")
+        (folder / "split.json").unlink()
+        (folder / "Base" / "config.yaml").unlink()
+
+        def refusal():
+            capsys.readouterr()
+            assert main([f"--resume={folder}"]) == 2
+            assert not (folder / "split.json").exists()
+            return capsys.readouterr().err.splitlines()[-1]
+
+        path.write_text("warm_epochs: 3\n")
+        assert refusal().startswith("error: warm_epochs changed since the run in")
+        path.write_text("warm_epochs: 2\n")
+        with monkeypatch.context() as patch:
+            newer = {**versions(), "torch": "99.0", "python": "4.0"}
+            patch.setattr(experiment, "versions", lambda: newer)
+            told = refusal()
+            assert f"(torch {versions()['torch']} to 99.0)" in told
+            assert "install torch " in told
+        began = json.loads((folder / "request.json").read_text())
+        began["began"]["data"] = "other"
+        whole = (folder / "request.json").read_text()
+        (folder / "request.json").write_text(json.dumps(began))
+        assert refusal().startswith(f"error: the data of the run in '{folder}' changed")
+        del began["began"]
+        (folder / "request.json").write_text(json.dumps(began))
+        assert "nothing tells which code and data the run in" in refusal()
+        (folder / "request.json").write_text(whole)
+        assert main([f"--resume={folder}"]) == 0
+
+    def test_results_and_states_of_other_code(self, stopped, unbroken, numbers, capsys):
+        """Files of another run among those of this one."""
+        wanted = unbroken("--model=Base,CVAR")
+        folder = stopped(20, "--model=Base,CVAR")
+        (path,) = folder.glob("CVAR/state/*.pt")
+        state = store.load_state(path)
+        store.save_state(path, {**state, "origin": "other code"})
+        document = json.loads((folder / "results.json").read_text())
+        whole = json.dumps(document)
+        document["runs"][0]["code"] = "other"
+        (folder / "results.json").write_text(json.dumps(document))
+        assert main([f"--resume={folder}"]) == 2
+        assert "the code of Base changed since" in capsys.readouterr().err
+        (folder / "results.json").write_text(whole)
+        assert main([f"--resume={folder}"]) == 0
+        err = capsys.readouterr().err
+        assert f"'{path}' was written by other code or other versions of libraries" in err
+        assert numbers(report.load(folder)) == wanted
 
 
 # ------------------------------------------------------------------------- other obstacles

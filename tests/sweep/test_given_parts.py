@@ -33,7 +33,10 @@ class Ladder(Searcher):
         return True
 
     def suggest(self, trial_id):
-        rate, sizes = self.rows[int(trial_id.rpartition("-")[2])]
+        number = int(trial_id.rpartition("-")[2])
+        if number >= len(self.rows):
+            return None
+        rate, sizes = self.rows[number]
         return {"learning_rate": rate, "meta_hidden_size": sizes}
 
     def on_trial_complete(self, trial_id, result=None, error=False):
@@ -98,6 +101,28 @@ def test_a_searcher_chooses_in_rounds_and_learns_the_means(request_of, calls):
     assert sum(count for count, _ in calls) == 0
 
 
+def test_what_was_tried_is_asked_for_anew(request_of, calls):
+    """A searcher of four suggestions, three of them different: told each, and then it is said."""
+    told, search = [], Ladder()
+    sweep = Sweep(request_of(samples=10), tell=told.append, search_alg=search)
+    sweep.open_folder()
+    assert len(sweep.run()["settings"]) == 3
+    assert [name for name, _, _ in search.told] == [f"setting-{number}" for number in range(4)]
+    line = "Ladder suggests no other settings than the 3 that were tried; the search ends here"
+    assert told.count(line) == 1
+
+
+def test_a_searcher_that_repeats_itself_for_ever_ends(request_of, calls):
+    class Stubborn(Ladder):
+        rows = ((1e-3, "[16]"),) * 1000
+
+    told = []
+    sweep = Sweep(request_of(samples=4), tell=told.append, search_alg=Stubborn())
+    sweep.open_folder()
+    assert len(sweep.run()["settings"]) == 1
+    assert any("suggests no other settings than the 1 that" in line for line in told)
+
+
 def test_optuna_search_of_ray_serves(request_of, calls):
     pytest.importorskip("optuna")
     from ray.tune.search.optuna import OptunaSearch
@@ -105,7 +130,7 @@ def test_optuna_search_of_ray_serves(request_of, calls):
     sweep = Sweep(request_of(samples=3), search_alg=OptunaSearch(seed=1))
     sweep.open_folder()
     tried = [each["params"] for each in sweep.run()["settings"]]
-    assert 1 <= len(tried) <= 3
+    assert len(tried) == 3
     assert all(setting["meta_hidden_size"] in ([16], [8, 8]) for setting in tried)
     own = OptunaSearch(space={"learning_rate": tune.uniform(0, 1)}, metric="AUC", mode="max")
     sweep = Sweep(request_of(samples=3), search_alg=own)

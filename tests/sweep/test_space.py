@@ -11,9 +11,12 @@ from recbole_cold.sweep.space import (
     check,
     describe,
     expand,
+    name_of,
+    point,
     read_grid,
     read_space,
     setting_text,
+    size,
 )
 from recbole_cold.trials.settings import nested
 
@@ -191,6 +194,37 @@ class TestDrawing:
 
     def test_what_is_drawn_twice_is_tried_once(self):
         assert len(expand(space({"a": {"choice": [1, 2]}}), samples=50)) == 2
+
+
+class TestPoints:
+    """Every point of a space that has an end, by number."""
+
+    AXES = (
+        Axis("a", "grid", ([4], [8]), "--grid"),
+        Axis("b", "randint", (3, 6), "--grid"),
+        Axis("c", "quniform", (0.1, 0.5, 0.2), "--grid"),
+        Axis("d", "quniform", (8, 30, 8), "--grid"),
+    )
+
+    def test_each_once(self):
+        count = size(self.AXES)
+        assert count == 2 * 3 * 3 * 3
+        found = [point(self.AXES, number) for number in range(count)]
+        assert len({name_of(each) for each in found}) == count
+        assert {each["b"] for each in found} == {3, 4, 5}
+        assert {each["c"] for each in found} == {0.1, 0.3, 0.5}
+        assert {each["d"] for each in found} == {8, 16, 24}
+        assert all(isinstance(each["d"], int) for each in found)
+
+    def test_no_end_and_very_far(self):
+        assert size([*self.AXES, Axis("e", "uniform", (0, 1), "--grid")]) is None
+        far = Axis("e", "quniform", (0, 1, 1e-9), "--grid")
+        assert size([far]) == 10**9 + 1
+        assert point([far], 10**9) == {"e": 1.0}
+
+    def test_numbers_that_are_equal_but_for_rounding(self):
+        assert name_of({"x": 0.1 + 0.2}) == name_of({"x": 0.3})
+        assert name_of({"x": 0.3}) != name_of({"x": 0.3001})
 
 
 def test_dotted_keys_go_into_the_mapping_they_belong_to():

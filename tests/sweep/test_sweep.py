@@ -302,7 +302,7 @@ class TestChoice:
         assert not (newest() / "best.yaml").exists()
 
 
-def test_what_was_stopped_early_stays_so(tune, in_process, newest, monkeypatch):
+def test_what_was_stopped_early_stays_so(tune, in_process, newest, monkeypatch, capsys):
     """It cannot win, and a resumed sweep does not run it again."""
     run_all = pool.run_all
 
@@ -329,6 +329,14 @@ def test_what_was_stopped_early_stays_so(tune, in_process, newest, monkeypatch):
     assert main(["tune", f"--resume={folder}"]) == 0
     assert in_process == before
     assert read_sweep(folder)["trials"] == document["trials"]
+    # Stopped by other code, it is run again.
+    (path,) = (folder / "stopped").iterdir()
+    (folder / "table.txt").unlink()
+    told = json.loads(path.read_text())
+    path.write_text(json.dumps({**told, "code": "other"}))
+    assert main(["tune", f"--resume={folder}"]) == 0
+    assert "stopped after epoch 1" in capsys.readouterr().out
+    assert json.loads(path.read_text()) == told
 
 
 class TestSpaces:
@@ -404,6 +412,48 @@ class TestResume:
         assert in_process == [victim.stem]
         assert chosen(newest()) == before
 
+    def test_trials_of_other_code_are_run_again(self, tune, in_process, newest, capsys):
+        """All of them: a table has no rows of two codes. A finished sweep is only shown."""
+        assert tune(*GRID)[0] == 0
+        folder, keys = newest(), list(in_process)
+        before, final = chosen(folder), (folder / "final" / "results.json").read_bytes()
+        for path in [*(folder / "trials").iterdir(), folder / "final" / "results.json"]:
+            path.write_text(re.sub(r'("code": ")[^"]*"', r'\1other"', path.read_text()))
+        del in_process[:]
+        assert main(["tune", f"--resume={folder}"]) == 0
+        assert in_process == []
+        (folder / "table.txt").unlink()
+        (folder / "trials" / f"{keys[0]}.json").unlink()
+        capsys.readouterr()
+        assert main(["tune", f"--resume={folder}"]) == 0
+        out, err = capsys.readouterr()
+        assert in_process == keys
+        assert "0 of 4 trials are done" in out
+        told = "other code, versions, data or settings made trials of the sweep in"
+        assert err.count(told) == 1
+        assert "it is moved aside and run again" in err
+        assert chosen(folder) == before
+        assert (folder / "final-before-1" / "results.json").exists()
+        assert '"other"' not in (folder / "final" / "results.json").read_text()
+        assert len((folder / "final" / "results.json").read_bytes()) > len(final) / 2
+
+    def test_trials_of_other_settings_are_run_again(self, tune, in_process, newest, tmp_path):
+        """A configuration file that was edited in between."""
+        path = tmp_path / "more.yaml"
+        path.write_text("warm_epochs: 1\n")
+        words = (GRID[0], f"--config_files={path}")
+        assert tune(*words)[0] == 0
+        folder, keys = newest(), list(in_process)
+        (folder / "table.txt").unlink()
+        del in_process[:]
+        assert main(["tune", f"--resume={folder}"]) == 0
+        assert in_process == []
+        (folder / "table.txt").unlink()
+        path.write_text("warm_epochs: 2\n")
+        assert main(["tune", f"--resume={folder}"]) == 0
+        assert in_process == keys
+        assert report.load(folder / "final")["runs"][0]["config"]["warm_epochs"] == 2
+
     def test_the_folder_of_something_else(self, tmp_path, capsys):
         assert main(["tune", f"--resume={tmp_path}"]) == 2
         assert "is not the folder of a sweep" in capsys.readouterr().err
@@ -424,6 +474,61 @@ def test_optuna_asks_the_same_questions_after_a_resume(tune, in_process, newest)
     assert main(["tune", f"--resume={folder}"]) == 0
     assert in_process == keys[3:]
     assert chosen(folder) == before
+
+
+class TestNoSettingTwice:
+    @pytest.fixture(autouse=True)
+    def optuna(self):
+        pytest.importorskip("optuna", reason="optuna is an extra")
+
+    def settings(self, folder):
+        return [each["params"]["learning_rate"] for each in read_sweep(folder)["settings"]]
+
+    def test_two_choices_are_two_trials(self, tune, in_process, newest):
+        words = ["--grid=learning_rate=[1e-3,1e-2]", "--search=optuna", "--samples=2"]
+        code, out, _ = tune(*words)
+        assert code == 0
+        assert "2 settings x 1 seed = 2 trials" in out
+        assert sorted(self.settings(newest())) == [1e-3, 1e-2]
+        assert len(in_process) == 2
+
+    def test_an_exhausted_space_is_said(self, tune, in_process, newest):
+        words = ["--grid=learning_rate={quniform: [0.1, 0.3, 0.1]}", "--search=optuna"]
+        code, out, _ = tune(*words)
+        assert code == 0
+        assert "3 settings x 1 seed = 3 trials" in out
+        assert "3 settings, each tried once: the space has no more" in out
+        assert sorted(self.settings(newest())) == pytest.approx([0.1, 0.2, 0.3])
+
+    def test_a_sampler_that_repeats_itself_is_handed_what_is_left(
+        self, tune, in_process, newest, monkeypatch
+    ):
+        import optuna
+
+        class Stubborn(optuna.samplers.BaseSampler):
+            def __init__(self, seed):
+                pass
+
+            def infer_relative_search_space(self, study, trial):
+                return {}
+
+            def sample_relative(self, study, trial, search_space):
+                return {}
+
+            def sample_independent(self, study, trial, name, distribution):
+                return getattr(distribution, "choices", [getattr(distribution, "low", 0)])[0]
+
+        monkeypatch.setattr(optuna.samplers, "TPESampler", Stubborn)
+        grid = ["--grid=learning_rate=[1e-3,1e-2]", "--grid=meta_hidden_size=[[4],[8]]"]
+        assert tune(*grid, "--search=optuna", "--samples=4")[0] == 0
+        found = read_sweep(newest())["settings"]
+        assert len({json.dumps(each["params"]) for each in found}) == 4
+
+    def test_random_draws_say_how_many_differ(self, tune, in_process, newest):
+        grid = "--grid=learning_rate=[1e-3,1e-2]"
+        code, out, _ = tune(grid, "--search=random", "--samples=9")
+        assert code == 0
+        assert "2 settings, each tried once: 9 draws gave 2 different ones" in out
 
 
 def test_the_estimate_is_of_the_right_size(tiny_keys):

@@ -2,6 +2,8 @@
 
 import json
 import os
+import subprocess
+import sys
 
 import pytest
 
@@ -70,6 +72,21 @@ def test_no_cluster_at_an_address_is_one_sentence():
         pool.session("127.0.0.1:1"),
     ):
         pass
+
+
+def test_a_private_session_has_a_token_of_its_own(monkeypatch):
+    """In the environment alone, whatever is set there, and gone afterwards."""
+    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
+    monkeypatch.delenv("RAY_AUTH_TOKEN", raising=False)
+    seen = []
+    for _ in range(2):
+        with pool._own_token():
+            assert os.environ["RAY_AUTH_MODE"] == "token"
+            seen.append(os.environ["RAY_AUTH_TOKEN"])
+    assert len(set(seen)) == 2
+    assert all(len(token) == 64 for token in seen)
+    assert os.environ["RAY_AUTH_MODE"] == "disabled"
+    assert "RAY_AUTH_TOKEN" not in os.environ
 
 
 # ------------------------------------------------------------------------- one Ray for all of it
@@ -194,6 +211,27 @@ class TestRunAll:
         shown = json.loads(next(tmp_path.glob("trials/*/params.json")).read_text())["trial"]
         assert (shown["model"], shown["pretrain_epochs"]) == ("Base", 4)
         assert os.environ["TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"] == "1"  # for the next call
+
+    @pytest.mark.parametrize("token", ["", "0" * 64])
+    def test_who_has_not_its_token_is_kept_out(self, ray_with_two_fake_gpus, token):
+        """Its ports are on all interfaces; whoever could connect could run what they like."""
+        import ray
+
+        code = "import ray, sys; ray.init(address=sys.argv[1]); print('inside')"
+        address = ray.get_runtime_context().gcs_address
+
+        def knock(**env):
+            words = [sys.executable, "-c", code, address]
+            return subprocess.run(
+                words, env={**os.environ, **env}, capture_output=True, text=True, timeout=120
+            )
+
+        mode = "token" if token else "disabled"
+        stranger = knock(RAY_AUTH_MODE=mode, RAY_AUTH_TOKEN=token)
+        assert stranger.returncode != 0
+        assert "inside" not in stranger.stdout
+        if not token:
+            assert "inside" in knock().stdout
 
     def test_specs_reach_a_process_as_texts(self, spec):
         assert TrialSpec.from_dict(json.loads(json.dumps(spec().as_dict()))) == spec()
