@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from recbole_cold import keys, report
+from recbole_cold import keys, paths, report
 from recbole_cold.comparison.earlier import Earlier, Found
 from recbole_cold.comparison.requests import Cell, CompareRequest, row_name
 from recbole_cold.config import ColdConfig
@@ -265,7 +265,7 @@ def _scores(document: Mapping[str, Any]) -> str:
 
 def _data_path(given: Any, config: ColdConfig) -> str:
     """The folder of data sets as another process finds it, whatever its working folder."""
-    base = Path(str(given)).expanduser().absolute()
+    base = paths.expanded(str(given)).absolute()
     if any((base / config.dataset).glob("*.inter")) or base.name == config.dataset:
         return str(base)
     return str(config["data_path"])

@@ -10,6 +10,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from recbole_cold import paths
 from recbole_cold.config import (
     ColdConfig,
 )
@@ -55,7 +56,7 @@ def make_folder(name: str, saved_dir: str | Path, request: Mapping[str, Any] | N
     """
     # A name may come from somebody else's document: it must not lead out of the folder.
     stem = f"{file_name(name)}-{datetime.now():%Y%m%d-%H%M%S}"
-    saved = Path(saved_dir).expanduser().resolve()
+    saved = paths.absolute(saved_dir)
     for number in range(1000):
         folder = saved / (stem if number == 0 else f"{stem}-{number + 1}")
         try:
@@ -166,7 +167,7 @@ def latest_folder(saved_dir: str | Path, verb: str = "run") -> Path:
     Raises:
         UserError: there is none.
     """
-    saved = Path(saved_dir).expanduser().resolve()
+    saved = paths.absolute(saved_dir)
     open_runs = [
         path.parent
         for path in saved.glob("*/request.json")
@@ -202,4 +203,4 @@ def folder_to_resume(
             f"--resume continues a {what} as it was asked for; leave out --{min(extra)}, or start "
             f"a new {what}"
         )
-    return latest_folder(saved_dir, verb) if resume is True else Path(resume).expanduser().resolve()
+    return latest_folder(saved_dir, verb) if resume is True else paths.absolute(resume)

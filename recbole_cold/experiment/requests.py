@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from recbole_cold import keys
+from recbole_cold import keys, paths
 from recbole_cold.config import parse_value, read_yaml
 from recbole_cold.errors import UserError
 from recbole_cold.kinds import text_of
@@ -105,7 +105,7 @@ def request_from(
     ``model``, ``dataset`` and ``backbone`` are keys like others: a file may name them. Without a
     data set it is ml-100k.
     """
-    rest, files = dict(given), [str(Path(file).expanduser().resolve()) for file in config_files]
+    rest, files = dict(given), [str(paths.absolute(file)) for file in config_files]
     models, dataset = rest.pop("model", None), rest.pop("dataset", None)
     if models is None:
         models = next((said for said in from_files(files, "model") if said), default_models)

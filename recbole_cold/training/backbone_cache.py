@@ -34,7 +34,7 @@ class BackboneCache:
     def load(self, method: ColdStartRecommender, seed: int) -> dict[str, Any] | None:
         """Put the cached backbone into ``method``; its steps and rows, or ``None`` if unknown."""
         path = self._path(method, seed)
-        if not path.exists():
+        if not os.path.exists(path):  # or where it may not be looked for
             return None
         try:
             state = load_state(path, method.device)
@@ -58,7 +58,7 @@ class BackboneCache:
         """
         path = self._path(method, seed)
         with ExitStack() as held:
-            if not path.exists():
+            if not os.path.exists(path):
                 with suppress(OSError):
                     held.enter_context(_locked(path.with_suffix(".lock"), stop))
             yield
