@@ -97,8 +97,8 @@ def parse_text(text: str) -> Any:
 
     RecBole 1.2.0 and 1.2.1: ``Config._convert_config_dict`` hands such texts to ``eval``.
     """
-    if not text.strip():
-        return text
+    if not text.strip() or (len(text) == 1 and not text.isalnum() and text != "~"):
+        return text  # a separator, which may be a sign of yaml's own
     try:
         value = yaml.load(text, Loader=RecBoleLoader)  # a SafeLoader
     except yaml.YAMLError:

@@ -214,7 +214,7 @@ _TABLE = [
         [COLUMNS, DATA, PRETRAINING, SCORES],
         Key("field_separator", text("one letter", "letters")),
         Key("seq_separator", text("one letter", "letters")),
-        Key("encoding", optional(text("an encoding", "encodings"))),
+        Key("encoding", optional(text("an encoding", "encodings")), in_yaml=False),
         Key("USER_ID_FIELD", field_name()),
         Key("ITEM_ID_FIELD", field_name()),
         Key("LABEL_FIELD", field_name()),
