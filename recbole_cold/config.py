@@ -206,6 +206,9 @@ class ColdConfig(Config):
         for name, value in final.items():
             final[name] = self.key(name).check(value, self._where(name))
         final["metrics"] = known_metrics(final["metrics"], self._where("metrics"))
+        if "RelaImpr" in final["metrics"] and "AUC" not in final["metrics"]:
+            final["metrics"].insert(0, "AUC")
+            self.warnings.append("RelaImpr is made of AUC values: metrics has AUC, too")
         (final["valid_metric"],) = known_metrics(final["valid_metric"], self._where("valid_metric"))
         if final["table_update"] == "lazy" and final["weight_decay"]:
             raise UserError(

@@ -155,7 +155,7 @@ _TABLE = [
     ),
     *_rows(
         [PLACE],
-        Key("num_threads", whole(0, 4096), run_wide=True),
+        Key("num_threads", whole(0, 1024), run_wide=True),
         Key("eval_batch_size", COUNT),
         Key("use_gpu", flag()),
     ),

@@ -16,6 +16,8 @@ from recbole_cold.errors import UserError
 # Numbers beyond are inf in single precision, in which models compute.
 LARGEST = float(np.finfo(np.float32).max)
 Table = dict[str, Column]
+# Elements of a sequence: a batch of 2,048 such rows takes gigabytes for one field.
+LONGEST = 20_000
 _OTHER_SEPARATORS = "|,;"
 
 
@@ -50,6 +52,8 @@ def look_at(
     """
     notes = []
     for field, column in table.items():
+        if column.offsets is not None:
+            _refuse_endless(field, column, paths[0])
         if column.vocab is not None:
             notes.append(hint_of_separator(field, column, form.seq_separator))
         elif field in fields:
@@ -79,6 +83,22 @@ def refuse_infinite(
         f"line {line} of '{path}' has {column.values[place]:g} in the field {field!r}, which no "
         "model can read; correct it, leave the cell empty, or leave the field out with unload_col"
     )
+
+
+def _refuse_endless(field: str, column: Column, path: Path) -> None:
+    """Refuse a sequence that would make every row of every batch as long as a book.
+
+    Raises:
+        UserError: names the field, its longest and a usual sequence, and ``seq_len``.
+    """
+    longest = int(column.lengths.max(initial=0))
+    if longest > LONGEST:
+        usual = int(np.quantile(column.lengths, 0.99))
+        raise UserError(
+            f"the field {field!r} of '{path}' has a sequence of {longest:,} elements, to which all "
+            f'others would be padded; cut it with --seq_len="{{{field}: {max(1, usual)}}}" (99 of '
+            "100 are no longer)"
+        )
 
 
 def hint_of_separator(field: str, column: Column, separator: str) -> str:

@@ -201,6 +201,14 @@ def test_a_sequence_that_is_empty_throughout_is_padding(load):
     assert load(tables).item_table["tags"].tolist() == [[0]] * 7
 
 
+def test_a_sequence_without_end_is_refused_with_the_key_that_cuts_it(load):
+    tables = rows()
+    tables["item"][1][3] = " ".join(f"t{n}" for n in range(30_000))
+    with pytest.raises(UserError, match=r"30,000 elements.*--seq_len=..tags: "):
+        load(tables)
+    assert load(tables, seq_len={"tags": 3}).item_table["tags"].shape == (7, 3)
+
+
 def test_equal_times_are_the_order_of_the_file(load):
     tables = rows()
     for row in tables["inter"][1:31]:
