@@ -8,14 +8,15 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 from recbole_cold import paths
 from recbole_cold.config import (
     ColdConfig,
 )
 from recbole_cold.errors import UserError
-from recbole_cold.experiment.requests import Request
+from recbole_cold.experiment.requests import Request, placed
+from recbole_cold.kinds import text_of
 from recbole_cold.store import write_bytes
 
 
@@ -45,7 +46,7 @@ def new_folder(request: Request, config: ColdConfig) -> Path:
         UserError: ``saved_dir`` cannot be written.
     """
     name = f"{config.dataset}-{config.backbone_name}"
-    return make_folder(name, config["saved_dir"], asdict(request))
+    return make_folder(name, config["saved_dir"], asdict(placed(request, config)))
 
 
 def make_folder(name: str, saved_dir: str | Path, request: Mapping[str, Any] | None = None) -> Path:
@@ -101,15 +102,16 @@ def read_request(folder: Path, verb: str = "run", kind: Callable[..., Any] = Req
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
         wrote = values.get("verb", "run")
+        if wrote not in WHAT:
+            raise ValueError("not what this program wrote")
         if wrote != verb:
             raise UserError(
                 f"'{folder}' is not the folder of a {what} but of a {WHAT.get(wrote, wrote)}; "
                 f"continue it with recbole-cold {wrote} --resume={folder}"
             )
-        models = values.get("models", values.get("model"))
-        if not isinstance(models, str | list) or not isinstance(values.get("overrides"), dict):
+        if "overrides" not in values or not values.get("models", values.get("model")):
             raise ValueError("not what this program wrote")
-        return kind(**{**values, "place": str(path)})
+        return _of_its_kinds(kind, {**values, "place": str(path)})
     except FileNotFoundError:
         raise UserError(
             f"'{folder}' is not the folder of a {what}: it has no request.json; give the folder "
@@ -117,6 +119,23 @@ def read_request(folder: Path, verb: str = "run", kind: Callable[..., Any] = Req
         ) from None
     except (OSError, ValueError, TypeError, AttributeError) as error:
         raise UserError(f"'{path}' is damaged ({error}); start the {what} again") from error
+
+
+def _of_its_kinds(kind: Callable[..., Any], values: dict[str, Any]) -> Any:
+    """``kind(**values)``, where every value is of the type that its field declares.
+
+    Raises:
+        ValueError, TypeError: one is not, or is no field.
+    """
+    from pydantic import TypeAdapter, ValidationError
+
+    made = kind(**values)
+    for name, wanted in get_type_hints(kind).items():
+        try:
+            TypeAdapter(wanted).validate_python(getattr(made, name), strict=True)
+        except ValidationError:
+            raise ValueError(f"its '{name}' is '{text_of(values.get(name))[:40]}'") from None
+    return made
 
 
 def find_graphs(folder: Path, label: str | None, seed: str | None) -> tuple[str, str, Path]:
