@@ -303,7 +303,7 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
         text = paths.text_of(path)
     except FileNotFoundError:
         raise UserError(f"configuration file {path} does not exist; check the path.") from None
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, UnicodeError) as error:
         raise UserError(f"configuration file {path} cannot be read ({error}).") from error
     try:
         values = copy.deepcopy(_parsed(text))

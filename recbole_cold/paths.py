@@ -52,7 +52,7 @@ def text_of(path: str | Path) -> str:
 
     Raises:
         UserError: it is a pipe or a device, or its path cannot be.
-        OSError, UnicodeDecodeError: it cannot be read.
+        OSError, UnicodeError: it cannot be read.
     """
     path = expanded(path)
     if os.path.exists(path) and not (path.is_file() or path.is_dir() or str(path) == os.devnull):

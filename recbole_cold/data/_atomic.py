@@ -105,7 +105,7 @@ def read_header(path: Path, form: Format) -> dict[str, FeatureType]:
         raise UserError(
             f"the atomic file '{path}' does not exist; check --dataset and --data_path"
         ) from error
-    except UnicodeDecodeError as error:
+    except UnicodeError as error:
         raise UserError(_other_encoding(path, form)) from error
     except (OSError, LookupError) as error:
         raise UserError(
@@ -199,7 +199,7 @@ def _read_csv(
                 strings_can_be_null=True,
             ),
         )
-    except (pa.ArrowInvalid, UnicodeDecodeError) as error:
+    except (pa.ArrowInvalid, UnicodeError) as error:
         if floats == _FLOAT:
             with suppress(UserError):
                 texts = _read_csv(path, form, header, fields, notes, pa.string())
@@ -304,7 +304,7 @@ def _why_unreadable(
                             f"{fields[n]!r}; write a number (or true and false, or "
                             "ISO dates, in the whole column) or leave it out with unload_col"
                         )
-    except UnicodeDecodeError:
+    except UnicodeError:
         return _other_encoding(path, form)
     except csv.Error:
         pass

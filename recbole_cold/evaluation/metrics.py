@@ -22,9 +22,7 @@ EMPTY = "no row to evaluate"
 ONE_CLASS = "all labels are equal, so AUC is not defined"
 CONSTANT = "the prediction is constant"
 BELOW_CHANCE = "AUC is below 0.5: worse than a random order"
-WORSE_THAN_CONSTANT = (
-    "LogLoss is worse than that of a constant, the share of clicks: the scores are no probabilities"
-)
+WORSE_THAN_CONSTANT = "LogLoss is worse than that of one constant score, the share of clicks"
 
 
 def auc(scores: Scores, labels: Scores) -> float:

@@ -133,7 +133,7 @@ def _read_hyper(path: Path, where: str) -> list[Axis]:
     """RecBole's lines ``name kind values``; its loguniform has exponents of e, as hyperopt's."""
     try:
         lines = paths.text_of(path).splitlines()
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, UnicodeError) as error:
         reason = getattr(error, "strerror", None) or error
         raise UserError(f"search space {path} cannot be read ({reason}); check the path") from error
     axes = []

@@ -7,6 +7,7 @@ import json
 import logging
 import math
 import os
+import secrets
 import shutil
 import socket
 import sys
@@ -121,7 +122,7 @@ def session(ray_address: str | None = None) -> Iterator[None]:
         return
     import torch
 
-    with _temporary_folder() as folder, _own_path():
+    with _temporary_folder() as folder, _own_path(), _token_without_home():
         ray.init(
             num_cpus=cores(),
             num_gpus=torch.cuda.device_count(),
@@ -142,8 +143,8 @@ def _set_environment(ray_address: str | None) -> None:
         os.environ.setdefault(name, value)
     # Since 2.60 `ray start` asks for a token where the user has one, but connecting brings it only
     # when told to.
-    token = Path.home() / ".ray" / "auth_token"
-    if ray_address is not None and token.exists():
+    token = os.path.expanduser("~/.ray/auth_token")  # as it stands for a user without a home
+    if ray_address is not None and os.path.exists(token):
         os.environ.setdefault("RAY_AUTH_MODE", "token")
 
 
@@ -194,6 +195,22 @@ def _own_path() -> Iterator[None]:
             del os.environ["PYTHONPATH"]
         else:
             os.environ["PYTHONPATH"] = before
+
+
+@contextmanager
+def _token_without_home() -> Iterator[None]:
+    """A private Ray asks for a token, which it keeps in the home folder: where it cannot write
+    there (containers, read-only homes), it is given one that ends with it."""
+    home = os.path.expanduser("~")
+    has = os.path.exists(os.path.join(home, ".ray", "auth_token"))
+    if has or os.access(home, os.W_OK | os.X_OK) or {"RAY_AUTH_TOKEN"} & os.environ.keys():
+        yield
+        return
+    os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
+    try:
+        yield
+    finally:
+        os.environ.pop("RAY_AUTH_TOKEN", None)
 
 
 class _OneThread:

@@ -236,6 +236,16 @@ def test_an_encoding_is_asked_for_as_it_can_be_given(load, tmp_path):
         ColdStartDataset(make_config("Base", "odd", "FM", overrides={"data_path": str(tmp_path)}))
 
 
+@pytest.mark.parametrize("encoding", ["utf-16", "nope", "ascii"])
+def test_an_encoding_that_the_file_is_not_in_is_said(load, tmp_path, encoding):
+    tables = rows()
+    tables["inter"][5][0] = "é"
+    load(tables)
+    keys = {"data_path": str(tmp_path), "encoding": encoding}
+    with pytest.raises(UserError, match=r"encoding|is not written in"):
+        ColdStartDataset(make_config("Base", "odd", "FM", overrides=keys))
+
+
 def test_scores_that_say_less_than_the_click_rate_are_warned_of():
     labels = [0, 0, 0, 1]
     assert WORSE_THAN_CONSTANT in score_warnings([0.9, 0.8, 0.9, 0.99], labels, {"LogLoss": 1.6})

@@ -197,3 +197,11 @@ class TestRunAll:
 
     def test_specs_reach_a_process_as_texts(self, spec):
         assert TrialSpec.from_dict(json.loads(json.dumps(spec().as_dict()))) == spec()
+
+
+def test_a_home_that_cannot_be_written_gets_a_token_for_as_long_as_ray_runs(monkeypatch):
+    monkeypatch.setenv("HOME", "/nonexistent")
+    monkeypatch.delenv("RAY_AUTH_TOKEN", raising=False)
+    with pool._token_without_home():
+        assert len(os.environ["RAY_AUTH_TOKEN"]) == 64
+    assert "RAY_AUTH_TOKEN" not in os.environ
