@@ -17,7 +17,7 @@ from typing import Any
 
 import torch
 
-from recbole_cold import seeding
+from recbole_cold import paths, seeding
 from recbole_cold.data._cache import cache_root
 from recbole_cold.data.frames import Frames
 from recbole_cold.errors import Interrupted, Stopped, UserError
@@ -324,7 +324,7 @@ def _files_as_key(config_files: Files) -> dict[str, Any]:
 def _saved(asked: Keys) -> Path:
     if asked.get("saved_dir", "") is None:
         raise UserError("saved_dir=None is for run(); results of trials need a folder")
-    return Path(asked.get("saved_dir", "saved")).expanduser().resolve()
+    return paths.absolute(asked.get("saved_dir", "saved"))
 
 
 def _command(verb: str, asked: Keys) -> str:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from recbole_cold.errors import UserError
+from recbole_cold.errors import UserError, told
 
 if TYPE_CHECKING:  # so that names are looked up and help is printed without importing torch
     import torch
@@ -48,7 +48,25 @@ def restore_numpy_names() -> None:
 
 
 class RecBoleLoader(yaml.SafeLoader):
-    """YAML as RecBole reads it (``1e-3`` is a float), without touching PyYAML's own loaders."""
+    """YAML as RecBole reads it (``1e-3`` is a float), without touching PyYAML's own loaders.
+
+    Whatever a text makes PyYAML stumble over (a month 13, ``!!int abc``, a thousand brackets) is a
+    ``YAMLError``, as its own refusals are.
+    """
+
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+        try:
+            return super().construct_object(node, deep=deep)
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            raise yaml.constructor.ConstructorError(
+                None, None, f"no value that can be ({told(error)})", node.start_mark
+            ) from None
+
+    def get_single_data(self) -> Any:
+        try:
+            return super().get_single_data()
+        except RecursionError:
+            raise yaml.YAMLError("its brackets are nested too deeply") from None
 
 
 RecBoleLoader.add_implicit_resolver(
@@ -79,8 +97,8 @@ def parse_text(text: str) -> Any:
 
     RecBole 1.2.0 and 1.2.1: ``Config._convert_config_dict`` hands such texts to ``eval``.
     """
-    if not text.strip():
-        return text
+    if not text.strip() or (len(text) == 1 and not text.isalnum() and text != "~"):
+        return text  # a separator, which may be a sign of yaml's own
     try:
         value = yaml.load(text, Loader=RecBoleLoader)  # a SafeLoader
     except yaml.YAMLError:

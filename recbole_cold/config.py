@@ -9,6 +9,7 @@ Low to high: RecBole's defaults (overall, backbone, data set, context-aware quic
 from __future__ import annotations
 
 import copy
+import glob
 import logging
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import cache, lru_cache
@@ -18,7 +19,7 @@ from typing import Any
 import yaml
 from recbole.config import Config
 
-from recbole_cold import compat, keys
+from recbole_cold import compat, keys, paths
 from recbole_cold.data.inputs import number_fields
 from recbole_cold.errors import UserError, nearest
 from recbole_cold.evaluation.metrics import known_metrics
@@ -96,6 +97,8 @@ class ColdConfig(Config):
             if not isinstance(given[key], type) and given[key] is not None:
                 keys.ROWS[key].check(given[key], self._where(key))
         model, dataset = model or given.get("model"), dataset or given.get("dataset")
+        if dataset:
+            _refuse_no_name(dataset)
         if not model:
             raise UserError(
                 "no model is given; add --model=<name> (`recbole-cold list` shows all)."
@@ -200,6 +203,9 @@ class ColdConfig(Config):
         for name, value in final.items():
             final[name] = self.key(name).check(value, self._where(name))
         final["metrics"] = known_metrics(final["metrics"], self._where("metrics"))
+        if "RelaImpr" in final["metrics"] and "AUC" not in final["metrics"]:
+            final["metrics"].insert(0, "AUC")
+            self.warnings.append("RelaImpr is made of AUC values: metrics has AUC, too")
         (final["valid_metric"],) = known_metrics(final["valid_metric"], self._where("valid_metric"))
         if final["table_update"] == "lazy" and final["weight_decay"]:
             raise UserError(
@@ -291,10 +297,10 @@ def sweep_space(spec: str | type) -> dict[str, Any]:
 def read_yaml(path: str | Path) -> dict[str, Any]:
     """The mapping a yaml file holds; an empty file is an empty mapping."""
     try:
-        text = Path(path).expanduser().read_text(encoding="utf-8")
+        text = paths.text_of(path)
     except FileNotFoundError:
         raise UserError(f"configuration file {path} does not exist; check the path.") from None
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, UnicodeError) as error:
         raise UserError(f"configuration file {path} cannot be read ({error}).") from error
     try:
         values = copy.deepcopy(_parsed(text))
@@ -324,13 +330,33 @@ def parse_value(key: str, value: Any) -> Any:
     return compat.parse_text(value)
 
 
+def _refuse_no_name(dataset: str) -> None:
+    """Refuse a path, and what no folder can be called, where the name of a data set is due."""
+    keys.ROWS["dataset"].check(dataset, "")
+    told = dataset if len(dataset) <= 80 else f"{dataset[:77]}..."
+    if len(dataset.encode(errors="replace")) > 200 or not dataset.isprintable():
+        raise UserError(
+            f"dataset must be the name of a folder, but '{told}' is too long for one or holds "
+            "letters that cannot be shown"
+        )
+    if "/" in dataset or dataset in (".", ".."):
+        path = paths.absolute(dataset)
+        plain = dataset.rstrip("/")
+        meant = f"--dataset={plain}"
+        if "/" in plain or plain in ("", ".", ".."):
+            meant = f"--data_path={path.parent} --dataset={path.name}"
+        raise UserError(
+            f"dataset must be a name, not the path '{told}'; if you mean that folder, write {meant}"
+        )
+
+
 def find_data(data_path: str, dataset: str, must_exist: bool = True) -> Path:
     """The folder of a data set's atomic files, absolute.
 
     ``data_path/<dataset>`` from the working directory, then from the checkout; a ``data_path`` that
     is that folder already; for ml-100k, when it is nowhere, the copy inside the RecBole wheel.
     """
-    base = Path(data_path).expanduser()
+    base = paths.expanded(data_path)
     roots = [base] if base.is_absolute() else [Path.cwd() / base, *_checkout(base)]
     places = [root / dataset for root in roots]
     places += [root for root in roots if root.name == dataset]
@@ -338,9 +364,9 @@ def find_data(data_path: str, dataset: str, must_exist: bool = True) -> Path:
         places.append(compat.recbole_folder() / "dataset_example" / dataset)
     for place in places:
         if any(place.glob("*.inter")):
-            return place.resolve()
+            return paths.absolute(place)
     if not must_exist:
-        return places[0].resolve()
+        return paths.absolute(places[0])
     raise UserError(_no_data(dataset, roots))
 
 
@@ -422,7 +448,7 @@ def _info_once(text: str) -> None:
 
 
 def _no_data(dataset: str, roots: Sequence[Path]) -> str:
-    here = [root for root in roots if any(root.glob(f"{dataset}*.inter"))]
+    here = [root for root in roots if any(root.glob(f"{glob.escape(dataset)}*.inter"))]
     if here:
         return (
             f"data set '{dataset}': its files lie in {here[0]} itself; "

@@ -162,7 +162,7 @@ _TABLE = [
     ),
     *_rows(
         [PLACE],
-        Key("num_threads", whole(0, 4096), run_wide=True),
+        Key("num_threads", whole(0, 1024), run_wide=True),
         Key("eval_batch_size", COUNT),
         Key("use_gpu", flag()),
     ),
@@ -222,7 +222,7 @@ _TABLE = [
         [COLUMNS, DATA, PRETRAINING, SCORES],
         Key("field_separator", text("one letter", "letters")),
         Key("seq_separator", text("one letter", "letters")),
-        Key("encoding", optional(text("an encoding", "encodings"))),
+        Key("encoding", optional(text("an encoding", "encodings")), in_yaml=False),
         Key("USER_ID_FIELD", field_name()),
         Key("ITEM_ID_FIELD", field_name()),
         Key("LABEL_FIELD", field_name()),

@@ -13,6 +13,7 @@ import importlib
 import importlib.util
 import inspect
 import logging
+import os
 import pkgutil
 import re
 import sys
@@ -23,7 +24,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
 
-from recbole_cold import compat
+from recbole_cold import compat, paths
 from recbole_cold.errors import UserError, nearest, told
 
 METHOD_GROUP = "recbole_cold.methods"
@@ -179,7 +180,7 @@ def absolute(text: str) -> str:
     place, colon, cls = name.partition(":")
     if not place.endswith(".py"):
         return text
-    return f"{Path(place).expanduser().resolve()}{colon}{cls}{bracket}{rest}"
+    return f"{paths.absolute(place)}{colon}{cls}{bracket}{rest}"
 
 
 def classes_of_file(name: str) -> list[type]:
@@ -455,8 +456,8 @@ def _module(kind: _Kind, place: str) -> ModuleType:
 
 
 def _file(kind: _Kind, path: Path) -> Path:
-    path = path.expanduser().resolve()
-    if not path.is_file():
+    path = paths.absolute(path)
+    if not os.path.isfile(path):
         raise UserError(f"{kind.word} file {path} does not exist; give the path of a Python file.")
     return path
 

@@ -7,7 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from recbole_cold import report
+from recbole_cold import paths, report
 from recbole_cold.errors import UserError
 
 if TYPE_CHECKING:
@@ -211,7 +211,7 @@ def load_results(folder: str | Path) -> Results:
     """
     from recbole_cold.sweep.folders import read_sweep
 
-    folder = Path(folder).expanduser().resolve()
+    folder = paths.absolute(folder)
     if (folder / "comparison.json").is_file():
         return ComparisonResults(report.load_comparison(folder), folder)
     if (folder / "sweep.json").is_file():

@@ -85,4 +85,10 @@ def load_state(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]
     payload = raw[header:]
     if hashlib.sha256(payload).hexdigest().encode() != raw[len(_MAGIC) : header - 1]:
         raise DamagedFile(f"'{path}' is damaged: its checksum differs")
-    return torch.load(io.BytesIO(payload), map_location=device, weights_only=True)
+    try:
+        state = torch.load(io.BytesIO(payload), map_location=device, weights_only=True)
+    except Exception as error:  # whatever a foreign pickle makes of it
+        raise DamagedFile(f"'{path}' is whole, but no state ({type(error).__name__})") from error
+    if not isinstance(state, dict):
+        raise DamagedFile(f"'{path}' is whole, but no state (it holds a {type(state).__name__})")
+    return state

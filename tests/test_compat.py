@@ -81,6 +81,11 @@ class TestYaml:
         assert compat.parse_text(text) == value
 
 
+@pytest.mark.parametrize("text", list("|>#-&*%@,?:;!"))
+def test_a_separator_is_read_as_it_stands(text):
+    assert compat.parse_text(text) == text
+
+
 def test_recbole_still_shares_one_list_of_known_keys(bare):
     Config._init_parameters_category(bare)
     assert bare.parameters["Dataset"] is argument_list.dataset_arguments

@@ -23,7 +23,7 @@ LAYERS = (
     {"backbone"},
     {"data", "report"},
     {"evaluation", "compat", "store", "graphs"},
-    {"keys", "kinds", "errors", "seeding"},
+    {"keys", "kinds", "errors", "paths", "seeding"},
 )
 LINE = {room: number for number, rooms in enumerate(LAYERS) for room in rooms}
 # Functions of recbole_cold: a sub-package of one of these names would hide it once imported.

@@ -84,6 +84,7 @@ class Backbone(nn.Module):
         super().__init__()
         self.model = model
         self.name = type(model).__name__
+        self.needed_by = "this method"  # for sentences; the method says its own name
         self.id_field = id_field
         self.embedding_size = model.embedding_size
         self.n_ids = dataset.num(id_field)
@@ -343,8 +344,9 @@ class Backbone(nn.Module):
                 parts.append(features[field][:, None])
         if not parts:
             raise UserError(
-                f"the data set has no side information for '{self.id_field}', which this method "
-                "needs; list feature fields under load_col, or choose a method that works without"
+                f"the data set has no side information for '{self.id_field}', which "
+                f"{self.needed_by} needs; list feature fields under load_col, or "
+                "choose a method that works without"
             )
         return torch.cat(parts, dim=1).detach()
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import yaml
 
+from recbole_cold import paths
 from recbole_cold.cli.arguments import Arguments, request_of
 from recbole_cold.errors import UserError
 
@@ -57,7 +58,7 @@ def check(arguments: Arguments) -> int:
 
 
 def _target(folder: Path, config: Any) -> Path:
-    target = folder.expanduser().resolve() / config.dataset
+    target = paths.absolute(folder) / config.dataset
     if config["common_phases"]:
         raise UserError(
             "--write writes parts that every run reads alike, without common_phases; leave it out "
@@ -70,7 +71,7 @@ def _target(folder: Path, config: Any) -> Path:
 
 def _write(experiment: Any, target: Path) -> dict[str, Any]:
     """Write the parts of the split; the keys that a run on the written files needs."""
-    from recbole_cold.data.split import write_atomic_parts
+    from recbole_cold.data.ready_parts import write_atomic_parts
 
     config = experiment.first()
     dataset = experiment.data(config)

@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from recbole_cold import paths
 from recbole_cold.cli.arguments import Arguments, request_of, resumed_folder, words_of
 from recbole_cold.cli.screen import Stop
 from recbole_cold.errors import Interrupted, UserError
@@ -48,7 +49,7 @@ def compare(arguments: Arguments) -> int:
     from recbole_cold.experiment.folders import read_request
 
     keys = dict(arguments.keys)
-    saved = Path(keys.get("saved_dir", "saved")).expanduser().resolve()
+    saved = paths.absolute(keys.get("saved_dir", "saved"))
     folders = arguments.flags.get("folders")
     command = shlex.join(["recbole-cold", *words_of(arguments), *(folders or ())])
     if folders:

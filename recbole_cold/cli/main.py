@@ -100,6 +100,12 @@ def _main(words: list[str]) -> int:
             traceback.print_exc()
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except OSError as error:  # a name too long, a folder that may not be entered, a full disk
+        if "--debug" in words:
+            traceback.print_exc()
+        place = f"'{error.filename}': " if error.filename else ""
+        print(f"error: {place}{error.strerror or error}", file=sys.stderr)
+        return 2
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130

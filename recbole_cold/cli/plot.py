@@ -2,8 +2,8 @@
 
 import io
 import sys
-from pathlib import Path
 
+from recbole_cold import paths
 from recbole_cold.cli.arguments import Arguments, request_of
 from recbole_cold.cli.screen import Stop
 from recbole_cold.errors import UserError
@@ -57,10 +57,10 @@ def _plot_graphs(arguments: Arguments) -> int:
             (f"--{min(unknown)} is no flag of plot; " if unknown else "")
             + "write: recbole-cold plot DIR --item=ID [--entry=LABEL] [--seed=N] [--to=FILE]"
         )
-    folder, item = Path(folders[0]).expanduser().resolve(), keys["item"]
+    folder, item = paths.absolute(folders[0]), keys["item"]
     label, seed, path = find_graphs(folder, keys.get("entry"), keys.get("seed"))
     name = "".join(letter if letter.isalnum() or letter in "-_." else "_" for letter in item)
-    target = Path(keys.get("to", folder / "figures" / f"graphs-{name}.png")).expanduser()
+    target = paths.expanded(keys.get("to", folder / "figures" / f"graphs-{name}.png"))
     told = f"{report.load(folder / 'results.json')['dataset']}, {label}, seed {seed}"
     report.plot_graphs(load_graphs(path), item, target, told)
     print(target)

@@ -13,13 +13,13 @@ from typing import Any
 from recbole_cold import keys, report
 from recbole_cold.comparison.earlier import Earlier, Found
 from recbole_cold.comparison.requests import Cell, CompareRequest, row_name
-from recbole_cold.config import ColdConfig
 from recbole_cold.data._cache import cache_root
 from recbole_cold.errors import UserError
 from recbole_cold.experiment.data_store import DataStore
 from recbole_cold.experiment.experiment import Experiment, matched_entry
 from recbole_cold.experiment.requests import (
     Request,
+    data_folder,
     parse_entries,
     refuse_run_wide,
 )
@@ -179,7 +179,7 @@ class Campaign:
         given = {k: v for k, v in config.external_config_dict.items() if k not in leave}
         if config["share_pretrained"]:
             given["pretrain_seed"] = config["pretrain_seed"]
-        given["data_path"] = _data_path(given.get("data_path", "dataset_atomic"), config)
+        given["data_path"] = data_folder(config)
         given["cache_dir"] = str(cache_root(config["cache_dir"]).absolute())
         return TrialSpec(
             model="Base" if cell.entry.matched_steps else cell.text,
@@ -261,11 +261,3 @@ def _scores(document: Mapping[str, Any]) -> str:
               for name, phase in scored.items()]  # fmt: skip
     seconds = document.get("trial", {}).get("seconds")
     return f"{metric} {', '.join(values)}" + (f" ({seconds:.1f} s)" if seconds else "")
-
-
-def _data_path(given: Any, config: ColdConfig) -> str:
-    """The folder of data sets as another process finds it, whatever its working folder."""
-    base = Path(str(given)).expanduser().absolute()
-    if any((base / config.dataset).glob("*.inter")) or base.name == config.dataset:
-        return str(base)
-    return str(config["data_path"])

@@ -13,6 +13,7 @@ from recbole_cold.comparison.from_folders import from_folders
 from recbole_cold.comparison.requests import VERB, CompareRequest
 from recbole_cold.errors import Interrupted, UserError
 from recbole_cold.experiment.folders import folder_to_resume, only_one, read_request
+from recbole_cold.experiment.requests import placed
 from recbole_cold.experiment.session import Again, Ran, at_work
 from recbole_cold.trials import ray_pool as pool
 
@@ -45,7 +46,8 @@ def compare_request(
         if (request.cpus, request.gpus, request.ray_address) != (1.0, 0.0, None):
             pool.room(request.cpus, request.gpus, request.ray_address)
         if folder is None:
-            folder = new_folder(request, campaign.first().first().dataset, saved)
+            config = campaign.first().first()
+            folder = new_folder(placed(request, config), config.dataset, saved)
             held.enter_context(only_one(folder))
 
         def run_all(specs: Any, **options: Any) -> None:

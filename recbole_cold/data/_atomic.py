@@ -6,7 +6,8 @@ kept through every step here, so ids are the same as RecBole's.
 
 import csv
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -26,6 +27,9 @@ MISSING = [
     "", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN",
     "<NA>", "N/A", "NA", "NULL", "NaN", "None", "n/a", "nan", "null",
 ]  # fmt: skip
+
+
+_FLOAT = pa.float64()
 
 
 class Format(NamedTuple):
@@ -101,12 +105,14 @@ def read_header(path: Path, form: Format) -> dict[str, FeatureType]:
         raise UserError(
             f"the atomic file '{path}' does not exist; check --dataset and --data_path"
         ) from error
-    except UnicodeDecodeError as error:
+    except UnicodeError as error:
         raise UserError(_other_encoding(path, form)) from error
     except (OSError, LookupError) as error:
-        raise UserError(f"cannot read '{path}' ({error}); check the file and 'encoding'") from error
+        raise UserError(
+            f"cannot read '{path}' ({error}); check the file and its encoding"
+        ) from error
     fields: dict[str, FeatureType] = {}
-    for column in line.removeprefix("\ufeff").split(form.field_separator):
+    for column in _header_columns(line.removeprefix("\ufeff"), form):
         name, colon, kind = column.partition(":")
         if not name or not colon or ":" in kind:
             raise UserError(
@@ -124,10 +130,27 @@ def read_header(path: Path, form: Format) -> dict[str, FeatureType]:
     return fields
 
 
+def _header_columns(line: str, form: Format) -> list[str]:
+    """The columns of a header; spreadsheets put each into quotation marks."""
+    if not line.startswith('"') or len(form.field_separator) != 1:
+        return line.split(form.field_separator)
+    return next(csv.reader([line], delimiter=form.field_separator))
+
+
 def read_atomic(
-    path: Path, form: Format, wanted: Callable[[str], bool], seq_len: dict[str, int]
+    path: Path,
+    form: Format,
+    wanted: Callable[[str], bool],
+    seq_len: dict[str, int],
+    numbers: Collection[str] = (),
+    notes: list[str] | None = None,
 ) -> dict[str, Column]:
     """The wanted fields of an atomic file, in the order of its header.
+
+    Args:
+        numbers: fields that are numbers whatever the header says; truth values and ISO dates will
+            do for them, as for all fields that it declares as float.
+        notes: gets sentences on fields that were read so.
 
     Raises:
         UserError: the file cannot be read as its header says; names the file and the line.
@@ -136,10 +159,14 @@ def read_atomic(
     kinds = {field: kind for field, kind in header.items() if wanted(field)}
     if not kinds:
         return {}
-    table = _read_csv(path, form, header, list(kinds))
+    told = [] if notes is None else notes
+    table = _read_csv(path, form, header, list(kinds), told)
     if table.num_rows == 0:
         raise UserError(f"'{path}' has a header but no rows; check how it was converted")
     columns = {field: _column(table[field], kind, form, path) for field, kind in kinds.items()}
+    for field in columns.keys() & set(numbers):
+        if columns[field].kind == FeatureType.TOKEN:
+            columns[field] = _as_numbers(field, columns[field], path, told)
     for field, column in columns.items():
         if column.offsets is not None and field in seq_len:
             columns[field] = column.shorten(int(seq_len[field]))
@@ -147,11 +174,16 @@ def read_atomic(
 
 
 def _read_csv(
-    path: Path, form: Format, header: dict[str, FeatureType], fields: list[str]
+    path: Path,
+    form: Format,
+    header: dict[str, FeatureType],
+    fields: list[str],
+    notes: list[str],
+    floats: pa.DataType = _FLOAT,
 ) -> pa.Table:
     arrow_types = {
         FeatureType.TOKEN: pa.dictionary(pa.int32(), pa.string()),
-        FeatureType.FLOAT: pa.float64(),
+        FeatureType.FLOAT: floats,
     }
     try:
         return pa_csv.read_csv(
@@ -167,12 +199,77 @@ def _read_csv(
                 strings_can_be_null=True,
             ),
         )
-    except (pa.ArrowInvalid, UnicodeDecodeError) as error:
+    except (pa.ArrowInvalid, UnicodeError) as error:
+        if floats == _FLOAT:
+            with suppress(UserError):
+                texts = _read_csv(path, form, header, fields, notes, pa.string())
+                mended = _mended(texts, header, path, notes)
+                if mended is not None:
+                    return mended
         raise UserError(_why_unreadable(path, form, header, error)) from error
     except (TypeError, ValueError, OSError, LookupError) as error:
         raise UserError(
             f"cannot read '{path}' ({error}); check field_separator (one character) and encoding"
         ) from error
+
+
+def _mended(
+    texts: pa.Table, header: dict[str, FeatureType], path: Path, notes: list[str]
+) -> pa.Table | None:
+    """A table whose floats were read as texts, with their numbers; None where one has none."""
+    told = []
+    for place, field in enumerate(texts.column_names):
+        if header[field] == FeatureType.FLOAT:
+            found = numbers_of(texts[field])
+            if found is None:
+                return None
+            texts = texts.set_column(place, field, pa.array(found[0], from_pandas=True))
+            told += [_read_as(field, path, found[1])] if found[1] else []
+    notes += told
+    return texts
+
+
+def _as_numbers(field: str, column: Column, path: Path, notes: list[str]) -> Column:
+    """A token field that has to be numbers as such; the field itself where its tokens are none."""
+    found = numbers_of(column.vocab)
+    if found is None:
+        return column
+    values, what = found
+    notes.append(_read_as(field, path, what or "numbers"))
+    return Column(FeatureType.FLOAT, np.r_[values, np.nan][column.values])
+
+
+def _read_as(field: str, path: Path, what: str) -> str:
+    meaning = {"truth values": " (true is 1)", "dates": " (seconds since 1970)"}.get(what, "")
+    return f"the field {field!r} of '{path.name}' is read as {what}{meaning}"
+
+
+def numbers_of(texts: pa.Array | pa.ChunkedArray) -> tuple[np.ndarray, str] | None:
+    """Texts that stand for numbers, and what they are ('' for numbers, 'truth values', 'dates').
+
+    Truth values are 1 and 0, ISO dates seconds since 1970 (UTC where they say nothing else). None
+    where a text is none of these, or the kinds are mixed. Missing texts are NaN.
+    """
+    texts = pc.utf8_trim_whitespace(texts)
+    low = pc.utf8_lower(texts)
+    if pc.all(pc.is_in(low.drop_null(), value_set=pa.array(["true", "false"]))).as_py():
+        return _floats(pc.cast(pc.equal(low, "true"), pa.float64())), "truth values"
+    try:
+        return _floats(pc.cast(texts, pa.float64())), ""
+    except pa.ArrowInvalid:
+        pass
+    for zone in ("UTC", None):
+        try:
+            moments = pc.cast(texts, pa.timestamp("us", tz=zone))
+        except pa.ArrowInvalid:
+            continue
+        return _floats(pc.cast(pc.cast(moments, pa.int64()), pa.float64())) / 1e6, "dates"
+    return None
+
+
+def _floats(values: pa.Array | pa.ChunkedArray) -> np.ndarray:
+    plain = values.combine_chunks() if isinstance(values, pa.ChunkedArray) else values
+    return plain.to_numpy(zero_copy_only=False).astype(np.float64)
 
 
 def _why_unreadable(
@@ -204,9 +301,10 @@ def _why_unreadable(
                     if row[n] not in MISSING and not _is_number(row[n]):
                         return (
                             f"line {reader.line_num} of '{path}' has {row[n]!r} in the float field "
-                            f"{fields[n]!r}; write a number or declare the field as token"
+                            f"{fields[n]!r}; write a number (or true and false, or "
+                            "ISO dates, in the whole column) or leave it out with unload_col"
                         )
-    except UnicodeDecodeError:
+    except UnicodeError:
         return _other_encoding(path, form)
     except csv.Error:
         pass
@@ -215,7 +313,10 @@ def _why_unreadable(
 
 
 def _other_encoding(path: Path, form: Format) -> str:
-    return f"'{path}' is not written in {form.encoding}; convert it or set 'encoding'"
+    return (
+        f"'{path}' is not written in {form.encoding}; convert it, or name what it is written in, "
+        "for instance --encoding=latin-1"
+    )
 
 
 def _is_number(text: str) -> bool:

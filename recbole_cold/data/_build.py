@@ -21,12 +21,13 @@ from recbole_cold.data._atomic import (
     share_codes,
     stack,
 )
+from recbole_cold.data._mending import align_ids, in_order, look_at
 from recbole_cold.data._names import check_fields, check_suffixes, given, instead
 from recbole_cold.errors import UserError, nearest
 from recbole_cold.kinds import text_of
 
 # To be raised when the same files and settings give other arrays, so that caches are remade.
-READER = 1
+READER = 2
 
 Table = dict[str, Column]
 
@@ -47,7 +48,7 @@ class Build:
         self.id_of = {"user": self.uid, "item": self.iid}
         self.label, self.time = config["LABEL_FIELD"], config["TIME_FIELD"]
         self.form = Format(
-            config["field_separator"] or "\t",
+            (config["field_separator"] or "\t").replace("\\t", "\t"),  # as shells leave it
             config["seq_separator"] or " ",
             config["encoding"] or "utf-8",
         )
@@ -91,16 +92,29 @@ class Build:
         seq_len = self.config["seq_len"] or {}
         for suffix, paths in self.files.items():
             wanted = self._wanted(suffix, paths[0])
-            pieces = [read_atomic(path, self.form, wanted, seq_len) for path in paths]
-            for path, piece in zip(paths[1:], pieces[1:], strict=True):
-                if list(piece) != list(pieces[0]):
-                    raise UserError(f"the fields of '{path}' differ from those of '{paths[0]}'")
+            numbers = self._numbers() if suffix == "inter" else ()
+            pieces = [
+                read_atomic(path, self.form, wanted, seq_len, numbers, self.notes) for path in paths
+            ]
+            for number, (path, piece) in enumerate(zip(paths, pieces, strict=True)):
+                pieces[number] = in_order(piece, pieces[0], path, paths[0])
             if suffix == "inter":
                 self.part_rows = [len(next(iter(piece.values()), ())) for piece in pieces]
             self._check_ids(suffix, paths[0], pieces[0])
             self.tables[suffix] = stack(pieces) if len(pieces) > 1 else pieces[0]
             self._register(suffix, paths[0])
+            # Rows of numbers with an interval may go yet.
+            rest = self.tables[suffix].keys() - set(self.config["val_interval"] or ())
+            self.notes += look_at(self.tables[suffix], rest, paths, self.form, self.time)
+        for side in sorted(self.id_of.keys() & self.tables.keys()):
+            field = self.id_of[side]
+            ids = self.tables["inter"][field], self.tables[side][field]
+            self.notes += align_ids(*ids, side, field)
         check_fields(self.config, {field: known[0] for field, known in self.fields.items()})
+
+    def _numbers(self) -> set[str]:
+        """Fields of the interactions that have to be numbers: label, time, what gives labels."""
+        return {self.label, self.time, *(self.config["threshold"] or ())} - {self.uid, self.iid}
 
     def _wanted(self, suffix: str, path: Path) -> Callable[[str], bool]:
         """Which fields of a file ``load_col`` and ``unload_col`` leave."""
@@ -147,7 +161,8 @@ class Build:
                 )
             length = 1
             if column.offsets is not None:
-                length = int(column.lengths.max(initial=0))
+                # Models read at least the padding of a field that is empty throughout.
+                length = max(1, int(column.lengths.max(initial=0)))
             self.fields[field] = (column.kind, FeatureSource(suffix), length)
         for side, field in self.id_of.items():
             if suffix in ("inter", side):
@@ -357,6 +372,11 @@ class Build:
                 rows.append((field, self._times(column)))
             elif field != self.label:
                 rows.append((field, self._row_column(field, column)))
+        if dropped and self.label in table:
+            self.notes.append(
+                f"threshold on {min(dropped)!r} gives the labels; the column {self.label!r} of the "
+                "files is not read"
+            )
         self.fields[self.label] = (FeatureType.FLOAT, FeatureSource.INTERACTION, 1)
         rows.append((self.label, label))
         if self.time not in table:

@@ -19,10 +19,15 @@ from typing import Any
 
 import numpy as np
 
+from recbole_cold import paths
+
 logger = logging.getLogger(__name__)
 
 # A file written this recently may change again without a new time stamp; it is hashed each time.
 SETTLED_NS = 2_000_000_000
+
+# Where a user without a home folder (a container's bare number) would cache: nothing can be there.
+_NOWHERE = Path("/dev/null/no home folder")
 
 _told: set[str] = set()
 
@@ -32,9 +37,18 @@ class Damaged(Exception):
 
 
 def cache_root(configured: str | None) -> Path:
-    """Folder of all caches: ``cache_dir``, else $RECBOLE_COLD_CACHE, else ~/.cache/recbole_cold."""
-    chosen = configured or os.environ.get("RECBOLE_COLD_CACHE") or "~/.cache/recbole_cold"
-    return Path(chosen).expanduser()
+    """Folder of all caches: ``cache_dir``, else $RECBOLE_COLD_CACHE, else ~/.cache/recbole_cold.
+
+    Raises:
+        UserError: the path that was given cannot be.
+    """
+    chosen = configured or os.environ.get("RECBOLE_COLD_CACHE")
+    if chosen:
+        return paths.expanded(chosen)
+    try:
+        return Path("~/.cache/recbole_cold").expanduser()
+    except RuntimeError:
+        return _NOWHERE
 
 
 def content_hash(path: Path, root: Path) -> str:

@@ -7,6 +7,7 @@ import copy
 import hashlib
 import json
 import logging
+import os
 from collections.abc import Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
@@ -184,7 +185,7 @@ class ColdStartDataset(Dataset):
 
     def _cached(self, folder: Path, root: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         self.from_cache = False
-        if folder.exists():
+        if os.path.exists(folder):  # false, too, where it may not be looked for
             try:
                 columns, meta = _cache.load(folder)
             except _cache.Damaged as error:

@@ -47,8 +47,8 @@ class Split:
             the frequency rule can therefore be read as ``split['warm_a'].reshape(-1, K)``.
         old_ids: codes of the old items (or users), ascending.
         new_ids: codes of the new items (or users), ascending.
-        manifest: rule, N, K, cold_side, order ('time' or 'seeded permutation'), rows per part
-            (``counts``), data_hash and the hash of all of it; the format's ``version`` and the
+        manifest: rule, N, K, cold_side, order ('time', 'file' or 'seeded permutation'), rows per
+            part (``counts``), data_hash and the hash of all of it; the format's ``version`` and the
             ``phases`` stand beside it. Plain values, ready for JSON.
         phases: the phases in their order: name, part learned on, part scored. They are given
             explicitly; they do not follow from the names of parts.
@@ -279,7 +279,7 @@ def frequency_split(
         "K": int(size),
         "warm_sets": int(n_warm),
         "cold_side": cold_side,
-        "order": "time" if time is not None else "seeded permutation",
+        "order": _order(time),
         "seed": None if time is not None else int(seed),
         "data_hash": data_hash,
         "dropped": int(dropped.sum()),
@@ -428,29 +428,12 @@ def split_from_parts(
     return Split(parts, old, new, manifest, protocol(names))
 
 
-def write_atomic_parts(split: Split, dataset: Any, folder: str | Path) -> list[str]:
-    """Part names, after writing ``<name>.<part>.inter`` files that RecBole reads with
-    ``benchmark_filename: [those names]``.
-
-    The lines are copied from the atomic files, so nothing is lost to formatting; ``.user`` and
-    ``.item`` files are copied beside them.
-
-    Args:
-        dataset: the ``ColdStartDataset`` that ``split`` was made from.
-
-    Raises:
-        UserError: the folder cannot be written.
-    """
-    from recbole_cold.store import write_bytes
-
-    folder = Path(folder)
-    header, lines = dataset.source_lines()
-    for name, rows in split.parts.items():
-        body = b"".join(map(lines.__getitem__, dataset.source_rows(rows).tolist()))
-        write_bytes(folder / f"{dataset.dataset_name}.{name}.inter", header + body)
-    for source in dataset.feature_files():
-        write_bytes(folder / source.name, source.read_bytes())
-    return list(split.parts)
+def _order(time: Array | None) -> str:
+    """What orders the rows of an item, for the manifest."""
+    if time is None:
+        return "seeded permutation"
+    # Rows of equal time keep the order of the file.
+    return "file" if len(time) and bool((np.asarray(time) == time[0]).all()) else "time"
 
 
 def _times(time: Array | None, n_rows: int, seed: int) -> Array:

@@ -22,6 +22,7 @@ EMPTY = "no row to evaluate"
 ONE_CLASS = "all labels are equal, so AUC is not defined"
 CONSTANT = "the prediction is constant"
 BELOW_CHANCE = "AUC is below 0.5: worse than a random order"
+WORSE_THAN_CONSTANT = "LogLoss is worse than that of one constant score, the share of clicks"
 
 
 def auc(scores: Scores, labels: Scores) -> float:
@@ -147,6 +148,9 @@ def score_warnings(scores: Scores, labels: Scores, values: Mapping[str, float]) 
         found.append(CONSTANT)
     if values.get("AUC", math.nan) < 0.5:
         found.append(BELOW_CHANCE)
+    share = positive.double().mean()
+    if values.get("LogLoss", math.nan) > log_loss(share.expand(len(scores)), labels):
+        found.append(WORSE_THAN_CONSTANT)
     return found
 
 

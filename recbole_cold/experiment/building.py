@@ -3,12 +3,14 @@
 import ast
 import inspect
 import textwrap
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 
-from recbole_cold.config import ColdConfig
+from recbole_cold.config import ColdConfig, keys_of_click_model
 from recbole_cold.data.dataset import ColdStartDataset
-from recbole_cold.errors import UserError, blaming, is_plugin, named
-from recbole_cold.keys import names
+from recbole_cold.errors import UserError, blaming, is_plugin, named, told
+from recbole_cold.keys import declared, names
+from recbole_cold.kinds import text_of
 from recbole_cold.model._method import ColdStartRecommender
 from recbole_cold.registry import yaml_place
 from recbole_cold.training.checks import check_trainable
@@ -22,10 +24,32 @@ def build_method(config: ColdConfig, dataset: ColdStartDataset) -> ColdStartReco
     """
     for cls in (config.method_class, config.backbone_class):
         _refuse_missing_yaml(cls, config)
-    with blaming(config.method_class, "its construction"):
+    with blaming(config.method_class, "its construction"), _sizes_told(config):
         method = config.method_class(config, dataset)
     check_trainable(method)
     return method
+
+
+@contextmanager
+def _sizes_told(config: ColdConfig) -> Iterator[None]:
+    """What only torch can know of sizes, that they do not fit each other or the memory, as one
+    sentence with the keys that shape the network; in classes of ours and of RecBole."""
+    try:
+        yield
+    except (RuntimeError, AssertionError, MemoryError, ValueError, OverflowError) as error:
+        if is_plugin(config.method_class) or is_plugin(config.backbone_class):
+            raise
+        shaping = keys_of_click_model(config.backbone_class, config.dataset)
+        shaping |= {"embedding_size", *declared(config.method_class)}
+        given = sorted(key for key in shaping if config.given(key))
+        if not given:
+            raise
+        told_values = ", ".join(f"{key}: {text_of(config[key])}" for key in given)
+        why = "more memory than there is" if "allocate" in str(error) else told(error)
+        raise UserError(
+            f"{config['model']} on {config.backbone_name} cannot be built with {told_values} "
+            f"({why}); choose other sizes"
+        ) from error
 
 
 def keys_in_source(cls: type) -> set[str]:

@@ -1,6 +1,8 @@
 """Loads data sets and makes splits, once for all configurations that need the same."""
 
+import glob
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,7 @@ from recbole_cold.data.split import (
     pseudo_new,
     split_from_parts,
 )
+from recbole_cold.errors import UserError
 
 # Splits of one data set that are kept; each holds a number per row.
 _MOST_SPLITS = 16
@@ -89,13 +92,27 @@ def _data_key(config: ColdConfig) -> str:
         names = {*config.parameters["Dataset"], *keys.names(touching=[keys.DATA])}
         values = {name: config[name] for name in sorted(names)}
         folder = Path(config["data_path"])
-        files = [
-            (str(path), path.stat().st_size, path.stat().st_mtime_ns)
-            for path in sorted(folder.glob(f"{config.dataset}.*"))
-        ]
+        found = sorted(folder.glob(f"{glob.escape(config.dataset)}.*"))
+        files = [_stamp(path) for path in found if path.suffix in (".inter", ".user", ".item")]
         parts = [config.dataset, str(config["device"]), files, values]
         vars(config)["data_key"] = json.dumps(parts, default=str)
     return vars(config)["data_key"]
+
+
+def _stamp(path: Path) -> tuple[str, int, int]:
+    """What tells whether a file changed.
+
+    Raises:
+        UserError: it is a link that leads nowhere.
+    """
+    try:
+        state = path.stat()
+    except OSError as error:
+        link = f", a link to '{os.readlink(path)}'," if path.is_symlink() else ""
+        raise UserError(
+            f"the atomic file '{path}'{link} cannot be read ({error.strerror}); mend or remove it"
+        ) from error
+    return str(path), state.st_size, state.st_mtime_ns
 
 
 def _split_key(config: ColdConfig) -> str:

@@ -10,12 +10,14 @@ from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
+from recbole_cold import paths
 from recbole_cold.config import ColdConfig
 from recbole_cold.errors import UserError
 from recbole_cold.experiment.beginning import KEY as BEGAN
-from recbole_cold.experiment.requests import Request, from_files
+from recbole_cold.experiment.requests import Request, from_files, placed
+from recbole_cold.kinds import text_of
 from recbole_cold.registry import entry_texts
 from recbole_cold.store import try_lock, write_bytes
 
@@ -53,7 +55,7 @@ def new_folder(
         UserError: ``saved_dir`` cannot be written.
     """
     name = f"{config.dataset}-{config.backbone_name}"
-    return make_folder(name, config["saved_dir"], _told(request, began))
+    return make_folder(name, config["saved_dir"], _told(placed(request, config), began))
 
 
 def write_request(folder: Path, request: Request, began: Mapping[str, Any] | None = None) -> None:
@@ -78,7 +80,7 @@ def make_folder(name: str, saved_dir: str | Path, request: Mapping[str, Any] | N
     """
     # A name may come from somebody else's document: it must not lead out of the folder.
     stem = f"{file_name(name)}-{datetime.now():%Y%m%d-%H%M%S}"
-    saved = Path(saved_dir).expanduser().resolve()
+    saved = paths.absolute(saved_dir)
     for number in range(1000):
         folder = saved / (stem if number == 0 else f"{stem}-{number + 1}")
         try:
@@ -123,16 +125,17 @@ def read_request(folder: Path, verb: str = "run", kind: Callable[..., Any] = Req
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
         wrote = values.get("verb", "run")
+        if wrote not in WHAT:
+            raise ValueError("not what this program wrote")
         if wrote != verb:
             raise UserError(
                 f"'{folder}' is not the folder of a {what} but of a {WHAT.get(wrote, wrote)}; "
                 f"continue it with recbole-cold {wrote} --resume={folder}"
             )
         values.pop(BEGAN, None)
-        models = values.get("models", values.get("model"))
-        if not isinstance(models, str | list) or not isinstance(values.get("overrides"), dict):
+        if "overrides" not in values or not values.get("models", values.get("model")):
             raise ValueError("not what this program wrote")
-        return kind(**{**values, "place": str(path)})
+        return _of_its_kinds(kind, {**values, "place": str(path)})
     except FileNotFoundError:
         raise UserError(
             f"'{folder}' is not the folder of a {what}: it has no request.json; give the folder "
@@ -140,6 +143,23 @@ def read_request(folder: Path, verb: str = "run", kind: Callable[..., Any] = Req
         ) from None
     except (OSError, ValueError, TypeError, AttributeError) as error:
         raise UserError(f"'{path}' is damaged ({error}); start the {what} again") from error
+
+
+def _of_its_kinds(kind: Callable[..., Any], values: dict[str, Any]) -> Any:
+    """``kind(**values)``, where every value is of the type that its field declares.
+
+    Raises:
+        ValueError, TypeError: one is not, or is no field.
+    """
+    from pydantic import TypeAdapter, ValidationError
+
+    made = kind(**values)
+    for name, wanted in get_type_hints(kind).items():
+        try:
+            TypeAdapter(wanted).validate_python(getattr(made, name), strict=True)
+        except ValidationError:
+            raise ValueError(f"its '{name}' is '{text_of(values.get(name))[:40]}'") from None
+    return made
 
 
 def find_graphs(folder: Path, label: str | None, seed: str | None) -> tuple[str, str, Path]:
@@ -189,7 +209,7 @@ def latest_folder(saved_dir: str | Path, verb: str = "run") -> Path:
     Raises:
         UserError: there is none.
     """
-    saved = Path(saved_dir).expanduser().resolve()
+    saved = paths.absolute(saved_dir)
     open_runs = [
         path.parent
         for path in saved.glob("*/request.json")
@@ -231,7 +251,7 @@ def folder_to_resume(
             f"a new {what}"
         )
     latest = resume is True
-    folder = latest_folder(saved_dir, verb) if latest else Path(resume).expanduser().resolve()
+    folder = latest_folder(saved_dir, verb) if latest else paths.absolute(resume)
     if verb != "run" or not is_finished(folder):  # a finished run is only read
         if not trust:
             _refuse_foreign(folder)

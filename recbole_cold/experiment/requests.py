@@ -2,15 +2,15 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from recbole_cold import keys
-from recbole_cold.config import parse_value, read_yaml
+from recbole_cold import keys, paths
+from recbole_cold.config import ColdConfig, parse_value, read_yaml
 from recbole_cold.errors import UserError
 from recbole_cold.kinds import text_of
-from recbole_cold.registry import entry_texts, split_outside
+from recbole_cold.registry import absolute, entry_texts, split_outside
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ def refuse_run_wide(entry: Entry) -> None:
 class Request:
     """The request of one run: plain values, which a later ``--resume`` reads back."""
 
-    models: str
+    models: str | Sequence[str]
     dataset: str | None = None
     backbone: str | None = None
     config_files: Sequence[str] = ()
@@ -105,13 +105,40 @@ def request_from(
     ``model``, ``dataset`` and ``backbone`` are keys like others: a file may name them. Without a
     data set it is ml-100k.
     """
-    rest, files = dict(given), [str(Path(file).expanduser().resolve()) for file in config_files]
+    rest, files = dict(given), [str(paths.absolute(file)) for file in config_files]
     models, dataset = rest.pop("model", None), rest.pop("dataset", None)
     if models is None:
         models = next((said for said in from_files(files, "model") if said), default_models)
     if dataset is None and not any(from_files(files, "dataset")):
         dataset = "ml-100k"
     return Request(models, dataset, rest.pop("backbone", None), files, rest, command, place)
+
+
+def placed(request: Any, config: ColdConfig) -> Any:
+    """A request whose paths are named from the root, so that it can be continued from any folder.
+
+    Args:
+        request: of a run, a comparison or a sweep.
+        config: of one of its rows.
+    """
+    overrides = {**request.overrides, "data_path": data_folder(config)}
+    if config["cache_dir"]:
+        overrides["cache_dir"] = str(paths.expanded(config["cache_dir"]).absolute())
+    named = {
+        name: ",".join(map(absolute, entry_texts(value)))
+        for name in ("models", "model", "backbones", "backbone")
+        if (value := getattr(request, name, None)) and isinstance(value, str | list | tuple)
+    }
+    return replace(request, overrides=overrides, **named)
+
+
+def data_folder(config: ColdConfig) -> str:
+    """``data_path`` as another process finds it, whatever its working folder."""
+    given = str(config.external_config_dict.get("data_path", "dataset_atomic"))
+    base = paths.expanded(given).absolute()
+    if any((base / config.dataset).glob("*.inter")) or base.name == config.dataset:
+        return str(base)
+    return str(config["data_path"])
 
 
 def from_files(files: Sequence[str | Path], key: str) -> list[Any]:

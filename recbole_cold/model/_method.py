@@ -60,6 +60,7 @@ class ColdStartRecommender(AbstractRecommender):
         pretrain_seed = config["pretrain_seed"]
         seed_layers(config["seed"] if pretrain_seed is None else pretrain_seed, "backbone")
         self.backbone = self.make_backbone(config, dataset)
+        self.backbone.needed_by = type(self).__name__
         if config["new_item_init"] == "zero" and not self.backbone.learns_from_zero():
             raise UserError(
                 f"new_item_init: zero gives new items a vector at which '{self.backbone.name}' "

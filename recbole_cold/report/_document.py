@@ -69,6 +69,9 @@ def validate(document: Any, source: str = "the results document") -> dict[str, A
             advice = "a newer recbole_cold wrote it: upgrade to read it"
         raise UserError(f"'{source}' {found} and schema {SCHEMA} is read here: {advice}.")
     _need(document, _DOCUMENT, "", source)
+    for name in ("failures", "comparison_failures"):
+        if not _is(document.get(name, []), list):
+            raise UserError(f"'{source}': {name} must be a list.")
     labels = []
     for r, run in enumerate(document["runs"]):
         _need(run, _RUN, f"runs[{r}]", source)

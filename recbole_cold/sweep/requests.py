@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from recbole_cold import paths
 from recbole_cold.config import (
     sweep_space,
 )
@@ -94,7 +95,7 @@ def axes_of(
     if isinstance(given, Mapping):
         axes = space.read_space(given, "space")
     elif given:
-        axes = space.read_space(Path(given).expanduser())
+        axes = space.read_space(paths.expanded(given))
     axes += [axis for text in grids for axis in space.read_grid(text)]
     if axes or given or grids:
         return axes

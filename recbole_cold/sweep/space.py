@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from recbole_cold import paths
 from recbole_cold.compat import parse_text
 from recbole_cold.config import read_yaml
 from recbole_cold.errors import UserError, nearest
@@ -131,8 +132,8 @@ def _axis(key: str, kind: str, values: Any, where: str) -> Axis:
 def _read_hyper(path: Path, where: str) -> list[Axis]:
     """RecBole's lines ``name kind values``; its loguniform has exponents of e, as hyperopt's."""
     try:
-        lines = path.expanduser().read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
+        lines = paths.text_of(path).splitlines()
+    except (OSError, UnicodeError) as error:
         reason = getattr(error, "strerror", None) or error
         raise UserError(f"search space {path} cannot be read ({reason}); check the path") from error
     axes = []

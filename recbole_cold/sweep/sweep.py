@@ -30,7 +30,7 @@ from recbole_cold.evaluation.metrics import LOWER_IS_BETTER
 from recbole_cold.experiment.experiment import Experiment
 from recbole_cold.experiment.fingerprint import code_of, versions
 from recbole_cold.experiment.folders import FINISHED, make_folder
-from recbole_cold.experiment.requests import Entry, Request, parse_entries
+from recbole_cold.experiment.requests import Entry, Request, parse_entries, placed
 from recbole_cold.keys import check_flag
 from recbole_cold.kinds import plain
 from recbole_cold.registry import absolute
@@ -315,7 +315,7 @@ class Sweep:
         """A new folder with the request in it."""
         name = f"{self.config.dataset}-{self.config.backbone_name}-{self.config['model']}-sweep"
         saved = self.request.overrides.get("saved_dir") or self.config["saved_dir"]
-        self.folder = make_folder(name, str(saved), asdict(self.request))
+        self.folder = make_folder(name, str(saved), asdict(placed(self.request, self.config)))
         return self.folder
 
     @cached_property

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from recbole_cold import paths
 from recbole_cold.sweep.requests import axes_of
 from recbole_cold.sweep.space import Axis, read_space
 
@@ -33,7 +34,7 @@ def param_space(
     if isinstance(source, Mapping):
         axes = read_space(source, "the search space")
     elif str(source).endswith((".yaml", ".yml", ".hyper")):
-        axes = read_space(Path(source).expanduser())
+        axes = read_space(paths.expanded(source))
     else:
         axes = axes_of(str(source), None, [])
     return {**{axis.key: distribution(axis, grid) for axis in axes}, **more}

@@ -4,16 +4,21 @@ import json
 import logging
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
-from recbole_cold.errors import Interrupted, UserError
+from torch import nn
+
+from recbole_cold.errors import Interrupted, UserError, told
 from recbole_cold.model._method import ColdStartRecommender
 from recbole_cold.store import DamagedFile, load_state, save_state, try_lock
 
 logger = logging.getLogger(__name__)
+
+# What reading a state may raise whose file is whole and whose content is somebody else's.
+NOT_OURS = (RuntimeError, ValueError, KeyError, TypeError, AttributeError, IndexError)
 
 
 class BackboneCache:
@@ -33,15 +38,24 @@ class BackboneCache:
     def load(self, method: ColdStartRecommender, seed: int) -> dict[str, Any] | None:
         """Load the cached backbone into ``method``; its steps and rows, or None."""
         path = self._path(method, seed)
-        if not path.exists():
+        if not os.path.exists(path):  # or where it may not be looked for
             return None
         try:
             state = load_state(path, method.device)
         except DamagedFile as problem:
             logger.warning("%s; the backbone is trained again", problem)
             return None
+        try:
+            record = json.loads(state["record"])
+            refuse_unlike(method.backbone, state["backbone"])
+            dict(record)
+        except NOT_OURS as problem:
+            logger.warning(
+                "'%s' does not hold this backbone (%s); it is trained again", path, told(problem)
+            )
+            return None
         method.backbone.load_state_dict(state["backbone"])
-        return json.loads(state["record"])
+        return record
 
     @contextmanager
     def turn(
@@ -57,7 +71,7 @@ class BackboneCache:
         """
         path = self._path(method, seed)
         with ExitStack() as held:
-            if not path.exists():
+            if not os.path.exists(path):
                 with suppress(OSError):
                     held.enter_context(_locked(path.with_suffix(".lock"), stop))
             yield
@@ -70,6 +84,19 @@ class BackboneCache:
             save_state(self._path(method, seed), state)
         except UserError as problem:
             logger.warning("the pre-trained backbone is not cached: %s", problem)
+
+
+def refuse_unlike(module: nn.Module, state: Mapping[str, Any]) -> None:
+    """Refuse what ``load_state_dict`` would refuse, before it has put half of it in.
+
+    Raises:
+        ValueError: names or shapes differ.
+    """
+    wanted = {name: value.shape for name, value in module.state_dict().items()}
+    found = {name: value.shape for name, value in state.items()}
+    if found != wanted:
+        odd = min(name for name in {*wanted, *found} if found.get(name) != wanted.get(name))
+        raise ValueError(f"'{odd}' differs")
 
 
 @contextmanager

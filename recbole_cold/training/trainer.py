@@ -26,7 +26,7 @@ from recbole_cold.evaluation.metrics import evaluate, score_warnings
 from recbole_cold.model._fit import Fit
 from recbole_cold.model._method import ColdStartRecommender
 from recbole_cold.store import DamagedFile, load_state, save_state
-from recbole_cold.training.backbone_cache import BackboneCache, logger
+from recbole_cold.training.backbone_cache import NOT_OURS, BackboneCache, logger
 from recbole_cold.training.callbacks import Callback, CallbackList
 from recbole_cold.training.checks import LossCheck, only_moving, planned, share_budget
 from recbole_cold.training.meter import Meter
@@ -255,9 +255,12 @@ class Trainer:
         position = {"epoch": 0, "batch": 0, "taken": 0}
         if pending and pending["fit"] == number and pending["optimizers"]:
             position = dict(pending["position"])
-            for optimizer, state in zip(optimizers, pending["optimizers"], strict=True):
-                optimizer.load_state_dict(state)
-            seeding.restore_layers(pending["rng"])
+            try:
+                for optimizer, state in zip(optimizers, pending["optimizers"], strict=True):
+                    optimizer.load_state_dict(state)
+                seeding.restore_layers(pending["rng"])
+            except NOT_OURS as error:
+                raise self._not_ours() from error
         else:
             for optimizer, state in zip(
                 optimizers, self._kept.get(fit.keep or "", ()), strict=False
@@ -392,14 +395,38 @@ class Trainer:
             )
             return False
         try:
+            journal = _checked_journal(json.loads(state["journal"]))
+            pending = _checked_pending(state["pending"])
+            kept = dict(state.get("kept", {}))
             self.method.load_state_dict(state["method"])
-        except RuntimeError as error:
-            raise UserError(
-                f"'{self.state_path}' was written by other code or for other data; delete it to "
-                "start this seed again"
-            ) from error
+        except NOT_OURS as error:
+            raise self._not_ours() from error
         self.method.restored()
-        self.journal = json.loads(state["journal"])
-        self._pending = state["pending"]
-        self._kept = state.get("kept", {})
+        self.journal, self._pending, self._kept = journal, pending, kept
         return True
+
+    def _not_ours(self) -> UserError:
+        return UserError(
+            f"'{self.state_path}' was written by other code or for other data; delete it to start "
+            "this seed again"
+        )
+
+
+def _checked_journal(journal: Any) -> dict[str, Any]:
+    for stage in journal["stages"]:
+        str(stage["name"])
+    if not all(isinstance(result["metrics"], dict) for result in journal["results"].values()):
+        raise ValueError("results without metrics")
+    return journal
+
+
+def _checked_pending(pending: Any) -> dict[str, Any] | None:
+    """Where within a stage a run was stopped; parts that have another form raise anything."""
+    if pending is None:
+        return None
+    position = {name: int(pending["position"][name]) for name in ("epoch", "batch", "taken")}
+    dict(pending["counts"])
+    dict(pending["meter"])
+    return {**pending, "stage": str(pending["stage"]), "fit": int(pending["fit"]),
+            "optimizers": list(pending["optimizers"]), "rng": pending["rng"],
+            "position": position}  # fmt: skip

@@ -143,8 +143,8 @@ def _set_environment(ray_address: str | None) -> None:
         os.environ.setdefault(name, value)
     # Since 2.60 `ray start` asks for a token where the user has one, but connecting brings it only
     # when told to.
-    token = Path.home() / ".ray" / "auth_token"
-    if ray_address is not None and token.exists():
+    token = os.path.expanduser("~/.ray/auth_token")  # as it stands for a user without a home
+    if ray_address is not None and os.path.exists(token):
         os.environ.setdefault("RAY_AUTH_MODE", "token")
 
 

@@ -2,9 +2,9 @@
 
 import json
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
+from recbole_cold import paths
 from recbole_cold.config import ColdConfig
 from recbole_cold.data.phases import phase_names
 from recbole_cold.errors import UserError
@@ -31,7 +31,7 @@ def placed_keys(config: ColdConfig) -> dict[str, Any]:
     """The keys of ``config`` that are paths, made absolute."""
     keys = {"data_path": str(config["data_path"])}
     if config["cache_dir"]:
-        keys["cache_dir"] = str(Path(config["cache_dir"]).expanduser().resolve())
+        keys["cache_dir"] = str(paths.absolute(config["cache_dir"]))
     return keys
 
 

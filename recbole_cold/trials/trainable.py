@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from recbole_cold import paths
 from recbole_cold.config import make_config, overall_values
 from recbole_cold.errors import UserError
 from recbole_cold.experiment.requests import parse_entries
@@ -76,7 +77,7 @@ def trainable(
     if others:
         raise UserError(f"trainable takes one model, not '{model}'")
     CallbackList(callbacks)
-    files = tuple(str(Path(file).expanduser().resolve()) for file in config_files)
+    files = tuple(str(paths.absolute(file)) for file in config_files)
     config = make_config(entry.spec, dataset, backbone, files, {**keys, **entry.variant})
     metric = config["valid_metric"]
     if metric == "RelaImpr":

@@ -14,13 +14,13 @@ import pytest
 from recbole_cold.config import make_config
 from recbole_cold.data._suggest import suggest
 from recbole_cold.data.dataset import ColdStartDataset
+from recbole_cold.data.ready_parts import write_atomic_parts
 from recbole_cold.data.split import (
     Split,
     common_phases,
     frequency_split,
     pseudo_new,
     split_from_parts,
-    write_atomic_parts,
 )
 from recbole_cold.errors import UserError
 

@@ -1,5 +1,6 @@
 """Stopped anywhere, a run continues and ends with the numbers of an unbroken one, bit for bit."""
 
+import dataclasses
 import errno
 import json
 import os
@@ -17,10 +18,14 @@ import pytest
 
 from recbole_cold import report, store
 from recbole_cold.cli.main import main
+from recbole_cold.comparison.requests import CompareRequest
+from recbole_cold.errors import UserError
 from recbole_cold.experiment import experiment
 from recbole_cold.experiment.fingerprint import versions
 from recbole_cold.experiment.folders import only_one, read_request
+from recbole_cold.experiment.requests import Request
 from recbole_cold.store import write_bytes
+from recbole_cold.sweep.requests import SweepRequest
 from recbole_cold.training import trainer
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -290,6 +295,27 @@ class TestDamaged:
             r"error: '.*request\.json' is damaged \(.*\); start the run again", line
         )
 
+    @pytest.mark.parametrize("verb", ["run", "compare", "tune"])
+    def test_every_field_of_a_request_is_of_its_kind(self, tmp_path, verb):
+        """Right JSON of wrong kinds: whatever stands in a field, it is a request or a sentence."""
+        kind = {"run": Request, "compare": CompareRequest, "tune": SweepRequest}[verb]
+        name = "model" if verb == "tune" else "models"
+        good = {name: "Base", "overrides": {}, "verb": verb}
+        good |= {"backbones": "FM"} if verb == "compare" else {}
+        names = [field.name for field in dataclasses.fields(kind) if field.name != "place"]
+        if verb == "run":
+            good.pop("verb")
+        for name in names:
+            refused = 0
+            for value in (5, "x", True, None, [1], [None], {"a": 1}, 1.5):
+                text = json.dumps({**good, name: value})
+                (tmp_path / "request.json").write_text(text)
+                try:
+                    read_request(tmp_path, verb, kind)
+                except UserError as error:
+                    refused += "is damaged" in str(error)
+            assert refused >= 3, name
+
     def test_split_and_configuration_are_written_again(self, stopped, unbroken, numbers, capsys):
         wanted = unbroken("--model=Base,CVAR")
         folder = stopped(30, "--model=Base,CVAR")
@@ -516,6 +542,28 @@ class TestWhich:
             assert main([*words, "--seeds=3"]) == 2
             assert "leave out --seeds" in capsys.readouterr().err
         assert read_request(folder).overrides["seeds"] == "2"
+
+    def test_from_another_folder(self, tiny_flags, newest, monkeypatch, tmp_path, tiny_path):
+        """Paths are resolved when the run starts: data, cache and a plug-in."""
+        home = tmp_path / "home"
+        (home / "data").mkdir(parents=True)
+        (home / "data" / "tiny").symlink_to(tiny_path)
+        (home / "mine.py").write_text(
+            "from recbole_cold.model.base import Base\n\n\nclass Mine(Base):\n    pass\n"
+        )
+        monkeypatch.chdir(home)
+        words = [word for word in tiny_flags if not word.startswith("--data_path")]
+        with monkeypatch.context() as patch:
+            ask_at(patch, 5)
+            asked = ["--model=mine.py", "--data_path=data", "--cache_dir=cache"]
+            assert main([*words, *asked]) == 130
+        folder = newest()
+        request = read_request(folder)
+        assert request.models == f"{home / 'mine.py'}"
+        assert request.overrides["data_path"] == str(home / "data")
+        assert request.overrides["cache_dir"] == str(home / "cache")
+        monkeypatch.chdir("/")
+        assert main([f"--resume={folder}"]) == 0
 
     def test_what_is_no_run(self, tmp_path, capsys):
         for folder in (tmp_path, tmp_path / "missing"):

@@ -20,6 +20,7 @@ from recbole_cold.data.phases import run_phases
 from recbole_cold.errors import Diverged, Interrupted, UserError
 from recbole_cold.experiment.data_store import run_data
 from recbole_cold.model._fit import Fit, Step
+from recbole_cold.store import save_state
 from recbole_cold.training import checks, optimizers
 from recbole_cold.training import trainer as trainer_module
 from recbole_cold.training.backbone_cache import BackboneCache
@@ -692,3 +693,56 @@ class TestCache:
         trainer, _ = run_all(build(pretrain_seed=9), cache=cache)
         assert trainer.pretrain_seed == 9
         assert [path.name for path in cache.folder.iterdir()] == ["key-9.pt"]
+
+
+# What a state file with a right checksum may hold instead of a state: ANOTHER run's, or nonsense.
+PENDING = {"stage": "learn", "fit": 0, "position": {}, "counts": {}, "meter": {}, "optimizers": [],
+           "rng": None}  # fmt: skip
+NONSENSE = [
+    {"method": 5}, {"method": {}}, {"method": {"a": torch.zeros(1)}}, {"journal": "[]"},
+    {"journal": "{"}, {"journal": 5}, {"journal": '{"stages": [5], "results": {}}'},
+    {"journal": '{"stages": [], "results": {"cold": 5}}'}, {"pending": 5}, {"pending": {}},
+    {"pending": PENDING}, {"kept": 5},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("part", NONSENSE, ids=str)
+def test_a_whole_state_file_of_other_content_is_one_sentence(build, tmp_path, part):
+    method = build()
+    state = {"journal": '{"stages": [], "results": {}}', "method": method.state_dict(),
+             "pending": None, "kept": {}}  # fmt: skip
+    save_state(tmp_path / "a.pt", {**state, **part})
+    with pytest.raises(UserError, match="was written by other code or for other data"):
+        Trainer(method, 5, tmp_path / "a.pt").resume()
+
+
+@pytest.mark.parametrize("content", [5, [1], {}, {"method": {}}], ids=str)
+def test_a_whole_state_file_without_a_state_is_no_traceback(build, tmp_path, content):
+    save_state(tmp_path / "a.pt", content)
+    try:
+        assert Trainer(build(), 5, tmp_path / "a.pt").resume() is False
+    except UserError as error:
+        assert "was written by other code" in str(error)
+
+
+@pytest.mark.parametrize("content", [5, {}, {"backbone": {}, "record": "{}"}, {"record": "5"}])
+def test_a_cached_backbone_of_other_content_is_trained_again(build, tmp_path, content, caplog):
+    method = build()
+    cache = BackboneCache(tmp_path, lambda method, seed: "key")
+    before = copy.deepcopy(method.backbone.state_dict())
+    save_state(tmp_path / "key.pt", content)
+    assert cache.load(method, 5) is None
+    assert "trained again" in caplog.text
+    assert all(torch.equal(before[name], now) for name, now in method.backbone.state_dict().items())
+
+
+def test_a_cached_backbone_that_fits_in_part_changes_nothing(build, tmp_path):
+    method = build()
+    cache = BackboneCache(tmp_path, lambda method, seed: "key")
+    before = copy.deepcopy(method.backbone.state_dict())
+    other = {name: torch.ones_like(value) for name, value in before.items()}
+    last = list(other)[-1]
+    other[last] = torch.ones(3, 3, 3)
+    save_state(tmp_path / "key.pt", {"backbone": other, "record": "{}"})
+    assert cache.load(method, 5) is None
+    assert all(torch.equal(before[name], now) for name, now in method.backbone.state_dict().items())

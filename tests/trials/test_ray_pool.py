@@ -235,3 +235,13 @@ class TestRunAll:
 
     def test_specs_reach_a_process_as_texts(self, spec):
         assert TrialSpec.from_dict(json.loads(json.dumps(spec().as_dict()))) == spec()
+
+
+def test_a_private_ray_has_a_token_wherever_the_home_is(monkeypatch):
+    """In the environment alone: no home has to be there for it."""
+    monkeypatch.setenv("HOME", "/nonexistent")
+    monkeypatch.delenv("RAY_AUTH_TOKEN", raising=False)
+    monkeypatch.setattr(pool, "_read_token_again", lambda: None)
+    with pool._own_token():
+        assert len(os.environ["RAY_AUTH_TOKEN"]) == 64
+    assert "RAY_AUTH_TOKEN" not in os.environ
