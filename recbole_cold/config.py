@@ -332,18 +332,19 @@ def parse_value(key: str, value: Any) -> Any:
 
 def _refuse_no_name(dataset: str) -> None:
     """Refuse a path, and what no folder can be called, where the name of a data set is due."""
-    keys.ROWS["dataset"].check(dataset, "")
+    if not isinstance(dataset, str):
+        raise UserError(f"dataset must be a name, not '{plain(dataset)}'")
     told = dataset if len(dataset) <= 80 else f"{dataset[:77]}..."
     if len(dataset.encode(errors="replace")) > 200 or not dataset.isprintable():
         raise UserError(
-            f"dataset must be the name of a folder, but '{told}' is too long for one or holds "
-            "letters that cannot be shown"
+            f"dataset must be the name of a folder, but {told!a} is too long for one or "
+            "holds letters that cannot be shown"
         )
     if "/" in dataset or dataset in (".", ".."):
         path = paths.absolute(dataset)
-        plain = dataset.rstrip("/")
-        meant = f"--dataset={plain}"
-        if "/" in plain or plain in ("", ".", ".."):
+        bare = dataset.rstrip("/")
+        meant = f"--dataset={bare}"
+        if "/" in bare or bare in ("", ".", ".."):
             meant = f"--data_path={path.parent} --dataset={path.name}"
         raise UserError(
             f"dataset must be a name, not the path '{told}'; if you mean that folder, write {meant}"

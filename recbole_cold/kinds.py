@@ -56,6 +56,8 @@ class Kind:
     def refusal(self, name: str, value: Any, where: str) -> str:
         """The sentence for a value that is not of this kind; ``where`` is "in file.yaml"."""
         told = _cut(text_of(value))
+        if isinstance(value, str) and not _is_utf8(value):
+            return f"{name} holds bytes that are no UTF-8: {told!a} {where}."
         if self.choices:
             guess = nearest(told, list(map(str, self.choices))) if isinstance(value, str) else None
             it = "is empty and" if value is None else f"'{told}' is"
@@ -309,6 +311,15 @@ def text_of(value: Any) -> str:
     except (ValueError, RecursionError, TypeError):
         made = type(value).__name__
     return made.replace('"', "")
+
+
+def _is_utf8(value: str) -> bool:
+    """Whether a text can be written into a file: bytes that nobody could decode cannot."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _cut(told: str) -> str:

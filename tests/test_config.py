@@ -248,7 +248,10 @@ class TestValues:
 
     def test_metrics_in_any_capitals_and_alone(self):
         assert build(metrics="auc")["metrics"] == ["AUC"]
-        assert build(metrics="[f1, logloss, RELAIMPR]")["metrics"] == ["F1", "LogLoss", "RelaImpr"]
+        both = ["F1", "LogLoss"]
+        assert build(metrics="[f1, logloss]")["metrics"] == both
+        # Made of AUC values, it brings them.
+        assert build(metrics="[f1, logloss, RELAIMPR]")["metrics"] == ["AUC", *both, "RelaImpr"]
 
     def test_epochs_is_another_name_of_pretrain_epochs(self, tmp_path):
         file = write(tmp_path / "a.yaml", epochs=7)

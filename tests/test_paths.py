@@ -29,6 +29,15 @@ def test_what_no_file_can_name_is_refused_before_anything_runs(path):
         paths.absolute(path)
 
 
+def test_bytes_that_are_no_utf8_are_said_of_every_key(tiny_flags, capsys):
+    odd = os.fsdecode(b"f\xff")
+    for key in ("--saved_dir", "--cache_dir", "--data_path", "--dataset"):
+        words = [flag for flag in tiny_flags if not flag.startswith(key)]
+        assert main(["check", *words, f"{key}={odd}"]) == 2
+        told = capsys.readouterr().err
+        assert "no UTF-8" in told or "cannot be shown" in told
+
+
 def test_a_working_folder_that_is_no_utf8_is_said_before_training(tmp_path, monkeypatch):
     odd = tmp_path / os.fsdecode(b"f\xff")
     odd.mkdir()
