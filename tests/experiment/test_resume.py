@@ -468,7 +468,8 @@ class TestObstacles:
             del sys.modules[name]  # a new process does not know it
         capsys.readouterr()
         assert main([f"--resume={folder}"]) == 2
-        (line,) = capsys.readouterr().err.splitlines()
+        named, line = capsys.readouterr().err.splitlines()
+        assert named.endswith(f"names code, which is run: {path}")
         assert line.startswith(f"error: model file {path} does not exist")
 
     def test_data_that_changed(self, tiny_path, tiny_flags, tmp_path, monkeypatch, capsys, newest):
