@@ -86,6 +86,7 @@ def test_few_shot_tanp_would_notice_other_rows(benchmark, small, monkeypatch):
     assert max(module.measure(small(items=(3,))).agreement.values()) > 1e-4
 
 
+@pytest.mark.slow
 def test_emerg(benchmark, small, monkeypatch):
     """Batches and loops compute the same, the loop on few items."""
     module = benchmark("emerg")

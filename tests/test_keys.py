@@ -367,7 +367,9 @@ def test_models_and_data_sets_in_a_file_are_names(tmp_path):
     for key, value in (("model", "5"), ("backbone", "[FM, DeepFM]"), ("dataset", "{a: b}")):
         file = tmp_path / "run.yaml"
         file.write_text(f"{key}: {value}\n")
-        with pytest.raises(UserError, match=rf"^{key} must be a name, but it is .* in {file}"):
+        with pytest.raises(
+            UserError, match=rf"^{key} must be a name( or a list of names)?, but it is .* in {file}"
+        ):
             make_config(None if key == "model" else "Base", None if key == "dataset" else DATA,
                         config_files=[file])  # fmt: skip
 

@@ -84,6 +84,7 @@ def test_a_misspelt_key_of_a_plugin_is_answered(plugin_path, tiny_flags, capsys)
     assert "did you mean 'attribute_map_pull'" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_learning_that_touches_the_backbone_fails_the_suite(tmp_path):
     """And nothing but that fails: the finding names the mistake."""
     (tmp_path / "test_careless.py").write_text(TOUCHES_THE_BACKBONE)

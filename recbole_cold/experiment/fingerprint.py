@@ -57,8 +57,9 @@ _WITHOUT_PART = (
     "experiment.folders",
     "experiment.requests",
 )
-# Scores may be reported during pre-training, but do not change it.
-_WITHOUT_PART_IN_PRETRAINING = (*_WITHOUT_PART, "evaluation")
+# Scores may be reported during pre-training, but do not change it; the rows that it learns from
+# enter the key as they are, by the hash of the split.
+_WITHOUT_PART_IN_PRETRAINING = (*_WITHOUT_PART, "evaluation", "data.split", "data.phases")
 # Libraries whose versions are in every key and in every document.
 _LIBRARIES = ("recbole", "torch", "numpy", "pandas", "scipy")
 _PACKAGE = Path(__file__).parents[1]

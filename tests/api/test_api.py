@@ -237,6 +237,7 @@ class TestTheProcessIsLeftAsItWas:
         recbole_cold.run("Base", **keys, verbose=True)
         assert "Base, seed 2020" in capsys.readouterr().err
 
+    @pytest.mark.slow
     def test_runs_after_one_another_and_in_a_thread_equal_a_fresh_process(
         self, keys, no_picture, numbers
     ):

@@ -1,5 +1,6 @@
 """Words of a command line: both forms of a flag, short forms, the verb, help, early answers."""
 
+import json
 import re
 import shlex
 import subprocess
@@ -141,9 +142,10 @@ class TestResumedFolder:
         (tmp_path / "request.json").write_text("[]")
         assert main([verb, "--resume", str(tmp_path)]) == 2
         assert f"; start the {what} again" in capsys.readouterr().err
-        (tmp_path / "request.json").write_text('{"verb": "other"}')
+        other, name = ("tune", "sweep") if verb == "run" else ("run", "run")
+        (tmp_path / "request.json").write_text(json.dumps({"verb": other}))
         assert main([verb, "--resume", str(tmp_path)]) == 2
-        assert f"is not the folder of a {what} but of a other" in capsys.readouterr().err
+        assert f"is not the folder of a {what} but of a {name}" in capsys.readouterr().err
 
 
 # ------------------------------------------------------------------------- help

@@ -269,7 +269,7 @@ class TestFailures:
         crash.write_text(
             "from recbole_cold.model.base import Base\n"
             "class Crash(Base):\n"
-            "    def warm_fits(self, index):\n"
+            "    def loss(self, logits, interaction):\n"
             "        return [][1]\n"
         )
         code, document = run(f"--model=Base,{crash},MWUF", "--matched_row=False")

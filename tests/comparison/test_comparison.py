@@ -556,6 +556,7 @@ class TestCompare:
         configs = [run["config"] for run in document["documents"][1]["runs"]]
         assert all(c["use_outer"] is True and c["use_inner"] is False for c in configs)
 
+    @pytest.mark.slow
     def test_equals_runs_one_by_one(self, compare, tiny_flags, tmp_path):
         """Cell by cell what `run` prints for that backbone, the matched row included."""
         _, document, _ = compare(*TWO)
@@ -654,6 +655,7 @@ class TestCompare:
         assert cold[0] == cold[1]
 
 
+@pytest.mark.slow
 class TestSurvival:
     def test_interrupted_and_continued(self, compare, pool_here, monkeypatch, capsys, tmp_path):
         done = pool.run_all

@@ -312,6 +312,7 @@ def compare(tiny_flags, tmp_path):
     )
 
 
+@pytest.mark.slow
 class TestPlugIns:
     def test_an_edited_helper_runs_results_again(self, compare, tmp_path):
         (tmp_path / "mine.py").write_text(MINE)

@@ -117,6 +117,7 @@ class TestAsked:
         assert numbers(report.load(folder)) == wanted
         assert not list(folder.glob("*/state"))
 
+    @pytest.mark.slow
     def test_stopped_again_and_again(self, tiny_flags, unbroken, numbers, newest, monkeypatch):
         """Every 23 batches, wherever that is: pre-training, learning, warming, either seed."""
         wanted = unbroken("--model=DropoutNet,MWUF", "--seeds=2")
@@ -157,6 +158,7 @@ def command(*words):
 
 
 class TestKilled:
+    @pytest.mark.slow
     def test_in_a_child(self, tiny_flags, unbroken, numbers, newest):
         """SIGKILL between two resume points: what was done since is done again."""
         wanted = unbroken(MODELS, "--seeds=2")

@@ -229,6 +229,7 @@ class TestWhole:
         assert in_process == before
 
 
+@pytest.mark.slow
 class TestChoice:
     def test_lower_is_better_and_a_phase_of_its_own(self, tune, in_process, newest):
         assert tune(*GRID, "--valid_metric=LogLoss", "--select_on=warm_c")[0] == 0
@@ -373,6 +374,7 @@ class TestSpaces:
 
 
 # ------------------------------------------------------------------------- interruption
+@pytest.mark.slow
 class TestResume:
     def test_an_interrupted_one_ends_like_the_unbroken(self, tune, in_process, newest, monkeypatch,
                                                        capsys, numbers):  # fmt: skip
@@ -459,6 +461,7 @@ class TestResume:
         assert "is not the folder of a sweep" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_optuna_asks_the_same_questions_after_a_resume(tune, in_process, newest):
     pytest.importorskip("optuna", reason="optuna is an extra")
     words = ["--grid=learning_rate=loguniform(1e-3,1e-1)", "--search=optuna", "--samples=6"]

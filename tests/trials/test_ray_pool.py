@@ -113,6 +113,7 @@ def outcomes(ray_with_two_fake_gpus, spec):
     return specs, done, failed
 
 
+@pytest.mark.slow
 class TestRunAll:
     def test_each_process_sees_its_own_card_and_our_config_leaves_it(self, outcomes):
         """The variable is read after the trial: RecBole's Config would have set it to gpu_id."""
