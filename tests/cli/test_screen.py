@@ -106,6 +106,7 @@ class TestLetters:
             print("0.7 ± 0.1")
         assert raw.getvalue() == b"0.7 ? 0.1\n"
 
+    @pytest.mark.slow
     def test_a_table_in_ascii(self, tiny_flags, tmp_path):
         done = subprocess.run(
             [*COMMAND, *tiny_flags, "--model=Base", "--seeds=2", "--matched_row=False"],

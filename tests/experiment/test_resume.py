@@ -100,6 +100,7 @@ def flip(path):
 
 # ------------------------------------------------------------------------- asked to stop
 class TestAsked:
+    @pytest.mark.slow
     @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
     def test_says_what_to_type_and_that_continues(self, stopped, unbroken, numbers, capsys, number):
         wanted = unbroken(MODELS, "--seeds=2")
@@ -399,6 +400,7 @@ class TestBegan:
         (folder / "request.json").write_text(whole)
         assert main([f"--resume={folder}"]) == 0
 
+    @pytest.mark.slow
     def test_results_and_states_of_other_code(self, stopped, unbroken, numbers, capsys):
         """Files of another run among those of this one."""
         wanted = unbroken("--model=Base,CVAR")
@@ -421,6 +423,7 @@ class TestBegan:
 
 # ------------------------------------------------------------------------- other obstacles
 class TestObstacles:
+    @pytest.mark.slow
     @pytest.mark.parametrize("call", ["fsync", "replace"])
     def test_a_full_disk_then_room(
         self, tiny_flags, unbroken, numbers, newest, monkeypatch, capsys, call
