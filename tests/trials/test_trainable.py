@@ -151,7 +151,10 @@ def test_the_script_of_the_docs_runs_with_optuna_and_asha(tiny_path, tmp_path):
     for old, new in (
         ('"ml-100k"', f'"tiny", {keys}'),
         ("num_samples=20", "num_samples=4"),
-        ("import recbole_cold\n", "import ray, recbole_cold\nray.init(num_cpus=2)\n"),
+        (
+            "import recbole_cold\n",
+            'import ray, recbole_cold\nray.init(address="local", num_cpus=2)\n',
+        ),
         ('name="mwuf"', f'name="mwuf", storage_path={str(tmp_path / "out")!r}'),
     ):
         assert old in script
