@@ -46,7 +46,7 @@ DEFECTS = {
         defect("a setting is tried as often as it is drawn",
                "settings.setdefault(json.dumps(setting, sort_keys=True, default=str), setting)",
                "settings[str(number)] = setting", "test_what_is_drawn_twice_is_tried_once"),
-        defect("the end of a range is no point", "steps * (1 + 1e-12) + 1e-9) + 1", "steps) + 1",
+        defect("the end of a range is no point", "+ 1e-9) + 1  #", "+ 1e-9)  #",
                "test_each_once"),
         defect("every number is the first point", "number, place = divmod(number,",
                "number, place = divmod(0 * number,", "test_no_end_and_very_far"),
