@@ -61,7 +61,9 @@ def run_here(
 
             recorder = Recorder()
             temporary = f"--basetemp={folder / 'temporary'}"
-            pytest.main(["-q", "-p", "no:cacheprovider", temporary, *nodes], plugins=[recorder])
+            pytest.main(
+                ["-q", "-p", "no:cacheprovider", "-m", "", temporary, *nodes], plugins=[recorder]
+            )
             answer = {"ran": recorder.ran, "failed": recorder.failed}
         except BaseException:
             answer = {"ran": [], "failed": [], "error": [traceback.format_exc()]}
