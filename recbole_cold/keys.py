@@ -193,6 +193,7 @@ _TABLE = [
         Key("new_item_init", one_of("mean", "zero", "random")),
         Key("side_includes_id", flag()),
         Key("batch_norm", one_of("frozen", "moving")),
+        Key("backbone_dropout", flag()),
         Key("count_source", one_of("visible", "full")),
         Key("epochs", EPOCHS),
     ),
@@ -203,7 +204,6 @@ _TABLE = [
         Key("learning_rate", RATE),
         Key("weight_decay", number(least=0)),
         Key("table_update", one_of("auto", "dense", "lazy")),
-        Key("share_sequences", flag()),
         Key("train_batch_size", COUNT),
         Key("pretrain_epochs", EPOCHS),
         Key("id_first_order", one_of("mean", "zero", "off")),
@@ -296,6 +296,11 @@ _IDLE = {
     "reproducibility": "seed", "state": "",
     "enable_amp": "", "enable_scaler": "", "transform": "",
 }  # fmt: skip
+# Keys of earlier versions: what to do instead, for whoever still names one.
+GONE = {
+    "share_sequences": "it is gone: training pools sequences row by row; leave it out",
+    "matched_steps": "it is matched_row now",
+}
 _DERIVED = (
     "MODEL_TYPE", "MODEL_INPUT_TYPE", "eval_type", "single_spec", "local_rank",
     "valid_neg_sample_args", "test_neg_sample_args",

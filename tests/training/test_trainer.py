@@ -123,8 +123,6 @@ class TestBareLoop:
         ],
     )
     def test_an_epoch_is_that_of_a_bare_loop(self, build, backbone, keys):
-        # Pooling sequences once per item adds up gradients in another order: the next test.
-        keys = {**keys, "share_sequences": False}
         ours, plain = build("Base", backbone, **keys), build("Base", backbone, **keys)
         assert same(ours, plain)
         Trainer(ours, 5).pretrain()
@@ -402,14 +400,37 @@ class TestModes:
         assert moved
         assert all("running" in key or "num_batches" in key for key in moved)
 
-    def test_dropout_mode_drops_and_keeps_statistics(self, build):
-        method = build("Base", "DCN", dropout_prob=0.5)
-        method.set_mode("dropout")
-        kinds = {type(m).__name__: m.training for m in method.backbone.modules()}
-        assert kinds["Dropout"] is True
-        assert kinds["BatchNorm1d"] is False
-        method.set_mode("evaluate")
-        assert not any(m.training for m in method.backbone.modules())
+    @pytest.mark.parametrize("rule", ["frozen", "moving"])
+    @pytest.mark.parametrize("drops", [False, True])
+    def test_dropout_and_statistics_are_two_keys(self, build, rule, drops):
+        """While a fit runs, behind frozen tables; before, one switch moved both."""
+        keys = {"batch_norm": rule, "backbone_dropout": drops, "dropout_prob": 0.5}
+        for name, stage in (("Base", "warm_a"), ("MWUF", "learn")):
+            method = build(name, "DCN", **keys)
+            trainer = Trainer(method, 5)
+            trainer.pretrain()
+            if stage != "learn":
+                trainer.learn()
+            seen = self.modes_of_layers(method.backbone)
+            if stage == "learn":
+                trainer.learn()
+            else:
+                trainer.warm_up(stage, method.dataset.split[stage])
+            assert seen == {("Dropout", drops, True), ("BatchNorm1d", rule == "moving", True)}
+
+    @staticmethod
+    def modes_of_layers(backbone):
+        """Filled later: kind and mode of layers that ran with gradients; behind frozen tables?"""
+        seen = set()
+
+        def note(part, *_):
+            if torch.is_grad_enabled():
+                seen.add((type(part).__name__, part.training, backbone._frozen is not None))
+
+        for part in backbone.modules():
+            if type(part).__name__ in ("Dropout", "BatchNorm1d"):
+                part.register_forward_hook(note)
+        return seen
 
     def test_only_moving_gives_no_gradient_to_others(self):
         layers = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 1))
