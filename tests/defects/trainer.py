@@ -1,4 +1,4 @@
-"""The trainer: dropout and statistics apart."""
+"""The trainer: dropout and statistics apart, and clocks that start when PyTorch has."""
 
 from defects import defect
 
@@ -18,5 +18,19 @@ DEFECTS = {
                "set_apart(self.backbone, statistics=moving, dropout=dropout)",
                "set_apart(self.backbone, statistics=moving, dropout=dropout or moving)",
                "test_dropout_and_statistics_are_two_keys[False-moving]"),
+    ],
+    "recbole_cold/training/trainer.py": [
+        defect("the first clock runs while PyTorch starts",
+               "        start_up(method.device)  # before any clock runs\n", "",
+               "test_once_per_process_and_before_the_first_clock"),
+    ],
+    "recbole_cold/training/meter.py": [
+        defect("every trainer starts PyTorch anew", "@cache\ndef start_up", "def start_up",
+               "test_once_per_process_and_before_the_first_clock"),
+        defect("starting draws", "torch.zeros(2, 2, device=device, requires_grad=True)",
+               "torch.randn(2, 2, device=device, requires_grad=True)",
+               "test_no_random_state_moves"),
+        defect("nothing slow is loaded", "torch.optim.Adam([weight], fused=True), ", "",
+               "test_once_per_process_and_before_the_first_clock"),
     ],
 }  # fmt: skip

@@ -22,6 +22,7 @@ from recbole_cold.experiment.data_store import run_data
 from recbole_cold.model._fit import Fit, Step
 from recbole_cold.store import save_state
 from recbole_cold.training import checks, optimizers
+from recbole_cold.training import meter as meter_module
 from recbole_cold.training import trainer as trainer_module
 from recbole_cold.training.backbone_cache import BackboneCache
 from recbole_cold.training.checks import only_moving, share_budget
@@ -767,3 +768,40 @@ def test_a_cached_backbone_that_fits_in_part_changes_nothing(build, tmp_path):
     save_state(tmp_path / "key.pt", {"backbone": other, "record": "{}"})
     assert cache.load(method, 5) is None
     assert all(torch.equal(before[name], now) for name, now in method.backbone.state_dict().items())
+
+
+# ------------------------------------------------------------------------- before the clock
+class TestStartUp:
+    def test_once_per_process_and_before_the_first_clock(self, build, monkeypatch):
+        """The costs of the first method of a process hold no imports of PyTorch's."""
+        order = []
+        adam, meter = torch.optim.Adam, meter_module.Meter
+        monkeypatch.setattr(
+            torch.optim, "Adam", lambda *a, **k: (order.append("Adam"), adam(*a, **k))[1]
+        )
+        monkeypatch.setattr(
+            trainer_module, "Meter", lambda *a: (order.append("clock"), meter(*a))[1]
+        )
+        meter_module.start_up.cache_clear()
+        first = Trainer(build(), 5)
+        assert order == ["Adam"]
+        Trainer(build(), 5)
+        assert order == ["Adam"]
+        first.pretrain()
+        assert order[:3] == ["Adam", "clock", "Adam"]
+
+    def test_no_random_state_moves(self):
+        meter_module.start_up.cache_clear()
+        before = seeding.layer_state()
+        meter_module.start_up(torch.device("cpu"))
+        assert all(torch.equal(before[k], v) for k, v in seeding.layer_state().items())
+
+    def test_the_slow_import_is_over_afterwards(self):
+        """torch._dynamo: what the first optimizer of a process waits for."""
+        text = (
+            "import sys, torch; from recbole_cold.training.meter import start_up; "
+            "before = 'torch._dynamo' in sys.modules; start_up(torch.device('cpu')); "
+            "print(before, 'torch._dynamo' in sys.modules)"
+        )
+        done = subprocess.run([sys.executable, "-c", text], capture_output=True, text=True)
+        assert done.stdout.split() == ["False", "True"], done.stderr
