@@ -176,6 +176,7 @@ _TABLE = [
         Key("common_phases", whole(0, 1000), run_wide=True),
         Key("common_size", optional(COUNT)),
         Key("valid_fraction", number(above=0, below=1)),
+        Key("valid_draw", one_of("rare", "uniform")),
         Key("fit_on", one_of("full", "valid")),
         Key("train_until", one_of("none", "first_test")),
     ),
