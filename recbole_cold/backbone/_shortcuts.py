@@ -9,7 +9,6 @@ Shape letters: b rows of a batch, f fields, u users or items, d embedding size.
 """
 
 import copy
-import logging
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -19,10 +18,7 @@ from recbole.model.context_aware_recommender.pnn import OuterProductLayer
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-logger = logging.getLogger(__name__)
-
 _CHUNK = 65536  # items pooled at a time: bounds the [items, sequence length, d] intermediate
-_CLOSE = {"rtol": 1e-4, "atol": 1e-5}
 
 
 def view(module: nn.Module, **children: nn.Module) -> nn.Module:
