@@ -249,7 +249,7 @@ def measure(options: Options) -> Table:
 def prepared(options: Options, **keys: Any):
     method = common.method_of(options, "EmerG", emerg_id_draw="table", **keys)
     method.begin_learn()
-    method.set_mode("eval")
+    method.set_mode("frozen")
     return method
 
 

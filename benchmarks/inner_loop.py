@@ -40,7 +40,7 @@ def meta_gradient(method, side_ns: Tensor, episodes: list[Episode], n_items: int
 def measure(options: Options) -> Table:
     """CPU seconds of a meta step by the number of items, and the difference of the gradients."""
     method = common.method_of(options, "MetaE")
-    method.set_mode("eval")
+    method.set_mode("frozen")
     for parameter in method.backbone.parameters():
         parameter.requires_grad_(False)
     table = Table(

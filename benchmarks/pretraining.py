@@ -20,10 +20,9 @@ from benchmarks._common import Options, Table
 from recbole_cold import seeding
 from recbole_cold.training.trainer import Trainer
 
-BARE, OURS, ROWWISE, RECBOLE = (
+BARE, OURS, RECBOLE = (
     "bare tensor loop",
     "recbole_cold",
-    "recbole_cold, share_sequences off",
     "RecBole's Trainer and dataloader",
 )
 
@@ -118,18 +117,15 @@ def contestants(
         method = common.method_of(options, part=True)
         return common.joined(method, method.train_index)
 
-    def ours(name: str, **keys):
-        def prepare():
-            method = common.method_of(options, part=True, **keys)
-            trainer = Trainer(method, method.config["seed"])
+    def ours():
+        method = common.method_of(options, part=True)
+        trainer = Trainer(method, method.config["seed"])
 
-            def run() -> None:
-                trainer.pretrain()
-                finished[name] = parameters(method.backbone.model)
+        def run() -> None:
+            trainer.pretrain()
+            finished[OURS] = parameters(method.backbone.model)
 
-            return run
-
-        return prepare
+        return run
 
     def recbole():
         method = common.method_of(options, part=True)
@@ -143,12 +139,7 @@ def contestants(
 
         return run
 
-    return {
-        BARE: bare,
-        OURS: ours(OURS),
-        ROWWISE: ours(ROWWISE, share_sequences=False),
-        RECBOLE: recbole,
-    }
+    return {BARE: bare, OURS: ours, RECBOLE: recbole}
 
 
 def measure(options: Options) -> Table:

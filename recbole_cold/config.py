@@ -428,7 +428,8 @@ def _unknown_keys(unknown: list[str], where: Mapping[str, str], known: Collectio
     parts = []
     for key in unknown:
         guess = nearest(key, known)
-        parts.append(f"'{key}' {at(where[key])}" + (f" (did you mean '{guess}'?)" if guess else ""))
+        advice = keys.GONE.get(key) or (f"did you mean '{guess}'?" if guess else "")
+        parts.append(f"'{key}' {at(where[key])}" + (f" ({advice})" if advice else ""))
     return f"unknown {'key' if len(parts) == 1 else 'keys'}: {', '.join(parts)}."
 
 

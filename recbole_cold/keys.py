@@ -50,7 +50,9 @@ SPLIT = "split"  # which rows are learned from and which are scored, phase by ph
 PRETRAINING = "pretraining"
 SCORES = "scores"  # the numbers of one method on one seed
 TABLE = "table"  # which of these numbers are shown, and beside which others
-PLACE = "place"  # where a run happens and how fast: no number at all
+# Where a run happens and how fast. No number beyond the last digits: another device or number of
+# threads sums in another order, and a result says on which it was made (``device``, ``threads``).
+PLACE = "place"
 
 # Roles of rows that are not ordinary keys.
 IDLE = "idle"  # RecBole's runner reads it, ours does not
@@ -163,7 +165,6 @@ _TABLE = [
     *_rows(
         [PLACE],
         Key("num_threads", whole(0, 1024), run_wide=True),
-        Key("eval_batch_size", COUNT),
         Key("use_gpu", flag()),
     ),
     # Which rows
@@ -175,6 +176,7 @@ _TABLE = [
         Key("common_phases", whole(0, 1000), run_wide=True),
         Key("common_size", optional(COUNT)),
         Key("valid_fraction", number(above=0, below=1)),
+        Key("valid_draw", one_of("rare", "uniform")),
         Key("fit_on", one_of("full", "valid")),
         Key("train_until", one_of("none", "first_test")),
     ),
@@ -193,6 +195,10 @@ _TABLE = [
         Key("new_item_init", one_of("mean", "zero", "random")),
         Key("side_includes_id", flag()),
         Key("batch_norm", one_of("frozen", "moving")),
+        Key("backbone_dropout", flag()),
+        # Matrix products round the rows at the end of a batch otherwise: by 1e-7, which moves
+        # LogLoss by up to 1e-9. Unlike the number of threads it is no matter of the machine.
+        Key("eval_batch_size", COUNT),
         Key("count_source", one_of("visible", "full")),
         Key("epochs", EPOCHS),
     ),
@@ -203,7 +209,6 @@ _TABLE = [
         Key("learning_rate", RATE),
         Key("weight_decay", number(least=0)),
         Key("table_update", one_of("auto", "dense", "lazy")),
-        Key("share_sequences", flag()),
         Key("train_batch_size", COUNT),
         Key("pretrain_epochs", EPOCHS),
         Key("id_first_order", one_of("mean", "zero", "off")),
@@ -296,6 +301,11 @@ _IDLE = {
     "reproducibility": "seed", "state": "",
     "enable_amp": "", "enable_scaler": "", "transform": "",
 }  # fmt: skip
+# Keys of earlier versions: what to do instead, for whoever still names one.
+GONE = {
+    "share_sequences": "it is gone: training pools sequences row by row; leave it out",
+    "matched_steps": "it is matched_row now",
+}
 _DERIVED = (
     "MODEL_TYPE", "MODEL_INPUT_TYPE", "eval_type", "single_spec", "local_rank",
     "valid_neg_sample_args", "test_neg_sample_args",

@@ -130,8 +130,8 @@ class TestReleased:
         expected = {
             "count_source": "full", "use_count": True, "use_timestamp": True,
             "new_item_init": "zero", "id_first_order": "off", "side_includes_id": True,
-            "batch_norm": "moving", "pooling": "sum_with_pad", "weight_decay": 1e-6,
-            "embedding_init": "uniform", "share_pretrained": True,
+            "batch_norm": "moving", "backbone_dropout": True, "pooling": "sum_with_pad",
+            "weight_decay": 1e-6, "embedding_init": "uniform", "share_pretrained": True,
         }  # fmt: skip
         assert {key: config[key] for key in expected} == expected
         assert read_yaml(properties_dir() / "overall.yaml")["released"].keys() == expected.keys()
@@ -161,6 +161,11 @@ class TestUnknownKeys:
         assert "'wram_steps' on the command line (did you mean 'warm_steps'?)" in text
         assert "'quux' on the command line" in text
         assert "seeds" not in text
+
+    def test_a_key_of_an_earlier_version_says_what_became_of_it(self, tmp_path):
+        file = write(tmp_path / "old.yaml", share_sequences=True)
+        with pytest.raises(UserError, match=rf"'share_sequences' in {file} \(it is gone: "):
+            build(files=[file])
 
     def test_keys_of_another_backbone_or_method_are_unknown(self):
         build("Base", backbone="DCN", cross_layer_num=2)

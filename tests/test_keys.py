@@ -84,8 +84,8 @@ class TestTable:
 
     def test_questions(self):
         place = names(only=[keys.PLACE])
-        assert {"saved_dir", "num_threads", "eval_batch_size", "data_path"} <= place
-        assert not place & {"seed", "metrics", "batch_norm", "seeds"}
+        assert {"saved_dir", "num_threads", "checkpoint_seconds", "data_path"} <= place
+        assert not place & {"seed", "metrics", "batch_norm", "seeds", "eval_batch_size"}
         assert names(run_wide=True) == {
             "model", "dataset", "backbone", "config_files", "seed", "seeds", "share_pretrained",
             "eval_on", "metrics", "base_model", "warm_sets", "common_phases", "matched_row",

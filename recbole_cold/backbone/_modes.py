@@ -1,9 +1,10 @@
-"""Switches modules to evaluation mode and back."""
+"""Training and evaluation modes of modules: some for a while, or statistics and dropout apart."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from torch import nn
+from torch.nn.modules.batchnorm import _NormBase
 
 
 @contextmanager
@@ -17,3 +18,13 @@ def evaluating(*parts: nn.Module) -> Iterator[None]:
     finally:
         for module, mode in modes:
             module.training = mode
+
+
+def set_apart(module: nn.Module, *, statistics: bool, dropout: bool) -> None:
+    """Training mode for BatchNorm iff ``statistics`` may move, for all else iff ``dropout`` is on.
+
+    Dropout is more than layers of that name: models call the function, too, and ask the
+    ``training`` flag of the module around it.
+    """
+    for part in module.modules():
+        part.training = statistics if isinstance(part, _NormBase) else dropout

@@ -17,13 +17,7 @@ from recbole.utils import FeatureSource, FeatureType
 from torch import Tensor, nn
 
 from recbole_cold.backbone._modes import evaluating
-from recbole_cold.backbone._shortcuts import (
-    FrozenView,
-    SharedSequences,
-    pooled,
-    view,
-    with_shortcuts,
-)
+from recbole_cold.backbone._shortcuts import FrozenView, pooled, view, with_shortcuts
 from recbole_cold.data.rows import Rows
 from recbole_cold.errors import UserError, blaming
 
@@ -63,7 +57,6 @@ class Backbone(nn.Module):
         id_field: the ID whose embedding is given: the item's, or the user's for cold users.
         first_order: whether the ID's scalar weight takes part where the model has one
             (``id_first_order: off`` removes it).
-        share_sequences: pool each user's and item's sequences once per training batch.
 
     Raises:
         UserError: the model's output ignores the given vector, cannot be reproduced with the
@@ -79,7 +72,6 @@ class Backbone(nn.Module):
         rows: Rows,
         id_field: str,
         first_order: bool = True,
-        share_sequences: bool = True,
     ) -> None:
         super().__init__()
         self.model = model
@@ -92,8 +84,6 @@ class Backbone(nn.Module):
         self.first_order_on = first_order
         self.slot: tuple[Tensor | None, Tensor | None] | None = None
         self._frozen: FrozenView | None = None
-        self._shared: SharedSequences | None = None
-        self._share = share_sequences
         self._field_sources(dataset)
         self._hook()
         sigmoid = {"sigmoid": nn.Identity()} if "sigmoid" in model._modules else {}
@@ -184,13 +174,7 @@ class Backbone(nn.Module):
 
     def calculate_loss(self, interaction: Mapping[str, Tensor]) -> Tensor:
         """The wrapped model's own training loss, regularisers included."""
-        if self._share and self._shared is None:
-            shared = SharedSequences(self)
-            self._share = shared.agrees(interaction)
-            self._shared = shared if self._share else None
-        if self._shared is None:
-            return self.model.calculate_loss(interaction)
-        return self._shared.calculate_loss(interaction)
+        return self.model.calculate_loss(interaction)
 
     def id_table(self) -> Tensor:
         """The ID's embedding table [n, d], a view of the model's shared token table."""
@@ -277,23 +261,20 @@ class Backbone(nn.Module):
     @torch.no_grad()
     def _frozen_view(self) -> FrozenView | None:
         """The view, if it gives the plain model's logits on a few rows."""
-        batch, training = self._probe_batch(), self.model.training
+        batch = self._probe_batch()
         vector = self.id_table()[batch[self.id_field]] + 1.0
         weight = torch.ones_like(vector[:, :1])
-        self.model.eval()
         try:
-            frozen = FrozenView(self)
-            expected = self.logits(batch, vector, weight)
-            self._frozen = frozen
-            found = self.logits(batch, vector, weight)
+            with evaluating(self.model):
+                frozen = FrozenView(self)
+                expected = self.logits(batch, vector, weight)
+                self._frozen = frozen
+                found = self.logits(batch, vector, weight)
         except (RuntimeError, AttributeError, TypeError, ValueError) as error:
             logger.info("backbone '%s' runs without frozen tables: %s", self.name, error)
             return None
         finally:
             self._frozen = None
-            # Not ``evaluating``: this ends dropout that ``set_mode`` had turned on alone, and all
-            # warm phases that were measured under ``strict`` are without it.
-            self.model.train(training)
         if torch.allclose(expected, found, rtol=1e-4, atol=1e-5):
             return frozen
         logger.info("backbone '%s' runs without frozen tables: its logits differ", self.name)
@@ -374,5 +355,4 @@ def build_backbone(
         with torch.no_grad():
             for parameter in model.parameters():
                 parameter.uniform_(-0.01, 0.01)
-    first_order = config["id_first_order"] != "off"
-    return seam(model, dataset, rows, id_field, first_order, config["share_sequences"])
+    return seam(model, dataset, rows, id_field, config["id_first_order"] != "off")

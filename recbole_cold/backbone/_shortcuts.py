@@ -1,15 +1,14 @@
 """Shortcuts that do repeated work of a backbone's forward pass once; RecBole's code stays.
 
 RecBole pools a multi-hot field (a title's words) for every row of a batch, although it belongs to
-the item, and embeds all fields anew although only the item's vector changes while the backbone is
-frozen. Both shortcuts are views: the same modules with some children exchanged. A sequence field
-becomes a sequence of length one, a code into a table of pooled vectors; RecBole's own pooling of
-one vector is that vector. Every view is compared with the plain model before it is used.
-Shape letters: b rows of a batch, f fields, u users or items of the batch, d embedding size.
+the item, and embeds all fields anew although only the item's vector changes. While the backbone is
+frozen, both are done once, by views: the same modules with some children exchanged. A sequence
+field becomes a sequence of length one, a code into a table of pooled vectors; RecBole's own pooling
+of one vector is that vector. A view is compared with the plain model before it is used.
+Shape letters: b rows of a batch, f fields, u users or items, d embedding size.
 """
 
 import copy
-import logging
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -19,12 +18,7 @@ from recbole.model.context_aware_recommender.pnn import OuterProductLayer
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from recbole_cold.backbone._modes import evaluating
-
-logger = logging.getLogger(__name__)
-
 _CHUNK = 65536  # items pooled at a time: bounds the [items, sequence length, d] intermediate
-_CLOSE = {"rtol": 1e-4, "atol": 1e-5}
 
 
 def view(module: nn.Module, **children: nn.Module) -> nn.Module:
@@ -86,7 +80,7 @@ def with_shortcuts(model: nn.Module) -> nn.Module:
 class Given(nn.Module):
     """An embedding table whose rows are a given tensor, through which gradients pass."""
 
-    def __init__(self, rows: Tensor | None = None) -> None:
+    def __init__(self, rows: Tensor) -> None:
         super().__init__()
         self.__dict__["rows"] = rows
 
@@ -121,8 +115,6 @@ def with_tables(module: nn.Module, tables: Mapping[str, nn.Module]) -> nn.Module
         tables.get(field, own[position])
         for position, field in enumerate(module.token_seq_field_names)
     ]
-    for table, exchanged_for in zip(exchanged, own, strict=True):
-        table.weight = exchanged_for.weight  # for penalties on the module's parameters
     return view(module, token_seq_embedding_table=nn.ModuleList(exchanged))
 
 
@@ -232,69 +224,3 @@ class _FirstOrderOnce(nn.Module):
 
     def forward(self, interaction: Collapsed) -> Tensor:
         return self._frozen.first_order(interaction)
-
-
-class SharedSequences:
-    """The training loss of a backbone with each user's and item's sequences pooled once a batch.
-
-    Gradients are those of the plain loss, but for the order of summation.
-
-    Args:
-        seam: the ``Backbone``.
-    """
-
-    def __init__(self, seam) -> None:
-        self.seam = seam
-        model = seam.model
-        self.id_of_field = _sequences_with_an_owner(seam)
-        self._modules = (model, model.first_order_linear)
-        self._tables = [{field: Given() for field in self.id_of_field} for _ in self._modules]
-        if self.id_of_field:
-            linear = with_tables(model.first_order_linear, self._tables[1])
-            self._model = view(with_tables(model, self._tables[0]), first_order_linear=linear)
-
-    def calculate_loss(self, interaction: Mapping[str, Tensor]) -> Tensor:
-        """``model.calculate_loss(interaction)``."""
-        codes = {}
-        for id_field in dict.fromkeys(self.id_of_field.values()):
-            unique, place = interaction[id_field].unique(return_inverse=True)
-            for field in (f for f, i in self.id_of_field.items() if i == id_field):
-                # Code 0 is RecBole's padding, which its pooling masks.
-                codes[field] = place + 1
-                column = self.seam.features_of(id_field)[field][unique]
-                for module, tables in zip(self._modules, self._tables, strict=True):
-                    position = module.token_seq_field_names.index(field)
-                    rows = F.pad(pooled(module, position, column), (0, 0, 1, 0))
-                    tables[field].__dict__["rows"] = rows
-        self._model.training = self.seam.model.training
-        loss = self._model.calculate_loss(Collapsed(interaction, codes))
-        for table in (table for tables in self._tables for table in tables.values()):
-            table.__dict__["rows"] = None
-        return loss
-
-    def agrees(self, interaction: Mapping[str, Tensor]) -> bool:
-        """Whether loss and gradients of a batch are the plain model's; dropout is off for it."""
-        if not self.id_of_field:
-            return False
-        model = self.seam.model
-        parameters = [p for p in model.parameters() if p.requires_grad]
-        slot = self.seam.slot
-        if slot is not None:
-            # The caller needs the graph behind the given vector after this check.
-            self.seam.slot = tuple(part if part is None else part.detach() for part in slot)
-        try:
-            both = []
-            with evaluating(model):
-                for loss in (model.calculate_loss(interaction), self.calculate_loss(interaction)):
-                    gradients = torch.autograd.grad(loss, parameters, allow_unused=True)
-                    both.append([loss.detach(), *gradients])
-            return all(
-                (a is None and b is None)
-                or (a is not None and b is not None and torch.allclose(a, b, **_CLOSE))
-                for a, b in zip(*both, strict=True)
-            )
-        except (RuntimeError, AttributeError, TypeError, ValueError) as error:
-            logger.info("sequences are pooled row by row: %s", error)
-            return False
-        finally:
-            self.seam.slot = slot

@@ -135,7 +135,7 @@ class Split:
 
     def __str__(self) -> str:
         total = sum(map(len, self.parts.values())) + sum(
-            int(self.manifest.get(name, 0)) for name in ("dropped_rows", "later_rows")
+            int(self.manifest.get(name, 0)) for name in ("dropped_rows", "later_rows", "cut_rows")
         )
         lines = [f"{'part':<10}{'rows':>12}{'share':>9}"]
         for name, rows in self.parts.items():
@@ -147,6 +147,11 @@ class Split:
                 f"with {self.manifest['dropped_rows']:,} rows"
             )
         lines.append(f"{told}; order: {self.manifest.get('order', 'time')}")
+        if self.manifest.get("draw") == "rare":
+            lines.append(
+                f"new: drawn from the rarest old {self.cold_side}s; each keeps its oldest "
+                f"{self.manifest['kept']:,} rows, {self.manifest['cut_rows']:,} more are in no part"
+            )
         return "\n".join(lines)
 
     def save(self, path: str | Path) -> None:
@@ -285,73 +290,16 @@ def frequency_split(
         "dropped": int(dropped.sum()),
         "dropped_rows": int(counts[dropped].sum()),
     }
-    names, times = warm_names(int(n_warm)), _times(time, len(ids), seed)
+    names, times = warm_names(int(n_warm)), times_of(time, len(ids), seed)
     return Split(
         {
             "train": np.flatnonzero(is_old[ids]),
-            **_parts(row_is_new, ids, times, int(size), names),
+            **parts_in_order(row_is_new, ids, times, int(size), names),
         },
         np.flatnonzero(is_old),
         np.flatnonzero(is_new),
         manifest,
         protocol(names),
-    )
-
-
-def pseudo_new(
-    split: Split, ids: Array, time: Array | None, *, fraction: float, size: int, seed: int
-) -> Split:
-    """``split`` for tuning: a drawn ``fraction`` of the old ids plays the new ones.
-
-    Their rows become the warm-up parts and ``test`` (the validation target), the other old ids
-    keep ``train``. Rows of the genuinely new ids appear nowhere. Phases keep their names.
-
-    Args:
-        split: with the rule's own phases only; ``common_phases`` come after this.
-
-    Raises:
-        UserError: the fraction is not between 0 and 1, or too few old ids have enough rows.
-    """
-    if not 0 < fraction < 1:
-        raise UserError(f"valid_fraction is {fraction}; it must lie between 0 and 1")
-    ids = np.asarray(ids)
-    train = split["train"]
-    names = split.warm_parts
-    n_warm = len(names)
-    counts = np.bincount(ids[train], minlength=int(split.old_ids.max(initial=0)) + 1)
-    enough = split.old_ids[counts[split.old_ids] > n_warm * size]
-    wanted = max(1, round(fraction * len(split.old_ids)))
-    side = split.cold_side
-    if len(enough) < wanted or len(split.old_ids) < 2:
-        raise UserError(
-            f"validation needs {wanted} of the {len(split.old_ids)} old {side}s with more than "
-            f"{n_warm * size} rows each, and {len(enough)} have them; lower warm_size or "
-            "valid_fraction, or lower cold_threshold to have more old ones"
-        )
-    drawn = np.sort(np.random.default_rng(seed).choice(enough, size=wanted, replace=False))
-    is_drawn = np.zeros(len(counts), dtype=bool)
-    is_drawn[drawn] = True
-    of_drawn = is_drawn[ids[train]]
-    order_seed = split.manifest.get("seed")
-    times = _times(time, len(ids), seed if order_seed is None else int(order_seed))
-    manifest = {
-        "rule": "pseudo-new",
-        "N": split.manifest.get("N"),
-        "K": int(size),
-        "warm_sets": n_warm,
-        "cold_side": side,
-        "order": split.manifest.get("order", "time"),
-        "seed": int(seed),
-        "fraction": float(fraction),
-        "of": split.hash,
-        "data_hash": split.manifest.get("data_hash", ""),
-    }
-    return Split(
-        {"train": train[~of_drawn], **_parts(train[of_drawn], ids, times, int(size), names)},
-        np.setdiff1d(split.old_ids, drawn),
-        drawn,
-        manifest,
-        split.phases,
     )
 
 
@@ -368,7 +316,7 @@ def common_phases(split: Split, ids: Array, n: int, size: int) -> Split:
         if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
             raise UserError(f"{key} is {value!r}; it must be a whole number of 1 or more")
     test = split["test"]
-    rank = _rank(np.asarray(ids)[test])
+    rank = rank_in_run(np.asarray(ids)[test])
     if not (rank >= n * size).any():
         longest = int(rank.max(initial=-1)) + 1
         raise UserError(
@@ -436,7 +384,7 @@ def _order(time: Array | None) -> str:
     return "file" if len(time) and bool((np.asarray(time) == time[0]).all()) else "time"
 
 
-def _times(time: Array | None, n_rows: int, seed: int) -> Array:
+def times_of(time: Array | None, n_rows: int, seed: int) -> Array:
     if time is None:
         return np.random.default_rng(seed).permutation(n_rows)
     time = np.asarray(time)
@@ -445,19 +393,27 @@ def _times(time: Array | None, n_rows: int, seed: int) -> Array:
     return time
 
 
-def _rank(sorted_ids: Array) -> Array:
+def rank_in_run(sorted_ids: Array) -> Array:
     """Position of each row within its run of equal ids."""
     positions = np.arange(len(sorted_ids))
     starts = np.flatnonzero(np.r_[True, sorted_ids[1:] != sorted_ids[:-1]])
     return positions - np.repeat(starts, np.diff(np.r_[starts, len(sorted_ids)]))
 
 
-def _parts(
-    rows: Array, ids: Array, time: Array, size: int, warm: Sequence[str]
+def parts_in_order(
+    rows: Array, ids: Array, time: Array, size: int, warm: Sequence[str], most: int | None = None
 ) -> dict[str, Array]:
+    """``size`` rows of each id in each part of ``warm``, oldest first, and the rest in ``test``.
+
+    Args:
+        most: rows of an id that are used; later ones are in no part.
+    """
     # lexsort is stable: rows of equal time keep the order of the file.
     rows = rows[np.lexsort((time[rows], ids[rows]))]
-    part = np.minimum(_rank(ids[rows]) // size, len(warm))
+    rank = rank_in_run(ids[rows])
+    if most is not None:
+        rows, rank = rows[rank < most], rank[rank < most]
+    part = np.minimum(rank // size, len(warm))
     return {name: rows[part == number] for number, name in enumerate([*warm, "test"])}
 
 

@@ -13,14 +13,9 @@ from recbole_cold import keys
 from recbole_cold.config import ColdConfig
 from recbole_cold.data._in_time import until_first_scored
 from recbole_cold.data.dataset import ColdStartDataset
+from recbole_cold.data.pseudo_new import pseudo_new
 from recbole_cold.data.rows import Rows
-from recbole_cold.data.split import (
-    Split,
-    common_phases,
-    frequency_split,
-    pseudo_new,
-    split_from_parts,
-)
+from recbole_cold.data.split import Split, common_phases, frequency_split, split_from_parts
 from recbole_cold.errors import UserError
 
 # Splits of one data set that are kept; each holds a number per row.
@@ -73,6 +68,7 @@ def make_split(dataset: ColdStartDataset, config: ColdConfig) -> Split:
             fraction=config["valid_fraction"],
             size=config["warm_size"],
             seed=seed,
+            draw=config["valid_draw"],
         )
         if until:
             split = _scored_later(split, config, ids, dataset.time)

@@ -10,7 +10,16 @@ from torch import Generator, Tensor, nn
 from recbole_cold.data.rows import Batch, Rows
 from recbole_cold.errors import Misuse, nearest
 
-MODES = ("eval", "dropout", "train")
+MODES = ("frozen", "train")
+
+
+def no_such_mode(what: str, mode: str, known: Sequence[str]) -> Misuse:
+    """The error for a mode that is none of the ``known`` ones."""
+    guess = nearest(str(mode), known)
+    return Misuse(
+        f"{what} is none of {', '.join(known)}"
+        + (f"; did you mean '{guess}'?" if guess else "; choose one of them")
+    )
 
 
 @dataclass(frozen=True)
@@ -61,8 +70,8 @@ class Fit:
             start)``.
         epochs: passes over the batches.
         repeats: how many times in a row each batch is used.
-        mode: ``eval``: the backbone is in evaluation mode; ``dropout``: its dropout layers are
-            active and BatchNorm keeps its statistics; ``train``: everything is in training mode.
+        mode: ``frozen``: the backbone's BatchNorm and dropout as the keys ``batch_norm`` and
+            ``backbone_dropout`` say, off by default; ``train``: everything is in training mode.
         after: called once at the end, for instance to serve what was learned.
         keep: the optimizers' state is kept under this name, and a later ``Fit`` with the same
             name continues from it.
@@ -76,17 +85,13 @@ class Fit:
     batches: Any
     epochs: int = 1
     repeats: int = 1
-    mode: str = "eval"
+    mode: str = "frozen"
     after: Callable[[], None] | None = None
     keep: str | None = None
 
     def __post_init__(self) -> None:
         if self.mode not in MODES:
-            guess = nearest(str(self.mode), MODES)
-            raise Misuse(
-                f"mode '{self.mode}' of the Fit '{self.name}' is none of {', '.join(MODES)}"
-                + (f"; did you mean '{guess}'?" if guess else "; choose one of them")
-            )
+            raise no_such_mode(f"mode '{self.mode}' of the Fit '{self.name}'", self.mode, MODES)
 
     @property
     def optimizer_steps(self) -> int:

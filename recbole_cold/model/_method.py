@@ -15,12 +15,13 @@ from recbole.utils import InputType, ModelType
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from recbole_cold.backbone._modes import set_apart
 from recbole_cold.backbone._seam import Backbone, build_backbone
 from recbole_cold.backbone._shortcuts import lookup
 from recbole_cold.data.rows import Batch, Rows
 from recbole_cold.errors import Misuse, UserError, blaming, nearest
 from recbole_cold.keys import Key
-from recbole_cold.model._fit import Fit, RowBatches, Step
+from recbole_cold.model._fit import MODES, Fit, RowBatches, Step, no_such_mode
 from recbole_cold.seeding import seed_layers
 
 # What ``trainable`` is asked for; pre-training says its parameters in ``pretrain_fit``.
@@ -219,7 +220,6 @@ class ColdStartRecommender(AbstractRecommender):
             [step],
             self.row_batches(index),
             epochs=self.config["warm_epochs"],
-            mode=self.learning_mode("dropout"),
         )
 
     def decided_keys(self) -> dict[str, Any]:
@@ -231,10 +231,6 @@ class ColdStartRecommender(AbstractRecommender):
         return {}
 
     # ---------------------------------------------------------------- tools for subclasses
-    def learning_mode(self, otherwise: str) -> str:
-        """A ``Fit``'s mode: ``train`` where BatchNorm may move (``batch_norm: moving``)."""
-        return "train" if self.config["batch_norm"] == "moving" else otherwise
-
     def row_batches(self, index: Tensor) -> RowBatches:
         return RowBatches(index, self.config["train_batch_size"], self.rows)
 
@@ -304,13 +300,25 @@ class ColdStartRecommender(AbstractRecommender):
         return torch.sigmoid(self.logits(interaction))
 
     def set_mode(self, mode: str) -> None:
-        """Training or evaluation mode of the method and, separately, of its backbone."""
+        """Training or evaluation mode of the method and, separately, of its backbone.
+
+        Args:
+            mode: that of a ``Fit``, or ``evaluate``.
+
+        Raises:
+            UserError: there is no such mode.
+        """
+        known = (*MODES, "evaluate")
+        if mode not in known:
+            raise no_such_mode(f"'{mode}', given to set_mode,", mode, known)
         self.train(mode != "evaluate")
-        self.backbone.train(mode == "train")
-        if mode == "dropout":
-            for module in self.backbone.modules():
-                if "Dropout" in type(module).__name__:
-                    module.train()
+        if mode == "frozen":
+            self.set_backbone_mode(dropout=self.config["backbone_dropout"])
+
+    def set_backbone_mode(self, dropout: bool) -> None:
+        """The backbone's dropout on or off; its statistics move iff ``batch_norm: moving``."""
+        moving = self.config["batch_norm"] == "moving"
+        set_apart(self.backbone, statistics=moving, dropout=dropout)
 
 
 def _refuse_unlike(what: str, value: Any, like: Tensor, shapes: list[torch.Size]) -> None:

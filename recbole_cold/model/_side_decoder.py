@@ -106,8 +106,8 @@ class SideDecoder(ColdStartRecommender):
 
     # ---------------------------------------------------------------- stages
     def _module_fit(self, index: Tensor, name: str, epochs: int, after=None) -> Fit:
-        repeats, steps, mode = self.key("iters"), self.module_steps(), self.learning_mode("eval")
-        return Fit(name, steps, self.row_batches(index), epochs, repeats, mode, after)
+        repeats, steps = self.key("iters"), self.module_steps()
+        return Fit(name, steps, self.row_batches(index), epochs, repeats, after=after)
 
     def learn_fits(self) -> list[Fit]:
         return [self._module_fit(self.train_index, "learn", self.key("epochs"))]

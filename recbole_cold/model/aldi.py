@@ -193,8 +193,8 @@ class ALDI(ColdStartRecommender):
             self.config["weight_decay"],
             names=("clicks", "ranking", "identification", "rating"),
         )
-        batches, mode = self.row_batches(self.train_index), self.learning_mode("eval")
-        return [Fit("learn", [step], batches, epochs=self.config["aldi_epochs"], mode=mode)]
+        batches = self.row_batches(self.train_index)
+        return [Fit("learn", [step], batches, epochs=self.config["aldi_epochs"])]
 
     @torch.no_grad()
     def generated(self, ids: Tensor) -> Tensor:

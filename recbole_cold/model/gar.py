@@ -82,11 +82,13 @@ class GAR(ColdStartRecommender):
 
     # ---------------------------------------------------------------- who plays
     def _recommender_moves(self) -> None:
-        self.set_mode(self.learning_mode("dropout"))
+        self.set_mode("train")
+        self.set_backbone_mode(dropout=True)  # it learns: dropout is its own, as in pre-training
         self.generator.eval()
 
     def _generator_moves(self) -> None:
-        self.set_mode("eval")
+        self.train()
+        self.backbone.eval()
 
     def made_rows(self, ids: Tensor) -> Tensor:
         """Generated embeddings [b, d] of the items ``ids``, made once per item."""

@@ -181,7 +181,7 @@ class MetaE(ColdStartRecommender):
         decay = self.config["weight_decay"]
         step = Step(loss, self.trainable("learn"), learning_rate, decay)
         epochs = len(batches.pairs) * self.config["metae_epochs"]
-        return [Fit("learn", [step], batches, epochs=epochs, mode=self.learning_mode("eval"))]
+        return [Fit("learn", [step], batches, epochs=epochs)]
 
     @torch.no_grad()
     def cold_vectors(self) -> Tensor:

@@ -154,8 +154,7 @@ class MWUF(ColdStartRecommender):
 
     def learn_fits(self) -> list[Fit]:
         steps = self._steps(self.config["learning_rate"], first_order=False)
-        batches, mode = self.row_batches(self.train_index), self.learning_mode("eval")
-        return [Fit("learn", steps, batches, mode=mode)]
+        return [Fit("learn", steps, self.row_batches(self.train_index))]
 
     @torch.no_grad()
     def cold_vectors(self) -> Tensor:
@@ -173,7 +172,6 @@ class MWUF(ColdStartRecommender):
                 steps,
                 self.row_batches(index),
                 epochs=self.config["warm_epochs"],
-                mode=self.learning_mode("eval"),
                 after=self._serve,
             )
         ]

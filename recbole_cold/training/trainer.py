@@ -29,7 +29,7 @@ from recbole_cold.store import DamagedFile, load_state, save_state
 from recbole_cold.training.backbone_cache import NOT_OURS, BackboneCache, logger
 from recbole_cold.training.callbacks import Callback, CallbackList
 from recbole_cold.training.checks import LossCheck, only_moving, planned, share_budget
-from recbole_cold.training.meter import Meter
+from recbole_cold.training.meter import Meter, start_up
 from recbole_cold.training.optimizers import Optimizers
 
 
@@ -70,6 +70,7 @@ class Trainer:
         self._pending: dict[str, Any] | None = None
         self._kept: dict[str, list[Any]] = {}
         self._saved_at = time.monotonic()
+        start_up(method.device)  # before any clock runs
 
     # ---------------------------------------------------------------- verbs
     def pretrain(self) -> None:

@@ -596,7 +596,7 @@ class TestCompare:
             ("--seed=7", 3),
             ("--metrics=[AUC]", 0),
             ("--num_threads=1", 0),
-            ("--eval_batch_size=64", 0),
+            ("--eval_batch_size=64", 3),
         ],
     )
     def test_reuses_only_what_is_equal(self, compare, flag, again):

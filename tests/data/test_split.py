@@ -14,12 +14,12 @@ import pytest
 from recbole_cold.config import make_config
 from recbole_cold.data._suggest import suggest
 from recbole_cold.data.dataset import ColdStartDataset
+from recbole_cold.data.pseudo_new import pseudo_new
 from recbole_cold.data.ready_parts import write_atomic_parts
 from recbole_cold.data.split import (
     Split,
     common_phases,
     frequency_split,
-    pseudo_new,
     split_from_parts,
 )
 from recbole_cold.errors import UserError
@@ -144,7 +144,7 @@ class TestFrequencyRule:
 
     def test_pseudo_new_never_touches_rows_of_new_items(self, seed):
         ids, time, split = self.split(seed)
-        valid = pseudo_new(split, ids, time, fraction=0.2, size=2, seed=seed)
+        valid = pseudo_new(split, ids, time, fraction=0.2, size=2, seed=seed, draw="uniform")
         rows = np.concatenate(list(valid.parts.values()))
         assert np.isin(ids[rows], split.old_ids).all()
         assert sorted(rows.tolist()) == split["train"].tolist()
@@ -153,7 +153,48 @@ class TestFrequencyRule:
         assert not np.isin(ids[valid["train"]], valid.new_ids).any()
         assert not np.isin(ids[np.concatenate([valid[n] for n in WARM])], valid.old_ids).any()
         assert len(valid["test"]) and (np.diff(valid["train"]) > 0).all()
-        assert valid == pseudo_new(split, ids, time, fraction=0.2, size=2, seed=seed)
+        assert valid == pseudo_new(
+            split, ids, time, fraction=0.2, size=2, seed=seed, draw="uniform"
+        )
+
+    def test_rare_ones_are_drawn_from_twice_as_many_and_keep_their_oldest_rows(self, seed):
+        ids, time, split = self.split(seed)
+        valid = pseudo_new(split, ids, time, fraction=0.25, size=2, seed=seed)
+        wanted = max(1, round(0.25 * len(split.old_ids)))
+        rows_of = {item: np.flatnonzero(ids == item) for item in split.old_ids.tolist()}
+        pool = sorted(rows_of, key=lambda item: (len(rows_of[item]), item))[: 2 * wanted]
+        assert len(valid.new_ids) == wanted and set(valid.new_ids.tolist()) <= set(pool)
+        cut = 0
+        for item in valid.new_ids.tolist():
+            oldest = rows_of[item][np.argsort(time[rows_of[item]], kind="stable")][:25]
+            found = [valid[name][ids[valid[name]] == item] for name in (*WARM, "test")]
+            assert [part.tolist() for part in found] == [
+                oldest[start:end].tolist() for start, end in ((0, 2), (2, 4), (4, 6), (6, None))
+            ]
+            cut += len(rows_of[item]) - 25
+        assert (valid.manifest["draw"], valid.manifest["kept"]) == ("rare", 25)
+        assert cut == valid.manifest["cut_rows"] > 0
+        assert f"oldest 25 rows, {cut:,} more are in no part" in str(valid)
+        assert not np.isin(ids[valid["train"]], valid.new_ids).any()
+        assert sum(map(len, valid.parts.values())) + cut == len(split["train"])
+        draws = {pseudo_new(split, ids, time, fraction=0.25, size=2, seed=s) for s in range(9)}
+        assert len(draws) > 1
+
+    def test_rare_ones_of_ready_parts_keep_what_the_rarest_has(self, seed):
+        ids, time, split = self.split(seed)
+        ready = split_from_parts(split.parts, ids)
+        counts = np.bincount(ids[split["train"]])
+        valid = pseudo_new(ready, ids, time, fraction=0.25, size=2, seed=seed)
+        least = int(counts[split.old_ids].min())
+        kept = [sum((ids[valid[name]] == item).sum() for name in (*WARM, "test"))
+                for item in valid.new_ids]  # fmt: skip
+        assert set(kept) == {least} == {valid.manifest["kept"]} and least > 25
+        # Rows of new items change nothing: neither which are drawn nor how many rows they keep.
+        fewer = {name: rows[ids[rows] != split.new_ids[0]] for name, rows in split.parts.items()}
+        again = pseudo_new(
+            split_from_parts(fewer, ids), ids, time, fraction=0.25, size=2, seed=seed
+        )
+        assert all(np.array_equal(again[name], valid[name]) for name in valid.parts)
 
     def test_common_phases_take_the_oldest_test_rows(self, seed):
         ids, _, split = self.split(seed)

@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 
 from recbole_cold.data.phases import Phase, phase_names
+from recbole_cold.data.pseudo_new import pseudo_new
 from recbole_cold.data.split import (
     VERSION,
     Split,
     common_phases,
     frequency_split,
-    pseudo_new,
     read_manifest,
     split_from_parts,
 )

@@ -36,7 +36,8 @@ DEFECTS = {
         defect("blocks go on teaching each other after pre-training",
                "lambda batch: self.loss(self.logits(batch), batch),",
                "self.backbone.calculate_loss,", "test_blocks_teach_each_other_in_pretraining_only"),
-        defect("batch norm moves after pre-training", 'mode=self.learning_mode("dropout")',
-               'mode="train"', "test_batch_norm_moves_in_pretraining_only"),
+        defect("batch norm moves after pre-training",
+               'moving = self.config["batch_norm"] == "moving"', "moving = True",
+               "test_batch_norm_moves_in_pretraining_only"),
     ],
 }  # fmt: skip

@@ -35,7 +35,7 @@ DEFECTS = {
                "test_an_answer_that_cannot_be"),
     ],
     "recbole_cold/model/_fit.py": [
-        defect("no mode is guessed", "guess = nearest(str(self.mode), MODES)", "guess = None",
+        defect("no mode is guessed", "guess = nearest(str(mode), known)", "guess = None",
                "test_a_fit_says_its_mode_itself"),
     ],
     "recbole_cold/errors.py": [

@@ -30,7 +30,7 @@ def ready(build, backbone="DeepFM", **keys):
     """Built, with a generator whose rows are of a size that counts."""
     method = build("ALDI", backbone, **keys)
     fill(method.generator.parameters(), 0.5)
-    method.set_mode("eval")
+    method.set_mode("frozen")
     return method
 
 
@@ -360,7 +360,7 @@ class TestALDI:
         with torch.no_grad():
             alone = torch.cat([method.generator(side[i][None]) for i in method.new_ids])
         assert torch.allclose(method.new_vectors, alone, atol=1e-6)
-        method.set_mode("eval")
+        method.set_mode("frozen")
         kept = method.generator.norm.running_mean.clone()
         assert torch.equal(method.cold_vectors(), method.new_vectors)
         assert torch.equal(method.generator.norm.running_mean, kept) and method.generator.training

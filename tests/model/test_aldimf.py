@@ -220,7 +220,7 @@ class TestALDIMF:
 
     def test_scoring_leaves_modes_and_statistics(self, build):
         method, _ = trained(build)
-        method.set_mode("eval")
+        method.set_mode("frozen")
         kept = method.user_tower.norm.running_mean.clone()
         batch = method.rows.batch(torch.arange(30))
         assert torch.equal(method.predict(batch), method.predict(batch))

@@ -98,7 +98,7 @@ class TestAVAEW:
         theirs.load_state_dict(state)
         losses = []
         for method in (ours, theirs):
-            method.set_mode("eval")
+            method.set_mode("frozen")
             torch.manual_seed(5)
             losses.append(method.calculate_loss(batch_of(method)))
         assert len(losses[0]) == 5 and not any(losses[0][3:])
@@ -108,7 +108,7 @@ class TestAVAEW:
         """Real rows against the batch's decoded ones, in the mean and pair by pair, weighted."""
         keys = {"avaew_noise": 0.0, "avaew_match_mean": 0.3, "avaew_match_pair": 0.7}
         method = build("AVAEW", double=True, **keys)
-        method.set_mode("eval")
+        method.set_mode("frozen")
         widen(method)
         real = torch.randn(40, 4, generator=torch.Generator().manual_seed(1)).double()
         method.real_rows = lambda size: real[:size]
@@ -130,7 +130,7 @@ class TestAVAEW:
 
     def test_classifier_loss_row_by_row(self, build):
         method = build("AVAEW", double=True, avaew_noise=0.0)
-        method.set_mode("eval")
+        method.set_mode("frozen")
         widen(method)
         real = method.backbone.id_table().detach()[method.old_ids[:40]]
         method.real_rows = lambda size: real[:size]
@@ -161,7 +161,7 @@ class TestAVAEW:
     def test_each_step_moves_its_own_parameters(self, build):
         """First what decodes, the classifier bit for bit as it was; then the other way round."""
         method = build("AVAEW")
-        method.set_mode("eval")
+        method.set_mode("frozen")
         widen(method)
         decoder, classifier = play(method, batch_of(method))
         assert decoder == MODULE
@@ -170,7 +170,7 @@ class TestAVAEW:
     def test_the_decoder_is_to_match_features_not_to_fool_the_logit(self, build):
         """Its gradient knows the hidden layer and not the last one."""
         method = build("AVAEW", avaew_noise=0.0, avaew_match_pair=1.0)
-        method.set_mode("eval")
+        method.set_mode("frozen")
         widen(method)
         parts = method.calculate_loss(batch_of(method))
         net = method.classifier
@@ -186,7 +186,7 @@ class TestAVAEW:
     @pytest.mark.parametrize("entered", [False, True])
     def test_no_gradient_into_any_id_row(self, build, entered):
         method = build("AVAEW")
-        method.set_mode("eval")
+        method.set_mode("frozen")
         widen(method)
         batch = learned_rows(method, entered)
         loss = sum(method.calculate_loss(batch)) + sum(method.classifier_loss(batch))
@@ -201,7 +201,7 @@ class TestAVAEW:
         for weight in (0.0, 1.0):
             keys = {"avaew_reconstruction": 0.0, "avaew_beta": 0.0, "avaew_match_pair": 0.0}
             method = build("AVAEW", avaew_match_mean=weight, learning_rate=1e-2, **keys)
-            method.set_mode("eval")
+            method.set_mode("frozen")
             with torch.no_grad():
                 method.backbone.id_table()[method.old_ids] += torch.tensor([2.0, -2.0, 1.0, 0.0])
             batch = batch_of(method, 200)
@@ -218,7 +218,7 @@ class TestAVAEW:
         for noise in (0.0, 1e-4, None):
             keys = {} if noise is None else {"avaew_noise": noise}
             method = build("AVAEW", **keys)
-            method.set_mode("eval")
+            method.set_mode("frozen")
             widen(method)
             losses = []
             for seed in (1, 2):

@@ -5,7 +5,9 @@ import math
 import pytest
 import torch
 from helpers import state_of, trainer_of, what_moved
+from torch import nn
 
+from recbole_cold.errors import UserError
 from recbole_cold.model.base import Base
 
 METHODS = ["Base", "CVAR", "DropoutNet", "MWUF", "MetaE"]
@@ -213,22 +215,33 @@ class TestBase:
         else:
             assert changed and all("running" in n or "num_batches" in n for n in changed)
 
-    def test_modes(self, build):
-        """dropout: only dropout layers are active; eval: none; train: all; evaluate: nothing."""
-        method = build("Base", "NFM")
-        kinds = {"Dropout": [], "BatchNorm1d": []}
-        for module in method.backbone.modules():
-            if type(module).__name__ in kinds:
-                kinds[type(module).__name__].append(module)
-        assert all(kinds.values())
+    @pytest.mark.parametrize("rule", ["frozen", "moving"])
+    @pytest.mark.parametrize("drops", [False, True])
+    def test_modes(self, build, rule, drops):
+        """train: everything; evaluate: nothing; frozen: BatchNorm by one key, the rest by another.
+
+        The rest is more than layers called dropout: models ask the flag of a module around.
+        """
+        method = build("Base", "NFM", batch_norm=rule, backbone_dropout=drops)
+        parts = list(method.backbone.modules())
+        norms = [part for part in parts if isinstance(part, nn.BatchNorm1d)]
+        rest = [part for part in parts if not isinstance(part, nn.BatchNorm1d)]
+        assert norms and {"Dropout", "NFM"} <= {type(part).__name__ for part in rest}
+        moving = rule == "moving"
         for mode, dropout, norm in (
-            ("train", True, True), ("dropout", True, False), ("eval", False, False),
-            ("evaluate", False, False), ("train", True, True),
+            ("train", True, True), ("frozen", drops, moving), ("evaluate", False, False),
+            ("frozen", drops, moving), ("train", True, True),
         ):  # fmt: skip
             method.set_mode(mode)
-            assert {m.training for m in kinds["Dropout"]} == {dropout}
-            assert {m.training for m in kinds["BatchNorm1d"]} == {norm}
+            assert {part.training for part in rest} == {dropout}
+            assert {part.training for part in norms} == {norm}
             assert method.training == (mode != "evaluate")
+
+    def test_a_mode_that_there_is_not(self, build):
+        with pytest.raises(
+            UserError, match="'eval', given to set_mode, is none of frozen, train, evaluate"
+        ):
+            build("Base").set_mode("eval")
 
     # ---------------------------------------------------------------- counts
     def test_counts_are_of_what_was_seen(self, build):

@@ -225,7 +225,7 @@ class TestCSDM:
             "recbole_cold.model.csdm.forward",
             lambda z0, h, *rest: (seen.append(h), z0)[1],
         )
-        for mode in ("eval", "evaluate"):
+        for mode in ("frozen", "evaluate"):
             method.set_mode(mode)
             method.diffusion_loss(torch.zeros(400, 4), torch.ones(400, 4))
         share = (seen[0] == 0).double().mean().item()
@@ -236,7 +236,7 @@ class TestCSDM:
     def test_both_terms_of_the_loss(self, build):
         """Clicks predicted with generated rows, and rho times what the denoiser has to find."""
         method = build("CSDM", double=True, csdm_rho=0.3, csdm_drop_z=0.0)
-        method.set_mode("eval")
+        method.set_mode("frozen")
         widen(method)
         method.diffusion_loss = lambda z0, h: (z0.sum() + 2 * h.sum()) / len(z0)
         batch = batch_of(method)
@@ -253,7 +253,7 @@ class TestCSDM:
     def test_clicks_teach_the_denoiser_through_all_steps(self, build):
         """The prediction alone has a gradient for every part but the encoder of rows."""
         method = build("CSDM", csdm_drop_z=0.0)
-        method.set_mode("eval")
+        method.set_mode("frozen")
         widen(method)
         prediction, diffusion = method.calculate_loss(batch_of(method))
         named = {
@@ -273,7 +273,7 @@ class TestCSDM:
     @pytest.mark.parametrize("entered", [False, True])
     def test_no_gradient_into_any_id_row(self, build, entered):
         method = build("CSDM")
-        method.set_mode("eval")
+        method.set_mode("frozen")
         widen(method)
         loss = sum(method.calculate_loss(learned_rows(method, entered)))
         by_ids, _, by_rows = id_gradients(method, loss)
@@ -316,7 +316,7 @@ class TestCSDM:
     )
     def test_what_chance_has_a_part_in_written_rows(self, build, keys, chance):
         method = build("CSDM", csdm_noise_scale=10.0, **keys)
-        method.set_mode("eval")
+        method.set_mode("frozen")
         widen(method)
         assert torch.equal(method.cold_vectors(), method.cold_vectors()) != chance
         assert method.denoiser.training  # as it was before

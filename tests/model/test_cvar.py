@@ -100,7 +100,7 @@ class TestCVAR:
         """Prediction + reconstruction + beta W2 of each row, averaged: plain numbers throughout."""
         keys = {"cvar_noise": 0.0, "cvar_beta": 0.7, "cvar_reconstruction": 0.3}
         method = build("CVAR", double=True, cvar_latent_size=3, **keys)
-        method.set_mode("eval")
+        method.set_mode("frozen")
         widen(method)
         batch = batch_of(method)
         table, scalar = method.backbone.id_table().tolist(), method.cold_first_order()
@@ -127,7 +127,7 @@ class TestCVAR:
     def test_a_doubled_batch_has_the_same_loss(self, build):
         """Every term is a mean over rows: the weight beta does not depend on the batch size."""
         method = build("CVAR", double=True, cvar_noise=0.0)
-        method.set_mode("eval")
+        method.set_mode("frozen")
         widen(method)
         index = method.train_index[:40]
         twice = method.rows.batch(torch.cat([index, index]))
@@ -142,7 +142,7 @@ class TestCVAR:
     def test_no_gradient_into_any_id_row(self, build, entered):
         """The rows are the encoder's input and the target, and stay."""
         method = build("CVAR")
-        method.set_mode("eval")
+        method.set_mode("frozen")
         widen(method)
         loss = method.calculate_loss(learned_rows(method, entered))
         by_ids, by_others, by_rows = id_gradients(method, loss)
@@ -157,7 +157,7 @@ class TestCVAR:
         losses = {}
         for noise in (0.0, 1e-4, 1.0):
             method = build("CVAR", cvar_noise=noise)
-            method.set_mode("eval")
+            method.set_mode("frozen")
             widen(method)
             for seed in (1, 2):
                 torch.manual_seed(seed)
@@ -245,7 +245,7 @@ class TestCVAR:
         method = build("CVAR", cvar_id_dropout=0.5)
         widen(method)
         ids = torch.full((4000,), method.old_ids[0].item())
-        method.set_mode("eval")  # the learning stage: the backbone in evaluation mode
+        method.set_mode("frozen")  # the learning stage: the backbone in evaluation mode
         hidden = ~method.own_side(ids, 0.5)[:, :4].any(dim=1)
         assert abs(hidden.double().mean() - 0.5) < 4 * math.sqrt(0.25 / 4000)
         other = method.own_side(ids, 0.5)[:, 4:]
@@ -256,7 +256,7 @@ class TestCVAR:
         assert method.own_side(ids, 0.5)[:, :4].all()
         never = build("CVAR")
         widen(never)
-        never.set_mode("eval")
+        never.set_mode("frozen")
         assert never.own_side(ids, never.config["cvar_id_dropout"])[:, :4].all()
 
     def test_nothing_to_decode_from_is_said(self, build):

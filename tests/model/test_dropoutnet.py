@@ -161,8 +161,6 @@ class TestDropoutNet:
             seen.append(calculate(method.backbone.model, interaction))
             return seen[-1]
 
-        method.backbone._share = False
-        method.backbone._shared = None
         method.backbone.model.forward = spy
         method.dropped_loss(method.rows.batch(index))
         with torch.no_grad():

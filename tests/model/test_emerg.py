@@ -24,7 +24,7 @@ CLOSE = {"rtol": 0, "atol": 1e-11}
 def built(build, **keys):
     """In float64, with embeddings as large as after training."""
     method = build("EmerG", double=True, **keys)
-    method.set_mode("eval")
+    method.set_mode("frozen")
     with torch.no_grad():
         for name, parameter in method.net.named_parameters():
             if "embedding" in name:

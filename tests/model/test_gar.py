@@ -27,7 +27,7 @@ def ready(build, backbone="DeepFM", **keys):
     method = build("GAR", backbone, **{"gar_dropout": 0.0, **keys})
     method.begin_learn()
     fill(method.generator.parameters(), 0.5)
-    method.set_mode("eval")
+    method.set_mode("frozen")
     return method
 
 
@@ -195,7 +195,7 @@ class TestGAR:
     def test_the_recommenders_loss_row_by_row(self, build, backbone):
         """Clicked rows with their own item, its generated twin as a new item, and another item."""
         method = ready(build, backbone, double=True, gar_beta=0.3, gar_click_weight=0.7, gar_l2=0.2)
-        method._recommender_moves = lambda: (method.set_mode("eval"), method.generator.eval())
+        method._recommender_moves = lambda: (method.set_mode("frozen"), method.generator.eval())
         batch = batch_of(method, 60)
         torch.manual_seed(5)
         game, clicks, penalty = method.recommender_step(batch)
@@ -399,7 +399,7 @@ class TestGAR:
         with torch.no_grad():
             expected = method.generator(side[method.new_ids])
         assert torch.equal(method.new_vectors, expected)
-        method.set_mode("eval")
+        method.set_mode("frozen")
         assert torch.equal(method.cold_vectors(), expected)
         assert method.generator.training
 

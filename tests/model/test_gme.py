@@ -75,7 +75,7 @@ def naive_vector(method, item, gamma=1.0):
 def built(build, form, backbone="FNN", **keys):
     """In float64, evaluation mode, with embeddings as large as after training."""
     method = build(form, backbone, double=True, **{"gme_neighbours": 3, **keys})
-    method.set_mode("eval")
+    method.set_mode("frozen")
     with torch.no_grad():
         method.backbone.model.token_embedding_table.embedding.weight.mul_(2.0)
     return method

@@ -72,7 +72,7 @@ def built(build, backbone="FNN", **keys):
     """In float64, evaluation mode, with embeddings as large as after training."""
     keys = {"metae_hidden_size": [3], **keys}
     method = build("MetaE", backbone, double=True, **keys)
-    method.set_mode("eval")
+    method.set_mode("frozen")
     with torch.no_grad():
         method.backbone.model.token_embedding_table.embedding.weight.mul_(2.0)
     return method

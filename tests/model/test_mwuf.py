@@ -111,7 +111,7 @@ class TestMWUF:
         """dL_warm/dC = 0, dL_cold/d(h, g) = 0, and neither is zero for its own."""
         method, _ = trained(build, stages=("pretrain",))
         method.begin_learn()
-        method.set_mode("eval")
+        method.set_mode("frozen")
         batch = method.rows.batch(method.train_index[:100])
         cold, warmed = method._steps(1e-3, first_order=False)
         for step, own, other in (
@@ -132,7 +132,7 @@ class TestMWUF:
         method, trainer = trained(build, **keys)
         twin, _ = trained(build, **keys)
         twin.begin_learn()
-        twin.set_mode("eval")
+        twin.set_mode("frozen")
         batch = twin.rows.batch(twin.train_index)
         ids, side = batch["item_id"], twin.backbone.side_vectors()
         label = batch[twin.label_field]
@@ -170,7 +170,7 @@ class TestMWUF:
         """Their trained rows and scalars enter no loss; only their mean does, at the start."""
         method, _ = trained(build, stages=("pretrain",))
         method.begin_learn()
-        method.set_mode("eval")
+        method.set_mode("frozen")
         batch = method.rows.batch(method.train_index[:100])
         losses = [step.loss(batch).item() for step in method._steps(1e-3, first_order=False)]
         with torch.no_grad():

@@ -146,8 +146,8 @@ def test_no_own_keys_need_no_yaml(tmp_path, tiny_flags):
             "trainable('learn') names a Parameter that is no parameter of the method",
         ),
         (
-            "def learn_fits(self):\n    return [Fit('mine', [], [], mode='evl')]",
-            "mode 'evl' of the Fit 'mine' is none of eval, dropout, train; did you mean 'eval'?",
+            "def learn_fits(self):\n    return [Fit('mine', [], [], mode='frosen')]",
+            "mode 'frosen' of the Fit 'mine' is none of frozen, train; did you mean 'frozen'?",
         ),
         (
             "def pretrain_fits(self):\n    return self.pretrain_fit(self.backbone.calculate_loss)",
@@ -239,7 +239,7 @@ def test_what_is_said_already_is_not_said_again():
 
 
 def test_a_fit_says_its_mode_itself():
-    with pytest.raises(UserError, match="mode 'training' of the Fit 'x' is none of eval, dropout"):
+    with pytest.raises(UserError, match="mode 'training' of the Fit 'x' is none of frozen, train"):
         Fit("x", [], [], mode="training")
     with pytest.raises(UserError, match="did you mean 'train'"):
         Fit("x", [], [], mode="trian")

@@ -22,6 +22,7 @@ from recbole_cold.experiment.data_store import run_data
 from recbole_cold.model._fit import Fit, Step
 from recbole_cold.store import save_state
 from recbole_cold.training import checks, optimizers
+from recbole_cold.training import meter as meter_module
 from recbole_cold.training import trainer as trainer_module
 from recbole_cold.training.backbone_cache import BackboneCache
 from recbole_cold.training.checks import only_moving, share_budget
@@ -123,8 +124,6 @@ class TestBareLoop:
         ],
     )
     def test_an_epoch_is_that_of_a_bare_loop(self, build, backbone, keys):
-        # Pooling sequences once per item adds up gradients in another order: the next test.
-        keys = {**keys, "share_sequences": False}
         ours, plain = build("Base", backbone, **keys), build("Base", backbone, **keys)
         assert same(ours, plain)
         Trainer(ours, 5).pretrain()
@@ -402,14 +401,37 @@ class TestModes:
         assert moved
         assert all("running" in key or "num_batches" in key for key in moved)
 
-    def test_dropout_mode_drops_and_keeps_statistics(self, build):
-        method = build("Base", "DCN", dropout_prob=0.5)
-        method.set_mode("dropout")
-        kinds = {type(m).__name__: m.training for m in method.backbone.modules()}
-        assert kinds["Dropout"] is True
-        assert kinds["BatchNorm1d"] is False
-        method.set_mode("evaluate")
-        assert not any(m.training for m in method.backbone.modules())
+    @pytest.mark.parametrize("rule", ["frozen", "moving"])
+    @pytest.mark.parametrize("drops", [False, True])
+    def test_dropout_and_statistics_are_two_keys(self, build, rule, drops):
+        """While a fit runs, behind frozen tables; before, one switch moved both."""
+        keys = {"batch_norm": rule, "backbone_dropout": drops, "dropout_prob": 0.5}
+        for name, stage in (("Base", "warm_a"), ("MWUF", "learn")):
+            method = build(name, "DCN", **keys)
+            trainer = Trainer(method, 5)
+            trainer.pretrain()
+            if stage != "learn":
+                trainer.learn()
+            seen = self.modes_of_layers(method.backbone)
+            if stage == "learn":
+                trainer.learn()
+            else:
+                trainer.warm_up(stage, method.dataset.split[stage])
+            assert seen == {("Dropout", drops, True), ("BatchNorm1d", rule == "moving", True)}
+
+    @staticmethod
+    def modes_of_layers(backbone):
+        """Filled later: kind and mode of layers that ran with gradients; behind frozen tables?"""
+        seen = set()
+
+        def note(part, *_):
+            if torch.is_grad_enabled():
+                seen.add((type(part).__name__, part.training, backbone._frozen is not None))
+
+        for part in backbone.modules():
+            if type(part).__name__ in ("Dropout", "BatchNorm1d"):
+                part.register_forward_hook(note)
+        return seen
 
     def test_only_moving_gives_no_gradient_to_others(self):
         layers = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 1))
@@ -746,3 +768,40 @@ def test_a_cached_backbone_that_fits_in_part_changes_nothing(build, tmp_path):
     save_state(tmp_path / "key.pt", {"backbone": other, "record": "{}"})
     assert cache.load(method, 5) is None
     assert all(torch.equal(before[name], now) for name, now in method.backbone.state_dict().items())
+
+
+# ------------------------------------------------------------------------- before the clock
+class TestStartUp:
+    def test_once_per_process_and_before_the_first_clock(self, build, monkeypatch):
+        """The costs of the first method of a process hold no imports of PyTorch's."""
+        order = []
+        adam, meter = torch.optim.Adam, meter_module.Meter
+        monkeypatch.setattr(
+            torch.optim, "Adam", lambda *a, **k: (order.append("Adam"), adam(*a, **k))[1]
+        )
+        monkeypatch.setattr(
+            trainer_module, "Meter", lambda *a: (order.append("clock"), meter(*a))[1]
+        )
+        meter_module.start_up.cache_clear()
+        first = Trainer(build(), 5)
+        assert order == ["Adam"]
+        Trainer(build(), 5)
+        assert order == ["Adam"]
+        first.pretrain()
+        assert order[:3] == ["Adam", "clock", "Adam"]
+
+    def test_no_random_state_moves(self):
+        meter_module.start_up.cache_clear()
+        before = seeding.layer_state()
+        meter_module.start_up(torch.device("cpu"))
+        assert all(torch.equal(before[k], v) for k, v in seeding.layer_state().items())
+
+    def test_the_slow_import_is_over_afterwards(self):
+        """torch._dynamo: what the first optimizer of a process waits for."""
+        text = (
+            "import sys, torch; from recbole_cold.training.meter import start_up; "
+            "before = 'torch._dynamo' in sys.modules; start_up(torch.device('cpu')); "
+            "print(before, 'torch._dynamo' in sys.modules)"
+        )
+        done = subprocess.run([sys.executable, "-c", text], capture_output=True, text=True)
+        assert done.stdout.split() == ["False", "True"], done.stderr
