@@ -1,19 +1,25 @@
-"""Metrics of a table of predictions: AUC, LogLoss and F1, and RelaImpr, which compares two.
+"""Metrics of a table of predictions, and RelaImpr, which compares two of them.
 
-Every metric is pooled over all rows of the evaluated set, takes one score and one 0/1 label per
-row on any device, and answers with a Python float computed in float64. ``nan`` means that the
+Every metric takes one score and one 0/1 label per row on any device, and answers with a Python
+float computed in float64; those of groups take a code per row as well. ``nan`` means that the
 metric is not defined on these rows (no row at all, or an AUC of one class only).
+
+Pooled AUC orders rows of different items against each other almost always, so that a method that
+learns one number per item gains much of it; ``WithinAUC`` is what is left inside items.
 """
 
 import math
 from collections.abc import Callable, Iterable, Mapping
-from typing import Literal
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from recbole_cold.errors import Diverged, UserError, nearest
+from recbole_cold.evaluation import _calibration as calibration
+from recbole_cold.evaluation._groups import GroupedAUC, auc_between, auc_within
 
 Scores = Tensor | np.ndarray | list[float]
 Threshold = float | Literal["mean"]
@@ -50,18 +56,57 @@ def log_loss(scores: Scores, labels: Scores) -> float:
     As in scikit-learn the scores are clipped by the machine precision of their own type, so a
     certain and wrong float32 prediction costs 15.9.
     """
-    scores, positive = _table(scores, labels)
-    if not len(scores):
+    chance, positive = _chances("LogLoss", scores, labels)
+    if not len(chance):
         return math.nan
-    low, high = scores.min().item(), scores.max().item()
-    if low < 0 or high > 1:
-        raise UserError(
-            f"LogLoss needs probabilities and the scores reach from {low:.4g} to {high:.4g}: "
-            "let predict() return the sigmoid, or leave LogLoss out of metrics."
-        )
-    precision = torch.finfo(scores.dtype).eps
-    chance = scores.double().clamp(precision, 1 - precision)
     return -torch.where(positive, chance.log(), (-chance).log1p()).mean().item()
+
+
+def normalised_entropy(scores: Scores, labels: Scores) -> float:
+    """Log-loss over that of the constant share of clicks (He et al., 2014); useless from 1 on."""
+    positive = _table(scores, labels)[1]
+    least = calibration.entropy(float(positive.double().mean())) if len(positive) else 0.0
+    return log_loss(scores, labels) / least if least else math.nan
+
+
+def calibrated_log_loss(scores: Scores, labels: Scores) -> float:
+    """Log-loss after one shift and one slope of the logits, fitted on the evaluated rows.
+
+    The rest of the log-loss, which such a correction would take away, is ``CalibrationLoss``.
+    """
+    return _of_chances("CalibratedLogLoss", calibration.calibrated_log_loss, scores, labels)
+
+
+def calibration_loss(scores: Scores, labels: Scores) -> float:
+    """The part of the log-loss that one shift and one slope of the logits would take away."""
+    return log_loss(scores, labels) - calibrated_log_loss(scores, labels)
+
+
+def brier(scores: Scores, labels: Scores) -> float:
+    """Mean squared difference between probability and label."""
+    return _of_chances("Brier", calibration.brier, scores, labels)
+
+
+def calibration_error(scores: Scores, labels: Scores) -> float:
+    """Expected calibration error in 15 bins of equally many rows (ECE)."""
+    return _of_chances("ECE", calibration.expected_calibration_error, scores, labels)
+
+
+def predicted_over_clicks(scores: Scores, labels: Scores) -> float:
+    """Mean probability over the share of clicks (PCOC): 1 is right, above it is too high."""
+    return _of_chances("PCOC", calibration.predicted_over_clicks, scores, labels)
+
+
+def within_auc(scores: Scores, labels: Scores, group: Scores) -> GroupedAUC:
+    """AUC inside each group of rows, weighted by rows: see :func:`_groups.auc_within`."""
+    scores, positive = _table(scores, labels)
+    return auc_within(scores, positive, _codes(group, scores))
+
+
+def between_auc(scores: Scores, labels: Scores, group: Scores) -> float:
+    """AUC of the groups' mean scores: see :func:`_groups.auc_between`."""
+    scores, positive = _table(scores, labels)
+    return auc_between(scores, positive, _codes(group, scores))
 
 
 def f1(scores: Scores, labels: Scores, threshold: Threshold = "mean") -> float:
@@ -88,13 +133,77 @@ def rela_impr(auc: float, base_auc: float) -> float:
     return (auc - 0.5) / (base_auc - 0.5) - 1
 
 
-METRICS: dict[str, Callable[..., float]] = {"AUC": auc, "LogLoss": log_loss, "F1": f1}
+@dataclass(frozen=True)
+class Metric:
+    """A metric of one table of predictions.
+
+    Attributes:
+        function: of scores and labels and, where ``group`` is named, a code per row.
+        group: whose code: ``cold`` (the side with new ids: items, or users), ``user``; '' for none.
+        best: ``high``, ``low``, or ``one`` for a ratio that is right at 1.
+    """
+
+    function: Callable[..., Any]
+    group: str = ""
+    best: str = "high"
+
+
+METRICS: dict[str, Metric] = {
+    "AUC": Metric(auc),
+    "WithinAUC": Metric(within_auc, "cold"),
+    "BetweenAUC": Metric(between_auc, "cold"),
+    "GAUC": Metric(within_auc, "user"),
+    "LogLoss": Metric(log_loss, best="low"),
+    "CalibratedLogLoss": Metric(calibrated_log_loss, best="low"),
+    "CalibrationLoss": Metric(calibration_loss, best="low"),
+    "NE": Metric(normalised_entropy, best="low"),
+    "Brier": Metric(brier, best="low"),
+    "ECE": Metric(calibration_error, best="low"),
+    "PCOC": Metric(predicted_over_clicks, best="one"),
+    "F1": Metric(f1),
+}
 """Metrics of one prediction table, by the name they have in configurations and results."""
 
 COMPARISONS: dict[str, Callable[[float, float], float]] = {"RelaImpr": rela_impr}
 """Metrics of two AUC values; the report computes them against a base run."""
 
-LOWER_IS_BETTER = frozenset({"LogLoss"})
+LOWER_IS_BETTER = frozenset(name for name, metric in METRICS.items() if metric.best == "low")
+
+
+def cost(metric: str, value: float) -> float:
+    """A number that is lower where the metric's value is better."""
+    best = METRICS[metric].best if metric in METRICS else "high"
+    if best == "one":
+        return abs(math.log(value)) if value > 0 else math.inf
+    return value if best == "low" else -value
+
+
+def to_select_by(metric: str) -> str:
+    """``metric``, by which a sweep is to choose.
+
+    Raises:
+        UserError: neither high nor low values of it are better.
+    """
+    if metric in COMPARISONS:
+        raise UserError(f"valid_metric {metric} compares methods; choose AUC, LogLoss or F1")
+    if METRICS[metric].best == "one":
+        raise UserError(f"valid_metric {metric} is best at 1; choose AUC, LogLoss or F1")
+    return metric
+
+
+def better(metric: str) -> str:
+    """Which values of a metric are better, for titles: "higher is better"."""
+    best = METRICS[metric].best if metric in METRICS else "high"
+    return {"high": "higher is better", "low": "lower is better", "one": "1 is best"}[best]
+
+
+def best_where(metrics: Iterable[str]) -> str:
+    """What is best where it is not the highest value, for legends: " (LogLoss, NE: lowest)"."""
+    told = []
+    for best, words in (("low", "lowest"), ("one", "nearest to 1")):
+        names = [name for name in metrics if name in METRICS and METRICS[name].best == best]
+        told += [f"{', '.join(names)}: {words}"] if names else []
+    return f" ({'; '.join(told)})" if told else ""
 
 
 def known_metrics(names: str | Iterable[str], where: str = "") -> list[str]:
@@ -122,15 +231,47 @@ def known_metrics(names: str | Iterable[str], where: str = "") -> list[str]:
 
 
 def evaluate(
-    scores: Scores, labels: Scores, metrics: Iterable[str], f1_threshold: Threshold = "mean"
+    scores: Scores,
+    labels: Scores,
+    metrics: Iterable[str],
+    f1_threshold: Threshold = "mean",
+    groups: Mapping[str, Scores] | None = None,
 ) -> dict[str, float]:
     """The named metrics of one table of predictions.
 
     Comparisons such as RelaImpr need a second run: they are known here and left to the report.
+
+    Args:
+        groups: ``cold`` and ``user``: a code per row, for the metrics of groups.
     """
-    wanted = [name for name in known_metrics(metrics) if name in METRICS]
-    options = {"F1": {"threshold": f1_threshold}}
-    return {name: METRICS[name](scores, labels, **options.get(name, {})) for name in wanted}
+    return evaluate_with_groups(scores, labels, metrics, f1_threshold, groups)[0]
+
+
+def evaluate_with_groups(
+    scores: Scores,
+    labels: Scores,
+    metrics: Iterable[str],
+    f1_threshold: Threshold = "mean",
+    groups: Mapping[str, Scores] | None = None,
+) -> tuple[dict[str, float], dict[str, dict[str, float]]]:
+    """As :func:`evaluate`, and what metrics inside groups rest on: groups used, rows in them."""
+    values: dict[str, float] = {}
+    told: dict[str, dict[str, float]] = {}
+    for name in known_metrics(metrics):
+        if name not in METRICS:
+            continue
+        metric = METRICS[name]
+        options: dict[str, Any] = {"threshold": f1_threshold} if name == "F1" else {}
+        if metric.group:
+            if groups is None:
+                raise ValueError(f"{name} needs a code per row of '{metric.group}'")
+            options["group"] = groups[metric.group]
+        found = metric.function(scores, labels, **options)
+        if isinstance(found, GroupedAUC):
+            told[name] = {"groups": found.groups, "of": found.of, "rows": found.rows}
+            found = found.value
+        values[name] = found
+    return values, told
 
 
 def score_warnings(scores: Scores, labels: Scores, values: Mapping[str, float]) -> list[str]:
@@ -178,6 +319,39 @@ def _table(scores: Scores, labels: Scores) -> tuple[Tensor, Tensor]:
             "threshold: {rating: 4}) or mend the label column."
         )
     return scores, positive
+
+
+def _chances(name: str, scores: Scores, labels: Scores) -> tuple[Tensor, Tensor]:
+    """Probabilities [n] in float64, clipped by the precision of their own type, and labels.
+
+    Raises:
+        UserError: a score is no probability.
+    """
+    scores, positive = _table(scores, labels)
+    if not len(scores):
+        return scores.double(), positive
+    low, high = scores.min().item(), scores.max().item()
+    if low < 0 or high > 1:
+        raise UserError(
+            f"{name} needs probabilities and the scores reach from {low:.4g} to {high:.4g}: "
+            f"let predict() return the sigmoid, or leave {name} out of metrics."
+        )
+    precision = torch.finfo(scores.dtype).eps
+    return scores.double().clamp(precision, 1 - precision), positive
+
+
+def _of_chances(
+    name: str, function: Callable[[Tensor, Tensor], float], scores: Scores, labels: Scores
+) -> float:
+    chance, positive = _chances(name, scores, labels)
+    return function(chance, positive) if len(chance) else math.nan
+
+
+def _codes(group: Scores, scores: Tensor) -> Tensor:
+    codes = _tensor(group).to(scores.device)
+    if codes.shape != scores.shape:
+        raise ValueError(f"one code per row, not {tuple(codes.shape)} and {tuple(scores.shape)}")
+    return codes
 
 
 def _tensor(values: Scores) -> Tensor:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from recbole_cold.errors import UserError
-from recbole_cold.evaluation.metrics import COMPARISONS, LOWER_IS_BETTER
+from recbole_cold.evaluation.metrics import COMPARISONS, cost
 from recbole_cold.evaluation.significance import PairedTest, holm, t_test, wilcoxon_p
 from recbole_cold.report._document import SCHEMA, Document, validate
 from recbole_cold.report._statistics import Row, paired_values, summary, wanted_metrics
@@ -49,8 +49,9 @@ class Cell(NamedTuple):
         """``+`` significantly better than the named row, ``-`` worse, empty otherwise."""
         if self.test is None or not self.p_holm < SIGNIFICANT:
             return ""
-        better = (self.test.difference > 0) != (self.row.metric in LOWER_IS_BETTER)
-        return "+" if better else "-"
+        ours = self.row.mean
+        theirs, metric = ours - self.test.difference, self.row.metric
+        return "+" if cost(metric, ours) < cost(metric, theirs) else "-"
 
 
 Key = tuple[str, str, str]  # backbone, row, phase
@@ -211,22 +212,20 @@ def _places(rows: Mapping[Key, Row]) -> dict[Key, int]:
     for key in rows:
         groups.setdefault((key[0], key[2]), []).append(key)
     for keys in groups.values():
-        lower = rows[keys[0]].metric in LOWER_IS_BETTER
-        means = sorted({rows[key].mean for key in keys}, reverse=not lower)
-        if len(means) > 1:  # no row is best where all are equal
+        costs = {key: cost(rows[key].metric, rows[key].mean) for key in keys}
+        different = sorted(set(costs.values()))
+        if len(different) > 1:  # no row is best where all are equal
             for key in keys:
-                place = means.index(rows[key].mean) + 1
+                place = different.index(costs[key]) + 1
                 places[key] = place if place <= 2 else 0
     return places
 
 
 def _place(cells: Mapping[Key, Cell], key: Key) -> int:
     """The place among all rows of its backbone and phase, from 1; ties share the better one."""
-    mean, metric = cells[key].row.mean, cells[key].row.metric
-    others = [c.row.mean for k, c in cells.items() if (k[0], k[2]) == (key[0], key[2])]
-    if metric in LOWER_IS_BETTER:
-        return 1 + sum(other < mean for other in others)
-    return 1 + sum(other > mean for other in others)
+    costs = {k: cost(c.row.metric, c.row.mean) for k, c in cells.items()}
+    others = [costs[k] for k in cells if (k[0], k[2]) == (key[0], key[2])]
+    return 1 + sum(other < costs[key] for other in others)
 
 
 def load_comparison(path: str | Path) -> dict[str, Any]:

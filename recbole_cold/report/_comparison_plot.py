@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from recbole_cold.errors import UserError
-from recbole_cold.evaluation.metrics import LOWER_IS_BETTER
+from recbole_cold.evaluation.metrics import better
 from recbole_cold.report._comparison import MATCHED, Cell, Comparison, Key
 from recbole_cold.report._drawing import (
     TEXT_GREY,
@@ -159,7 +159,7 @@ def _told(comparison: Comparison, metric: str, shared: bool) -> str:
     doc = comparison.document["documents"][0]
     runs = [run for part in comparison.by_backbone.values() for run in part["runs"]]
     parts = [
-        f"{'lower' if metric in LOWER_IS_BETTER else 'higher'} is better",
+        better(metric),
         scored_on({**doc, "runs": runs}),
         f"protocol {doc['protocol']}",
     ]

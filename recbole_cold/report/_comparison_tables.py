@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
-from recbole_cold.evaluation.metrics import COMPARISONS, LOWER_IS_BETTER
+from recbole_cold.evaluation.metrics import COMPARISONS, best_where
 from recbole_cold.evaluation.significance import FEWEST_FOR_WILCOXON
 from recbole_cold.report._comparison import OWN_NETWORK, SIGNIFICANT, Cell, Comparison, Key
 from recbole_cold.report._tables import WIDTH, cost_figures, escape_pipes, screen_lines, wrap
@@ -299,11 +299,10 @@ def _doubts(comparison: Comparison) -> list[str]:
 
 def _legend(comparison: Comparison, best: str, second: str) -> list[str]:
     told = []
-    lower = [name for name in comparison.metrics if name in LOWER_IS_BETTER]
     if len(comparison.rows) > 1:
         told.append(
             f"{best}: best of its backbone and phase, {second}: second"
-            + (f" ({lower[0]}: lowest)" if lower else "")
+            + best_where(comparison.metrics)
         )
     told += _legend_of_tests(comparison)
     told += unadapted_lines(_merged(comparison))

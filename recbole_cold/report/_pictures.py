@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from recbole_cold.errors import UserError
-from recbole_cold.evaluation.metrics import LOWER_IS_BETTER
+from recbole_cold.evaluation.metrics import better
 from recbole_cold.report._document import Document
 from recbole_cold.report._drawing import (
     GREY,
@@ -127,8 +127,7 @@ def _draw(axes: "Axes", doc: Document, metric: str, lines: Sequence[_Line]) -> N
         low = [mean - std for mean, std in zip(line.mean, line.std, strict=True)]
         high = [mean + std for mean, std in zip(line.mean, line.std, strict=True)]
         axes.fill_between(line.x, low, high, color=line.style["color"], alpha=0.13, linewidth=0)
-    better = "lower" if metric in LOWER_IS_BETTER else "higher"
-    axes.set_title(f"{metric} ({better} is better)", fontsize=11.5, loc="left")
+    axes.set_title(f"{metric} ({better(metric)})", fontsize=11.5, loc="left")
     name_phases(axes, doc["phases"], most=30, sizes=(9.5, 10.5))
     bottom, top = _range(lines)
     axes.set_ylim(bottom, top)

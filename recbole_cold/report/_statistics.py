@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from recbole_cold.errors import UserError
-from recbole_cold.evaluation.metrics import COMPARISONS, LOWER_IS_BETTER, known_metrics, rela_impr
+from recbole_cold.evaluation.metrics import COMPARISONS, cost, known_metrics, rela_impr
 from recbole_cold.evaluation.significance import PairedTest, t_test
 from recbole_cold.report._document import Document
 
@@ -158,7 +158,6 @@ def best_of(rows: Sequence[Row]) -> set[tuple[str, str]]:
     for phase in {row.phase for row in rows}:
         known = [row for row in rows if row.phase == phase and math.isfinite(row.mean)]
         if len({row.mean for row in known}) > 1:
-            choose = min if known[0].metric in LOWER_IS_BETTER else max
-            top = choose(row.mean for row in known)
-            best |= {(row.label, phase) for row in known if row.mean == top}
+            least = min(cost(row.metric, row.mean) for row in known)
+            best |= {(row.label, phase) for row in known if cost(row.metric, row.mean) == least}
     return best

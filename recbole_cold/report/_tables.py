@@ -6,7 +6,7 @@ import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from recbole_cold.evaluation.metrics import COMPARISONS, LOWER_IS_BETTER
+from recbole_cold.evaluation.metrics import COMPARISONS, best_where
 from recbole_cold.report._document import Document
 from recbole_cold.report._statistics import base_name, base_run, best_of, summary, wanted_metrics
 from recbole_cold.report._words import (
@@ -170,8 +170,7 @@ def _steps(parts: Sequence[Sequence[Mapping[str, Any]]], name: str) -> str:
 def _legend(doc: Document, metrics: Sequence[str], mark: str = "*") -> list[str]:
     told = []
     if len(doc["runs"]) > 1:
-        lower = [name for name in metrics if name in LOWER_IS_BETTER]
-        told.append(f"{mark}: best of its column" + (f" ({lower[0]}: lowest)" if lower else ""))
+        told.append(f"{mark}: best of its column{best_where(metrics)}")
     if any(name in COMPARISONS for name in metrics):
         told.append("RelaImpr: (AUC - 0.5) / (AUC of the base - 0.5) - 1, seed by seed")
     return told + unadapted_lines(doc) + _cached(doc)

@@ -26,7 +26,7 @@ from recbole_cold.config import (
 )
 from recbole_cold.data.phases import phase_names
 from recbole_cold.errors import UserError
-from recbole_cold.evaluation.metrics import LOWER_IS_BETTER
+from recbole_cold.evaluation.metrics import LOWER_IS_BETTER, to_select_by
 from recbole_cold.experiment.experiment import Experiment
 from recbole_cold.experiment.fingerprint import code_of, versions
 from recbole_cold.experiment.folders import FINISHED, make_folder
@@ -94,9 +94,7 @@ class Sweep:
         if request.search == "random" or search_alg is not None:
             self.axes = space.at_random(self.axes)
         self.config = self._config({}, "valid")
-        self.metric = self.config["valid_metric"]
-        if self.metric == "RelaImpr":
-            raise UserError("valid_metric RelaImpr compares methods; choose AUC, LogLoss or F1")
+        self.metric = to_select_by(self.config["valid_metric"])
         self.lower = self.metric in LOWER_IS_BETTER
         self._check()
         self.folder: Path | None = None

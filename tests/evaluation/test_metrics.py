@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from sklearn import metrics as sklearn_metrics
+from sklearn.linear_model import LogisticRegression
 
 from recbole_cold.errors import UserError
 from recbole_cold.evaluation.metrics import (
@@ -17,12 +18,24 @@ from recbole_cold.evaluation.metrics import (
     METRICS,
     ONE_CLASS,
     auc,
+    best_where,
+    between_auc,
+    brier,
+    calibrated_log_loss,
+    calibration_error,
+    calibration_loss,
+    cost,
     evaluate,
+    evaluate_with_groups,
     f1,
     known_metrics,
     log_loss,
+    normalised_entropy,
+    predicted_over_clicks,
     rela_impr,
     score_warnings,
+    to_select_by,
+    within_auc,
 )
 
 
@@ -33,6 +46,18 @@ def draw(seed, rows=400, levels=None, dtype=torch.float32):
     labels = (rng.random(rows) < 0.2 + 0.5 * scores).astype(np.float32)
     labels[:2] = 0, 1
     return torch.tensor(scores, dtype=dtype), torch.tensor(labels)
+
+
+def everything(scores, labels, codes=None):
+    """All metrics, with some items and users."""
+    codes = np.arange(len(scores)) % 37 if codes is None else codes
+    return evaluate(scores, labels, METRICS, groups={"cold": codes, "user": codes % 5})
+
+
+def one(name, scores, labels):
+    """The value of one metric; all rows are of one item and user."""
+    codes = torch.zeros(np.shape(np.asarray(scores))) if np.ndim(scores) else torch.zeros(())
+    return evaluate(scores, labels, [name], groups={"cold": codes, "user": codes})[name]
 
 
 def pairwise_auc(scores, labels):
@@ -200,18 +225,19 @@ def test_evaluate_returns_the_named_metrics_in_order():
 
 def test_every_metric_ignores_row_order():
     scores, labels = draw(10, rows=4096, levels=30, dtype=torch.float64)
-    again = evaluate(scores.flip(0), labels.flip(0), METRICS)
-    assert evaluate(scores, labels, METRICS) == pytest.approx(again, rel=1e-14)
+    codes = np.arange(len(scores)) % 37
+    again = everything(scores.flip(0), labels.flip(0), codes[::-1].copy())
+    assert everything(scores, labels) == pytest.approx(again, rel=1e-14)
 
 
 def test_numpy_lists_and_tensors_are_the_same():
     scores, labels = draw(12)
-    expected = evaluate(scores, labels, METRICS)
+    expected = everything(scores, labels)
     read_only = scores.numpy().copy()
     read_only.flags.writeable = False  # as a memory-mapped column is
-    assert evaluate(read_only, labels.numpy().astype(bool), METRICS) == expected
-    double = evaluate(scores.double(), labels, METRICS)
-    assert evaluate(scores.tolist(), labels.tolist(), METRICS) == double
+    assert everything(read_only, labels.numpy().astype(bool)) == expected
+    double = everything(scores.double(), labels)
+    assert everything(scores.tolist(), labels.tolist()) == double
 
 
 @pytest.mark.parametrize(("name", "near"), [("RelImp", "RelaImpr"), ("loglos", "LogLoss")])
@@ -226,30 +252,30 @@ def test_capitals_do_not_matter_and_each_is_named_once():
 
 
 def test_an_unknown_metric_like_none_is_answered_with_all():
-    with pytest.raises(UserError, match="'xyzzy' is none of AUC, LogLoss, F1, RelaImpr; choose"):
+    with pytest.raises(UserError, match=r"'xyzzy' is none of AUC, .*, RelaImpr; choose"):
         evaluate([0.5], [1], ["xyzzy"])
 
 
-@pytest.mark.parametrize("metric", METRICS.values())
+@pytest.mark.parametrize("metric", METRICS)
 class TestBadTables:
     def test_nan_scores_are_counted(self, metric):
         with pytest.raises(UserError, match="1 of 3 scores are not a number"):
-            metric([0.1, math.nan, 0.2], [0, 1, 0])
+            one(metric, [0.1, math.nan, 0.2], [0, 1, 0])
 
     @pytest.mark.parametrize("label", [2.0, -1.0, math.nan, 0.5])
     def test_labels_other_than_0_and_1_are_refused(self, metric, label):
         with pytest.raises(UserError, match="labels must be 0 or 1"):
-            metric([0.1, 0.2], [0.0, label])
+            one(metric, [0.1, 0.2], [0.0, label])
 
     def test_no_row_is_not_defined(self, metric):
-        assert math.isnan(metric(torch.empty(0), torch.empty(0)))
+        assert math.isnan(one(metric, torch.empty(0), torch.empty(0)))
 
     def test_a_column_is_not_a_list_of_rows(self, metric):
         """[n, 1] against [n] would broadcast to n x n labels."""
         with pytest.raises(ValueError, match="one score and one label per row"):
-            metric(torch.zeros(3, 1), torch.zeros(3))
+            one(metric, torch.zeros(3, 1), torch.zeros(3))
         with pytest.raises(ValueError, match="one score and one label per row"):
-            metric(torch.zeros(3, 1), torch.zeros(3, 1))
+            one(metric, torch.zeros(3, 1), torch.zeros(3, 1))
 
 
 class TestWarnings:
@@ -274,5 +300,165 @@ class TestWarnings:
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 def test_a_gpu_gives_the_same_numbers():
     scores, labels = draw(13, rows=58_409, levels=500)
-    there = evaluate(scores.cuda(), labels.cuda(), METRICS)
-    assert there == pytest.approx(evaluate(scores, labels, METRICS), rel=1e-12)
+    there = everything(scores.cuda(), labels.cuda())
+    assert there == pytest.approx(everything(scores, labels), rel=1e-12)
+
+
+def inside(scores, labels, group):
+    """Mean AUC of groups with both classes, weighted by rows: the definition."""
+    total = rows = 0.0
+    for code in set(group.tolist()):
+        own = group == code
+        if 0 < labels[own].sum() < own.sum():
+            total += int(own.sum()) * pairwise_auc(scores[own].tolist(), labels[own].tolist())
+            rows += int(own.sum())
+    return total / rows
+
+
+def between(scores, labels, group):
+    """All pairs of groups with different shares of clicks, weighted by pairs of rows."""
+    won = pairs = 0.0
+    for a, b in itertools.permutations(set(group.tolist()), 2):
+        of_a, of_b = group == a, group == b
+        if labels[of_a].mean() > labels[of_b].mean():
+            weight = int(of_a.sum()) * int(of_b.sum())
+            pairs += weight
+            gap = scores[of_a].mean() - scores[of_b].mean()
+            won += weight * (1.0 if gap > 0 else 0.5 if gap == 0 else 0.0)
+    return won / pairs
+
+
+def grouped(seed, rows=90, groups=9):
+    """Scores with ties whose sums are exact, labels, and codes of groups of different sizes."""
+    scores, labels = draw(seed, rows=rows, levels=8, dtype=torch.float64)
+    rng = np.random.default_rng(seed)
+    return scores, labels, torch.tensor(5 * rng.integers(0, groups, rows) ** 2)
+
+
+class TestGroups:
+    def test_two_items_by_hand(self):
+        """Item 1: a win and a draw, item 2: a loss, item 3 has clicks only."""
+        scores = [0.9, 0.2, 0.9, 0.3, 0.4, 0.5]
+        found = within_auc(scores, [1, 0, 0, 1, 0, 1], [1, 1, 1, 2, 2, 3])
+        assert found.value == (3 * 0.75 + 2 * 0.0) / 5
+        assert found.macro == 0.375
+        assert (found.groups, found.of, found.rows) == (2, 3, 5 / 6)
+
+    @pytest.mark.parametrize("seed", range(8))
+    def test_are_their_definitions(self, seed):
+        scores, labels, group = grouped(seed)
+        assert within_auc(scores, labels, group).value == pytest.approx(
+            inside(scores, labels, group), abs=1e-14
+        )
+        assert between_auc(scores, labels, group) == pytest.approx(
+            between(scores, labels, group), abs=1e-14
+        )
+
+    def test_one_number_per_group_changes_nothing_inside_and_orders_groups(self):
+        scores, labels, group = grouped(3, rows=600)
+        shift = torch.tensor([float(labels[group == code].mean()) for code in group]) * 100
+        assert within_auc(scores + shift, labels, group) == within_auc(scores, labels, group)
+        assert between_auc(scores + shift, labels, group) == 1.0
+
+    def test_row_order_changes_no_bit(self):
+        scores, labels, group = grouped(4, rows=2000)
+        scores = scores + torch.rand(2000, dtype=torch.float64)
+        order = torch.randperm(2000, generator=torch.Generator().manual_seed(0))
+        mixed = scores[order], labels[order], group[order]
+        assert within_auc(*mixed) == within_auc(scores, labels, group)
+        assert between_auc(*mixed) == between_auc(scores, labels, group)
+
+    def test_one_group_is_pooled_auc(self):
+        scores, labels = draw(6)
+        group = torch.zeros(len(scores))
+        assert within_auc(scores, labels, group).value == auc(scores, labels)
+        assert math.isnan(between_auc(scores, labels, group))
+
+    def test_without_a_group_of_both_classes_it_is_not_defined(self):
+        found = within_auc([0.1, 0.9], [0, 1], [3, 4])
+        assert math.isnan(found.value) and found.groups == 0 and found.of == 2
+        assert math.isnan(within_auc([], [], []).value) and math.isnan(between_auc([], [], []))
+
+    def test_evaluate_reads_the_codes_of_its_groups(self):
+        scores, labels, group = grouped(5)
+        users = torch.arange(len(scores)) % 7
+        codes = {"cold": group, "user": users}
+        names = ["WithinAUC", "GAUC", "BetweenAUC", "AUC"]
+        values, told = evaluate_with_groups(scores, labels, names, groups=codes)
+        assert list(values) == names
+        assert values["GAUC"] == within_auc(scores, labels, users).value
+        assert values["WithinAUC"] == within_auc(scores, labels, group).value
+        assert told.keys() == {"WithinAUC", "GAUC"} and told["GAUC"]["of"] == 7
+
+
+class TestCalibration:
+    def test_calibrated_log_loss_is_that_of_logistic_regression(self):
+        scores, labels = draw(7, rows=3000, dtype=torch.float64)
+        scores = torch.sigmoid(2 * torch.logit(scores, eps=1e-6) + 1)
+        logit = torch.logit(scores)[:, None].numpy()
+        fitted = LogisticRegression(C=1e12, tol=1e-10).fit(logit, labels.numpy())
+        theirs = sklearn_metrics.log_loss(labels.numpy(), fitted.predict_proba(logit)[:, 1])
+        assert calibrated_log_loss(scores, labels) == pytest.approx(theirs, abs=1e-9)
+        both = calibrated_log_loss(scores, labels) + calibration_loss(scores, labels)
+        assert both == pytest.approx(log_loss(scores, labels), abs=1e-12)
+
+    def test_shift_and_slope_of_the_logits_do_not_matter(self):
+        scores, labels = draw(8, rows=800, dtype=torch.float64)
+        moved = torch.sigmoid(0.3 * torch.logit(scores) - 2)
+        assert calibrated_log_loss(moved, labels) == pytest.approx(
+            calibrated_log_loss(scores, labels), abs=1e-10
+        )
+
+    def test_constant_scores_have_the_entropy_of_the_labels(self):
+        labels = torch.tensor([1.0, 0, 0, 0] * 50)
+        right, wrong = torch.full((200,), 0.25), torch.full((200,), 0.9)
+        entropy = -(0.25 * math.log(0.25) + 0.75 * math.log(0.75))
+        assert normalised_entropy(right, labels) == pytest.approx(1.0, abs=1e-12)
+        assert calibrated_log_loss(wrong, labels) == pytest.approx(entropy, abs=1e-9)
+        assert calibration_error(wrong, labels) == pytest.approx(0.65, abs=1e-6)
+        assert predicted_over_clicks(wrong, labels) == pytest.approx(3.6, abs=1e-6)
+
+    def test_separated_classes_end(self):
+        assert calibrated_log_loss([0.1, 0.2, 0.8, 0.9], [0, 0, 1, 1]) == pytest.approx(0, abs=1e-6)
+        assert calibrated_log_loss([0.1, 0.2], [1, 1]) == 0.0
+
+    def test_true_probabilities_are_calibrated(self):
+        rng = np.random.default_rng(9)
+        chance = rng.beta(1, 3, 40_000)
+        labels = (rng.random(40_000) < chance).astype(float)
+        error = np.sqrt(2 / np.pi) * np.sqrt((chance * (1 - chance)).mean() / (40_000 / 15))
+        assert calibration_error(chance, labels) < 3 * error
+        assert abs(predicted_over_clicks(chance, labels) - 1) < 0.03
+        assert brier(chance, labels) == pytest.approx(
+            sklearn_metrics.brier_score_loss(labels, chance), abs=1e-12
+        )
+
+    def test_bins_hold_equally_many_rows(self):
+        """30 rows in 15 bins of two: each bin's gap is the mean of its two rows."""
+        scores = torch.arange(1, 31, dtype=torch.float64) / 40
+        labels = torch.tensor([0.0, 0.0, 1.0] * 10, dtype=torch.float64)
+        by_hand = (scores - labels).reshape(15, 2).mean(dim=1).abs().mean()
+        assert calibration_error(scores, labels) == pytest.approx(float(by_hand), abs=1e-14)
+
+    @pytest.mark.parametrize("metric", ["ECE", "Brier", "PCOC", "NE", "CalibratedLogLoss"])
+    def test_logits_are_refused_by_name(self, metric):
+        with pytest.raises(UserError, match=f"(LogLoss|{metric}) needs probabilities"):
+            evaluate([2.0, -1.0], [1, 0], [metric])
+
+
+class TestDirections:
+    def test_costs_order_values_from_best_to_worst(self):
+        assert cost("AUC", 0.8) < cost("AUC", 0.7)
+        assert cost("LogLoss", 0.5) < cost("LogLoss", 0.6)
+        assert cost("PCOC", 1.1) < cost("PCOC", 0.8) < cost("PCOC", 2.0) < cost("PCOC", 0.0)
+
+    def test_what_has_no_direction_is_not_selected_by(self):
+        assert to_select_by("WithinAUC") == "WithinAUC"
+        for metric in ("PCOC", "RelaImpr"):
+            with pytest.raises(UserError, match=f"valid_metric {metric}"):
+                to_select_by(metric)
+
+    def test_legends_name_each_kind(self):
+        assert best_where(["AUC"]) == ""
+        told = best_where(["AUC", "LogLoss", "PCOC", "NE"])
+        assert told == " (LogLoss, NE: lowest; PCOC: nearest to 1)"
