@@ -22,6 +22,7 @@ from recbole_cold.data.rows import Batch, Rows
 from recbole_cold.errors import Misuse, UserError, blaming, nearest
 from recbole_cold.keys import Key
 from recbole_cold.model._fit import MODES, Fit, RowBatches, Step, no_such_mode
+from recbole_cold.model._phase_end import SeenRows, fit_seen, refuse_map_without_vectors
 from recbole_cold.seeding import seed_layers
 
 # What ``trainable`` is asked for; pre-training says its parameters in ``pretrain_fit``.
@@ -62,6 +63,7 @@ class ColdStartRecommender(AbstractRecommender):
         seed_layers(config["seed"] if pretrain_seed is None else pretrain_seed, "backbone")
         self.backbone = self.make_backbone(config, dataset)
         self.backbone.needed_by = type(self).__name__
+        refuse_map_without_vectors(self)
         if config["new_item_init"] == "zero" and not self.backbone.learns_from_zero():
             raise UserError(
                 f"new_item_init: zero gives new items a vector at which '{self.backbone.name}' "
@@ -93,6 +95,11 @@ class ColdStartRecommender(AbstractRecommender):
         self.new_first_order = nn.Parameter(torch.zeros((len(new_ids), 1), device=self.device))
         # Whether new items have rows of their own by now.
         self.register_buffer("new_items_started", torch.tensor(False))
+        # One number per new item on top of the logits, in double precision; see ``item_bias``.
+        shift = torch.zeros(len(new_ids), dtype=torch.float64, device=self.device)
+        self.register_buffer("new_shift", shift)
+        self.seen = SeenRows(self.device)
+        self.register_buffer("cold_rows", torch.zeros_like(self.new_vectors.detach()))
 
     # ---------------------------------------------------------------- counts
     def _register_counts(self, dataset) -> None:
@@ -130,6 +137,8 @@ class ColdStartRecommender(AbstractRecommender):
         if self.config["count_source"] != "full":
             self.counts += self._count(index)
         self._feed_counts()
+        if self.has_item_bias():
+            self.seen.add(index)
 
     # ---------------------------------------------------------------- questions
     def pretrain_fits(self) -> list[Fit]:
@@ -222,6 +231,14 @@ class ColdStartRecommender(AbstractRecommender):
             epochs=self.config["warm_epochs"],
         )
 
+    def has_item_bias(self) -> bool:
+        """Whether each warm phase ends with one fitted number per new item (``item_bias``)."""
+        return bool(self.config["item_bias"]) or self.config["warm"] == "map"
+
+    def phase_fits(self, index: Tensor) -> list[Fit]:
+        """``warm_fits``, or none where ``warm: map`` takes their place."""
+        return [] if self.config["warm"] == "map" else self.warm_fits(index)
+
     def decided_keys(self) -> dict[str, Any]:
         """Configuration keys that this run has decided, written to a file for later runs."""
         return {}
@@ -273,8 +290,15 @@ class ColdStartRecommender(AbstractRecommender):
             weights, like = self.cold_first_order(), self.new_first_order
             _refuse_unlike("cold_first_order()", weights, like, [torch.Size([1]), like.shape])
         self.new_vectors.copy_(vectors)
+        self.cold_rows.copy_(vectors)
         self.new_first_order.copy_(weights.expand_as(self.new_first_order))
         self.new_items_started.fill_(True)
+
+    def end_phase(self, phase: str) -> None:
+        """Called when a warm phase has learned: fits ``item_bias``, or vectors with ``warm: map``,
+        on all rows seen so far."""
+        if self.has_item_bias():
+            fit_seen(self, phase)
 
     def item_vectors(self, ids: Tensor) -> tuple[Tensor, Tensor | None]:
         """Served embedding [b, d] and scalar weight [b, 1]: own rows if new, the table's if old."""
@@ -296,8 +320,12 @@ class ColdStartRecommender(AbstractRecommender):
         return self.backbone.logits(interaction, *self.item_vectors(interaction[self.id_field]))
 
     def predict(self, interaction: Batch) -> Tensor:
-        """Click probabilities [b]."""
-        return torch.sigmoid(self.logits(interaction))
+        """Click probabilities [b], in double precision: different logits stay different."""
+        logit = self.logits(interaction).double()
+        if self.has_item_bias():
+            slot = self.new_index[interaction[self.id_field]]
+            logit = logit + torch.where(slot >= 0, self.new_shift[slot.clamp(min=0)], 0.0)
+        return torch.sigmoid(logit)
 
     def set_mode(self, mode: str) -> None:
         """Training or evaluation mode of the method and, separately, of its backbone.

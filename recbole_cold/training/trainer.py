@@ -22,7 +22,7 @@ from recbole_cold import seeding
 from recbole_cold.backbone._modes import evaluating
 from recbole_cold.data.rows import Batch
 from recbole_cold.errors import Diverged, Interrupted, UserError
-from recbole_cold.evaluation.metrics import evaluate, score_warnings
+from recbole_cold.evaluation.metrics import evaluate_with_groups, score_warnings
 from recbole_cold.model._fit import Fit
 from recbole_cold.model._method import ColdStartRecommender
 from recbole_cold.store import DamagedFile, load_state, save_state
@@ -112,8 +112,9 @@ class Trainer:
             return
         self._stage(
             name,
-            partial(planned, self.method, "warm_fits", index),
+            partial(planned, self.method, "phase_fits", index),
             lambda: self.method.observe(index),
+            lambda: self.method.end_phase(name),
             budget=self.config["warm_steps"],
         )
 
@@ -125,19 +126,27 @@ class Trainer:
         labels = self._labels(index)
         result: dict[str, Any] = {"rows": len(index), "positives": int(labels.sum())}
         scores = self.score(index)
-        metrics = [name for name in self.config["metrics"] if name != "RelaImpr"]
-        values = (
-            evaluate(scores, labels, metrics, self.config["f1_threshold"])
-            if len(index)
-            else dict.fromkeys(metrics, math.nan)
-        )
+        values, groups = self._metrics(index, scores, labels)
         result |= {"metrics": values, "warnings": score_warnings(scores, labels, values)}
+        if groups:
+            result["groups"] = groups
         if ("warm" if self._has_warmed_up() else "cold") not in self.method.serves:
             result["unadapted"] = True
         self.journal["results"][name] = result
         self._save()
         self.callbacks.tell("phase_scored", name, values)
         return result
+
+    def _metrics(self, index: Tensor, scores: Tensor, labels: Tensor) -> tuple[dict, dict]:
+        """The configured metrics of scored rows, and what those inside groups rest on."""
+        wanted = [name for name in self.config["metrics"] if name != "RelaImpr"]
+        if not len(index):
+            return dict.fromkeys(wanted, math.nan), {}
+        method = self.method
+        codes = {"cold": method.id_field, "user": method.rows.user_field}
+        columns = {name: method.rows.columns[field] for name, field in codes.items()}
+        groups = {name: column[index] for name, column in columns.items()}
+        return evaluate_with_groups(scores, labels, wanted, self.config["f1_threshold"], groups)
 
     def _has_warmed_up(self) -> bool:
         return any(stage["name"] not in ("pretrain", "learn") for stage in self.journal["stages"])
@@ -152,7 +161,7 @@ class Trainer:
     @torch.no_grad()
     def _score(self, index: Tensor, predict: Callable[[Batch], Tensor]) -> Tensor:
         self.method.set_mode("evaluate")
-        scores = torch.empty(len(index), device=index.device)
+        scores = torch.empty(len(index), dtype=torch.float64, device=index.device)
         size = self.config["eval_batch_size"]
         with self.method.backbone.frozen_tables():
             for start in range(0, len(index), size):
@@ -179,12 +188,10 @@ class Trainer:
         def predict(batch: Batch) -> Tensor:
             vector = new_vectors[method.new_index[batch[method.id_field]]]
             weight = first.expand(len(vector), 1) if method.backbone.has_first_order else None
-            return torch.sigmoid(method.backbone.logits(batch, vector, weight))
+            return torch.sigmoid(method.backbone.logits(batch, vector, weight).double())
 
         index = method.rows.index(self.probe)
-        scores = self._score(index, predict)
-        metrics = [name for name in self.config["metrics"] if name != "RelaImpr"]
-        return evaluate(scores, self._labels(index), metrics, self.config["f1_threshold"])
+        return self._metrics(index, self._score(index, predict), self._labels(index))[0]
 
     # ---------------------------------------------------------------- stages
     def _is_done(self, name: str) -> bool:

@@ -1,0 +1,129 @@
+"""What can end the warm phase of any method: one number per new item, or vectors by MAP.
+
+Both are fitted on all rows of new items seen so far, phase by phase anew.
+"""
+
+import logging
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from recbole_cold.errors import UserError
+from recbole_cold.model import _item_bias, _map
+from recbole_cold.seeding import generator
+
+logger = logging.getLogger(__name__)
+
+
+class SeenRows(nn.Module):
+    """Numbers of the rows seen in warm phases, ascending; part of a method's state."""
+
+    def __init__(self, device: torch.device) -> None:
+        super().__init__()
+        self.index = torch.empty(0, dtype=torch.long, device=device)
+
+    def add(self, index: Tensor) -> None:
+        self.index = torch.cat([self.index, index]).unique()
+
+    def get_extra_state(self) -> Tensor:
+        return self.index
+
+    def set_extra_state(self, state: Tensor) -> None:
+        self.index = state.to(self.index.device)
+
+
+def refuse_map_without_vectors(method) -> None:
+    """``warm: map`` moves the vectors that the backbone reads.
+
+    Raises:
+        UserError: the method has a network of its own.
+    """
+    if method.config["warm"] == "map" and not method.backbone.reads_vector:
+        raise UserError(
+            f"warm: map moves ID vectors, and {type(method).__name__} has a network of its own; "
+            "use item_bias: True, which any method can end its phases with"
+        )
+
+
+@torch.no_grad()
+def fit_seen(method, phase: str) -> None:
+    """Fit what the configuration asks for on the rows that ``method`` has seen."""
+    if not len(method.seen.index):
+        return
+    method.set_mode("evaluate")
+    with method.backbone.frozen_tables():
+        if method.config["warm"] == "map":
+            _fit_vectors(method, phase)
+        else:
+            _fit_numbers(method, phase)
+
+
+def _pieces(method, index: Tensor) -> list[Any]:
+    return [method.rows.batch(part) for part in index.split(method.config["eval_batch_size"])]
+
+
+def _labels_and_items(method, index: Tensor) -> tuple[Tensor, Tensor]:
+    columns = method.rows.columns
+    return (
+        columns[method.label_field][index].double(),
+        method.new_index[columns[method.id_field][index].long()],
+    )
+
+
+def _variance(method, phase: str, logit: Tensor, label: Tensor, item: Tensor) -> float:
+    given = method.config["item_bias_variance"]
+    if given != "auto":
+        return float(given)
+    drawn = generator(method.config["seed"], "item bias", phase)
+    return _item_bias.learned_variance(logit, label, item, len(method.new_ids), drawn)
+
+
+def _fit_numbers(method, phase: str) -> None:
+    index = method.seen.index
+    logit = torch.cat([method.logits(batch) for batch in _pieces(method, index)]).double()
+    rows = (logit, *_labels_and_items(method, index))
+    variance = _variance(method, phase, *rows)
+    found = _item_bias.fit(*rows, len(method.new_ids), variance)
+    method.new_shift.copy_(found.shift + found.bias)
+    logger.info("%s: item bias with variance %.3g, shift %.3g", phase, variance, found.shift)
+
+
+def _rows_of(method, index: Tensor) -> _map.Rows:
+    label, item = _labels_and_items(method, index)
+
+    def piece(batch) -> _map.Piece:
+        place = method.new_index[batch[method.id_field]]
+        weight = None
+        if method.backbone.has_first_order:
+            weight = method.new_first_order.detach()[place]
+        return lambda vector_md: method.backbone.logits(batch, vector_md[place], weight)
+
+    return _map.Rows([piece(batch) for batch in _pieces(method, index)], label, item)
+
+
+def _fit_vectors(method, phase: str) -> None:
+    """Vectors around the cold ones. Half of the rows choose how far they may move."""
+    index, prior_md = method.seen.index, method.cold_rows
+    rows = _rows_of(method, index)
+    logit = rows.logits(prior_md)
+    variance = _variance(method, phase, logit, rows.label, rows.item)
+    deviation = method.config["map_deviation"]
+    if deviation == "auto":
+        drawn = generator(method.config["seed"], "map", phase)
+        half = torch.randperm(len(index), generator=drawn).to(index.device) < len(index) / 2
+        seen, later = _rows_of(method, index[half]), _rows_of(method, index[~half])
+        old = method.backbone.id_table().detach()[method.old_ids]
+        unit = float((old - old.mean(dim=0)).square().mean().sqrt())
+        deviation = _map.chosen_deviation(seen, later, prior_md, unit, variance)
+    if deviation:
+        vectors, found = _map.fit(rows, prior_md, float(deviation), variance)
+    else:
+        vectors = prior_md
+        found = _item_bias.fit(logit, rows.label, rows.item, len(prior_md), variance)
+    method.new_vectors.copy_(vectors)
+    method.new_shift.copy_(found.shift + found.bias)
+    logger.info(
+        "%s: vectors within %.3g of their cold ones, item bias with variance %.3g",
+        phase, float(deviation), variance,
+    )  # fmt: skip

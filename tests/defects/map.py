@@ -1,0 +1,39 @@
+"""MAP: prior, profile over the numbers, and the choice of the deviation."""
+
+from defects import defect
+
+TESTS = "tests/model/test_map.py"
+SOME = True
+DEFECTS = {
+    "recbole_cold/model/_map.py": [
+        defect("the prior weighs double", "penalty = moved.square().sum() / 2",
+               "penalty = moved.square().sum()", "test_lbfgs_and_newton_agree_to_four_digits"),
+        defect("the numbers are left out while the vectors are searched for",
+               "score = logit + found.shift + found.bias[rows.item[own]]",
+               "score = logit + found.shift", "test_lbfgs_and_newton_agree_to_four_digits"),
+        defect("pieces read the items of the first one",
+               "                start += len(logit)\n", "",
+               "test_lbfgs_and_newton_agree_to_four_digits"),
+        defect("the widest prior is chosen",
+               "        if not loss < least:\n            break\n", "",
+               "test_the_deviation_that_predicts_is_chosen"),
+        defect("no prior but the narrowest is tried", "    for width in WIDTHS:",
+               "    for width in WIDTHS[:1]:", "test_the_deviation_that_predicts_is_chosen"),
+    ],
+    "recbole_cold/model/_phase_end.py": [
+        defect("each phase starts from the last one's vectors",
+               "index, prior_md = method.seen.index, method.cold_rows",
+               "index, prior_md = method.seen.index, method.new_vectors.detach().clone()",
+               "test_rows_of_all_phases_count_once"),
+        defect("networks of their own are let through",
+               'if method.config["warm"] == "map" and not method.backbone.reads_vector:',
+               "if False:",
+               "test_a_network_of_its_own_has_no_vectors_to_move"),
+    ],
+    "recbole_cold/model/_method.py": [
+        defect("the method's own phase runs, too",
+               'return [] if self.config["warm"] == "map" else self.warm_fits(index)',
+               "return self.warm_fits(index)",
+               "test_the_prior_is_what_the_method_generates[MetaE]"),
+    ],
+}  # fmt: skip
