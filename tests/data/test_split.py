@@ -177,8 +177,8 @@ class TestFrequencyRule:
         assert f"oldest 25 rows, {cut:,} more are in no part" in str(valid)
         assert not np.isin(ids[valid["train"]], valid.new_ids).any()
         assert sum(map(len, valid.parts.values())) + cut == len(split["train"])
-        draws = {pseudo_new(split, ids, time, fraction=0.25, size=2, seed=s) for s in range(9)}
-        assert len(draws) > 1
+        draws = [pseudo_new(split, ids, time, fraction=0.25, size=2, seed=s) for s in range(9)]
+        assert len({tuple(each.new_ids.tolist()) for each in draws}) > 1
 
     def test_rare_ones_of_ready_parts_keep_what_the_rarest_has(self, seed):
         ids, time, split = self.split(seed)
