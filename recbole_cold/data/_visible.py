@@ -52,9 +52,6 @@ def parts_of(dataset: Any) -> dict[str, Part]:
 def visible(dataset: Any, config: Any) -> Any:
     """The view of a run: ``dataset`` (split, with rows) as ``number_scale`` and ``unseen_tokens``
     ask for it. Other views of the same data keep their columns.
-
-    Raises:
-        UserError: ``number_scale: recbole`` hands on a number that float32 does not have.
     """
     view, parts = dataset.view(), parts_of(dataset)
     for name in _MADE_OF_COLUMNS:
@@ -86,7 +83,6 @@ def _scale_numbers(view: Any, parts: dict[str, Part], config: Any) -> Iterator[s
         if kind == "inter" and field not in view.numbers:
             done = "as in the files"
         elif rule == "recbole":
-            numbers.refuse_infinite(field, _table(view, kind)[field])
             in_range |= field == view.time_field
             done = "scaled to 0..1 over all rows" if in_range else "as in the files, not scaled"
         else:
@@ -101,13 +97,13 @@ def _told(scale: Scale, values: Array, part: Part) -> str:
     if scale.rule == "unseen":
         return "no value that training may see, so it is 0 throughout"
     if scale.rule == "constant":
-        return f"{scale.low:g} throughout training, so it is 0 throughout"
+        return f"{_number(scale.low)} throughout training, so it is 0 throughout"
     done = {
         "standard": "standardised",
-        "log": f"logarithm (of 1 + |x| / {scale.unit:g}), then standardised",
+        "log": f"logarithm (of 1 + |x| / {_number(scale.unit)}), then standardised",
         "minmax": "scaled to 0..1",
     }[scale.rule]
-    said = [f"{done} by the seen {scale.low:g} to {scale.high:g}"]
+    said = [f"{done} by the seen {_number(scale.low)} to {_number(scale.high)}"]
     later = values[part.later]
     gaps = int(np.isnan(values[part.seen]).sum() + np.isnan(later).sum())
     if gaps:
@@ -116,6 +112,10 @@ def _told(scale: Scale, values: Array, part: Part) -> str:
     if clipped:
         said.append(f"{clipped:,} of {len(later):,} {part.words} are beyond and clipped")
     return ", ".join(said)
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if 1000 <= abs(value) < 1e15 else f"{value:.4g}"
 
 
 def _readers(view: Any, kind: str, field: str) -> str:

@@ -15,8 +15,6 @@ from typing import Any
 
 import numpy as np
 
-from recbole_cold.errors import UserError
-
 Array = np.ndarray
 
 # ``auto`` takes the logarithm of fields whose largest |x| is beyond this many medians. A normal
@@ -81,7 +79,8 @@ class Scale:
 
 def signed_log(values: Array, unit: float) -> Array:
     """``sign(x) log(1 + |x| / unit)``, also where the quotient is no number any more."""
-    with np.errstate(divide="ignore"):  # log 0 is -inf, and what follows of it 0
+    # log 0 is -inf, and what follows of it is 0; gaps stay gaps.
+    with np.errstate(divide="ignore", invalid="ignore"):
         return np.sign(values) * np.logaddexp(0.0, np.log(np.abs(values)) - np.log(unit))
 
 
@@ -130,20 +129,10 @@ def as_recbole(values: Array, in_range: bool) -> Array:
     if in_range:
         low, high = values.min(initial=np.inf), values.max(initial=-np.inf)
         values = np.ones_like(values) if low >= high else (values - low) / (high - low)
-    with np.errstate(over="ignore"):  # ``refuse_infinite`` tells of what is read
-        return values.astype(np.float32)
+    return values.astype(np.float32)
 
 
 def unit_range(values: Array) -> Array:
     """Times [n] scaled to 0..1 over all rows; 1 where all are equal."""
     low, high = float(values.min()), float(values.max())
     return np.ones_like(values) if low == high else (values - low) / (high - low)
-
-
-def refuse_infinite(field: str, values: Array) -> None:
-    """Raise a ``UserError`` if a field as RecBole gives it is larger than float32 can say."""
-    if np.isinf(values).any():
-        raise UserError(
-            f"the float field {field!r} has values beyond {np.finfo(np.float32).max:.1e}, which "
-            "number_scale: recbole hands on as they are; use number_scale: auto"
-        )
