@@ -3,7 +3,7 @@
 A ``Scale`` is fitted once per field and split, on float64 values, and gives float32. Its rules:
 
 * ``standard``: mean 0 and standard deviation 1 over the seen values;
-* ``log``: the same of ``sign(x) log(1 + |x| / m)``, m the median of the seen ``|x|`` that are not 0;
+* ``log``: the same of ``sign(x) log(1 + |x| / m)``, m the median of the seen ``|x|`` above 0;
 * ``minmax``: the seen range becomes 0..1.
 
 Values outside of the seen range are clipped to it, gaps take the mean of the seen values. No rule

@@ -44,7 +44,9 @@ def wide(build, tiny_path, tmp_path_factory, write_atomic):
     def make(method="Base", backbone="DeepFM", word="neverseen", **keys):
         if word not in folders:
             folders[word] = tmp_path_factory.mktemp("wide")
-            write_atomic(folders[word] / f"wide{word}", f"wide{word}", **wide_files(tiny_path, word))
+            write_atomic(
+                folders[word] / f"wide{word}", f"wide{word}", **wide_files(tiny_path, word)
+            )
         keys = {"data_path": str(folders[word]), **keys}
         return build(method, backbone, data=f"wide{word}", **keys)
 
