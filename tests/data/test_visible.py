@@ -10,7 +10,7 @@ from recbole_cold.data.dataset import ColdStartDataset
 from recbole_cold.data.rows import Rows
 from recbole_cold.experiment.data_store import DataStore, run_data
 
-# Items o0..o5 are old (7 or 8 rows each), n0..n3 new (5 rows each, one warm-up set of 2), r0 is rare.
+# Items o0..o5 are old (7 or 8 rows each), n0..n3 new (5 rows each, 2 of them to warm up), r0 rare.
 OLD, NEW = [f"o{n}" for n in range(6)], [f"n{n}" for n in range(4)]
 KEYS = {
     "cold_threshold": 6, "warm_size": 2, "warm_sets": 1, "device": "cpu", "show_progress": False,
