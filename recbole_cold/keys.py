@@ -226,6 +226,8 @@ _TABLE = [
         Key("COUNT_FIELD", field_name()),
         Key("numerical_features", optional(list_of(field_name(), filled=False))),
         Key("RATING_FIELD", field_name()),
+        Key("number_scale", one_of("auto", "standard", "minmax", "recbole")),
+        Key("unseen_tokens", one_of("mask", "draw")),
     ),
     *_rows(
         [COLUMNS, DATA, PRETRAINING, SCORES],

@@ -7,7 +7,8 @@ The modules behind them may change; these names stay::
 =====================  ============================================================================
 a method               ``ColdStartRecommender``; ``Fit``, ``Step``, ``RowBatches``: what is learned
 its data               ``Batch``, ``Rows``; ``Split``, ``Phase``
-layers                 ``mlp``, ``OwnSide``, ``rows_mean``, ``lookup``, ``evaluating``
+layers                 ``mlp``, ``OwnSide``, ``rows_mean``, ``lookup``, ``evaluating``,
+                       ``zero_rows``
 tasks of meta-learners ``time_blocks``, ``Blocks``, ``Episode``, ``EpisodeBatches``,
                        ``FewShotBatches``, ``masked_mean``
 inner steps            ``inner_step``, ``adapt``, ``stacked_linear``, ``loss_in_chunks``, ``Chunks``
@@ -27,6 +28,7 @@ from recbole_cold.backbone._base import ClickModel, FieldTables, embedded_fields
 from recbole_cold.backbone._modes import evaluating
 from recbole_cold.backbone._seam import Backbone, OwnNetwork, build_backbone
 from recbole_cold.backbone._shortcuts import lookup
+from recbole_cold.backbone._unseen import zero_rows
 from recbole_cold.data.episodes import (
     Blocks,
     Episode,
@@ -97,4 +99,5 @@ __all__ = [
     "text",
     "time_blocks",
     "whole",
+    "zero_rows",
 ]

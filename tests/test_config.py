@@ -132,6 +132,7 @@ class TestReleased:
             "new_item_init": "zero", "id_first_order": "off", "side_includes_id": True,
             "batch_norm": "moving", "backbone_dropout": True, "pooling": "sum_with_pad",
             "weight_decay": 1e-6, "embedding_init": "uniform", "share_pretrained": True,
+            "number_scale": "recbole", "unseen_tokens": "draw",
         }  # fmt: skip
         assert {key: config[key] for key in expected} == expected
         assert read_yaml(properties_dir() / "overall.yaml")["released"].keys() == expected.keys()

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from recbole_cold.backbone._modes import evaluating
 from recbole_cold.backbone._shortcuts import FrozenView, pooled, view, with_shortcuts
+from recbole_cold.backbone._unseen import zero_unseen
 from recbole_cold.data.rows import Rows
 from recbole_cold.errors import UserError, blaming
 
@@ -101,6 +102,8 @@ class Backbone(nn.Module):
             **dict.fromkeys(dataset.fields(source=[FeatureSource.USER]), dataset.uid_field),
         }
         self._field_type = dict(dataset.field2type)
+        # Of training rows, whose vectors are not zero: a product with zeros would hide the ID's.
+        self._probe_rows = self._rows.index(dataset.split["train"][:8])
 
     # ---------------------------------------------------------------- the slot of the item ID
     def _hook(self) -> None:
@@ -301,8 +304,7 @@ class Backbone(nn.Module):
         return gradient is None or bool(gradient.any())
 
     def _probe_batch(self):
-        n_rows = len(self._rows.columns[self.id_field])
-        return self._rows.batch(torch.arange(min(8, n_rows), device=self._rows.device))
+        return self._rows.batch(self._probe_rows)
 
     # ---------------------------------------------------------------- side information
     @torch.no_grad()
@@ -355,4 +357,5 @@ def build_backbone(
         with torch.no_grad():
             for parameter in model.parameters():
                 parameter.uniform_(-0.01, 0.01)
+    zero_unseen(model, dataset.unseen)
     return seam(model, dataset, rows, id_field, config["id_first_order"] != "off")

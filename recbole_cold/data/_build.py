@@ -1,6 +1,6 @@
 """From atomic files to the arrays of a ``ColdStartDataset``, in RecBole's order of steps.
 
-Read, drop rows, number tokens, order features by id, fill gaps, label, normalise.
+Read, drop rows, number tokens, order features by id, label. Single numbers stay as read.
 """
 
 from collections.abc import Callable
@@ -23,11 +23,12 @@ from recbole_cold.data._atomic import (
 )
 from recbole_cold.data._mending import align_ids, in_order, look_at
 from recbole_cold.data._names import check_fields, check_suffixes, given, instead
+from recbole_cold.data.numbers import asks_for_range
 from recbole_cold.errors import UserError, nearest
 from recbole_cold.kinds import text_of
 
 # To be raised when the same files and settings give other arrays, so that caches are remade.
-READER = 2
+READER = 3
 
 Table = dict[str, Column]
 
@@ -353,10 +354,8 @@ class Build:
             values[ids] = column.values
             return values
         full = np.full(n, np.nan)
-        full[ids] = column.values
-        return self._scaled(field, Column(column.kind, self._filled(field, full))).values.astype(
-            np.float32
-        )
+        full[ids] = self._not_empty(field, column.values)
+        return full
 
     # Row columns
 
@@ -389,8 +388,7 @@ class Build:
         if column.offsets is not None:
             matrix = self._scaled(field, column).padded(self.fields[field][2])
             return matrix.astype(_small(matrix.dtype), copy=False)
-        filled = Column(column.kind, self._filled(field, column.values))
-        return self._scaled(field, filled).values.astype(np.float32)
+        return self._not_empty(field, column.values)
 
     def _times(self, column: Column) -> np.ndarray:
         if column.kind != FeatureType.FLOAT:
@@ -454,19 +452,16 @@ class Build:
 
     # Numbers
 
-    def _filled(self, field: str, values: np.ndarray) -> np.ndarray:
-        """Numbers with RecBole's filling of gaps, the mean."""
-        gaps = np.isnan(values)
-        if not gaps.any():
-            return values
-        if gaps.all():
+    @staticmethod
+    def _not_empty(field: str, values: np.ndarray) -> np.ndarray:
+        """Numbers as they were read, NaN where there is none."""
+        if np.isnan(values).all():
             raise UserError(f"the float field {field!r} has no value at all; leave it out")
-        return np.where(gaps, values[~gaps].mean(), values)
+        return values
 
     def _scaled(self, field: str, column: Column) -> Column:
-        """Numbers scaled to 0..1 where ``normalize_field`` or ``normalize_all`` asks for it."""
-        listed, everything = self.config["normalize_field"], self.config["normalize_all"]
-        if column.kind in TOKENS or not (field in listed if listed else everything):
+        """Sequences of numbers in 0..1 where ``normalize_field`` or ``normalize_all`` asks."""
+        if column.kind in TOKENS or not asks_for_range(self.config, field):
             return column
         values = column.values
         low, high = values.min(initial=np.inf), values.max(initial=-np.inf)

@@ -11,6 +11,7 @@ import os
 from collections.abc import Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,7 @@ from recbole_cold.data._build import READER, Build
 from recbole_cold.data._cache import cache_root
 from recbole_cold.data._names import NUMBERS, instead
 from recbole_cold.data.inputs import DEFAULT_COUNT_FIELD, number_fields
+from recbole_cold.data.numbers import as_recbole, asks_for_range, unit_range
 from recbole_cold.data.rows import Rows
 from recbole_cold.data.split import Split
 from recbole_cold.errors import UserError
@@ -65,7 +67,11 @@ class ColdStartDataset(Dataset):
         time: the raw time of each row, float64, or None without a time field: what splits use.
         user_table, item_table: feature columns by code, row 0 padding, the id itself left out.
             Numbers are plain float32 [num]; a model gets the pair (value, 1) that RecBole's
-            FLEmbedding reads, made per batch in ``rows.py``.
+            FLEmbedding reads, made per batch in ``rows.py``. Here numbers are as RecBole's loader
+            gives them; ``_visible`` scales those of a run's view.
+        raw: the float fields as read, float64 with NaN in gaps, by ``inter``, ``user``, ``item``;
+            label and time are not among them.
+        unseen: of each field that the view's run masks, the codes that no training row has.
         parts: part name -> row numbers when the rows came from ``benchmark_filename``, else None.
         numbers: the float fields that are inputs of the model, in the configuration's order.
         notes: sentences on what loading decided, for the log and the report.
@@ -84,6 +90,7 @@ class ColdStartDataset(Dataset):
     # These belong to one view; see ``view``.
     _split: Split | None = None
     _rows: Rows | None = None
+    unseen: Mapping[str, np.ndarray] = MappingProxyType({})
 
     @property
     def split(self) -> Split:
@@ -215,12 +222,26 @@ class ColdStartDataset(Dataset):
             self.set_field_property(field, FeatureType(kind), FeatureSource(source), length)
             if FeatureType(kind) in NUMBERS:
                 self.field2bucketnum[field] = 2
+        self.raw = {kind: self._numbers_in(kind, by_kind) for kind in ("inter", "user", "item")}
         self.notes: list[str] = list(meta["notes"])
         self.n_rows = len(self.inter[self.iid_field])
         self.time = self.inter.get(self.time_field)
         self.parts = self._parts(meta["part_rows"])
         self.file_size_list = meta["part_rows"]
         self.feat_name_list = ["inter_feat"] + [f"{s}_feat" for s in self._files if s != "inter"]
+
+    def _numbers_in(self, kind: str, by_kind: dict[str, Any]) -> dict[str, np.ndarray]:
+        """The float fields of one file as read; its table gets them as RecBole has them."""
+        table = by_kind.get(kind, {})
+        apart = (self.label_field, self.time_field) if kind == "inter" else ()
+        taken = {
+            field: column
+            for field, column in table.items()
+            if self.field2type[field] == FeatureType.FLOAT and field not in apart
+        }
+        for field, column in taken.items():
+            table[field] = as_recbole(column, asks_for_range(self.config, field))
+        return taken
 
     def _parts(self, lengths: list[int]) -> dict[str, np.ndarray] | None:
         if self.benchmark_filename_list is None:
@@ -248,7 +269,7 @@ class ColdStartDataset(Dataset):
                     + instead(field, floats)
                 )
         if self.time is not None and self.time_field in self.numbers:
-            self.inter[self.time_field] = _unit_range(self.time)
+            self.inter[self.time_field] = unit_range(self.time)
 
     def _add_count(self) -> None:
         field = self.config["COUNT_FIELD"] or DEFAULT_COUNT_FIELD
@@ -343,8 +364,3 @@ class ColdStartDataset(Dataset):
     def feature_files(self) -> list[Path]:
         """The ``.user`` and ``.item`` files that were loaded."""
         return [self._files[suffix][0] for suffix in ("user", "item") if suffix in self._files]
-
-
-def _unit_range(values: np.ndarray) -> np.ndarray:
-    low, high = float(values.min()), float(values.max())
-    return np.ones_like(values) if low == high else (values - low) / (high - low)

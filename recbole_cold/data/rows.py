@@ -77,6 +77,18 @@ class Rows:
         view.item_features = dict(self.item_features)
         return view
 
+    def exchange(self, kind: str, field: str, column: np.ndarray) -> None:
+        """Put another column of a field into this view; other views keep theirs.
+
+        Args:
+            kind: whose field it is: ``inter``, ``user`` or ``item``.
+        """
+        if kind == "inter":
+            self.columns[field] = self._tensor(column)
+        else:
+            table = self.user_features if kind == "user" else self.item_features
+            table[field] = self._feature(column)
+
     def _inputs(self, dataset) -> set[str]:
         tokens = {field for field, kind in dataset.field2type.items() if kind != FeatureType.FLOAT}
         return tokens | self.numerical
@@ -91,13 +103,13 @@ class Rows:
             return torch.from_numpy(np.ascontiguousarray(column)).to(self.device)
 
     def _features(self, table: dict[str, np.ndarray], id_field: str) -> dict[str, Tensor]:
-        features = {}
-        for field, column in table.items():
-            if field == id_field:
-                continue
-            tensor = self._tensor(column)
-            features[field] = tensor if tensor.is_floating_point() else tensor.long()
-        return features
+        return {
+            field: self._feature(column) for field, column in table.items() if field != id_field
+        }
+
+    def _feature(self, column: np.ndarray) -> Tensor:
+        tensor = self._tensor(column)
+        return tensor if tensor.is_floating_point() else tensor.long()
 
     def index(self, numbers: Any) -> Tensor:
         """Row numbers or codes of any kind as an int64 tensor on the device."""

@@ -12,13 +12,14 @@ import numpy as np
 from recbole_cold import keys
 from recbole_cold.config import ColdConfig
 from recbole_cold.data._in_time import until_first_scored
+from recbole_cold.data._visible import visible
 from recbole_cold.data.dataset import ColdStartDataset
 from recbole_cold.data.pseudo_new import pseudo_new
 from recbole_cold.data.rows import Rows
 from recbole_cold.data.split import Split, common_phases, frequency_split, split_from_parts
 from recbole_cold.errors import UserError
 
-# Splits of one data set that are kept; each holds a number per row.
+# Views of one data set that are kept, each with its split and scaled columns: numbers per row.
 _MOST_SPLITS = 16
 
 
@@ -29,8 +30,11 @@ def load_data(config: ColdConfig) -> ColdStartDataset:
 
 
 def split_data(dataset: ColdStartDataset, config: ColdConfig) -> ColdStartDataset:
-    """A view of a loaded data set for one run: with its split, and with rows of its own."""
-    return dataset.view(make_split(dataset, config))
+    """A view of a loaded data set for one run: with its split, and with rows of its own.
+
+    Its numbers are scaled, and its tokens masked, by what this split may see.
+    """
+    return visible(dataset.view(make_split(dataset, config)), config)
 
 
 def run_data(config: ColdConfig) -> ColdStartDataset:
@@ -118,7 +122,7 @@ def _split_key(config: ColdConfig) -> str:
 
 
 class DataStore:
-    """Keeps data sets and splits for all configurations that need the same.
+    """Keeps data sets and their views, one per split, for all configurations that need the same.
 
     It hands out views, which do not change when another caller asks.
 
@@ -129,7 +133,7 @@ class DataStore:
     def __init__(self, most: int = 4) -> None:
         self.most = most
         self._data: dict[str, ColdStartDataset] = {}
-        self._splits: dict[str, dict[str, Split]] = {}
+        self._views: dict[str, dict[str, ColdStartDataset]] = {}
 
     def data(self, config: ColdConfig) -> ColdStartDataset:
         """A view of the data set of a configuration, with the split of its seed."""
@@ -137,13 +141,12 @@ class DataStore:
         if key not in self._data:
             _make_room(self._data, self.most)
             self._data[key] = load_data(config)
-            self._splits = {known: self._splits.get(known, {}) for known in self._data}
-        dataset, splits = self._data[key], self._splits[key]
-        wanted = _split_key(config)
-        if wanted not in splits:
-            _make_room(splits, _MOST_SPLITS)
-            splits[wanted] = make_split(dataset, config)
-        return dataset.view(splits[wanted])
+            self._views = {known: self._views.get(known, {}) for known in self._data}
+        views, wanted = self._views[key], _split_key(config)
+        if wanted not in views:
+            _make_room(views, _MOST_SPLITS)
+            views[wanted] = split_data(self._data[key], config)
+        return views[wanted].view()
 
 
 def _make_room(kept: dict[str, Any], most: int) -> None:

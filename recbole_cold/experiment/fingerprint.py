@@ -34,6 +34,7 @@ _ROOTS_OF_PRETRAINING = (
     "backbone._seam",
     "data.dataset",
     "data.rows",
+    "data._visible",
     "seeding",
 )
 # Modules that change no score and are not part of a key. Configured values and the classes of

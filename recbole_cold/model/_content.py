@@ -51,7 +51,7 @@ def squares(weights: list[nn.Parameter]) -> Tensor:
 def without_content(backbone) -> Tensor:
     """Which items have padding in every token and sequence field: bool [n].
 
-    Float fields do not count, since the loader fills their gaps with the mean. If all side
+    Float fields do not count, since their gaps are filled with the mean. If all side
     information is float fields, every item has content.
     """
     features = backbone.features_of(backbone.id_field)

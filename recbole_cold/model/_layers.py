@@ -5,10 +5,12 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from recbole_cold.backbone._unseen import zero_rows
 from recbole_cold.data.episodes import masked_mean
 
 
@@ -53,6 +55,7 @@ class OwnSide(nn.Module):
         n_ids: rows of the private ID table; ``None`` has none. It starts at zero: a new item then
             reads what it was before any of its rows was seen.
         pooling: ``mean`` over the real positions of a sequence, or ``sum_with_pad``.
+        unseen: field -> codes that no training row has; their rows are zero (``dataset.unseen``).
     """
 
     def __init__(
@@ -63,6 +66,7 @@ class OwnSide(nn.Module):
         size: int,
         n_ids: int | None,
         pooling: str = "mean",
+        unseen: Mapping[str, np.ndarray] | None = None,
     ) -> None:
         super().__init__()
         self._features, self._pooling = features, pooling
@@ -76,6 +80,9 @@ class OwnSide(nn.Module):
                 if field in vocabulary
             }
         )
+        for field, codes in (unseen or {}).items():
+            if _key(field) in self.tables:
+                zero_rows(self.tables[_key(field)].weight, codes)
         self.own_id = None
         if n_ids is not None:
             self.own_id = nn.Embedding(n_ids, size)

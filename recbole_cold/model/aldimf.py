@@ -15,6 +15,7 @@ from torch.nn import functional as F
 
 from recbole_cold.backbone._modes import evaluating
 from recbole_cold.backbone._shortcuts import lookup
+from recbole_cold.backbone._unseen import zero_rows
 from recbole_cold.errors import UserError
 from recbole_cold.keys import EPOCHS, SIZE, WEIGHT, Key
 from recbole_cold.kinds import one_of
@@ -117,6 +118,7 @@ class ALDIMF(ALDI):
             )
             for table in self.teacher.values():
                 nn.init.xavier_normal_(table.weight)
+            zero_rows(self.teacher["user"].weight, dataset.unseen.get(self.other_field, ()))
         old = torch.zeros(self.n_ids, dtype=torch.bool)
         old[self.old_ids.cpu()] = True
         self.register_buffer("is_old", old, persistent=False)

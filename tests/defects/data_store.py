@@ -10,7 +10,7 @@ DEFECTS = {
                "sorted(keys.names(touching=[keys.SPLIT]))",
                'sorted(keys.names(touching=[keys.SPLIT]) - {"seed"})',
                "test_two_seeds_have_a_split_each"),
-        defect("splits pile up", "            _make_room(splits, _MOST_SPLITS)\n", "",
+        defect("splits pile up", "            _make_room(views, _MOST_SPLITS)\n", "",
                "test_splits_of_a_data_set_do_not_pile_up"),
     ],
     "recbole_cold/data/rows.py": [

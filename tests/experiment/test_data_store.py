@@ -60,8 +60,8 @@ def test_splits_of_a_data_set_do_not_pile_up(configured):
     store = DataStore()
     for seed in range(data_store._MOST_SPLITS + 3):
         store.data(configured(seed=seed))
-    (splits,) = store._splits.values()
-    assert len(splits) == data_store._MOST_SPLITS
+    (views,) = store._views.values()
+    assert len(views) == data_store._MOST_SPLITS
 
 
 def test_views_share_arrays_and_own_what_holds_them(configured):

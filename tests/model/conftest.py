@@ -28,7 +28,7 @@ NO_LAYERS = {
 }  # fmt: skip
 DATA_KEYS = (
     "cold_side", "cold_threshold", "use_count", "use_timestamp", "numerical_features", "seq_len",
-    "load_col", "warm_size", "warm_sets",
+    "load_col", "warm_size", "warm_sets", "number_scale", "unseen_tokens",
 )  # fmt: skip
 
 

@@ -73,7 +73,7 @@ class TestRun:
         monkeypatch.setattr(trials, "_STORE", store)
         first = run_trial(spec())
         run_trial(spec(use_timestamp=True))
-        assert len(store._data) == len(store._splits) == 1
+        assert len(store._data) == len(store._views) == 1
         again = run_trial(spec())
         assert again["runs"][0]["seeds"][0]["phases"] == first["runs"][0]["seeds"][0]["phases"]
 
