@@ -9,7 +9,6 @@ import contextlib
 import importlib
 import logging
 import signal
-import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -18,6 +17,7 @@ from typing import Any
 import torch
 
 from recbole_cold import paths, seeding
+from recbole_cold.cli.screen import handled_by, to_stderr
 from recbole_cold.data._cache import cache_root
 from recbole_cold.data.frames import Frames
 from recbole_cold.errors import Interrupted, Stopped, UserError
@@ -70,12 +70,14 @@ def run(
         UserError: what is asked for cannot be; one sentence.
         Stopped: Ctrl-C; the state is on disk, and the message says how to continue.
     """
-    from recbole_cold.experiment.session import continue_run, run_request, run_to_resume
+    from recbole_cold.experiment.folders import folder_to_resume
+    from recbole_cold.experiment.session import continue_run, run_request
 
     asked = _asked(config, keys, models, dataset, backbone, seeds)
     with _working(verbose) as stop:
         if resume is not None and resume is not False:
-            folder = run_to_resume(resume, {**asked, **_files_as_key(config_files)}, trust)
+            given = {**asked, **_files_as_key(config_files)}
+            folder = folder_to_resume(resume, given, asked.get("saved_dir", "saved"), trust=trust)
             return Results(*continue_run(folder, stop, again=_again("run"), callbacks=callbacks))
         keep = asked.get("saved_dir", "") is not None
         if not keep:
@@ -185,9 +187,9 @@ def tune(
         UserError: what is asked for cannot be; one sentence.
         Stopped: Ctrl-C; what is done is kept, and the message says how to continue.
     """
-    from recbole_cold.experiment.folders import read_request
+    from recbole_cold.experiment.folders import folder_to_resume, read_request
     from recbole_cold.sweep.requests import SweepRequest, sweep_of
-    from recbole_cold.sweep.session import sweep_to_resume, tune_request
+    from recbole_cold.sweep.session import tune_request
 
     if isinstance(scheduler, str):
         keys, scheduler = {**keys, "scheduler": scheduler}, None
@@ -198,7 +200,9 @@ def tune(
     with _working(verbose) as stop:
         folder = None
         if resume is not None and resume is not False:
-            folder = sweep_to_resume(resume, {**asked, **_files_as_key(config_files)}, trust)
+            given = {**asked, **_files_as_key(config_files)}
+            saved = asked.get("saved_dir", "saved")
+            folder = folder_to_resume(resume, given, saved, "tune", trust)
             request = read_request(folder, "tune", SweepRequest)
         else:
             _refuse_unfindable(asked)
@@ -407,23 +411,10 @@ def _messages(verbose: bool) -> Iterator[None]:
 
     ``verbose`` shows messages on stderr, as the command line does.
     """
-    before = logger.level, logger.propagate
     least = logger.getEffectiveLevel()
-    handler: logging.Handler
-    if verbose:
-        handler = logging.StreamHandler(sys.stderr)
-        handler.setFormatter(logging.Formatter("%(message)s"))
-    else:
-        handler = _Outwards(least)
-    logger.addHandler(handler)
-    logger.setLevel(min(least, logging.INFO))
-    logger.propagate = False
-    try:
+    handler = to_stderr() if verbose else _Outwards(least)
+    with handled_by(handler, min(least, logging.INFO)):
         yield
-    finally:
-        logger.removeHandler(handler)
-        logger.setLevel(before[0])
-        logger.propagate = before[1]
 
 
 class _Outwards(logging.Handler):

@@ -13,6 +13,7 @@ from typing import Any
 
 from recbole_cold.errors import UserError
 from recbole_cold.kinds import (
+    HUGE,
     Kind,
     anything,
     either,
@@ -23,6 +24,7 @@ from recbole_cold.kinds import (
     like,
     list_of,
     mapping_of,
+    nothing,
     number,
     one_of,
     optional,
@@ -60,11 +62,13 @@ UNSUPPORTED = "unsupported"  # would change the data in a way that our loader do
 DERIVED = "derived"  # set by RecBole or by us out of other keys; not written
 FLAG = "flag"  # a word of the command line, no configuration key
 
-# Sizes of layers and vectors: far above anything that trains.
-SIZE = whole(1, 100_000)
+# Sizes of layers and vectors: above anything that trains, and still built in seconds (two such
+# layers are 400 MB).
+SIZE = whole(1, 10_000)
 LAYERS = list_of(SIZE)
-RATE = number(above=0)  # of learning
-WEIGHT = number(least=0)  # of a part of a loss
+RATE = number(above=0, most=1_000)  # of learning
+INNER_RATE = number(0, 1_000)  # of inner steps; 0 takes none
+WEIGHT = number(0, 1_000_000)  # of a part of a loss
 SHARE = number(0, 1)
 DROP = number(least=0, below=1)  # dropout that leaves something
 COUNT = whole(1)
@@ -125,7 +129,10 @@ def _rows(touches: Iterable[str], *keys: Key, **common: Any) -> list[Key]:
 
 
 _THING = text("a name", "names")
+_METRIC = text("a metric", "metrics", most=80)
 _FIELDS = list_of(field_name())
+_CARDS = text("numbers of cards", "numbers of cards", least=0, most=80)
+_VALUE = number(limit=HUGE)  # of the data
 _BY_FILE = "'inter', 'user' and 'item'"
 _SEED = whole(0, 4_000_000_000)
 
@@ -145,19 +152,19 @@ _TABLE = [
         Key("config_files", anything(), apart=True, in_yaml=False),
         Key("matched_row", flag()),
         Key("base_model", text("a name of a row", "names of rows")),
-        Key("metrics", either(text("a metric", "metrics"), list_of(text("a metric", "metrics")))),
+        Key("metrics", either(_METRIC, list_of(_METRIC))),
         run_wide=True,
     ),
-    Key("valid_metric", text("a metric", "metrics"), frozenset({TABLE})),
-    Key("f1_threshold", either(just("mean"), number()), frozenset({SCORES, TABLE})),
+    Key("valid_metric", _METRIC, frozenset({TABLE})),
+    Key("f1_threshold", either(just("mean"), SHARE), frozenset({SCORES, TABLE})),
     # Where and how fast
     *_rows(
         [PLACE],
         Key("saved_dir", path(), run_wide=True),
         Key("cache_dir", optional(path()), run_wide=True),
         Key("device", text("a device", "devices"), run_wide=True),
-        Key("gpu_id", optional(either(whole(0), text(least=0), list_of(whole(0)))), run_wide=True),
-        Key("data_path", path()),
+        Key("gpu_id", optional(either(whole(0), _CARDS, list_of(whole(0)))), run_wide=True),
+        Key("data_path", path(), run_wide=True),
         Key("checkpoint_seconds", number(least=0)),
         Key("show_progress", flag()),
         here=True,
@@ -211,7 +218,7 @@ _TABLE = [
         Key("embedding_size", SIZE),
         Key("embedding_init", one_of("model", "uniform")),
         Key("learning_rate", RATE),
-        Key("weight_decay", number(least=0)),
+        Key("weight_decay", WEIGHT),
         Key("table_update", one_of("auto", "dense", "lazy")),
         Key("train_batch_size", COUNT),
         Key("pretrain_epochs", EPOCHS),
@@ -231,8 +238,8 @@ _TABLE = [
     ),
     *_rows(
         [COLUMNS, DATA, PRETRAINING, SCORES],
-        Key("field_separator", text("one letter", "letters")),
-        Key("seq_separator", text("one letter", "letters")),
+        Key("field_separator", text("one letter", "letters", most=2)),
+        Key("seq_separator", text("one letter or a few", "letters", most=8)),
         Key("encoding", optional(text("an encoding", "encodings")), in_yaml=False),
         Key("USER_ID_FIELD", field_name()),
         Key("ITEM_ID_FIELD", field_name()),
@@ -247,12 +254,12 @@ _TABLE = [
     ),
     *_rows(
         [COLUMNS, DATA, SPLIT, PRETRAINING, SCORES],
-        Key("threshold", optional(mapping_of(number()))),
+        Key("threshold", optional(mapping_of(_VALUE))),
         Key("rm_dup_inter", optional(one_of("first", "last"))),
         Key(
             "val_interval",
-            optional(mapping_of(either(text("an interval", "intervals"), number(), list_of(
-                either(text(), number()))))),
+            optional(mapping_of(either(text("an interval", "intervals"), _VALUE, list_of(
+                either(text(), _VALUE))))),
         ),
         Key("user_inter_num_interval", optional(intervals())),
         Key("item_inter_num_interval", optional(intervals())),
@@ -273,8 +280,8 @@ _TABLE = [
         Key("kg_reverse_r", flag()),
         Key("entity_kg_num_interval", optional(intervals())),
         Key("relation_kg_num_interval", optional(intervals())),
-        Key("alias_of_entity_id", anything()),
-        Key("alias_of_relation_id", anything()),
+        Key("alias_of_entity_id", optional(_FIELDS)),
+        Key("alias_of_relation_id", optional(_FIELDS)),
         Key("double_tower", optional(flag()), in_yaml=False),
         Key("has_residual", optional(flag()), in_yaml=False),
     ),
@@ -350,12 +357,13 @@ CLICK_MODELS = {
             Key("structure", one_of("stacked", "parallel")),
             Key("expert_num", whole(1, 1000)),
             Key("low_rank", SIZE),
-            Key("double_tower", optional(flag())),
+            Key("double_tower", one_of(True)),  # DSSM has no other form
             Key("order_list", LAYERS),
             Key("drop_ex", DROP),
             Key("drop_im", DROP),
             Key("apply_norm", flag()),
-            Key("fields", anything()),  # RecBole's FFM and FwFM never read what it says
+            # FwFM takes a group it does not know for one of the others, and says nothing.
+            Key("fields", nothing()),
             Key("teacher", one_of("CrossNet", "CIN")),
             Key("phase", text("a phase", "phases")),
             Key("type", one_of("inner", "outer")),

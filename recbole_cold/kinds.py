@@ -17,10 +17,11 @@ from typing import Any
 
 from recbole_cold.errors import nearest
 
-# A whole number above this is a mistake; keys with a lower limit state it.
+# A number above this is a mistake; keys with another limit state it.
 MANY = 1_000_000_000
-HUGE = 1e38  # the largest number in single precision
-_LONGEST = 80
+HUGE = 1e38  # the largest number in single precision; values of the data can be as large
+LONG = 4096  # letters of a text: the longest path that Linux takes
+_LONGEST = 80  # letters of a value in a sentence
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,7 @@ class Kind:
         build: the pydantic type; called when the first value is checked.
         choices: the values themselves, where they are few.
         most: an upper limit that ``words`` do not name; messages name it when it is exceeded.
+        longest: the most letters of a text; messages name it when it is exceeded.
         filled: whether an empty list or mapping is refused.
     """
 
@@ -41,6 +43,7 @@ class Kind:
     build: Callable[[], Any] = field(repr=False)
     choices: tuple[Any, ...] = ()
     most: float | None = None
+    longest: int | None = None
     filled: bool = False
 
     def accepts(self, value: Any) -> bool:
@@ -55,7 +58,7 @@ class Kind:
 
     def refusal(self, name: str, value: Any, where: str) -> str:
         """The sentence for a value that is not of this kind; ``where`` is "in file.yaml"."""
-        told = _cut(text_of(value))
+        told = cut(text_of(value))
         if isinstance(value, str) and not _is_utf8(value):
             return f"{name} holds bytes that are no UTF-8: {told!a} {where}."
         if self.choices:
@@ -67,10 +70,14 @@ class Kind:
         rule = f"be {self.words}"
         if self.most is not None and is_number(value) and self.most < value < math.inf:
             rule = f"be at most {self.most:,}"
+        elif self.longest is not None and isinstance(value, str) and len(value) > self.longest:
+            rule = f"be {self.words} of at most {self.longest:,} letters"
         elif self.filled and value in ([], {}):
             rule = "have at least one value"
         it_is = "it is empty" if value is None else f"it is '{told}'"
-        return f"{name} must {rule}, but {it_is} {where}."
+        unspaced = isinstance(value, str) and ":" in value and "mapping" in self.words
+        hint = "; yaml wants a space after each ':'" if unspaced else ""
+        return f"{name} must {rule}, but {it_is} {where}{hint}."
 
 
 @cache
@@ -107,13 +114,18 @@ def number(
     *,
     above: float | None = None,
     below: float | None = None,
+    limit: float = MANY,
 ) -> Kind:
-    """A finite number: at least, at most, above, below."""
+    """A finite number: at least, at most, above, below.
+
+    Args:
+        limit: of its size where nothing else limits it; ``HUGE`` for values of the data.
+    """
     limits = {
-        "ge": least, "gt": above, "lt": below, "le": HUGE if most is None else most,
+        "ge": least, "gt": above, "lt": below, "le": limit if most is None else most,
     }  # fmt: skip
     if least is None and above is None:
-        limits["ge"] = -HUGE
+        limits["ge"] = -limit
     words = _range_words(least, most, above, below)
     return Kind(
         f"a number{words}",
@@ -121,20 +133,24 @@ def number(
         lambda: _strict(
             float, allow_inf_nan=False, **{k: v for k, v in limits.items() if v is not None}
         ),
-        most=HUGE if most is None and below is None else None,
+        most=limit if most is None and below is None else None,
     )
 
 
 def _range_words(least, most, above, below) -> str:
     if least is not None and most is not None:
-        return f" from {least:g} to {most:g}"
+        return f" from {_told(least)} to {_told(most)}"
     if above is not None and below is not None:
         return f" between {above:g} and {below:g}"
     parts = [f"of at least {least:g}"] if least is not None else []
     parts += [f"above {above:g}"] if above is not None else []
     parts += [f"below {below:g}"] if below is not None else []
-    parts += [f"at most {most:g}"] if most is not None else []
+    parts += [f"at most {_told(most)}"] if most is not None else []
     return " " + " and ".join(parts) if parts else ""
+
+
+def _told(limit: float) -> str:
+    return f"{limit:,}" if isinstance(limit, int) else f"{limit:g}"
 
 
 @cache
@@ -144,9 +160,9 @@ def flag() -> Kind:
 
 
 @cache
-def text(words: str = "a text", many: str = "texts", least: int = 1) -> Kind:
-    """A text, not empty unless ``least`` is 0."""
-    return Kind(words, many, lambda: _strict(str, min_length=least))
+def text(words: str = "a text", many: str = "texts", least: int = 1, most: int = LONG) -> Kind:
+    """A text of ``least`` to ``most`` letters; it is not empty unless ``least`` is 0."""
+    return Kind(words, many, lambda: _strict(str, min_length=least, max_length=most), longest=most)
 
 
 def path() -> Kind:
@@ -156,7 +172,7 @@ def path() -> Kind:
 
 def field_name() -> Kind:
     """The name of a column of the data."""
-    return text("a field name", "field names")
+    return text("a field name", "field names", most=200)
 
 
 @cache
@@ -195,6 +211,12 @@ def intervals() -> Kind:
 def anything() -> Kind:
     """Any value: nobody reads it, or its reader checks it."""
     return Kind("anything", "values", lambda: Any)
+
+
+@cache
+def nothing() -> Kind:
+    """No value but none, for keys of others that cannot work here."""
+    return Kind("left out", "none", lambda: None)
 
 
 def _checked(function: Callable[[Any], Any]) -> Any:
@@ -322,5 +344,6 @@ def _is_utf8(value: str) -> bool:
     return True
 
 
-def _cut(told: str) -> str:
+def cut(told: str) -> str:
+    """A text short enough for a sentence."""
     return told if len(told) <= _LONGEST else f"{told[: _LONGEST - 3]}..."

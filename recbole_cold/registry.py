@@ -26,6 +26,7 @@ from typing import Any, NamedTuple
 
 from recbole_cold import compat, paths
 from recbole_cold.errors import UserError, nearest, told
+from recbole_cold.kinds import cut
 
 METHOD_GROUP = "recbole_cold.methods"
 BACKBONE_GROUP = "recbole_cold.backbones"
@@ -143,8 +144,8 @@ def check_names(methods: Iterable[str] = (), backbones: Iterable[str] = ()) -> N
             place = spec.partition(":")[0]
             if place.endswith(".py"):
                 _file(kind, Path(place))
-            elif ":" not in spec and spec not in _names(kind):
-                raise _unknown(kind, spec)
+            elif ":" not in spec and spec not in _stated(kind) and spec not in _names(kind):
+                raise _unknown(kind, spec)  # installed plug-ins are looked up last: that is slow
 
 
 def unknown(name: str) -> UserError:
@@ -278,6 +279,7 @@ def _find(kind: _Kind, spec: str | type) -> type:
 
 def _unknown(kind: _Kind, spec: str) -> UserError:
     """The error for a name that no class of this kind has, with what to write instead."""
+    spec = cut(spec)
     guess = nearest(spec, _names(kind))
     other = _BACKBONE if kind is _METHOD else _METHOD
     same = [name for name in _names(other) if name.lower() == spec.lower()]

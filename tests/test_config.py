@@ -228,7 +228,7 @@ class TestValues:
             ("embedding_size", "abc", "must be a whole number of at least 1, but it is 'abc'"),
             ("learning_rate", "0", "must be a number above 0"),
             ("learning_rate", "nan", "must be a number"),
-            ("weight_decay", "-1e-6", "must be a number of at least 0"),
+            ("weight_decay", "-1e-6", "must be a number from 0 to 1,000,000"),
             ("valid_fraction", "1", "must be a number between 0 and 1"),
             ("f1_threshold", "median", "must be 'mean' or a number"),
             ("use_count", "maybe", "must be true or false"),

@@ -89,7 +89,7 @@ class TestTable:
         assert names(run_wide=True) == {
             "model", "dataset", "backbone", "config_files", "seed", "seeds", "share_pretrained",
             "eval_on", "metrics", "base_model", "warm_sets", "common_phases", "matched_row",
-            "saved_dir", "cache_dir", "device", "gpu_id", "num_threads",
+            "saved_dir", "cache_dir", "device", "gpu_id", "num_threads", "data_path",
         }  # fmt: skip
         # What a data set's hash follows from: another set, and no stored result is found again.
         assert names(touching=[keys.COLUMNS]) == {
@@ -228,8 +228,12 @@ def test_faults_that_were_met(key, values):
         ("MWUF", "mwuf_parts", "[]", "must have at least one value"),
         ("DropoutNet", "dropoutnet_rate", "1.5", "a number from 0 to 1"),
         ("GMEA", "gme_max_share", "0", "a number above 0 and at most 1"),
-        ("Base", "embedding_size", "1000000000000", "must be at most 100,000"),
+        ("Base", "embedding_size", "1000000000000", "must be at most 10,000"),
         ("Base", "USER_ID_FIELD", "~", "must be a field name, but it is empty"),
+        ("Base", "LABEL_FIELD", "x" * 300, "must be a field name of at most 200 letters"),
+        ("Base", "learning_rate", "1e14", "a number above 0 and at most 1,000"),
+        ("CVAR", "cvar_noise", "1e14", "must be at most 1,000,000,000"),
+        ("Base", "load_col", "inter:[a]", "yaml wants a space after each ':'"),
     ],
 )
 def test_words(method, key, value, rule):

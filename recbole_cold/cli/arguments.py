@@ -11,6 +11,7 @@ VERBS = ("run", "compare", "tune", "plot", "check", "list", "doctor")
 DEFAULT_MODELS = "Base,DropoutNet,MetaE,MWUF,CVAR"
 SHORT = {"-m": "--model", "-d": "--dataset", "-h": "--help"}  # as in RecBole's run_recbole.py
 SWITCHES = ("help", "version", "debug", "trust")  # take no value
+RESUMED = ("run", "compare", "tune")
 BARE = {"compare": "folders", "plot": "folders", "list": "names"}  # what words without -- mean
 
 
@@ -57,6 +58,8 @@ def parse(argv: Sequence[str]) -> Arguments:
         if name in keys or name in flags:
             raise UserError(f"--{name} is given twice; give it once")
         (flags if name == "resume" else keys)[name] = given
+    if "resume" in flags and verb not in RESUMED and "help" not in flags:
+        raise UserError(f"{verb} takes no --resume; leave it out")
     if "trust" in flags and "resume" not in flags and "help" not in flags:
         raise UserError("--trust goes with --resume, and nothing is resumed; leave it out")
     return Arguments(verb, flags, keys)
@@ -128,6 +131,9 @@ def check_names(arguments: Arguments) -> None:
             f"{arguments.verb} takes one --backbone; for a table of several write "
             f"recbole-cold compare --backbones={','.join(backbones)}"
         )
+    for key in ("backbone", "backbones"):
+        if key in arguments.keys and not specs(key):
+            raise UserError(f"--{key}= names no backbone; `recbole-cold list` shows all")
     registry.check_names(specs("model", "models"), backbones)
 
 

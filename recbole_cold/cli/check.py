@@ -47,6 +47,7 @@ def check(arguments: Arguments) -> int:
     experiment = Experiment(request_of(arguments._replace(keys=keys), default_models="Base"))
     if folder is None:
         print(experiment.describe())
+        experiment.prepare()  # what only a method can know: columns that it lacks, odd sizes
         return 0
     target = _target(Path(folder), experiment.first())
     text = experiment.describe()

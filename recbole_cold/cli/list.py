@@ -59,8 +59,8 @@ class Key(NamedTuple):
 
 def list_names(arguments: Arguments) -> int:
     """Print all methods and backbones, or a description of some."""
-    if arguments.keys or "resume" in arguments.flags:
-        raise UserError(f"list takes no --{min(arguments.keys or ['resume'])}; leave it out")
+    if arguments.keys:
+        raise UserError(f"list takes no --{min(arguments.keys)}; leave it out")
     names = arguments.flags.get("names", [])
     if names:
         print("\n\n".join(describe(_one(name)) for name in names))

@@ -62,6 +62,8 @@ HELPS = {
     "list": list_names.HELP,
     "doctor": doctor.HELP,
 }
+_END = 1000  # letters
+
 ACTIONS: dict[str, Callable[[Arguments], int]] = {
     "run": run.run,
     "compare": compare.compare,
@@ -98,14 +100,21 @@ def _main(words: list[str]) -> int:
     except UserError as error:
         if "--debug" in words:
             traceback.print_exc()
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {_fitting(str(error))}", file=sys.stderr)
         return 2
     except OSError as error:  # a name too long, a folder that may not be entered, a full disk
         if "--debug" in words:
             traceback.print_exc()
         place = f"'{error.filename}': " if error.filename else ""
-        print(f"error: {place}{error.strerror or error}", file=sys.stderr)
+        print(f"error: {_fitting(f'{place}{error.strerror or error}')}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130
+
+
+def _fitting(sentence: str) -> str:
+    """A sentence that fits the screen: of one that repeats an endless value, the two ends."""
+    if len(sentence) <= 2 * _END:
+        return sentence
+    return f"{sentence[:_END]} ... {sentence[-_END:]}"

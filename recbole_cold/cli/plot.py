@@ -79,8 +79,6 @@ def _plot_vectors(arguments: Arguments) -> int:
 
     keys = dict(arguments.keys)
     phase = keys.pop("phase", "cold")
-    if "resume" in arguments.flags:
-        raise UserError("plot takes no --resume; leave it out")
     with Stop().listening() as stop:
         experiment = Experiment(request_of(arguments._replace(keys=keys)), stop=stop)
         experiment.prepare()

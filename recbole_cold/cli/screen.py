@@ -46,12 +46,25 @@ class Stop:
 
 @contextlib.contextmanager
 def log_to_screen() -> Iterator[None]:
-    """Context: our messages go to stderr; the logger's own set-up is restored afterwards."""
-    before = logger.level, logger.propagate
+    """Context: our messages go to stderr."""
+    with handled_by(to_stderr(), logging.INFO):
+        yield
+
+
+def to_stderr() -> logging.Handler:
+    """A handler that shows messages as they are."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(logging.Formatter("%(message)s"))
+    return handler
+
+
+@contextlib.contextmanager
+def handled_by(handler: logging.Handler, level: int) -> Iterator[None]:
+    """Context: our messages from ``level`` on go to this handler, beside logs of folders, and
+    nowhere else; the logger's own set-up is restored afterwards."""
+    before = logger.level, logger.propagate
     logger.addHandler(handler)
-    logger.setLevel(logging.INFO)
+    logger.setLevel(level)
     logger.propagate = False
     try:
         yield

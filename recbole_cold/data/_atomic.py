@@ -117,7 +117,7 @@ def read_header(path: Path, form: Format) -> dict[str, FeatureType]:
         if not name or not colon or ":" in kind:
             raise UserError(
                 f"the header of '{path}' has the column {column!r}, which is not of the form "
-                f"field:type; check the first line and field_separator ({form.field_separator!r})"
+                f"field:type; {_about_separator(line, form)}"
             )
         if kind not in TYPES:
             raise UserError(
@@ -128,6 +128,15 @@ def read_header(path: Path, form: Format) -> dict[str, FeatureType]:
             raise UserError(f"field {name!r} occurs twice in the header of '{path}'; rename one")
         fields[name] = TYPES[kind]
     return fields
+
+
+def _about_separator(line: str, form: Format) -> str:
+    """What to do about a header that is none: often another letter separates its columns."""
+    for letter in "\t,;| ":
+        columns = _header_columns(line, form._replace(field_separator=letter))
+        if len(columns) > 1 and all(column.partition(":")[2] in TYPES for column in columns):
+            return f"its columns are separated by {letter!r}: set field_separator to that"
+    return f"check the first line and field_separator ({form.field_separator!r})"
 
 
 def _header_columns(line: str, form: Format) -> list[str]:

@@ -188,7 +188,7 @@ class Build:
             rows = self._by_value(rows)
             rows = self._by_listed(rows)
             rows = self._by_core(rows)
-        elif any(self.config[key] for key in _FILTERS):
+        elif any(given(self.config, key) for key in _FILTERS):
             self.notes.append("filters of rows do not apply to ready parts (benchmark_filename)")
         if not len(rows):
             raise UserError(

@@ -11,6 +11,7 @@ from recbole.utils import FeatureType
 from recbole_cold.errors import UserError, nearest
 
 SUFFIXES = ("inter", "user", "item")
+USUAL_TIME = "timestamp"  # RecBole's default: files that say it again need not have it
 NUMBERS = {FeatureType.FLOAT, FeatureType.FLOAT_SEQ}
 SEQUENCES = {FeatureType.TOKEN_SEQ, FeatureType.FLOAT_SEQ}
 
@@ -41,7 +42,8 @@ def check_suffixes(config: Any) -> None:
 
 
 def check_fields(config: Any, kinds: Mapping[str, FeatureType]) -> None:
-    """Refuse fields of ``normalize_field`` and ``seq_len`` that are not loaded, or of another type.
+    """Refuse fields of ``normalize_field`` and ``seq_len`` that are not loaded, or of another type,
+    and a ``TIME_FIELD`` that is not there.
 
     Args:
         kinds: the fields that are loaded, with their types.
@@ -49,6 +51,9 @@ def check_fields(config: Any, kinds: Mapping[str, FeatureType]) -> None:
     Raises:
         UserError: names the field.
     """
+    time = given(config, "TIME_FIELD")
+    if time and time != USUAL_TIME and time not in kinds:
+        raise UserError(f"TIME_FIELD names {time!r}, which is not loaded{instead(time, kinds)}")
     for key, fit, word in (
         ("normalize_field", NUMBERS, "float field"), ("seq_len", SEQUENCES, "sequence field"),
     ):  # fmt: skip

@@ -4,6 +4,7 @@ User and item features are kept once per user and item and gathered by code, nev
 """
 
 import copy
+import glob
 import hashlib
 import json
 import logging
@@ -145,6 +146,20 @@ class ColdStartDataset(Dataset):
         if self.label_field is None:
             raise UserError("LABEL_FIELD must name the label field, for example 'label'")
 
+    def _parts_there(self, folder: Path) -> str:
+        """What to do about a missing ``.inter`` file: the ready parts that could be meant."""
+        start = f"{self.dataset_name}."
+        parts = [
+            path.stem.removeprefix(start)
+            for path in sorted(folder.glob(f"{glob.escape(start)}*.inter"))
+        ]
+        if not parts:
+            return "check --dataset and --data_path"
+        return (
+            f"there are the parts {', '.join(parts)}: name them in the order of their phases, the "
+            'training part first and the one to be scored last, --benchmark_filename="[...]"'
+        )
+
     def _find_files(self) -> dict[str, list[Path]]:
         """Suffix -> the files that exist, interactions first."""
         folder = Path(self.dataset_path)
@@ -159,7 +174,7 @@ class ColdStartDataset(Dataset):
         for path in inter:
             if not path.is_file():
                 raise UserError(
-                    f"the atomic file '{path}' does not exist; check --dataset and --data_path"
+                    f"the atomic file '{path}' does not exist; {self._parts_there(folder)}"
                 )
         files = {"inter": inter}
         wanted = self.config["load_col"]

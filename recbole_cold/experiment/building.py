@@ -6,6 +6,8 @@ import textwrap
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
+import torch
+
 from recbole_cold.config import ColdConfig, keys_of_click_model
 from recbole_cold.data.dataset import ColdStartDataset
 from recbole_cold.errors import UserError, blaming, is_plugin, named, told
@@ -72,7 +74,9 @@ def keys_in_source(cls: type) -> set[str]:
 def _refuse_missing_yaml(cls: type, config: ColdConfig) -> None:
     """Raise a ``UserError`` if a plug-in has keys of its own but no yaml with their defaults."""
     known = {*config.final_config_dict, *names(in_yaml=False)}.union(*config.parameters.values())
-    for part in cls.__mro__:
+    # Torch's own classes have no keys of ours, and their sources are long.
+    parts = [part for part in cls.__mro__ if part not in torch.nn.Module.__mro__]
+    for part in parts:
         path = yaml_place(part) if is_plugin(part) else None
         if path is None or path.is_file():
             continue

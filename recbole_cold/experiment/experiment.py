@@ -45,7 +45,12 @@ from recbole_cold.experiment.building import build_method
 from recbole_cold.experiment.data_store import DataStore
 from recbole_cold.experiment.fingerprint import code_of, pretraining_key, versions
 from recbole_cold.experiment.folders import artifact_name, file_name, write_request
-from recbole_cold.experiment.requests import Entry, Request, refuse_run_wide
+from recbole_cold.experiment.requests import (
+    Entry,
+    Request,
+    refuse_run_wide,
+    refuse_unknown_base,
+)
 from recbole_cold.registry import find_method
 from recbole_cold.store import write_bytes
 from recbole_cold.training.backbone_cache import BackboneCache
@@ -88,6 +93,8 @@ class Experiment:
         for entry in self.entries:
             refuse_run_wide(entry)
         self.configs = {entry.label: self.config(entry) for entry in self.entries}
+        if entries is None:  # else they are a part of the table, and others have its base
+            refuse_unknown_base(self.first()["base_model"], self.entries)
         if self.first()["num_threads"]:
             torch.set_num_threads(self.first()["num_threads"])
         self.document: dict[str, Any] = {}

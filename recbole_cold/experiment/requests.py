@@ -8,8 +8,8 @@ from typing import Any
 
 from recbole_cold import keys, paths
 from recbole_cold.config import ColdConfig, parse_value, read_yaml
-from recbole_cold.errors import UserError
-from recbole_cold.kinds import text_of
+from recbole_cold.errors import UserError, nearest
+from recbole_cold.kinds import cut, text_of
 from recbole_cold.registry import absolute, entry_texts, split_outside
 
 
@@ -76,6 +76,23 @@ def refuse_run_wide(entry: Entry) -> None:
             )
 
 
+def refuse_unknown_base(base: str, entries: Sequence[Entry]) -> None:
+    """Refuse a ``base_model`` that is no row of the table; the plain backbone always may be one.
+
+    Raises:
+        UserError: names the rows.
+    """
+    rows = [entry.label for entry in entries]
+    methods = [label.partition("[")[0] for label in rows]
+    if base not in rows + methods and not re.fullmatch(r"Base( \(\d+ steps\))?", base):
+        known = dict.fromkeys(["Base", *rows])
+        guess = nearest(base, known)
+        raise UserError(
+            f"base_model names '{cut(base)}', which is no row of this table; "
+            + (f"did you mean '{guess}'?" if guess else f"there are {', '.join(known)}")
+        )
+
+
 @dataclass(frozen=True)
 class Request:
     """The request of one run: plain values, which a later ``--resume`` reads back."""
@@ -106,6 +123,11 @@ def request_from(
     data set it is ml-100k.
     """
     rest, files = dict(given), [str(paths.absolute(file)) for file in config_files]
+    for file in files:
+        if "config_files" in read_yaml(file):
+            raise UserError(
+                f"{file} has config_files, but only a command names files; leave it out"
+            )
     models, dataset = rest.pop("model", None), rest.pop("dataset", None)
     if models is None:
         models = next((said for said in from_files(files, "model") if said), default_models)
@@ -142,8 +164,14 @@ def data_folder(config: ColdConfig) -> str:
 
 
 def from_files(files: Sequence[str | Path], key: str) -> list[Any]:
-    """The values of a key in the configuration files, the last file's first."""
-    return [read_yaml(file).get(key) for file in reversed(files)]
+    """The values of a key in the configuration files, the last file's first.
+
+    Raises:
+        UserError: one is neither a name nor a list of names.
+    """
+    row = replace(keys.ROWS["model"], name=key)
+    found = [(read_yaml(file).get(key), file) for file in reversed(files)]
+    return [said and row.check(said, keys.at(str(file))) for said, file in found]
 
 
 def take_numbers(given: dict[str, Any], *also: str, place: str = keys.COMMAND_LINE) -> dict:

@@ -15,7 +15,6 @@ from recbole_cold.errors import Interrupted, UserError, WriteError
 from recbole_cold.experiment.experiment import Experiment
 from recbole_cold.experiment.folders import (
     FINISHED,
-    folder_to_resume,
     is_finished,
     new_folder,
     only_one,
@@ -89,16 +88,6 @@ def continue_run(
     if is_finished(folder):
         return Ran(report.load(folder), folder)
     return run_request(request, folder, stop, again=again, callbacks=callbacks)
-
-
-def run_to_resume(resume: str | Path | bool, keys: Mapping[str, Any], trust: bool = False) -> Path:
-    """The folder that ``resume`` means: the one it names, or for True the newest unfinished run.
-
-    Raises:
-        UserError: it names none, ``keys`` asks for anything but ``saved_dir``, or it is another
-            user's and not to be trusted.
-    """
-    return folder_to_resume(resume, keys, keys.get("saved_dir", "saved"), trust=trust)
 
 
 def screen_text(document: Mapping[str, Any]) -> str:

@@ -24,7 +24,7 @@ from recbole_cold.data.episodes import Blocks, Episode, EpisodeBatches, masked_m
 from recbole_cold.data.rows import Batch, Rows
 from recbole_cold.errors import UserError
 from recbole_cold.graphs import Graphs
-from recbole_cold.keys import COUNT, EPOCHS, RATE, STEPS, WEIGHT, Key
+from recbole_cold.keys import COUNT, EPOCHS, INNER_RATE, RATE, STEPS, WEIGHT, Key
 from recbole_cold.kinds import field_name, flag, list_of, number, one_of, optional, whole
 from recbole_cold.model._emerg_net import NETWORK_KEYS, EmerGNet, HyperNetwork
 from recbole_cold.model._fit import Fit, Step
@@ -116,7 +116,7 @@ class EmerG(ColdStartRecommender):
         Key("emerg_support_cap", optional(COUNT)),
         Key("emerg_query_cap", optional(COUNT)),
         Key("emerg_gamma", WEIGHT),
-        Key("emerg_inner_rate", number(least=0)),
+        Key("emerg_inner_rate", INNER_RATE),
         Key("emerg_inner_steps", STEPS),
         Key("emerg_order", one_of(1, 2)),
         Key("emerg_id_draw", one_of("task", "table")),

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from recbole_cold.data.episodes import Episode
-from recbole_cold.keys import SHARE, SIZE, STEPS, Key
+from recbole_cold.keys import INNER_RATE, SHARE, SIZE, STEPS, Key
 from recbole_cold.kinds import number, one_of
 from recbole_cold.model._fewshot import (
     FewShotNetwork,
@@ -239,7 +239,7 @@ class MAMO(FewShotRecommender):
         Key("mamo_forget", one_of("all", "attended")),
         Key("mamo_write", one_of("support", "query")),
         Key("mamo_order", one_of(1, 2)),
-        Key("mamo_inner_rate", number(least=0)),
+        Key("mamo_inner_rate", INNER_RATE),
         Key("mamo_inner_steps", STEPS),
         Key("mamo_test_steps", STEPS),
     )

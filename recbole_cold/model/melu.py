@@ -11,8 +11,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from recbole_cold.keys import SIZE, STEPS, Key
-from recbole_cold.kinds import list_of, number, one_of
+from recbole_cold.keys import INNER_RATE, SIZE, STEPS, Key
+from recbole_cold.kinds import list_of, one_of
 from recbole_cold.model._fewshot import (
     FewShotNetwork,
     FewShotRecommender,
@@ -68,7 +68,7 @@ class MeLU(FewShotRecommender):
     network = MeLUNetwork
     keys: ClassVar = (
         Key("melu_hidden_size", list_of(SIZE, filled=False)),
-        Key("melu_inner_rate", number(least=0)),
+        Key("melu_inner_rate", INNER_RATE),
         Key("melu_inner_steps", STEPS),
         Key("melu_test_steps", STEPS),
         Key("melu_order", one_of(1, 2)),

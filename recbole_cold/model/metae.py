@@ -15,8 +15,8 @@ from torch import Tensor, nn
 
 from recbole_cold.data.episodes import Blocks, Episode, EpisodeBatches, time_blocks
 from recbole_cold.errors import UserError
-from recbole_cold.keys import COUNT, EPOCHS, SHARE, SIZE, Key
-from recbole_cold.kinds import list_of, number, one_of
+from recbole_cold.keys import COUNT, EPOCHS, INNER_RATE, SHARE, SIZE, Key
+from recbole_cold.kinds import list_of, one_of
 from recbole_cold.model._content import mean_where_bare
 from recbole_cold.model._fit import Fit, Step
 from recbole_cold.model._inner import inner_step, loss_in_chunks
@@ -73,7 +73,7 @@ class MetaE(ColdStartRecommender):
         Key("metae_generator", one_of("mlp", "tanh_dense")),
         Key("metae_hidden_size", list_of(SIZE, filled=False)),
         Key("metae_alpha", SHARE),
-        Key("metae_inner_rate", number(least=0)),
+        Key("metae_inner_rate", INNER_RATE),
         Key("metae_inner", one_of("per_item", "per_row_batchmean")),
         Key("metae_batch_items", COUNT),
         Key("metae_block_size", COUNT),

@@ -1,11 +1,11 @@
 """One sweep from its request to a finished folder, for the command line and for Python."""
 
 import contextlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from recbole_cold.experiment.folders import folder_to_resume, is_finished, only_one
+from recbole_cold.experiment.folders import is_finished, only_one
 from recbole_cold.experiment.session import Again, Ran, at_work
 from recbole_cold.sweep.folders import read_sweep
 from recbole_cold.sweep.requests import SweepRequest
@@ -49,15 +49,3 @@ def tune_request(
         tell(f"folder {folder}\n")
         with at_work(folder, again):
             return Ran(sweep.run(), folder)
-
-
-def sweep_to_resume(
-    resume: str | Path | bool, keys: Mapping[str, Any], trust: bool = False
-) -> Path:
-    """The folder that ``resume`` means: the one it names, or for True the newest unfinished sweep.
-
-    Raises:
-        UserError: it names none, ``keys`` asks for anything but ``saved_dir``, or it is another
-            user's and not to be trusted.
-    """
-    return folder_to_resume(resume, keys, keys.get("saved_dir", "saved"), "tune", trust)

@@ -8,10 +8,15 @@ from recbole_cold import paths
 from recbole_cold.config import ColdConfig
 from recbole_cold.data.phases import phase_names
 from recbole_cold.errors import UserError
+from recbole_cold.kinds import cut
 
 
 def nested(setting: Mapping[str, Any], base: Mapping[str, Any]) -> dict[str, Any]:
-    """A setting as configuration keys: dotted ones go into a copy of the mapping in ``base``."""
+    """A setting as configuration keys: dotted ones go into a copy of the mapping in ``base``.
+
+    Raises:
+        UserError: a dotted key leads into a value that is no mapping.
+    """
     values: dict[str, Any] = {}
     for key, value in setting.items():
         first, *path = key.split(".")
@@ -22,7 +27,12 @@ def nested(setting: Mapping[str, Any], base: Mapping[str, Any]) -> dict[str, Any
             values[first] = json.loads(json.dumps(base.get(first) or {}))
         inner = values[first]
         for name in path[:-1]:
-            inner = inner.setdefault(name, {})
+            inner = inner.setdefault(name, {}) if isinstance(inner, dict) else inner
+        if not isinstance(inner, dict):
+            raise UserError(
+                f"'{cut(key)}' leads into '{first}', which has no keys of its own; write a list of "
+                f'values, --grid="{first}=[...]"'
+            )
         inner[path[-1]] = value
     return values
 

@@ -66,6 +66,10 @@ def test_quoted_fields_are_read(load):
     }
     plain = load(tables)
     same(load(quoted, field_separator=","), plain)
+    with pytest.raises(UserError, match="separated by ',': set field_separator to that"):
+        load(quoted)
+    with pytest.raises(UserError, match="check the first line"):
+        load({**tables, "inter": "user_id;item_id\n"})
 
 
 @pytest.mark.parametrize("kind", ["float", "token"])
@@ -176,7 +180,11 @@ def test_columns_of_parts_in_another_order_are_matched_by_name(load):
     train, test = tables["inter"][:41], [INTER, *tables["inter"][41:]]
     parts = {"item": tables["item"], "train.inter": train, "test.inter": test}
     keys = {"benchmark_filename": ["train", "test"]}
+    with pytest.raises(UserError, match=r"there are the parts test, train: name them in the order"):
+        load(parts)
     plain = load(parts, **keys)
+    assert not noted(plain, "filters of rows")
+    assert noted(load(parts, **keys, rm_dup_inter="first"), "filters of rows do not apply")
     turned = [[row[1], row[0], row[3], row[2]] for row in test]
     same(load({**parts, "test.inter": turned}, **keys), plain)
     turned[0][0] = "thing:token"
