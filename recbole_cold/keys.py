@@ -226,6 +226,7 @@ _TABLE = [
         Key("COUNT_FIELD", field_name()),
         Key("numerical_features", optional(list_of(field_name(), filled=False))),
         Key("RATING_FIELD", field_name()),
+        Key("vector_fields", optional(mapping_of(mapping_of(path()), _BY_FILE))),
     ),
     *_rows(
         [COLUMNS, DATA, PRETRAINING, SCORES],
