@@ -9,7 +9,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from recbole_cold.backbone._vectors import VectorTable, project_
 from recbole_cold.data.episodes import masked_mean
+from recbole_cold.data.vectors import Scaled
 
 
 def mlp(sizes: Sequence[int]) -> nn.Sequential:
@@ -53,6 +55,8 @@ class OwnSide(nn.Module):
         n_ids: rows of the private ID table; ``None`` has none. It starts at zero: a new item then
             reads what it was before any of its rows was seen.
         pooling: ``mean`` over the real positions of a sequence, or ``sum_with_pad``.
+        vectors: content vectors by field, whose column holds codes. Each is projected to d columns
+            as large as a table's rows at the start, whatever its width; missing ones are zeros.
     """
 
     def __init__(
@@ -63,6 +67,7 @@ class OwnSide(nn.Module):
         size: int,
         n_ids: int | None,
         pooling: str = "mean",
+        vectors: Mapping[str, Scaled] | None = None,
     ) -> None:
         super().__init__()
         self._features, self._pooling = features, pooling
@@ -76,6 +81,8 @@ class OwnSide(nn.Module):
                 if field in vocabulary
             }
         )
+        for field in (vectors or {}).keys() & self.fields:
+            project_(self.tables[_key(field)], vectors[field], size=1.0)
         self.own_id = None
         if n_ids is not None:
             self.own_id = nn.Embedding(n_ids, size)
@@ -98,6 +105,8 @@ class OwnSide(nn.Module):
                 parts.append(column[:, None])
             elif column.dim() == 1:
                 parts.append(self.tables[_key(field)](column))
+            elif isinstance(self.tables[_key(field)], VectorTable):
+                parts.append(self.tables[_key(field)](column[:, 0]))
             else:
                 parts.append(self._pool(column, self.tables[_key(field)].weight))
         return torch.cat(parts, dim=1)

@@ -51,6 +51,7 @@ class SideDecoder(ColdStartRecommender):
             self.embedding_size,
             self.n_ids if self.key("own_id") else None,
             config["pooling"],
+            self.rows.scaled_vectors(dataset),
         )
         if self.own_side.width == 0:
             raise UserError(
