@@ -235,6 +235,7 @@ _TABLE = [
         Key("RATING_FIELD", field_name()),
         Key("number_scale", one_of("auto", "standard", "minmax", "recbole")),
         Key("unseen_tokens", one_of("mask", "draw")),
+        Key("vector_fields", optional(mapping_of(mapping_of(path()), _BY_FILE))),
     ),
     *_rows(
         [COLUMNS, DATA, PRETRAINING, SCORES],

@@ -81,6 +81,25 @@ def tiny_path(tmp_path_factory) -> Path:
     return _write(tmp_path_factory.mktemp("atomic") / "tiny", "tiny", **tiny_files())
 
 
+def vector_files(seed: int = 5) -> dict[str, list[list[str]]]:
+    """``tiny_files`` with content vectors: ``emb`` of items, 6 numbers, every fifth missing, and
+    ``taste`` of users, 3 numbers; their units and offsets differ."""
+    files, rng = tiny_files(), np.random.default_rng(seed)
+    for suffix, field, width in (("item", "emb", 6), ("user", "taste", 3)):
+        head, *rows = files[suffix]
+        head.append(f"{field}:float_seq")
+        for number, row in enumerate(rows):
+            vector = 4.0 + 9.0 * rng.normal(size=width)
+            row.append("" if number % 5 == 2 else " ".join(f"{x:.4f}" for x in vector))
+    return files
+
+
+@pytest.fixture(scope="session")
+def vectors_path(tmp_path_factory) -> Path:
+    """Folder with the atomic files of the data set ``vec``: ``tiny`` with content vectors."""
+    return _write(tmp_path_factory.mktemp("atomic") / "vec", "vec", **vector_files())
+
+
 @pytest.fixture
 def tiny_keys(tiny_path) -> dict:
     """Configuration of the data set ``tiny``, to be given as overrides."""

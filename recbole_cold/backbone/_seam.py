@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from recbole_cold.backbone._modes import evaluating
 from recbole_cold.backbone._shortcuts import FrozenView, pooled, view, with_shortcuts
 from recbole_cold.backbone._unseen import zero_unseen
+from recbole_cold.backbone._vectors import AsCodes, read_vectors
 from recbole_cold.data.rows import Rows
 from recbole_cold.errors import UserError, blaming
 
@@ -311,7 +312,8 @@ class Backbone(nn.Module):
     def side_vectors(self, include_id: bool = False) -> Tensor:
         """Side information s_i of every item from the backbone's own tables: [n, s].
 
-        Item fields in data-set order: tokens and pooled sequences give d columns each, numbers one.
+        Item fields in data-set order: tokens, pooled sequences and projected content vectors give d
+        columns each, numbers one.
         The item ID is not side information unless ``include_id`` (released code has it there).
         """
         features = self._rows.features_of(self.id_field)
@@ -320,7 +322,7 @@ class Backbone(nn.Module):
             kind = self._field_type[field]
             if kind == FeatureType.TOKEN:
                 parts.append(self.table_of(field)[features[field]])
-            elif kind == FeatureType.TOKEN_SEQ:
+            elif kind in (FeatureType.TOKEN_SEQ, FeatureType.FLOAT_SEQ):
                 position = self.model.token_seq_field_names.index(field)
                 parts.append(pooled(self.model, position, features[field]))
             elif kind == FeatureType.FLOAT and field in features:
@@ -351,11 +353,12 @@ def build_backbone(
     """The configured backbone, initialised from torch's global generator, behind the seam."""
     model_class = _with_pooling(config.backbone_class, config["pooling"])
     with blaming(config.backbone_class, "its construction"):
-        built = model_class(config, dataset)
+        built = model_class(config, AsCodes(dataset))
     model = with_shortcuts(built.to(rows.device))
     if config["embedding_init"] == "uniform":
         with torch.no_grad():
             for parameter in model.parameters():
                 parameter.uniform_(-0.01, 0.01)
     zero_unseen(model, dataset.unseen)
+    read_vectors(model, rows.scaled_vectors(dataset))
     return seam(model, dataset, rows, id_field, config["id_first_order"] != "off")

@@ -72,14 +72,17 @@ def _target(folder: Path, config: Any) -> Path:
 
 def _write(experiment: Any, target: Path) -> dict[str, Any]:
     """Write the parts of the split; the keys that a run on the written files needs."""
-    from recbole_cold.data.ready_parts import write_atomic_parts
+    from recbole_cold.data.ready_parts import ready_vectors, write_atomic_parts
 
     config = experiment.first()
     dataset = experiment.data(config)
+    vectors = ready_vectors(dataset)
     names = write_atomic_parts(dataset.split, dataset, target)
     values: dict[str, Any] = {
         "dataset": config.dataset, "data_path": str(target.parent), "benchmark_filename": names,
     }  # fmt: skip
+    if vectors:
+        values["vector_fields"] = vectors
     if config["threshold"]:
         values["threshold"] = dict(config["threshold"])
     if config["cold_side"] != "item":

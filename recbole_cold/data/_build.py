@@ -3,7 +3,6 @@
 Read, drop rows, number tokens, order features by id, label. Single numbers stay as read.
 """
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +21,8 @@ from recbole_cold.data._atomic import (
     stack,
 )
 from recbole_cold.data._mending import align_ids, in_order, look_at
-from recbole_cold.data._names import check_fields, check_suffixes, given, instead
-from recbole_cold.data.numbers import asks_for_range
+from recbole_cold.data._names import check_fields, check_suffixes, given, instead, wanted_fields
+from recbole_cold.data._vectors import Named, VectorColumn, as_vectors, lacking, read_vectors
 from recbole_cold.errors import UserError, nearest
 from recbole_cold.kinds import text_of
 
@@ -41,10 +40,13 @@ class Build:
     Args:
         config: as ``ColdStartDataset`` takes it.
         files: suffix (inter, user, item) -> files.
+        vectors: suffix -> field -> the file of its content vectors.
     """
 
-    def __init__(self, config: Any, files: dict[str, list[Path]]) -> None:
-        self.config, self.files = config, files
+    def __init__(
+        self, config: Any, files: dict[str, list[Path]], vectors: dict[str, dict[str, Path]]
+    ) -> None:
+        self.config, self.files, self.vectors = config, files, vectors
         self.uid, self.iid = config["USER_ID_FIELD"], config["ITEM_ID_FIELD"]
         self.id_of = {"user": self.uid, "item": self.iid}
         self.label, self.time = config["LABEL_FIELD"], config["TIME_FIELD"]
@@ -56,6 +58,7 @@ class Build:
         self.ready = config["benchmark_filename"] is not None
         self.fields: dict[str, tuple[FeatureType, FeatureSource, int]] = {}
         self.tables: dict[str, Table] = {}
+        self.named: list[tuple[str, str, Named]] = []  # suffix, field, vectors with ids
         self.notes: list[str] = []
         self.part_rows: list[int] = []
         self.origin: np.ndarray | None = None
@@ -71,6 +74,10 @@ class Build:
         for suffix in ("user", "item"):
             for field, values in self._feature_table(suffix, len(tokens[self.id_of[suffix]])):
                 columns[f"{suffix}/{field}"] = values
+        for suffix, field, vectors in self.named:
+            matrix, notes = vectors.by_code(tokens[self.id_of[suffix]])
+            columns[f"{suffix}/{field}"] = matrix
+            self.notes += [*notes, *lacking(matrix, suffix, field)]
         for field, values in self._rows():
             columns[f"inter/{field}"] = values
         if self.origin is not None:
@@ -92,7 +99,7 @@ class Build:
         check_suffixes(self.config)
         seq_len = self.config["seq_len"] or {}
         for suffix, paths in self.files.items():
-            wanted = self._wanted(suffix, paths[0])
+            wanted = wanted_fields(self.config, suffix, paths[0], self.form)
             numbers = self._numbers() if suffix == "inter" else ()
             pieces = [
                 read_atomic(path, self.form, wanted, seq_len, numbers, self.notes) for path in paths
@@ -102,11 +109,21 @@ class Build:
             if suffix == "inter":
                 self.part_rows = [len(next(iter(piece.values()), ())) for piece in pieces]
             self._check_ids(suffix, paths[0], pieces[0])
-            self.tables[suffix] = stack(pieces) if len(pieces) > 1 else pieces[0]
-            self._register(suffix, paths[0])
+            table = stack(pieces) if len(pieces) > 1 else pieces[0]
+            self.tables[suffix] = as_vectors(table, paths)
             # Rows of numbers with an interval may go yet.
             rest = self.tables[suffix].keys() - set(self.config["val_interval"] or ())
             self.notes += look_at(self.tables[suffix], rest, paths, self.form, self.time)
+        for suffix, field, vectors in read_vectors(self.vectors, self.tables):
+            if isinstance(vectors, VectorColumn):
+                self.tables[suffix][field] = vectors
+            else:
+                self.named.append((suffix, field, vectors))
+        for suffix, paths in self.files.items():
+            self._register(suffix, paths[0])
+        for suffix, field, vectors in self.named:
+            kind, width = FeatureType.FLOAT_SEQ, vectors.vectors.shape[1]
+            self.fields[field] = (kind, FeatureSource(suffix), width)
         for side in sorted(self.id_of.keys() & self.tables.keys()):
             field = self.id_of[side]
             ids = self.tables["inter"][field], self.tables[side][field]
@@ -116,32 +133,6 @@ class Build:
     def _numbers(self) -> set[str]:
         """Fields of the interactions that have to be numbers: label, time, what gives labels."""
         return {self.label, self.time, *(self.config["threshold"] or ())} - {self.uid, self.iid}
-
-    def _wanted(self, suffix: str, path: Path) -> Callable[[str], bool]:
-        """Which fields of a file ``load_col`` and ``unload_col`` leave."""
-        load = (self.config["load_col"] or {}).get(suffix, "*")
-        unload = (self.config["unload_col"] or {}).get(suffix) or ()
-        if load not in (None, "*") and unload:
-            raise UserError(f"load_col and unload_col both name fields of '.{suffix}'; use one")
-        header = read_header(path, self.form)
-        for field in unload if given(self.config, "unload_col") else ():
-            if field not in header:
-                raise UserError(
-                    f"unload_col names the field {field!r}, which '{path}' does not have"
-                    + instead(field, header)
-                )
-        if load in (None, "*"):
-            return lambda field: field not in unload
-        # These two are in RecBole's default load_col even if a data set lacks them; where
-        # they are needed, the code that needs them reports it.
-        may_miss = {self.time, self.config["RATING_FIELD"] or "rating"}
-        for field in load:
-            if field not in header and not (suffix == "inter" and field in may_miss):
-                raise UserError(
-                    f"load_col asks for the field {field!r}, which '{path}' does not have"
-                    + instead(field, header)
-                )
-        return set(load).__contains__
 
     def _check_ids(self, suffix: str, path: Path, table: Table) -> None:
         for field in (self.uid, self.iid) if suffix == "inter" else (self.id_of[suffix],):
@@ -161,7 +152,9 @@ class Build:
                     "leave it out with unload_col"
                 )
             length = 1
-            if column.offsets is not None:
+            if isinstance(column, VectorColumn):
+                length = column.width
+            elif column.offsets is not None:
                 # Models read at least the padding of a field that is empty throughout.
                 length = max(1, int(column.lengths.max(initial=0)))
             self.fields[field] = (column.kind, FeatureSource(suffix), length)
@@ -343,8 +336,11 @@ class Build:
         ]
 
     def _by_id(self, field: str, column: Column, ids: np.ndarray, n: int) -> np.ndarray:
+        if isinstance(column, VectorColumn):
+            matrix = column.by_code(ids, n)
+            self.notes += lacking(matrix, self.fields[field][1].value, field)
+            return matrix
         if column.offsets is not None:
-            column = self._scaled(field, column)
             matrix = column.padded(self.fields[field][2])
             values = np.zeros((n, matrix.shape[1]), dtype=_small(matrix.dtype))
             values[ids] = matrix
@@ -385,8 +381,10 @@ class Build:
     def _row_column(self, field: str, column: Column) -> np.ndarray:
         if column.kind == FeatureType.TOKEN:
             return column.values
+        if isinstance(column, VectorColumn):
+            return column.in_order()
         if column.offsets is not None:
-            matrix = self._scaled(field, column).padded(self.fields[field][2])
+            matrix = column.padded(self.fields[field][2])
             return matrix.astype(_small(matrix.dtype), copy=False)
         return self._not_empty(field, column.values)
 
@@ -459,15 +457,6 @@ class Build:
             raise UserError(f"the float field {field!r} has no value at all; leave it out")
         return values
 
-    def _scaled(self, field: str, column: Column) -> Column:
-        """Sequences of numbers in 0..1 where ``normalize_field`` or ``normalize_all`` asks."""
-        if column.kind in TOKENS or not asks_for_range(self.config, field):
-            return column
-        values = column.values
-        low, high = values.min(initial=np.inf), values.max(initial=-np.inf)
-        scaled = np.ones_like(values) if low >= high else (values - low) / (high - low)
-        return Column(column.kind, scaled, column.offsets)
-
     # What to tell
 
     def _tell_no_time(self) -> None:
@@ -478,8 +467,8 @@ class Build:
         )
 
     def _tell_side_information(self) -> None:
-        for suffix, field in self.id_of.items():
-            if set(self.tables.get(suffix, ())) <= {field}:
+        for suffix in self.id_of:
+            if FeatureSource(suffix) not in {source for _, source, _ in self.fields.values()}:
                 self.notes.append(
                     f"there are no {suffix} features; methods that read {suffix} side information "
                     "have none"

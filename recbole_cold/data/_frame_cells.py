@@ -203,6 +203,12 @@ def _number_lists(column: FrameColumn) -> list[list[str] | None]:
         if not np.isfinite(numbers).all():
             raise UserError(f"{column} has a list with a number that is not finite; replace it")
         rows.append([repr(number) for number in numbers])
+    widths = {len(row) for row in rows if row}
+    if len(widths) > 1:
+        raise UserError(
+            f"{column} has lists of {min(widths)} and of {max(widths)} numbers; a content vector "
+            "has one width: make them equally long, an empty list for a missing vector"
+        )
     return rows
 
 

@@ -3,11 +3,13 @@
 Fields named by defaults only (RecBole's, or those of our yaml) may be absent, as in RecBole.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 from recbole.utils import FeatureType
 
+from recbole_cold.data._atomic import Format, read_header
 from recbole_cold.errors import UserError, nearest
 
 SUFFIXES = ("inter", "user", "item")
@@ -64,3 +66,40 @@ def check_fields(config: Any, kinds: Mapping[str, FeatureType]) -> None:
                     f"{key} names {field!r}, which is no {word} that is loaded"
                     + instead(field, fitting)
                 )
+
+
+def wanted_fields(config: Any, suffix: str, path: Path, form: Format) -> Callable[[str], bool]:
+    """Which fields of a file ``load_col`` and ``unload_col`` leave.
+
+    Args:
+        config: as ``ColdStartDataset`` takes it.
+        suffix: of the file.
+        path: the file, or the first of several alike.
+        form: how it is written.
+
+    Raises:
+        UserError: both keys name fields, or one names a field that the file does not have.
+    """
+    load = (config["load_col"] or {}).get(suffix, "*")
+    unload = (config["unload_col"] or {}).get(suffix) or ()
+    if load not in (None, "*") and unload:
+        raise UserError(f"load_col and unload_col both name fields of '.{suffix}'; use one")
+    header = read_header(path, form)
+    for field in unload if given(config, "unload_col") else ():
+        if field not in header:
+            raise UserError(
+                f"unload_col names the field {field!r}, which '{path}' does not have"
+                + instead(field, header)
+            )
+    if load in (None, "*"):
+        return lambda field: field not in unload
+    # These two are in RecBole's default load_col even if a data set lacks them; where
+    # they are needed, the code that needs them reports it.
+    may_miss = {config["TIME_FIELD"], config["RATING_FIELD"] or "rating"}
+    for field in load:
+        if field not in header and not (suffix == "inter" and field in may_miss):
+            raise UserError(
+                f"load_col asks for the field {field!r}, which '{path}' does not have"
+                + instead(field, header)
+            )
+    return set(load).__contains__

@@ -10,6 +10,7 @@ import json
 import logging
 import os
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
@@ -26,6 +27,7 @@ from recbole_cold.data import _cache
 from recbole_cold.data._build import READER, Build
 from recbole_cold.data._cache import cache_root
 from recbole_cold.data._names import NUMBERS, instead
+from recbole_cold.data._vectors import vector_paths
 from recbole_cold.data.inputs import DEFAULT_COUNT_FIELD, number_fields
 from recbole_cold.data.numbers import as_recbole, asks_for_range, unit_range
 from recbole_cold.data.rows import Rows
@@ -69,12 +71,14 @@ class ColdStartDataset(Dataset):
         user_table, item_table: feature columns by code, row 0 padding, the id itself left out.
             Numbers are plain float32 [num]; a model gets the pair (value, 1) that RecBole's
             FLEmbedding reads, made per batch in ``rows.py``. Here numbers are as RecBole's loader
-            gives them; ``_visible`` scales those of a run's view.
+            gives them; ``_visible`` scales those of a run's view. Content vectors (FLOAT_SEQ) are
+            float32 or float16 [num, m], zeros where one is missing; see ``vectors.py``.
         raw: the float fields as read, float64 with NaN in gaps, by ``inter``, ``user``, ``item``;
             label and time are not among them.
         unseen: of each field that the view's run masks, the codes that no training row has.
         parts: part name -> row numbers when the rows came from ``benchmark_filename``, else None.
-        numbers: the float fields that are inputs of the model, in the configuration's order.
+        numbers: the float fields that are inputs of the model, in the configuration's order;
+            content vectors are inputs without being named.
         notes: sentences on what loading decided, for the log and the report.
         data_hash: SHA-256 of the files' contents and of every setting that changes the columns.
         from_cache: whether the columns were found parsed.
@@ -131,6 +135,7 @@ class ColdStartDataset(Dataset):
                 raise UserError(f"{key} is set, but recbole_cold does not support it; remove it")
         self._get_fields()
         self._files = self._find_files()
+        self._vector_files = vector_paths(self.config, Path(self.dataset_path))
         root = cache_root(self.config["cache_dir"])
         self.data_hash = self._hash(root)
         key = hashlib.sha256(f"{self.data_hash} reader {READER}".encode()).hexdigest()
@@ -198,11 +203,16 @@ class ColdStartDataset(Dataset):
                 suffix: [_cache.content_hash(path, root) for path in paths]
                 for suffix, paths in self._files.items()
             }
+            vectors = {
+                side: {field: _cache.content_hash(path, root) for field, path in fields.items()}
+                for side, fields in self._vector_files.items()
+            }
         except OSError as error:
             raise UserError(
                 f"cannot read '{error.filename}' ({error.strerror}); check its permissions"
             ) from error
-        described = json.dumps([schema, files], sort_keys=True, default=str)
+        content = [schema, files, vectors] if vectors else [schema, files]
+        described = json.dumps(content, sort_keys=True, default=str)
         return hashlib.sha256(described.encode()).hexdigest()
 
     def _cached(self, folder: Path, root: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
@@ -215,11 +225,15 @@ class ColdStartDataset(Dataset):
             else:
                 self.from_cache = True
                 return columns, meta
-        build = Build(self.config, self._files)
+        build = Build(self.config, self._files, self._vector_files)
         columns, meta = build.columns(), build.meta()
         failure = _cache.store(folder, columns, meta, root)
         if failure:
-            meta = {**meta, "notes": [*meta["notes"], failure]}
+            return columns, {**meta, "notes": [*meta["notes"], failure]}
+        if any(kind == FeatureType.FLOAT_SEQ.value for _, kind, *_ in meta["fields"]):
+            # The mapped copy from here on: the matrices in memory may be large.
+            with suppress(_cache.Damaged):  # another process has just exchanged it
+                return _cache.load(folder)
         return columns, meta
 
     def _take(self, columns: dict[str, np.ndarray], meta: dict[str, Any]) -> None:
@@ -283,6 +297,9 @@ class ColdStartDataset(Dataset):
                     f"numerical_features names {field!r}, which is not a loaded float field"
                     + instead(field, floats)
                 )
+        self.numbers = [
+            name for name in self.numbers if self.field2type[name] != FeatureType.FLOAT_SEQ
+        ]
         if self.time is not None and self.time_field in self.numbers:
             self.inter[self.time_field] = unit_range(self.time)
 
@@ -379,3 +396,7 @@ class ColdStartDataset(Dataset):
     def feature_files(self) -> list[Path]:
         """The ``.user`` and ``.item`` files that were loaded."""
         return [self._files[suffix][0] for suffix in ("user", "item") if suffix in self._files]
+
+    def vector_files(self) -> dict[str, dict[str, Path]]:
+        """The files of content vectors (``vector_fields``): suffix -> field -> file."""
+        return self._vector_files

@@ -14,6 +14,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.csv as pa_csv
@@ -43,6 +44,7 @@ def from_frames(
     item: str = "item_id",
     name: str = "frames",
     kinds: Mapping[str, str] | None = None,
+    vectors: Mapping[str, Mapping[str, np.ndarray]] | None = None,
 ) -> "Frames":
     """A data set for ``dataset=``, from pandas frames.
 
@@ -62,6 +64,9 @@ def from_frames(
         name: what tables call the data set.
         kinds: column -> token, float, token_seq or float_seq, where another one is wanted: a year
             as ``token``, or a title as ``token_seq`` (its words).
+        vectors: content vectors, ``{"items": {"emb": matrix}}``: one per row of ``items`` (of
+            ``users``, of ``interactions``), in its order; float16 stays, other numbers become
+            float32. Zeros are a missing vector. A column of lists of one length says the same.
 
     Raises:
         UserError: a column is missing, or holds what a file cannot; names frame and column.
@@ -87,7 +92,7 @@ def from_frames(
         _ROLES[role]: column for role, column in roles.items() if column is not None
     }
     keys |= {"load_col": None, "threshold": None if threshold is None else {label: threshold}}
-    return Frames(name, tables, keys)
+    return Frames(name, tables, keys, _matrices(vectors or {}, frames))
 
 
 class Frames:
@@ -97,12 +102,22 @@ class Frames:
         name: of the data set.
         tables: suffix of the atomic file -> its columns as text, numbers or lists.
         keys: configuration keys that say what the columns are.
+        matrices: suffix -> field -> content vectors, one per row.
     """
 
     def __init__(
-        self, name: str, tables: Mapping[str, list["Cells"]], keys: Mapping[str, Any]
+        self,
+        name: str,
+        tables: Mapping[str, list["Cells"]],
+        keys: Mapping[str, Any],
+        matrices: Mapping[str, Mapping[str, np.ndarray]],
     ) -> None:
-        self.name = name
+        self.name, self._matrices = name, matrices
+        files = {
+            suffix: {field: f"{suffix}.{number}.npy" for number, field in enumerate(fields)}
+            for suffix, fields in matrices.items()
+        }
+        keys = {**keys, "vector_fields": files} if files else keys
         self.separator = _separator(tables)
         self._tables = tables
         self._keys = {**keys, "field_separator": "\t", "seq_separator": self.separator}
@@ -161,6 +176,10 @@ class Frames:
                 file.write(header.encode() + b"\n")
                 pa_csv.write_csv(table, file, options)
             paths.append(path)
+        for suffix, fields in self._keys.get("vector_fields", {}).items():
+            for field, file_name in fields.items():
+                np.save(folder / file_name, self._matrices[suffix][field], allow_pickle=False)
+                paths.append(folder / file_name)
         return paths
 
     def __repr__(self) -> str:
@@ -245,6 +264,44 @@ def _check_kinds(kinds: Mapping[str, str], frames: Mapping[str, pd.DataFrame]) -
             raise UserError(
                 f"kinds says '{kind}' of column '{column}'; it is one of {', '.join(TYPES)}"
             )
+
+
+def _matrices(
+    vectors: Mapping[str, Mapping[str, Any]], frames: Mapping[str, pd.DataFrame]
+) -> dict[str, dict[str, np.ndarray]]:
+    """Suffix -> field -> matrix of the argument ``vectors``, checked."""
+    suffixes = {what: suffix for suffix, what in _FILES.items() if suffix in frames}
+    columns = {str(column) for frame in frames.values() for column in frame.columns}
+    found: dict[str, dict[str, np.ndarray]] = {}
+    for what, fields in vectors.items():
+        if what not in suffixes:
+            raise UserError(
+                f"vectors names '{what}', which is none of the frames: {', '.join(suffixes)}"
+            )
+        for field, given in fields.items():
+            place = f"the vectors '{field}' of {what}"
+            if field in columns:
+                raise UserError(f"{place} have the name of a column; choose another one")
+            columns.add(field)
+            matrix = np.asarray(given)
+            rows = len(frames[suffixes[what]])
+            if matrix.ndim != 2 or len(matrix) != rows or not matrix.shape[1]:
+                raise UserError(
+                    f"{place} are an array of shape {list(matrix.shape)}; give a matrix with a row "
+                    f"for each of the {rows:,} rows of {what}"
+                )
+            if matrix.dtype.kind not in "fiu":
+                raise UserError(f"{place} are of type {matrix.dtype}; make them numbers")
+            with np.errstate(over="ignore"):
+                matrix = matrix if matrix.dtype == np.float16 else matrix.astype(np.float32)
+            if not np.isfinite(matrix).all():
+                row = int(np.flatnonzero(~np.isfinite(matrix).all(axis=1))[0])
+                raise UserError(
+                    f"{place} have nan or inf in row {row} (counted from 0); correct it, or write "
+                    "zeros for a missing vector"
+                )
+            found.setdefault(suffixes[what], {})[field] = matrix
+    return found
 
 
 def _check_ids_meet(tables: Mapping[str, list[Cells]], ids: Mapping[str, str]) -> None:

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from recbole_cold.data.split import Split
+from recbole_cold.errors import UserError
 from recbole_cold.store import write_bytes
 
 
@@ -12,7 +13,7 @@ def write_atomic_parts(split: Split, dataset: Any, folder: str | Path) -> list[s
     ``benchmark_filename: [those names]``.
 
     The lines are copied from the atomic files, so nothing is lost to formatting; ``.user`` and
-    ``.item`` files are copied beside them.
+    ``.item`` files and those of ``vector_fields`` are copied beside them (``ready_vectors``).
 
     Args:
         dataset: the ``ColdStartDataset`` that ``split`` was made from.
@@ -27,4 +28,26 @@ def write_atomic_parts(split: Split, dataset: Any, folder: str | Path) -> list[s
         write_bytes(folder / f"{dataset.dataset_name}.{name}.inter", header + body)
     for source in dataset.feature_files():
         write_bytes(folder / source.name, source.read_bytes())
+    for side, fields in dataset.vector_files().items():
+        for field, source in fields.items():
+            write_bytes(folder / ready_vectors(dataset)[side][field], source.read_bytes())
     return list(split.parts)
+
+
+def ready_vectors(dataset: Any) -> dict[str, dict[str, str]]:
+    """``vector_fields`` of the written files, empty where there are none.
+
+    Raises:
+        UserError: interactions have vectors by row, which parts would need anew.
+    """
+    files = dataset.vector_files()
+    if "inter" in files:
+        raise UserError(
+            "vector_fields has vectors of interactions, one per row of '.inter', and parts have "
+            "other rows; write them as a float_seq column"
+        )
+    return {
+        side: {field: f"{dataset.dataset_name}.{side}.{field}{path.suffix}"
+               for field, path in fields.items()}
+        for side, fields in files.items()
+    }  # fmt: skip

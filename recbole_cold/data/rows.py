@@ -12,6 +12,9 @@ import torch
 from recbole.utils import FeatureType
 from torch import Tensor
 
+from recbole_cold.data._vectors import missing
+from recbole_cold.data.vectors import Scaled, Vectors, vector_fields, vectors_of
+
 
 class Batch(dict):
     """The rows of an index; asking for a field gathers it once.
@@ -27,7 +30,7 @@ class Batch(dict):
         self.memo: dict[Any, Any] = {}  # values that users compute from the batch alone
 
     def __missing__(self, field: str) -> Tensor:
-        value = self[field] = self.rows.gather(field, self)
+        value = self[field] = self.rows.input(field, self)
         return value
 
     def __len__(self) -> int:
@@ -46,6 +49,9 @@ class Rows:
 
     Tensors are shared by all views and never written to; a view's dictionaries are its own.
 
+    A content vector is kept once, in ``vectors``; its column, and what a batch has of it, is a code
+    [.., 1]: where the vector is, 0 if it is missing.
+
     Args:
         dataset: a ``ColdStartDataset``.
         device: where the columns live and where batches are made.
@@ -61,13 +67,17 @@ class Rows:
         }
         # Row columns keep their small dtype; codes become int64 (what embeddings index with)
         # one batch at a time.
+        self.vectors: dict[str, Vectors] = {}
+        wide = vector_fields(dataset)
         self.columns = {
-            field: self._tensor(column)
+            field: self._vector(field, column, by_row=True)
+            if field in wide
+            else self._tensor(column)
             for field, column in dataset.inter.items()
             if field == self.label_field or field in self._inputs(dataset)
         }
-        self.user_features = self._features(dataset.user_table, self.user_field)
-        self.item_features = self._features(dataset.item_table, self.item_field)
+        self.user_features = self._features(dataset.user_table, self.user_field, wide)
+        self.item_features = self._features(dataset.item_table, self.item_field, wide)
 
     def view(self) -> "Rows":
         """The same rows in a new dictionary: columns exchanged in it change no other view."""
@@ -102,9 +112,23 @@ class Rows:
             warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
             return torch.from_numpy(np.ascontiguousarray(column)).to(self.device)
 
-    def _features(self, table: dict[str, np.ndarray], id_field: str) -> dict[str, Tensor]:
+    def _vector(self, field: str, matrix: np.ndarray, by_row: bool) -> Tensor:
+        """Keep the vectors of a field; returns the column of their codes."""
+        kept = vectors_of(
+            field, self._tensor(matrix), missing(matrix), by_row=by_row, device=self.device
+        )
+        self.vectors[field] = kept
+        return kept.codes
+
+    def _features(
+        self, table: dict[str, np.ndarray], id_field: str, wide: list[str]
+    ) -> dict[str, Tensor]:
         return {
-            field: self._feature(column) for field, column in table.items() if field != id_field
+            field: self._vector(field, column, by_row=False)
+            if field in wide
+            else self._feature(column)
+            for field, column in table.items()
+            if field != id_field
         }
 
     def _feature(self, column: np.ndarray) -> Tensor:
@@ -122,7 +146,13 @@ class Rows:
         return Batch(self, index)
 
     def gather(self, field: str, batch: Batch) -> Tensor:
-        """One field of a batch: codes as int64, numbers as RecBole feeds them to its models."""
+        """One field of a batch: as ``input``, but content vectors as they were given: [b, m]."""
+        if field in self.vectors:
+            return self.vectors[field].raw(self.input(field, batch)[:, 0])
+        return self.input(field, batch)
+
+    def input(self, field: str, batch: Batch) -> Tensor:
+        """One field of a batch as models read it: codes as int64, numbers as RecBole feeds them."""
         # index_select takes a third of the time of indexing with brackets.
         if field in self.columns:
             value = self.columns[field].index_select(0, batch.index)
@@ -141,6 +171,10 @@ class Rows:
         """RecBole's FLEmbedding reads a number as the pair (value, index of its only vector)."""
         return torch.stack([value, torch.ones_like(value)], dim=-1)
 
+    def scaled_vectors(self, dataset) -> dict[str, Scaled]:
+        """Content vectors by field, on the scale of what the split of ``dataset`` lets be seen."""
+        return {field: vectors.scaled(dataset) for field, vectors in self.vectors.items()}
+
     def features_of(self, id_field: str) -> dict[str, Tensor]:
-        """Feature columns of all items, or of all users, by code."""
+        """Feature columns of all items, or of all users, by code; content vectors as codes."""
         return self.item_features if id_field == self.item_field else self.user_features

@@ -31,6 +31,7 @@ from recbole_cold.data._in_time import describe as in_time
 from recbole_cold.data.dataset import ColdStartDataset
 from recbole_cold.data.phases import run_phases
 from recbole_cold.data.split import Split, is_split_at
+from recbole_cold.data.vectors import described, vector_fields
 from recbole_cold.errors import CallbackError, Interrupted, UserError, WriteError
 from recbole_cold.experiment.beginning import (
     Changed,
@@ -296,6 +297,7 @@ class Experiment:
         for name in dataset.fields():
             kind, source = dataset.field2type[name], dataset.field2source[name]
             size = f"{dataset.num(name):,} tokens" if "token" in kind.value else "number"
+            size = described(dataset, name) if name in vector_fields(dataset) else size
             lines.append(f"  {name:<20} {kind.value:<10} {source.value:<12} {size}")
         lines += ["", str(dataset.split), *in_time(dataset.split, dataset)]
         lines += [f"note: {note}" for note in dataset.notes]

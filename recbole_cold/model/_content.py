@@ -49,7 +49,7 @@ def squares(weights: list[nn.Parameter]) -> Tensor:
 
 @torch.no_grad()
 def without_content(backbone) -> Tensor:
-    """Which items have padding in every token and sequence field: bool [n].
+    """Which items have padding in every token and sequence field and no content vector: bool [n].
 
     Float fields do not count, since their gaps are filled with the mean. If all side
     information is float fields, every item has content.

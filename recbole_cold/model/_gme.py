@@ -19,6 +19,7 @@ from torch.nn import functional as F
 from recbole_cold.keys import COUNT, RATE, Key
 from recbole_cold.kinds import flag, number, one_of
 from recbole_cold.model._gme_neighbours import attribute_matrix, neighbours
+from recbole_cold.model._gme_vectors import by_cosine, joined, units_of
 from recbole_cold.model.metae import PAIRS, MetaE, TanhDense
 
 logger = logging.getLogger(__name__)
@@ -121,6 +122,10 @@ class GME(MetaE):
         Key("metae_generator", one_of("tanh_dense")),
     )
 
+    def __init__(self, config, dataset) -> None:
+        super().__init__(config, dataset)
+        self._vectors = self.rows.scaled_vectors(dataset)
+
     def side_vectors(self) -> Tensor:
         """Side information only, with the protocol ``released`` too: [n, s]."""
         return self.backbone.side_vectors(include_id=False)
@@ -132,12 +137,22 @@ class GME(MetaE):
     def attribute_columns(self) -> list[np.ndarray]:
         """Token codes and sequences of all items; numbers are no values to be shared."""
         features = self.rows.features_of(self.id_field)
-        columns = [features[f] for f in self.backbone.side_fields if f in features]
+        fields = [f for f in self.backbone.side_fields if f not in self.rows.vectors]
+        columns = [features[f] for f in fields if f in features]
         return [column.cpu().numpy() for column in columns if not column.is_floating_point()]
+
+    def content_units(self) -> list[Tensor]:
+        """Content vectors of all items, on the scale of the seen ones and of length 1: [n, m]."""
+        features = self.rows.features_of(self.id_field)
+        fields = [field for field in self.backbone.side_fields if field in self._vectors]
+        return [units_of(self._vectors[field](features[field][:, 0])) for field in fields]
 
     @cached_property
     def graph(self) -> Graph:
-        """The graph, made once from side information and rows of old items; it is not learned."""
+        """The graph, made once from side information and rows of old items; it is not learned.
+
+        Items that share tokens come first; those with the nearest content vectors join them.
+        """
         has_nv = attribute_matrix(self.attribute_columns(), self.n_ids)
         index, real = neighbours(
             has_nv,
@@ -148,7 +163,14 @@ class GME(MetaE):
             self.config["gme_max_share"],
         )
         parts = index, real, np.diff(has_nv.indptr) > 0
-        return Graph(*(torch.from_numpy(part).to(self.device) for part in parts))
+        index, real, named = (torch.from_numpy(part).to(self.device) for part in parts)
+        units = self.content_units()
+        if units:
+            ids = torch.cat([self.old_ids, self.new_ids])
+            near = by_cosine(units, self.old_ids, ids, self.config["gme_neighbours"])
+            index, real = joined((index, real), near)
+            named = named | torch.stack([unit.any(dim=1) for unit in units]).any(dim=0)
+        return Graph(index, real, named)
 
     # ---------------------------------------------------------------- generating
     def near_rows(self, index_bk: Tensor, side_ns: Tensor) -> Tensor:

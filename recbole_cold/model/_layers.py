@@ -11,7 +11,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from recbole_cold.backbone._unseen import zero_rows
+from recbole_cold.backbone._vectors import VectorTable, project_
 from recbole_cold.data.episodes import masked_mean
+from recbole_cold.data.vectors import Scaled
 
 
 def mlp(sizes: Sequence[int]) -> nn.Sequential:
@@ -56,6 +58,8 @@ class OwnSide(nn.Module):
             reads what it was before any of its rows was seen.
         pooling: ``mean`` over the real positions of a sequence, or ``sum_with_pad``.
         unseen: field -> codes that no training row has; their rows are zero (``dataset.unseen``).
+        vectors: content vectors by field, whose column holds codes. Each is projected to d columns
+            as large as a table's rows at the start, whatever its width; missing ones are zeros.
     """
 
     def __init__(
@@ -67,6 +71,7 @@ class OwnSide(nn.Module):
         n_ids: int | None,
         pooling: str = "mean",
         unseen: Mapping[str, np.ndarray] | None = None,
+        vectors: Mapping[str, Scaled] | None = None,
     ) -> None:
         super().__init__()
         self._features, self._pooling = features, pooling
@@ -83,6 +88,8 @@ class OwnSide(nn.Module):
         for field, codes in (unseen or {}).items():
             if _key(field) in self.tables:
                 zero_rows(self.tables[_key(field)].weight, codes)
+        for field in (vectors or {}).keys() & self.fields:
+            project_(self.tables[_key(field)], vectors[field], size=1.0)
         self.own_id = None
         if n_ids is not None:
             self.own_id = nn.Embedding(n_ids, size)
@@ -105,6 +112,8 @@ class OwnSide(nn.Module):
                 parts.append(column[:, None])
             elif column.dim() == 1:
                 parts.append(self.tables[_key(field)](column))
+            elif isinstance(self.tables[_key(field)], VectorTable):
+                parts.append(self.tables[_key(field)](column[:, 0]))
             else:
                 parts.append(self._pool(column, self.tables[_key(field)].weight))
         return torch.cat(parts, dim=1)

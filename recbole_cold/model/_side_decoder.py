@@ -52,6 +52,7 @@ class SideDecoder(ColdStartRecommender):
             self.n_ids if self.key("own_id") else None,
             config["pooling"],
             dataset.unseen,
+            self.rows.scaled_vectors(dataset),
         )
         if self.own_side.width == 0:
             raise UserError(

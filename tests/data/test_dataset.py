@@ -231,14 +231,15 @@ class TestColumns:
         data = load(written(), threshold=None)
         assert data.inter["label"].tolist() == [float(row[2]) for row in files["inter"][1:]]
 
-    def test_float_sequences_are_padded_with_zero(self, files, written):
+    def test_float_sequences_of_one_length_are_vectors(self, files, written):
         files["user"][0].append("taste:float_seq")
         for n, row in enumerate(files["user"][1:]):
-            row.append(" ".join(["0.5"] * (n % 4)))
+            row.append("0.5 0.25" if n % 4 else "")
         data = load(written())
-        assert data.user_table["taste"].shape == (data.user_num, 3)
+        assert data.user_table["taste"].shape == (data.user_num, 2)
         n = data.token2id("user_id", files["user"][3][0])
-        assert data.user_table["taste"][n].tolist() == [0.5, 0.5, 0.0]
+        assert data.user_table["taste"][n].tolist() == [0.5, 0.25]
+        assert data.num("taste") == data.field2seqlen["taste"] == 2
 
     def test_rm_dup_inter_keeps_the_first_or_the_last_in_time(self, write_atomic, tmp_path):
         inter = [
@@ -403,7 +404,7 @@ class TestFaults:
             ({"user_inter_num_interval": "[500,inf)"}, r"no interaction of .* is left"),
             ({"rm_dup_inter": "both"}, r"rm_dup_inter is 'both'; use 'first' or 'last'"),
             ({"preload_weight": {"a": "b"}}, r"preload_weight is set, but .* not support"),
-            ({"field_separator": ","}, r"not of the form field:type; check .*field_separator"),
+            ({"field_separator": ","}, r"not of the form field:type; .*set field_separator to that"),
             ({"numerical_features": ["year"]}, r"'year', which is not a loaded float field"),
             ({"numerical_features": ["cost"]}, r"'cost', which is not a loaded float field"),
             ({"use_count": True, "COUNT_FIELD": "year"}, r"already has a field 'year'"),

@@ -67,8 +67,8 @@ def test_row_columns_keep_their_small_type(rows):
 
 def test_a_field_is_gathered_when_asked_for_and_once(rows, monkeypatch):
     asked = []
-    gather = rows.gather
-    monkeypatch.setattr(rows, "gather", lambda f, b: (asked.append(f), gather(f, b))[1])
+    read = rows.input
+    monkeypatch.setattr(rows, "input", lambda f, b: (asked.append(f), read(f, b))[1])
     batch = rows.batch(torch.arange(3))
     assert not asked
     assert batch["age"] is batch["age"]
