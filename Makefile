@@ -17,7 +17,7 @@ TWO := -n 2 --dist loadscope
 .PHONY: demo test test-slow test-again test-all install clean
 
 demo: $(INSTALLED)
-	$(BIN)/recbole-cold --model=Base,DropoutNet,MetaE,MWUF,CVAR --backbone=DeepFM --dataset=ml-100k --seeds=3
+	$(BIN)/recbole-cold --model=Base,ItemBias,DropoutNet,MetaE,MWUF,CVAR --backbone=DeepFM --dataset=ml-100k --seeds=3
 
 test: $(INSTALLED)
 	$(BIN)/ruff check .

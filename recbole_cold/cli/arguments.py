@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from recbole_cold.errors import UserError, nearest
 
 VERBS = ("run", "compare", "tune", "plot", "check", "list", "doctor")
-DEFAULT_MODELS = "Base,DropoutNet,MetaE,MWUF,CVAR"
+DEFAULT_MODELS = "Base,ItemBias,DropoutNet,MetaE,MWUF,CVAR"
 SHORT = {"-m": "--model", "-d": "--dataset", "-h": "--help"}  # as in RecBole's run_recbole.py
 SWITCHES = ("help", "version", "debug", "trust")  # take no value
 RESUMED = ("run", "compare", "tune")

@@ -49,7 +49,7 @@ flags (any configuration key, as --key=value or --key value; RecBole's names)
 exit code: 0 done, 1 some runs failed, 2 bad input, 130 interrupted
 
 examples
-  recbole-cold --model=Base,DropoutNet,MetaE,MWUF,CVAR --dataset=ml-100k
+  recbole-cold --model=Base,ItemBias,MetaE,MWUF,CVAR --dataset=ml-100k
   recbole-cold -m MWUF -d ml-100k --backbone DCN --seeds 5
   recbole-cold check --dataset=my-data --data_path=. --threshold="{rating: 4}"
 """

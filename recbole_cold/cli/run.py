@@ -39,7 +39,7 @@ is a value, another word with - in front needs the =)
   --debug              show the traceback of an error
 
 examples
-  recbole-cold --model=Base,DropoutNet,MetaE,MWUF,CVAR --dataset=ml-100k
+  recbole-cold --model=Base,ItemBias,MetaE,MWUF,CVAR --dataset=ml-100k
   recbole-cold --model="MWUF,MWUF[mwuf_parts=[scale]]" --backbone=DCN --seeds=5
   recbole-cold -m Base,MetaE -d ml-1m --data_path data --protocol released
 """
