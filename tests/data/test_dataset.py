@@ -404,7 +404,10 @@ class TestFaults:
             ({"user_inter_num_interval": "[500,inf)"}, r"no interaction of .* is left"),
             ({"rm_dup_inter": "both"}, r"rm_dup_inter is 'both'; use 'first' or 'last'"),
             ({"preload_weight": {"a": "b"}}, r"preload_weight is set, but .* not support"),
-            ({"field_separator": ","}, r"not of the form field:type; .*set field_separator to that"),
+            (
+                {"field_separator": ","},
+                r"not of the form field:type; .*set field_separator to that",
+            ),
             ({"numerical_features": ["year"]}, r"'year', which is not a loaded float field"),
             ({"numerical_features": ["cost"]}, r"'cost', which is not a loaded float field"),
             ({"use_count": True, "COUNT_FIELD": "year"}, r"already has a field 'year'"),

@@ -352,7 +352,7 @@ class TestCSDM:
         changed = what_moved(before, method)
         owned = {"own_side", "encoder", "prior", "decoder"} | ({"denoiser"} if train else set())
         assert {name.split(".")[0] for name in changed} == owned | {
-            "new_vectors", "new_first_order", "new_items_started",
+            "new_vectors", "new_first_order", "new_items_started", "cold_rows",
         }  # fmt: skip
         if train:
             assert {n for n in before if n.startswith("denoiser")} <= changed

@@ -297,7 +297,7 @@ class TestCVAR:
         trainer.learn()
         owned = {"own_side", "posterior", "prior", "decoder"}
         assert {name.split(".")[0] for name in what_moved(before, method)} == owned | {
-            "new_vectors", "new_first_order", "new_items_started",
+            "new_vectors", "new_first_order", "new_items_started", "cold_rows",
         }  # fmt: skip
 
     def test_a_warm_phase_fine_tunes_then_learns_then_decodes_again(self, build):

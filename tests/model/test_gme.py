@@ -233,7 +233,7 @@ class TestEveryForm:
         before = state_of(method)
         trainer.learn()
         changed = what_moved(before, method)
-        served = {"new_vectors", "new_first_order", "new_items_started"}
+        served = {"new_vectors", "new_first_order", "new_items_started", "cold_rows"}
         names = {f"generator.{n}" for n, _ in method.generator.named_parameters()}
         assert changed - served == names and len(names) == 3
 

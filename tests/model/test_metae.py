@@ -214,7 +214,7 @@ class TestMetaE:
         before = state_of(method)
         trainer.learn()
         assert trainer.journal["stages"][-1]["steps"] == 4 * math.ceil(15 / 4)
-        served = {"new_vectors", "new_first_order", "new_items_started"}
+        served = {"new_vectors", "new_first_order", "new_items_started", "cold_rows"}
         assert what_moved(before, method) - served == {
             f"generator.{n}" for n, _ in method.generator.named_parameters()
         }
