@@ -60,7 +60,15 @@ _WITHOUT_PART = (
 )
 # Scores may be reported during pre-training, but do not change it; the rows that it learns from
 # enter the key as they are, by the hash of the split.
-_WITHOUT_PART_IN_PRETRAINING = (*_WITHOUT_PART, "evaluation", "data.split", "data.phases")
+_WITHOUT_PART_IN_PRETRAINING = (
+    *_WITHOUT_PART,
+    "evaluation",
+    "data.split",
+    "data.phases",
+    "model._phase_end",
+    "model._item_bias",
+    "model._map",
+)
 # Libraries whose versions are in every key and in every document.
 _LIBRARIES = ("recbole", "torch", "numpy", "pandas", "scipy")
 _PACKAGE = Path(__file__).parents[1]

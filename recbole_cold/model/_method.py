@@ -98,7 +98,7 @@ class ColdStartRecommender(AbstractRecommender):
         # One number per new item on top of the logits, in double precision; see ``item_bias``.
         shift = torch.zeros(len(new_ids), dtype=torch.float64, device=self.device)
         self.register_buffer("new_shift", shift)
-        self.seen = SeenRows(self.device)
+        self.rows_seen = SeenRows(self.device)
         self.register_buffer("cold_rows", torch.zeros_like(self.new_vectors.detach()))
 
     # ---------------------------------------------------------------- counts
@@ -138,7 +138,7 @@ class ColdStartRecommender(AbstractRecommender):
             self.counts += self._count(index)
         self._feed_counts()
         if self.has_item_bias():
-            self.seen.add(index)
+            self.rows_seen.add(index)
 
     # ---------------------------------------------------------------- questions
     def pretrain_fits(self) -> list[Fit]:
@@ -234,10 +234,6 @@ class ColdStartRecommender(AbstractRecommender):
     def has_item_bias(self) -> bool:
         """Whether each warm phase ends with one fitted number per new item (``item_bias``)."""
         return bool(self.config["item_bias"]) or self.config["warm"] == "map"
-
-    def phase_fits(self, index: Tensor) -> list[Fit]:
-        """``warm_fits``, or none where ``warm: map`` takes their place."""
-        return [] if self.config["warm"] == "map" else self.warm_fits(index)
 
     def decided_keys(self) -> dict[str, Any]:
         """Configuration keys that this run has decided, written to a file for later runs."""

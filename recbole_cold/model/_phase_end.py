@@ -49,7 +49,7 @@ def refuse_map_without_vectors(method) -> None:
 @torch.no_grad()
 def fit_seen(method, phase: str) -> None:
     """Fit what the configuration asks for on the rows that ``method`` has seen."""
-    if not len(method.seen.index):
+    if not len(method.rows_seen.index):
         return
     method.set_mode("evaluate")
     with method.backbone.frozen_tables():
@@ -80,7 +80,7 @@ def _variance(method, phase: str, logit: Tensor, label: Tensor, item: Tensor) ->
 
 
 def _fit_numbers(method, phase: str) -> None:
-    index = method.seen.index
+    index = method.rows_seen.index
     logit = torch.cat([method.logits(batch) for batch in _pieces(method, index)]).double()
     rows = (logit, *_labels_and_items(method, index))
     variance = _variance(method, phase, *rows)
@@ -104,7 +104,7 @@ def _rows_of(method, index: Tensor) -> _map.Rows:
 
 def _fit_vectors(method, phase: str) -> None:
     """Vectors around the cold ones. Half of the rows choose how far they may move."""
-    index, prior_md = method.seen.index, method.cold_rows
+    index, prior_md = method.rows_seen.index, method.cold_rows
     rows = _rows_of(method, index)
     logit = rows.logits(prior_md)
     variance = _variance(method, phase, logit, rows.label, rows.item)

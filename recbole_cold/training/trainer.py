@@ -110,9 +110,10 @@ class Trainer:
             self.callbacks.tell("stage_begins", name)
             self._record(name, Meter(), {"steps": 0, "rows": 0})
             return
+        own = partial(planned, self.method, "warm_fits", index)
         self._stage(
             name,
-            partial(planned, self.method, "phase_fits", index),
+            list if self.config["warm"] == "map" else own,  # a MAP fit ends the phase
             lambda: self.method.observe(index),
             lambda: self.method.end_phase(name),
             budget=self.config["warm_steps"],

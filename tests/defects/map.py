@@ -22,18 +22,17 @@ DEFECTS = {
     ],
     "recbole_cold/model/_phase_end.py": [
         defect("each phase starts from the last one's vectors",
-               "index, prior_md = method.seen.index, method.cold_rows",
-               "index, prior_md = method.seen.index, method.new_vectors.detach().clone()",
+               "index, prior_md = method.rows_seen.index, method.cold_rows",
+               "index, prior_md = method.rows_seen.index, method.new_vectors.detach().clone()",
                "test_rows_of_all_phases_count_once"),
         defect("networks of their own are let through",
                'if method.config["warm"] == "map" and not method.backbone.reads_vector:',
                "if False:",
                "test_a_network_of_its_own_has_no_vectors_to_move"),
     ],
-    "recbole_cold/model/_method.py": [
+    "recbole_cold/training/trainer.py": [
         defect("the method's own phase runs, too",
-               'return [] if self.config["warm"] == "map" else self.warm_fits(index)',
-               "return self.warm_fits(index)",
+               'list if self.config["warm"] == "map" else own', "own",
                "test_the_prior_is_what_the_method_generates[MetaE]"),
     ],
 }  # fmt: skip

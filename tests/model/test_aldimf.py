@@ -216,7 +216,7 @@ class TestALDIMF:
                     expected = (tower * method.generator(side[i][None])[0]).sum()
                 assert scores[row].item() == pytest.approx(expected.item(), abs=1e-4)
         assert min(seen.values()) > 5
-        assert torch.equal(clicks, torch.sigmoid(scores))
+        assert torch.equal(clicks, torch.sigmoid(scores.double()))
 
     def test_scoring_leaves_modes_and_statistics(self, build):
         method, _ = trained(build)

@@ -303,7 +303,8 @@ class TestTraining:
 
     def test_a_diverging_inner_step_is_named(self, build):
         """Which item, which step."""
-        method = build("MeLU", None, melu_inner_rate=1e30, melu_inner_steps=3)
+        method = build("MeLU", None, melu_inner_steps=3)
+        method.backbone.model.rate = 1e30
         with pytest.raises(Diverged, match=r"inner step \d of 3 .* for item 'i\d+'.*rate"):
             Trainer(method, 7).learn()
 

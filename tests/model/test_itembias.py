@@ -144,7 +144,7 @@ class TestItemBias:
         trainer = trainer_of(method)
         before = state_of(method)
         trainer.warm_up("warm_a", method.dataset.split["warm_a"])
-        assert what_moved(before, method) == {"new_shift", "counts", "seen._extra_state"}
+        assert what_moved(before, method) == {"new_shift", "counts", "rows_seen._extra_state"}
         old = method.rows.batch(method.train_index[:50])
         assert torch.equal(method.predict(old), torch.sigmoid(method.logits(old).double()))
 
@@ -178,7 +178,9 @@ class TestItemBias:
         method, _, _, _ = self.warm(build, phases=("warm_a",))
         other = build("ItemBias")
         other.load_state_dict(method.state_dict())
-        assert torch.equal(other.seen.index, method.seen.index) and len(other.seen.index)
+        assert torch.equal(other.rows_seen.index, method.rows_seen.index) and len(
+            other.rows_seen.index
+        )
         assert torch.equal(other.new_shift, method.new_shift)
 
     @pytest.mark.parametrize("name", ["MetaE", "CVAR", "TaNP"])

@@ -91,7 +91,7 @@ class TestRefused:
             (["--grid=cvar_iters=[1]"], "unknown key 'cvar_iters' in --grid"),
             (
                 ["--grid=learning_rate=[-1]"],
-                "must be a number above 0, but it is '-1' in --grid.",
+                "must be a number above 0 and at most 1,000, but it is '-1' in --grid.",
             ),
             (["--grid=learning_rate=uniform(-1,1)"], "learning_rate must be a number above 0"),
             (["--grid=embedding_size=uniform(2,8)"], None),
