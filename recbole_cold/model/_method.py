@@ -22,7 +22,7 @@ from recbole_cold.data.rows import Batch, Rows
 from recbole_cold.errors import Misuse, UserError, blaming, nearest
 from recbole_cold.keys import Key
 from recbole_cold.model._fit import MODES, Fit, RowBatches, Step, no_such_mode
-from recbole_cold.model._phase_end import SeenRows, fit_seen, refuse_map_without_vectors
+from recbole_cold.model._phase_end import SeenRows, fit_seen, note_rows, refuse_map_without_vectors
 from recbole_cold.seeding import seed_layers
 
 # What ``trainable`` is asked for; pre-training says its parameters in ``pretrain_fit``.
@@ -99,6 +99,9 @@ class ColdStartRecommender(AbstractRecommender):
         shift = torch.zeros(len(new_ids), dtype=torch.float64, device=self.device)
         self.register_buffer("new_shift", shift)
         self.rows_seen = SeenRows(self.device)
+        self.register_buffer(
+            "residual_variance", torch.tensor(1.0, dtype=shift.dtype, device=self.device)
+        )
         self.register_buffer("cold_rows", torch.zeros_like(self.new_vectors.detach()))
 
     # ---------------------------------------------------------------- counts
@@ -134,11 +137,11 @@ class ColdStartRecommender(AbstractRecommender):
 
     def observe(self, index: Tensor) -> None:
         """Note rows that are visible from now on: a warm-up set, before it is learned on."""
+        if self.has_item_bias():
+            note_rows(self, index)
         if self.config["count_source"] != "full":
             self.counts += self._count(index)
         self._feed_counts()
-        if self.has_item_bias():
-            self.rows_seen.add(index)
 
     # ---------------------------------------------------------------- questions
     def pretrain_fits(self) -> list[Fit]:

@@ -47,6 +47,27 @@ def refuse_map_without_vectors(method) -> None:
 
 
 @torch.no_grad()
+def note_rows(method, index: Tensor) -> None:
+    """Note new rows before ``method`` learns from them, and how much items differ in them.
+
+    ``item_bias_variance: auto`` is read off the scores of rows that nothing was learned from yet.
+    Of rows that were, a method has explained what it can, and their residuals are too small.
+    """
+    if method.config["item_bias_variance"] == "auto" and len(index):
+        method.set_mode("evaluate")
+        ascending = index.unique()
+        with method.backbone.frozen_tables():
+            if method.config["warm"] == "map":  # whose prior is around the cold vectors
+                logit = _rows_of(method, ascending).logits(method.cold_rows)
+            else:
+                logit = _logits(method, ascending)
+        drawn = generator(method.config["seed"], "item bias", len(method.rows_seen.index))
+        rows = (logit, *_labels_and_items(method, ascending), len(method.new_ids))
+        method.residual_variance.fill_(_item_bias.learned_variance(*rows, drawn))
+    method.rows_seen.add(index)
+
+
+@torch.no_grad()
 def fit_seen(method, phase: str) -> None:
     """Fit what the configuration asks for on the rows that ``method`` has seen."""
     if not len(method.rows_seen.index):
@@ -63,6 +84,11 @@ def _pieces(method, index: Tensor) -> list[Any]:
     return [method.rows.batch(part) for part in index.split(method.config["eval_batch_size"])]
 
 
+def _logits(method, index: Tensor) -> Tensor:
+    """The method's own logits [n] of rows, float64."""
+    return torch.cat([method.logits(batch) for batch in _pieces(method, index)]).double()
+
+
 def _labels_and_items(method, index: Tensor) -> tuple[Tensor, Tensor]:
     columns = method.rows.columns
     return (
@@ -71,19 +97,15 @@ def _labels_and_items(method, index: Tensor) -> tuple[Tensor, Tensor]:
     )
 
 
-def _variance(method, phase: str, logit: Tensor, label: Tensor, item: Tensor) -> float:
+def _variance(method) -> float:
     given = method.config["item_bias_variance"]
-    if given != "auto":
-        return float(given)
-    drawn = generator(method.config["seed"], "item bias", phase)
-    return _item_bias.learned_variance(logit, label, item, len(method.new_ids), drawn)
+    return float(method.residual_variance) if given == "auto" else float(given)
 
 
 def _fit_numbers(method, phase: str) -> None:
     index = method.rows_seen.index
-    logit = torch.cat([method.logits(batch) for batch in _pieces(method, index)]).double()
-    rows = (logit, *_labels_and_items(method, index))
-    variance = _variance(method, phase, *rows)
+    rows = (_logits(method, index), *_labels_and_items(method, index))
+    variance = _variance(method)
     found = _item_bias.fit(*rows, len(method.new_ids), variance)
     method.new_shift.copy_(found.shift + found.bias)
     logger.info("%s: item bias with variance %.3g, shift %.3g", phase, variance, found.shift)
@@ -107,7 +129,7 @@ def _fit_vectors(method, phase: str) -> None:
     index, prior_md = method.rows_seen.index, method.cold_rows
     rows = _rows_of(method, index)
     logit = rows.logits(prior_md)
-    variance = _variance(method, phase, logit, rows.label, rows.item)
+    variance = _variance(method)
     deviation = method.config["map_deviation"]
     if deviation == "auto":
         drawn = generator(method.config["seed"], "map", phase)

@@ -28,6 +28,9 @@ DEFECTS = {
                "test_without_rows_it_is_one"),
     ],
     "recbole_cold/model/_phase_end.py": [
+        defect("the variance is that of all rows so far", "        ascending = index.unique()\n",
+               "        ascending = torch.cat([method.rows_seen.index, index]).unique()\n",
+               "test_the_variance_is_read_before_anything_is_learned[ItemBias]"),
         defect("rows of earlier phases are forgotten",
                "self.index = torch.cat([self.index, index]).unique()", "self.index = index",
                "test_is_the_fit_of_all_rows_seen", "test_order_of_rows_changes_no_bit"),
@@ -35,6 +38,10 @@ DEFECTS = {
                "test_a_state_has_what_was_seen"),
     ],
     "recbole_cold/model/_method.py": [
+        defect("the variance is read off rows that were learned from",
+               """        if self.has_item_bias():
+            note_rows(self, index)
+        if self""", "        if self", "test_is_the_fit_of_all_rows_seen"),
         defect("old items get a number, too", "self.new_shift[slot.clamp(min=0)], 0.0)",
                "self.new_shift[slot.clamp(min=0)], 1.0)", "test_nothing_but_the_numbers_moves"),
         defect("logits are rounded before the number is added",

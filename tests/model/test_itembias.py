@@ -144,7 +144,12 @@ class TestItemBias:
         trainer = trainer_of(method)
         before = state_of(method)
         trainer.warm_up("warm_a", method.dataset.split["warm_a"])
-        assert what_moved(before, method) == {"new_shift", "counts", "rows_seen._extra_state"}
+        assert what_moved(before, method) == {
+            "new_shift",
+            "counts",
+            "rows_seen._extra_state",
+            "residual_variance",
+        }
         old = method.rows.batch(method.train_index[:50])
         assert torch.equal(method.predict(old), torch.sigmoid(method.logits(old).double()))
 
@@ -182,6 +187,23 @@ class TestItemBias:
             other.rows_seen.index
         )
         assert torch.equal(other.new_shift, method.new_shift)
+
+    @pytest.mark.parametrize("name", ["ItemBias", "CVAR", "EmerG"])
+    def test_the_variance_is_read_before_anything_is_learned(self, build, name):
+        """Off the new rows alone, as the method scored them after the phase before."""
+        method = build(name, item_bias=True)
+        trainer = trainer_of(method)
+        trainer.warm_up("warm_a", method.dataset.split["warm_a"])
+        new_rows = method.rows.index(method.dataset.split["warm_b"]).sort().values
+        method.set_mode("evaluate")
+        batch = method.rows.batch(new_rows)
+        with torch.no_grad():
+            logit = method.logits(batch).double()
+        place = method.new_index[batch[method.id_field]]
+        rows = logit, batch[method.label_field].double(), place, len(method.new_ids)
+        expected = learned_variance(*rows, torch.Generator().manual_seed(0))
+        trainer.warm_up("warm_b", method.dataset.split["warm_b"])
+        assert float(method.residual_variance) == pytest.approx(expected, rel=1e-4)
 
     @pytest.mark.parametrize("name", ["MetaE", "CVAR", "TaNP"])
     def test_ends_the_phases_of_any_method(self, build, name):

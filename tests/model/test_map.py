@@ -104,7 +104,7 @@ class TestMAP:
         before = state_of(method)
         trainer.warm_up("warm_a", method.dataset.split["warm_a"])
         assert what_moved(before, method) <= {
-            "new_shift", "counts", "rows_seen._extra_state", "new_vectors",
+            "new_shift", "counts", "rows_seen._extra_state", "new_vectors", "residual_variance",
         }  # fmt: skip
 
     def test_rows_of_all_phases_count_once(self, build):
