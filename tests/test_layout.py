@@ -113,3 +113,9 @@ def test_no_file_is_a_hall():
         and name != "testing"
     }
     assert long == {}
+
+
+def test_no_two_test_files_have_one_name():
+    """Pytest imports them by it; the second would not be collected."""
+    names = [path.name for path in Path(__file__).parent.rglob("test_*.py")]
+    assert len(names) > 50 and sorted(set(names)) == sorted(names)

@@ -2,7 +2,7 @@
 
 from defects import defect
 
-TESTS = "tests/data/test_vectors.py"
+TESTS = "tests/data/test_vector_files.py"
 SOME = True
 DEFECTS = {
     "recbole_cold/data/_vectors.py": [
