@@ -277,6 +277,12 @@ def test_the_whole_table_has_one_folder_of_data(ask):
     assert "'data_path' in the brackets of" in sentence and "holds for the whole table" in sentence
 
 
+def test_groups_of_fields_that_fwfm_would_mistake_are_refused(ask):
+    """RecBole's FwFM takes a group that it does not know for another one, and says nothing."""
+    words = "--model=Base", "--backbone=FwFM", "--fields={1: [user_id], 2: [item_id]}"
+    assert "fields must be left out" in ask("check", *words).sentence(words)
+
+
 # ------------------------------------------------------------------------------- flags
 FLAGS = {
     "tune": {

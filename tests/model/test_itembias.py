@@ -58,7 +58,7 @@ class TestFit:
     def test_the_gradient_is_zero_from_far_away(self):
         """Logits of a model that is certain and wrong: steps that overshoot are shortened."""
         (logit, label, item, items), _ = simulated(50, 5, 3.0)
-        far = 30 * logit + 40
+        far = torch.full_like(logit, 40.0)
         found = fit(far, label, item, items, 2.0)
         gap = torch.sigmoid(far + found.shift + found.bias[item]) - label
         slope = torch.bincount(item, gap, items) + found.bias / 2.0

@@ -278,7 +278,13 @@ class TestChoice:
             if spec.seed == 2021 and spec.overrides["warm_learning_rate"] == 0.05:
                 victim.append(spec.key)
                 return {"error": "Traceback\nValueError: boom"}
-            return real(spec, gpus)
+            outcome = real(spec, gpus)
+            if spec.overrides["warm_learning_rate"] == 0.05:  # what is left of it is the best
+                document = json.loads(outcome["document"])
+                for phase in document["runs"][0]["seeds"][0]["phases"].values():
+                    phase["metrics"]["AUC"] = 0.99
+                outcome["document"] = json.dumps(document)
+            return outcome
 
         monkeypatch.setattr(worker, "outcome_of", sometimes)
         code, out, err = tune(*GRID, "--seeds=2", "--seed=2020")
