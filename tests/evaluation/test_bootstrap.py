@@ -128,7 +128,7 @@ class TestDeLong:
         assert found.difference == pytest.approx(expected, abs=1e-12)
 
 
-def random_effects(rng, items=80, rows=10):
+def random_effects(rng, items=60, rows=20):
     """Two models of items that differ: one knows the items' quality with an error of its own."""
     item = np.repeat(np.arange(items), rows)
     quality, row = rng.normal(0, 1.2, items), rng.normal(0, 0.6, items * rows)
