@@ -6,7 +6,7 @@ kept through every step here, so ids are the same as RecBole's.
 
 import csv
 import itertools
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -425,6 +425,12 @@ def renumber(columns: list[Column]) -> np.ndarray:
         column.values = new_id[column.values]
     tokens = vocab.take(pa.array(order)).to_pylist()
     return np.array(["[PAD]", *tokens])
+
+
+def line_of(paths: Sequence[Path], row: int) -> tuple[Path, int]:
+    """The file and line of a row of files that follow one another; for error messages."""
+    lines = ((path, line) for path in paths for line in line_numbers(path))
+    return next(pair for number, pair in enumerate(lines) if number == row)
 
 
 def line_numbers(path: Path) -> Iterator[int]:

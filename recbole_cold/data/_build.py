@@ -13,7 +13,7 @@ from recbole_cold.data import _filters as filters
 from recbole_cold.data._atomic import (
     Column,
     Format,
-    line_numbers,
+    line_of,
     read_atomic,
     read_header,
     renumber,
@@ -441,8 +441,7 @@ class Build:
             return
         row = int(np.flatnonzero(np.isnan(values))[0])
         row = row if self.origin is None else int(self.origin[row])
-        numbers = ((path, line) for path in self.files["inter"] for line in line_numbers(path))
-        path, line = next(pair for n, pair in enumerate(numbers) if n == row)
+        path, line = line_of(self.files["inter"], row)
         raise UserError(
             f"{int(np.isnan(values).sum()):,} interactions have no {field!r}, the first in line "
             f"{line} of '{path}'; fill it or remove the lines"

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from recbole_cold.data._atomic import Column, Format, line_numbers
+from recbole_cold.data._atomic import Column, Format, line_of
 from recbole_cold.errors import UserError
 
 # Numbers beyond are inf in single precision, in which models compute.
@@ -63,22 +63,30 @@ def look_at(
 
 
 def refuse_infinite(
-    field: str, column: Column, paths: Sequence[Path], largest: float = LARGEST
+    field: str,
+    column: Column,
+    paths: Sequence[Path],
+    largest: float = LARGEST,
+    gaps: bool = True,
 ) -> None:
     """Refuse inf, and what would become it, in a float column.
+
+    Args:
+        gaps: whether NaN is a gap, to be filled later; if not, it is refused as well.
 
     Raises:
         UserError: names the field, the line and the file.
     """
-    odd = np.abs(column.values) > largest  # false for NaN, a gap
+    odd = np.abs(column.values) > largest  # false for NaN
+    if not gaps:
+        odd |= np.isnan(column.values)
     if not odd.any():
         return
     place = int(np.flatnonzero(odd)[0])
     row = place
     if column.offsets is not None:
         row = int(np.searchsorted(column.offsets, place, side="right")) - 1
-    lines = ((path, line) for path in paths for line in line_numbers(path))
-    path, line = next(pair for number, pair in enumerate(lines) if number == row)
+    path, line = line_of(paths, row)
     raise UserError(
         f"line {line} of '{path}' has {column.values[place]:g} in the field {field!r}, which no "
         "model can read; correct it, leave the cell empty, or leave the field out with unload_col"

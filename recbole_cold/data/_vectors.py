@@ -14,11 +14,11 @@ import numpy as np
 from recbole.utils import FeatureType
 
 from recbole_cold import paths
-from recbole_cold.data._atomic import Column, line_numbers
+from recbole_cold.data._atomic import Column, line_of
+from recbole_cold.data._mending import refuse_infinite
 from recbole_cold.data._names import SUFFIXES, instead
 from recbole_cold.errors import UserError
 
-_LARGEST = float(np.finfo(np.float32).max)
 _CHUNK = 1 << 16  # rows looked at at a time: bounds the memory beside a mapped file
 
 
@@ -143,7 +143,7 @@ def _from_cells(field: str, column: Column, files: Sequence[Path]) -> VectorColu
     odd = there & (lengths != width)
     if odd.any():
         row = int(np.flatnonzero(odd)[0])
-        path, line = _line(files, row)
+        path, line = line_of(files, row)
         shortest = int(lengths[there].min())
         raise UserError(
             f"line {line} of '{path}' has {lengths[row]} numbers in the float_seq field {field!r}, "
@@ -151,28 +151,10 @@ def _from_cells(field: str, column: Column, files: Sequence[Path]) -> VectorColu
             "the line, leave the cell empty for a missing vector, cut all with "
             f'--seq_len="{{{field}: {shortest}}}", or leave the field out with unload_col'
         )
-    _refuse_odd_cells(field, column, files)
+    refuse_infinite(field, column, files, gaps=False)
     matrix = np.zeros((n, width), dtype=np.float32)
     matrix[there] = column.values.reshape(-1, width)
     return VectorColumn(column.kind, np.arange(n), source=matrix)
-
-
-def _refuse_odd_cells(field: str, column: Column, files: Sequence[Path]) -> None:
-    odd = ~(np.abs(column.values) <= _LARGEST)  # true for NaN
-    if not odd.any():
-        return
-    assert column.offsets is not None
-    place = int(np.flatnonzero(odd)[0])
-    path, line = _line(files, int(np.searchsorted(column.offsets, place, side="right")) - 1)
-    raise UserError(
-        f"line {line} of '{path}' has {column.values[place]:g} in the field {field!r}, which no "
-        "model can read; correct it, leave the cell empty, or leave the field out with unload_col"
-    )
-
-
-def _line(files: Sequence[Path], row: int) -> tuple[Path, int]:
-    lines = ((path, line) for path in files for line in line_numbers(path))
-    return next(pair for number, pair in enumerate(lines) if number == row)
 
 
 # ------------------------------------------------------------------------------- files of numpy

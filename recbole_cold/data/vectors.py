@@ -13,11 +13,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from recbole.utils import FeatureSource, FeatureType
+from recbole.utils import FeatureType
 from scipy import linalg
 from torch import Tensor
 
 from recbole_cold.data._vectors import missing
+from recbole_cold.data._visible import parts_of
 
 _CHUNK = 1 << 14  # vectors in single precision at a time
 _SAMPLE = 10_000  # seen vectors whose principal directions are taken
@@ -73,11 +74,7 @@ class Vectors:
 
     def _seen(self, dataset: Any) -> Tensor:
         """The codes [s] of all seen vectors."""
-        train = np.asarray(dataset.split["train"])
-        id_field = {
-            FeatureSource.USER: dataset.uid_field, FeatureSource.ITEM: dataset.iid_field,
-        }.get(dataset.field2source[self.field])  # fmt: skip
-        ids = train if id_field is None else np.unique(np.asarray(dataset.inter[id_field])[train])
+        ids = parts_of(dataset)[dataset.field2source[self.field].value].seen
         code = self.codes[torch.from_numpy(ids.astype(np.int64)).to(self.codes.device), 0].long()
         return code[code != 0]
 
