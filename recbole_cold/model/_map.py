@@ -50,8 +50,16 @@ def fit(
 ) -> tuple[Tensor, item_bias.ItemBias]:
     """Vectors [m, d] and numbers of the new items, by L-BFGS on the vectors.
 
-    The search is for (v - g) / deviation, whose prior is standard normal.
+    The search is for (v - g) / deviation, whose prior is standard normal. A deviation of 0 leaves
+    the vectors at g.
     """
+    vector_md = _searched(rows, prior_md, deviation, variance) if deviation else prior_md
+    logit = rows.logits(vector_md)
+    return vector_md, item_bias.fit(logit, rows.label, rows.item, len(prior_md), variance)
+
+
+def _searched(rows: Rows, prior_md: Tensor, deviation: float, variance: float) -> Tensor:
+    """The vectors [m, d] that ``fit`` searches for."""
     moved = torch.zeros_like(prior_md, requires_grad=True)
     search = torch.optim.LBFGS(
         [moved], max_iter=_MOST_STEPS, tolerance_grad=1e-5, line_search_fn="strong_wolfe"
@@ -80,21 +88,14 @@ def fit(
         return (total + penalty.detach()).to(moved.dtype)
 
     search.step(objective)
-    vector_md = prior_md + deviation * moved.detach()
-    logit = rows.logits(vector_md)
-    return vector_md, item_bias.fit(logit, rows.label, rows.item, len(prior_md), variance)
+    return prior_md + deviation * moved.detach()
 
 
 def predictive_loss(
     seen: Rows, next_rows: Rows, prior_md: Tensor, deviation: float, variance: float
 ) -> float:
-    """Log-loss of rows that the fit has not seen; a deviation of 0 leaves the vectors alone."""
-    if deviation:
-        vector_md, found = fit(seen, prior_md, deviation, variance)
-    else:
-        vector_md = prior_md
-        logit = seen.logits(prior_md)
-        found = item_bias.fit(logit, seen.label, seen.item, len(prior_md), variance)
+    """Log-loss of rows that the fit has not seen."""
+    vector_md, found = fit(seen, prior_md, deviation, variance)
     score = next_rows.logits(vector_md) + found.shift + found.bias[next_rows.item]
     return float(F.binary_cross_entropy_with_logits(score, next_rows.label))
 

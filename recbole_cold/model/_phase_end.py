@@ -128,7 +128,6 @@ def _fit_vectors(method, phase: str) -> None:
     """Vectors around the cold ones. Half of the rows choose how far they may move."""
     index, prior_md = method.rows_seen.index, method.cold_rows
     rows = _rows_of(method, index)
-    logit = rows.logits(prior_md)
     variance = _variance(method)
     deviation = method.config["map_deviation"]
     if deviation == "auto":
@@ -138,11 +137,7 @@ def _fit_vectors(method, phase: str) -> None:
         old = method.backbone.id_table().detach()[method.old_ids]
         unit = float((old - old.mean(dim=0)).square().mean().sqrt())
         deviation = _map.chosen_deviation(seen, later, prior_md, unit, variance)
-    if deviation:
-        vectors, found = _map.fit(rows, prior_md, float(deviation), variance)
-    else:
-        vectors = prior_md
-        found = _item_bias.fit(logit, rows.label, rows.item, len(prior_md), variance)
+    vectors, found = _map.fit(rows, prior_md, float(deviation), variance)
     method.new_vectors.copy_(vectors)
     method.new_shift.copy_(found.shift + found.bias)
     logger.info(
