@@ -73,18 +73,11 @@ class RankedScores:
 
 
 def weighted_mean(values: Array, cluster: Array, weights: Array) -> Array:
-    """Means [r] of a number per row, for instance its log-loss, with clusters drawn repeatedly."""
+    """Means [r] of a number per row, ``row_log_loss`` for instance, clusters drawn repeatedly."""
     size = weights.shape[1]
     total = np.bincount(cluster, values, size)
     rows = np.bincount(cluster, minlength=size)
     return (weights @ total) / (weights @ rows)
-
-
-def row_log_loss(scores: Array, labels: Array) -> Array:
-    """Log-loss [n] of each row, scores clipped by the precision of their type."""
-    precision = np.finfo(scores.dtype).eps
-    chance = np.clip(scores.astype(np.float64), precision, 1 - precision)
-    return -np.where(labels == 1, np.log(chance), np.log1p(-chance))
 
 
 def paired_interval(

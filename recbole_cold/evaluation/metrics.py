@@ -53,13 +53,20 @@ def auc(scores: Scores, labels: Scores) -> float:
 def log_loss(scores: Scores, labels: Scores) -> float:
     """Mean negative log-likelihood of the labels; the scores are probabilities.
 
+    nan without rows; see :func:`row_log_loss`.
+    """
+    losses = row_log_loss(scores, labels)
+    return losses.mean().item() if len(losses) else math.nan
+
+
+def row_log_loss(scores: Scores, labels: Scores) -> Tensor:
+    """Negative log-likelihood of each row's label [n], float64; the scores are probabilities.
+
     As in scikit-learn the scores are clipped by the machine precision of their own type, so a
     certain and wrong float32 prediction costs 15.9.
     """
     chance, positive = _chances("LogLoss", scores, labels)
-    if not len(chance):
-        return math.nan
-    return -torch.where(positive, chance.log(), (-chance).log1p()).mean().item()
+    return -torch.where(positive, chance.log(), (-chance).log1p())
 
 
 def normalised_entropy(scores: Scores, labels: Scores) -> float:

@@ -9,6 +9,7 @@ from typing import Any
 from recbole_cold import paths
 from recbole_cold.config import make_config, overall_values
 from recbole_cold.errors import UserError
+from recbole_cold.evaluation.metrics import to_select_by
 from recbole_cold.experiment.requests import parse_entries
 from recbole_cold.kinds import plain
 from recbole_cold.registry import absolute
@@ -79,9 +80,7 @@ def trainable(
     CallbackList(callbacks)
     files = tuple(str(paths.absolute(file)) for file in config_files)
     config = make_config(entry.spec, dataset, backbone, files, {**keys, **entry.variant})
-    metric = config["valid_metric"]
-    if metric == "RelaImpr":
-        raise UserError("valid_metric RelaImpr compares methods; choose AUC, LogLoss or F1")
+    metric = to_select_by(config["valid_metric"])
     check_select_on(select_on, config)
     shared = {**keys, **entry.variant, **placed_keys(config), **with_metric(config)}
     shared = plain({key: value for key, value in shared.items() if key not in _OF_THE_TRIAL})
