@@ -4,6 +4,7 @@ Shape letters: t tasks (items), j blocks of an item, k rows of a block.
 """
 
 from collections.abc import Iterable, Sequence
+from itertools import cycle
 from typing import NamedTuple
 
 import numpy as np
@@ -150,6 +151,15 @@ class EpisodeBatches(TaskBatches):
         self.pairs, self.caps = list(pairs), (support_cap, query_cap)
         self._rows = torch.as_tensor(blocks.rows_tjk, dtype=torch.long).to(rows.device)
         self._mask = torch.as_tensor(blocks.mask_tjk, dtype=torch.float32).to(rows.device)
+
+    def rows_seen(self, epochs: int) -> int:
+        """Support and query rows of so many epochs, a row as often as it comes."""
+        size_tj = self._mask.sum(dim=2).long()
+        return sum(
+            int(size_tj[:, block].clamp(max=cap).sum())
+            for _, pair in zip(range(epochs), cycle(self.pairs), strict=False)
+            for block, cap in zip(pair, self.caps, strict=True)
+        )
 
     def episode(self, tasks: Tensor, epoch: int, draw: Generator) -> Episode:
         blocks, tasks = self.pairs[epoch % len(self.pairs)], tasks.to(self._ids.device)

@@ -37,26 +37,42 @@ class Step:
 
 
 class RowBatches:
-    """Shuffled mini-batches of row indices; the batches of ``Fit`` unless it brings its own.
+    """Mini-batches of row indices, shuffled; the batches of ``Fit`` unless it brings its own.
 
     A single row left over goes with the batch before it: BatchNorm has no variance of one row.
+
+    Args:
+        index: numbers of rows [n].
+        shuffle: draw the order anew in each epoch; else it is that of ``index``.
+        most: rows of an epoch at most, the first ones of its order; None for all.
     """
 
-    def __init__(self, index: Tensor, batch_size: int, rows: Rows) -> None:
+    def __init__(
+        self,
+        index: Tensor,
+        batch_size: int,
+        rows: Rows,
+        shuffle: bool = True,
+        most: int | None = None,
+    ) -> None:
         self.index, self.batch_size, self.rows = index, batch_size, rows
+        self.shuffle = shuffle
+        self.size = len(index) if most is None else min(most, len(index))
 
     def __len__(self) -> int:
-        full, left = divmod(len(self.index), self.batch_size)
+        full, left = divmod(self.size, self.batch_size)
         return full + (left > 1 or (left == 1 and full == 0))
 
     def epoch(self, generator: Generator, epoch: int, start: int = 0) -> Iterable[Batch]:
         """Batches ``start``, ``start + 1``, ... of one epoch, in the generator's order."""
-        order = torch.randperm(len(self.index), generator=generator).to(self.index.device)
-        shuffled = self.index[order]
+        ordered = self.index
+        if self.shuffle:
+            order = torch.randperm(len(self.index), generator=generator).to(self.index.device)
+            ordered = self.index[order]
         last = len(self) - 1
         for position in range(start, last + 1):
-            end = None if position == last else (position + 1) * self.batch_size
-            yield self.rows.batch(shuffled[position * self.batch_size : end])
+            end = self.size if position == last else (position + 1) * self.batch_size
+            yield self.rows.batch(ordered[position * self.batch_size : end])
 
 
 @dataclass(frozen=True)

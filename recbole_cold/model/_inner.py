@@ -48,9 +48,10 @@ def adapt(
     outside = torch.is_grad_enabled()
     history: list[Tensor] = []
     with torch.enable_grad():
-        # A view that was made under ``no_grad`` says it requires a gradient, and never gets one.
+        # A node of its own for each: one start may be made from another, as a graph from a vector,
+        # and a step's gradient to the one must not go through the other.
         fast = {
-            name: value if outside and value.requires_grad else value.detach().requires_grad_()
+            name: value.view_as(value) if value.requires_grad else value.detach().requires_grad_()
             for name, value in fast.items()
         }
         if not isinstance(learning_rates, Mapping):

@@ -9,7 +9,9 @@ per order and head is then a few long vectors, not many short ones.
 """
 
 import logging
+import math
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Any, ClassVar, NamedTuple
 
@@ -27,7 +29,7 @@ from recbole_cold.graphs import Graphs
 from recbole_cold.keys import COUNT, EPOCHS, INNER_RATE, RATE, STEPS, WEIGHT, Key
 from recbole_cold.kinds import field_name, flag, list_of, number, one_of, optional, whole
 from recbole_cold.model._emerg_net import NETWORK_KEYS, EmerGNet, HyperNetwork
-from recbole_cold.model._fit import Fit, Step
+from recbole_cold.model._fit import Fit, RowBatches, Step
 from recbole_cold.model._inner import Chunks, adapt
 from recbole_cold.model._method import ColdStartRecommender
 
@@ -113,6 +115,7 @@ class EmerG(ColdStartRecommender):
         Key("emerg_epochs", EPOCHS),
         Key("emerg_meta_batch_size", COUNT),
         Key("emerg_shuffle", flag()),
+        Key("emerg_pretrain_shuffle", flag()),
         Key("emerg_support_cap", optional(COUNT)),
         Key("emerg_query_cap", optional(COUNT)),
         Key("emerg_gamma", WEIGHT),
@@ -120,7 +123,7 @@ class EmerG(ColdStartRecommender):
         Key("emerg_inner_steps", STEPS),
         Key("emerg_order", one_of(1, 2)),
         Key("emerg_id_draw", one_of("task", "table")),
-        Key("emerg_graph", one_of("hyper", "shared", "random")),
+        Key("emerg_graph", one_of("hyper", "shared", "random", "random_adapted")),
         Key("emerg_hyper", one_of("trained", "untrained")),
         Key("emerg_refine", flag()),
         Key("emerg_sparsify", flag()),
@@ -146,7 +149,7 @@ class EmerG(ColdStartRecommender):
             self.hyper = HyperNetwork(
                 side, n_fields, config["emerg_shared_hyper"], config["emerg_graph_scale"]
             )
-        elif self.kind == "random":
+        elif self.kind != "shared":
             draw = seeding.generator(config["seed"], "random graphs")
             graphs = torch.randn(self.n_ids, n_fields, n_fields, generator=draw)
             self.register_buffer("random_graphs", graphs, persistent=False)
@@ -168,12 +171,23 @@ class EmerG(ColdStartRecommender):
 
     def pretrain_key(self) -> dict[str, Any]:
         """The keys that change the network, so that ablations are pre-trained separately."""
-        return {key: self.config[key] for key in NETWORK_KEYS}
+        return {key: self.config[key] for key in (*NETWORK_KEYS, "emerg_pretrain_shuffle")}
+
+    def pretrain_fits(self) -> list[Fit]:
+        """Pre-training; without shuffling its rows come as they happened in time."""
+        fits = super().pretrain_fits()
+        if self.config["emerg_pretrain_shuffle"]:
+            return fits
+        index = self.train_index
+        if self._time is not None:
+            index = index[self._index(np.argsort(self._time[self._train], kind="stable"))]
+        in_order = RowBatches(index, self.config["train_batch_size"], self.rows, shuffle=False)
+        return [replace(fit, batches=in_order) for fit in fits]
 
     # ---------------------------------------------------------------- what moves
     @property
     def adapts_graph(self) -> bool:
-        """Whether the graph adapts: a random one stays, and only the vector adapts."""
+        """Whether the graph adapts: where it is ``random`` it stays, and only the vector adapts."""
         return self.kind != "random"
 
     def trainable(self, stage: str) -> list[nn.Parameter]:
@@ -216,12 +230,13 @@ class EmerG(ColdStartRecommender):
 
     def raw_graphs(self, ids: Tensor, vector_td: Tensor, side_tpd: Tensor) -> Tensor:
         """Where the items' graphs start: [t, f, f]."""
-        if self.kind == "random":
+        if self.kind in ("random", "random_adapted"):
             return self.random_graphs[ids]
         if self.kind == "shared":
             return self.net.global_graph.expand(len(ids), -1, -1)
         own = torch.cat([vector_td[:, None], side_tpd], dim=1)
-        return self.hyper(own.flatten(1))
+        graphs = self.hyper(own.flatten(1))
+        return graphs if self.config["emerg_hyper"] == "trained" else graphs.detach()
 
     def adapted_logits(
         self, fast: Mapping[str, Tensor], side_tpd: Tensor, other_dtqk: Tensor
@@ -315,10 +330,7 @@ class EmerG(ColdStartRecommender):
     def learn_fits(self) -> list[Fit]:
         rate, decay = self.config["emerg_meta_rate"], self.config["weight_decay"]
         parameters = self.trainable("learn")
-        if not self.config["emerg_meta"]:
-            step = Step(self.calculate_loss, parameters, rate, decay)
-            return [Fit("learn", [step], self.row_batches(self.train_index))]
-        batches = EpisodeBatches(
+        episodes = EpisodeBatches(
             self.rows,
             self._blocks(),
             PAIRS,
@@ -327,8 +339,17 @@ class EmerG(ColdStartRecommender):
             self.config["emerg_query_cap"],
             self.config["emerg_shuffle"],
         )
-        step = Step(self.episode_loss, parameters, rate, decay)
-        return [Fit("learn", [step], batches, epochs=self.config["emerg_epochs"])]
+        epochs = self.config["emerg_epochs"]
+        if self.config["emerg_meta"]:
+            step = Step(self.episode_loss, parameters, rate, decay)
+            return [Fit("learn", [step], episodes, epochs)]
+        # As many rows as the episodes have, so that the ablation takes away nothing else.
+        seen = episodes.rows_seen(epochs)
+        passes = math.ceil(seen / len(self.train_index))
+        size, most = self.config["train_batch_size"], math.ceil(seen / passes)
+        batches = RowBatches(self.train_index, size, self.rows, most=most)
+        step = Step(self.calculate_loss, parameters, rate, decay)
+        return [Fit("learn", [step], batches, passes)]
 
     # ---------------------------------------------------------------- new items
     @torch.no_grad()

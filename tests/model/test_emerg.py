@@ -439,6 +439,19 @@ class TestTasks:
         assert not hasattr(random, "hyper")
         assert not random.raw_graphs(torch.tensor([1]), None, None).requires_grad
 
+    def test_the_step_of_a_table_row_does_not_go_through_its_graph(self, build):
+        """Graph and vector are independent in the inner step, wherever the vector comes from."""
+        method = built(build, emerg_id_draw="table", emerg_inner_rate=2.0)
+        episode = episode_of(method)
+        vector = method.start_vectors(episode.ids_t)
+        side = method.side_fields_of(episode.ids_t)
+        graph = method.raw_graphs(episode.ids_t, vector, side)
+        support = method.task_rows(episode.support, episode.support_mask_tk)
+        moved, _ = method.adapt({"graph": graph, "vector": vector}, side, support, episode.ids_t)
+        apart = {"graph": graph.detach(), "vector": vector.detach()}
+        expected, _ = method.adapt(apart, side.detach(), support, episode.ids_t)
+        assert vector.requires_grad and torch.equal(moved["vector"], expected["vector"])
+
     def test_second_order_is_the_gradient_of_the_loss(self, build):
         """Against central differences; the first order is another number, but equal loss."""
         method = built(build, emerg_inner_rate=2.0)
@@ -605,6 +618,29 @@ class TestAblations:
         assert torch.equal(adapted["graph"], graph)
         assert not torch.equal(adapted["vector"], vector)
 
+    def test_random_graphs_that_adapt(self, build):
+        """The same draw, moved by the inner step and in the warm phases; still none that learns."""
+        method = built(build, emerg_graph="random_adapted", emerg_inner_rate=0.5)
+        fixed = built(build, emerg_graph="random")
+        assert torch.equal(method.random_graphs, fixed.random_graphs)
+        episode = episode_of(method)
+        vector, side, graph, support, _ = tasks_of(method, episode)
+        adapted, _ = method.adapt({"graph": graph, "vector": vector}, side, support, episode.ids_t)
+        assert not torch.equal(adapted["graph"], graph)
+        assert any(p is method.new_graphs for p in method.trainable("warm_up"))
+        assert not any(p is method.new_graphs for p in fixed.trainable("warm_up"))
+        shapes = [[p.shape for p in one.trainable("learn")] for one in (method, fixed)]
+        assert shapes[0] == shapes[1]
+
+    def test_an_untrained_hypernetwork_is_cut_off(self, build):
+        """No gradient reaches the item's fields through it, as none reaches its own weights."""
+        ids = torch.tensor([2, 3])
+        for hyper in ("trained", "untrained"):
+            method = built(build, emerg_hyper=hyper)
+            vector = torch.zeros(2, method.embedding_size).double().requires_grad_()
+            graphs = method.raw_graphs(ids, vector, method.side_fields_of(ids))
+            assert graphs.requires_grad == (hyper == "trained")
+
     def test_one_graph_for_all_items_adapts_per_task(self, build):
         method = built(build, emerg_graph="shared", emerg_inner_rate=0.5)
         episode = episode_of(method)
@@ -615,10 +651,22 @@ class TestAblations:
         (gradient,) = torch.autograd.grad(loss_of(method, episode), [method.net.global_graph])
         assert gradient.abs().max() > 1e-9
 
-    def test_without_meta_training_there_is_one_ordinary_pass(self, build):
-        method = built(build, emerg_meta=False)
+    def test_without_meta_training_as_many_rows_come_in_ordinary_batches(self, build):
+        keys = {"emerg_epochs": 7, "emerg_support_cap": 10, "emerg_query_cap": 11}
+        (meta,) = built(build, **keys).learn_fits()
+        draw = torch.Generator().manual_seed(1)
+        seen = sum(
+            int(episode.support_mask_tk.sum() + episode.query_mask_tk.sum())
+            for epoch in range(meta.epochs)
+            for episode in meta.batches.epoch(draw, epoch)
+        )
+        method = built(build, emerg_meta=False, **keys)
         (fit,) = method.learn_fits()
-        assert fit.epochs == 1 and len(fit.batches.index) == len(method.train_index)
+        batches = [list(fit.batches.epoch(draw, epoch)) for epoch in range(fit.epochs)]
+        rows = [sum(len(batch) for batch in epoch) for epoch in batches]
+        assert [len(epoch) for epoch in batches] == [len(fit.batches)] * fit.epochs
+        assert len(set(rows)) == 1 and rows[0] <= len(method.train_index)
+        assert 0 <= sum(rows) - seen < fit.epochs and fit.epochs > 1
         batch = method.rows.batch(method.train_index[:20])
         logits = method.logits(batch)
         label = batch[method.label_field].double()
@@ -632,6 +680,28 @@ class TestAblations:
     def test_without_inner_steps_nothing_is_warmed(self, build):
         method = build("EmerG", emerg_inner=False)
         assert method.warm_fits(method.rows.index(method.dataset.split["warm_a"])) == []
+
+
+class TestPretrainingOrder:
+    def test_unshuffled_rows_come_in_the_order_of_time(self, build):
+        method = build("EmerG", emerg_pretrain_shuffle=False)
+        (fit,) = method.pretrain_fits()
+        draw = torch.Generator().manual_seed(1)
+        index = torch.cat([batch.index for batch in fit.batches.epoch(draw, 0)])
+        times = torch.as_tensor(method.dataset.time)[index]
+        assert (times.diff() >= 0).all()
+        assert torch.equal(index.sort().values, method.train_index.sort().values)
+        again = torch.cat([batch.index for batch in fit.batches.epoch(draw, 1, start=1)])
+        assert torch.equal(again, index[fit.batches.batch_size :])
+
+    def test_shuffled_ones_do_not(self, build):
+        method = build("EmerG")
+        (fit,) = method.pretrain_fits()
+        draw = torch.Generator().manual_seed(1)
+        index = torch.cat([batch.index for batch in fit.batches.epoch(draw, 0)])
+        assert (torch.as_tensor(method.dataset.time)[index].diff() < 0).any()
+        other = build("EmerG", emerg_pretrain_shuffle=False)
+        assert method.pretrain_key() != other.pretrain_key()
 
 
 # ------------------------------------------------------------------------------- new items

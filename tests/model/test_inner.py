@@ -194,6 +194,23 @@ def test_each_name_has_its_own_rate(rng64):
     assert torch.equal(fast["s"], start["s"])
 
 
+@pytest.mark.parametrize("second_order", [True, False])
+def test_what_one_start_is_made_from_the_other_has_no_part(rng64, second_order):
+    """A vector, and a graph made from it: in the step both are independent variables."""
+    vector = rng64(3, 2).requires_grad_()
+    made = 2.0 * vector
+    start = {"vector": vector, "graph": made}
+    moved, _ = adapt(
+        lambda fast: (fast["vector"] * fast["graph"]).sum(dim=1),
+        start, learning_rates=0.1, second_order=second_order,
+    )  # fmt: skip
+    assert torch.allclose(moved["vector"], vector - 0.1 * made, atol=1e-15)
+    assert torch.allclose(moved["graph"], made - 0.1 * vector, atol=1e-15)
+    # The loss after the step still sees that one is made from the other.
+    (gradient,) = torch.autograd.grad(moved["graph"].sum(), vector)
+    assert torch.allclose(gradient, torch.full_like(vector, 1.9 if second_order else 2.0))
+
+
 def test_scoring_adapts_without_a_graph(rng64):
     vector = rng64(4, 3)
     expected, before = adapt(
