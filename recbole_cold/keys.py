@@ -223,6 +223,9 @@ _TABLE = [
         Key("train_batch_size", COUNT),
         Key("pretrain_epochs", EPOCHS),
         Key("id_first_order", one_of("mean", "zero", "off")),
+        Key("first_order", one_of("all", "numbers")),
+        Key("number_vectors", flag()),
+        Key("mlp_batch_norm", flag()),
         Key("pooling", one_of("mean", "sum_with_pad")),
     ),
     # What is made of the files

@@ -17,6 +17,11 @@ from recbole.utils import FeatureSource, FeatureType
 from torch import Tensor, nn
 
 from recbole_cold.backbone._modes import evaluating
+from recbole_cold.backbone._published import (
+    numbers_alone,
+    with_batch_norm,
+    without_number_vectors,
+)
 from recbole_cold.backbone._shortcuts import FrozenView, pooled, view, with_shortcuts
 from recbole_cold.backbone._unseen import zero_unseen
 from recbole_cold.backbone._vectors import AsCodes, read_vectors
@@ -58,7 +63,7 @@ class Backbone(nn.Module):
         rows: the data set's rows on the device.
         id_field: the ID whose embedding is given: the item's, or the user's for cold users.
         first_order: whether the ID's scalar weight takes part where the model has one
-            (``id_first_order: off`` removes it).
+            (``id_first_order: off`` removes it, and so does ``first_order: numbers``).
 
     Raises:
         UserError: the model's output ignores the given vector, cannot be reproduced with the
@@ -352,8 +357,17 @@ def build_backbone(
 ) -> Backbone:
     """The configured backbone, initialised from torch's global generator, behind the seam."""
     model_class = _with_pooling(config.backbone_class, config["pooling"])
+    wrapped = seam is Backbone  # a method's own network is what its paper says
     with blaming(config.backbone_class, "its construction"):
-        built = model_class(config, AsCodes(dataset))
+        if wrapped and not config["number_vectors"]:
+            built = without_number_vectors(model_class, config, AsCodes(dataset))
+        else:
+            built = model_class(config, AsCodes(dataset))
+    if wrapped and config["mlp_batch_norm"]:
+        with_batch_norm(built)
+    alone = wrapped and config["first_order"] == "numbers"
+    if alone:
+        numbers_alone(built.first_order_linear)
     model = with_shortcuts(built.to(rows.device))
     if config["embedding_init"] == "uniform":
         with torch.no_grad():
@@ -361,4 +375,4 @@ def build_backbone(
                 parameter.uniform_(-0.01, 0.01)
     zero_unseen(model, dataset.unseen)
     read_vectors(model, rows.scaled_vectors(dataset))
-    return seam(model, dataset, rows, id_field, config["id_first_order"] != "off")
+    return seam(model, dataset, rows, id_field, config["id_first_order"] != "off" and not alone)
