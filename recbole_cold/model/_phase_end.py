@@ -58,12 +58,13 @@ def note_rows(method, index: Tensor) -> None:
         ascending = index.unique()
         with method.backbone.frozen_tables():
             if method.config["warm"] == "map":  # whose prior is around the cold vectors
-                logit = _rows_of(method, ascending).logits(method.cold_rows)
+                rows = _rows_of(method, ascending)
+                scored = rows.logits(method.cold_rows), rows.label, rows.item
             else:
-                logit = _logits(method, ascending)
+                scored = _logits(method, ascending), *_labels_and_items(method, ascending)
         drawn = generator(method.config["seed"], "item bias", len(method.rows_seen.index))
-        rows = (logit, *_labels_and_items(method, ascending), len(method.new_ids))
-        method.residual_variance.fill_(_item_bias.learned_variance(*rows, drawn))
+        variance = _item_bias.learned_variance(*scored, len(method.new_ids), drawn)
+        method.residual_variance.fill_(variance)
     method.rows_seen.add(index)
 
 
@@ -112,16 +113,27 @@ def _fit_numbers(method, phase: str) -> None:
 
 
 def _rows_of(method, index: Tensor) -> _map.Rows:
+    """The rows, item by item, in pieces of about as many as are scored at once."""
     label, item = _labels_and_items(method, index)
+    item, order = torch.sort(item, stable=True)
+    index, label = index[order], label[order]
+    count_u = torch.unique_consecutive(item, return_counts=True)[1]
+    # A piece ends with the item that fills it.
+    filled_u = count_u.cumsum(0).div(method.config["eval_batch_size"], rounding_mode="floor")
+    sizes = torch.zeros(int(filled_u[-1]) + 1, dtype=torch.long, device=item.device)
+    sizes = sizes.index_add(0, filled_u, count_u)
+    sizes = sizes[sizes > 0].tolist()
 
-    def piece(batch) -> _map.Piece:
-        place = method.new_index[batch[method.id_field]]
-        weight = None
+    def piece(own: Tensor, label: Tensor, item: Tensor) -> _map.Piece:
+        batch, weight = method.rows.batch(own), None
         if method.backbone.has_first_order:
-            weight = method.new_first_order.detach()[place]
-        return lambda vector_md: method.backbone.logits(batch, vector_md[place], weight)
+            weight = method.new_first_order.detach()[item]
+        return _map.Piece(
+            lambda vector_nd: method.backbone.logits(batch, vector_nd, weight), label, item
+        )
 
-    return _map.Rows([piece(batch) for batch in _pieces(method, index)], label, item)
+    parts = zip(index.split(sizes), label.split(sizes), item.split(sizes), strict=True)
+    return _map.Rows([piece(*part) for part in parts])
 
 
 def _fit_vectors(method, phase: str) -> None:
