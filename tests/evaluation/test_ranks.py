@@ -91,7 +91,7 @@ class TestNemenyi:
         assert critical_difference(4, 14) == pytest.approx(1.25, abs=5e-3)
 
     def test_too_few(self):
-        with pytest.raises(UserError, match="at least 5 data sets .* there are 4 and 3"):
+        with pytest.raises(UserError, match=r"at least 5 data sets .* there are 4 and 3"):
             critical_difference(3, 4)
         with pytest.raises(UserError, match="there are 6 and 1"):
             critical_difference(1, 6)
@@ -191,5 +191,5 @@ class TestBayes:
         assert signed_rank_chances([0.01, -0.004, 0.003], 0.002) == pytest.approx(whole)
 
     def test_too_few(self):
-        with pytest.raises(UserError, match="needs at least 3 data sets .* there are 2"):
+        with pytest.raises(UserError, match=r"needs at least 3 data sets .* there are 2"):
             signed_rank_chances([0.1, 0.2], 0.002)

@@ -184,6 +184,23 @@ class TestReading:
         with pytest.raises(UserError, match=r"phases.cold.rows must be a number, not True"):
             report.validate(doc)
 
+    @pytest.mark.parametrize(
+        "bins",
+        [
+            [], {}, {"predicted": [0.1], "clicked": [0.1]},
+            {"predicted": 1, "clicked": [], "rows": []},
+            {"predicted": [0.1], "clicked": [0.1, 0.2], "rows": [1, 2]},
+            {"predicted": ["x"], "clicked": [0.1], "rows": [1]},
+            {"predicted": [None], "clicked": [None], "rows": [None]},
+        ],
+    )  # fmt: skip
+    def test_bins_that_are_none(self, doc, bins):
+        phase_of(doc, "MWUF")["reliability"] = {"predicted": [None], "clicked": [None], "rows": [0]}
+        report.validate(doc)
+        phase_of(doc, "MWUF")["reliability"] = bins
+        with pytest.raises(UserError, match=r"cold.reliability must be lists predicted, clicked"):
+            report.validate(doc)
+
     def test_a_metric_that_is_text(self, doc):
         phase_of(doc, "MWUF")["metrics"]["AUC"] = "0.7"
         with pytest.raises(UserError, match=r"cold.metrics.AUC must be a number or null"):
