@@ -10,7 +10,7 @@ from recbole_cold.cli.screen import Stop
 from recbole_cold.errors import UserError
 
 HELP = """\
-recbole-cold plot: pictures of finished results, and of what methods give items
+recbole-cold plot: pictures of results, and of what methods give to new items
 
 usage: recbole-cold plot DIR [DIR ...] --kind=KIND [--metric=AUC] [--to=FILE]
        recbole-cold plot --model=A,B [--phase=cold] [--key=value ...]
@@ -27,7 +27,7 @@ flags of the first form
   --kind=curves      which picture:
     curves           metrics over the phases
     panels           the same, a panel per row with the others grey behind it
-    reliability      share of clicks against the predicted one, a panel per phase
+    reliability      predicted and real share of clicks, a panel per phase
     cd               mean ranks over data sets and backbones, and which differ
   --metric=AUC       what is drawn
   --to=FILE          a .png, .pdf or .svg; without it DIR/figures/KIND.png, of

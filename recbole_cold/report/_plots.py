@@ -79,7 +79,7 @@ PLOTS: dict[str, Plot] = {
         _of(run_panels, comparison_panels),
     ),
     "reliability": Plot(
-        "share of clicks against the predicted one, a panel per phase",
+        "predicted and real share of clicks, a panel per phase",
         _of(run_reliability, comparison_reliability),
     ),
     "cd": Plot(
