@@ -46,10 +46,8 @@ flags of the third form
                      DIR/figures/graphs-<item>.png
 
 examples
-  recbole-cold plot saved/ml-100k-compare-20260101-120000 --kind=panels
   recbole-cold plot saved/*-compare-* --kind=cd --metric=LogLoss
-  recbole-cold plot --model=Base,CVAR,AVAEW,CSDM --dataset=ml-100k
-  recbole-cold plot -m Base,CVAR -d ml-100k --phase warm_c
+  recbole-cold plot -m Base,CVAR,CSDM -d ml-100k --phase warm_c
   recbole-cold plot saved/ml-100k-EmerG-20260101-120000 --item=51
 """
 
