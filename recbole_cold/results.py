@@ -38,13 +38,31 @@ class Results:
 
         return screen_text(self.document)
 
-    def plot(self, path: str | Path | None = None) -> "Figure":
-        """Metrics over the phases; also written to ``path`` (png, pdf or svg) where one is given.
+    def plot(
+        self,
+        path: str | Path | None = None,
+        metric: str | None = None,
+        kind: str = "curves",
+        beside: Sequence["Results"] = (),
+    ) -> "Figure":
+        """A picture of the results; also written to ``path`` (png, pdf or svg) where one is given.
+
+        Args:
+            metric: what is drawn; AUC, if the results have it.
+            kind: ``curves``, ``panels``, ``reliability`` or ``cd``, as of ``recbole-cold plot``.
+            beside: results on other data, for ``cd``.
 
         Raises:
-            UserError: nothing has a value, or the file cannot be written.
+            UserError: there is nothing to draw, or the file cannot be written.
         """
-        return _drawn(lambda: report.curves_figure(self.document), path)
+        chosen = report.plot_of(kind, 1 + len(beside))
+        shown = [self.shown, *(other.shown for other in beside)]
+        return _drawn(lambda: chosen.draw(shown, report.Asked(metric)), path)
+
+    @property
+    def shown(self) -> Any:
+        """What pictures are made from."""
+        return self.document
 
     @property
     def failures(self) -> list[str]:
@@ -80,9 +98,10 @@ class ComparisonResults(Results):
         """Scores, tests and costs, as on the screen."""
         return report.comparison_table(self.comparison)
 
-    def plot(self, path: str | Path | None = None, metric: str = "AUC") -> "Figure":
-        """``metric`` over the phases, a panel per backbone; also written where a path is given."""
-        return _drawn(lambda: report.comparison_figure(self.comparison, metric), path)
+    @property
+    def shown(self) -> report.Comparison:
+        """What pictures are made from."""
+        return self.comparison
 
     @property
     def failures(self) -> list[str]:
@@ -171,9 +190,25 @@ class SweepResults(Results):
 
         return sweep_table(self.document, self.folder)
 
-    def plot(self, path: str | Path | None = None) -> "Figure":
-        """The value against every axis of the space; also written where a path is given."""
-        return _drawn(lambda: report.sweep_figure(self.document), path)
+    def plot(
+        self,
+        path: str | Path | None = None,
+        metric: str | None = None,
+        kind: str | None = None,
+        beside: Sequence[Results] = (),
+    ) -> "Figure":
+        """The value against every axis of the space; also written where a path is given.
+
+        With a metric, a kind or other results: that picture of the final run.
+        """
+        if metric is None and kind is None and not beside:
+            return _drawn(lambda: report.sweep_figure(self.document), path)
+        return self.final.plot(path, metric, kind or "curves", beside)
+
+    @property
+    def shown(self) -> Any:
+        """What pictures are made from: the final run."""
+        return self.final.shown
 
     @property
     def failures(self) -> list[str]:

@@ -1,6 +1,7 @@
-"""``recbole-cold plot``: pictures of new items' vectors and feature graphs."""
+"""``recbole-cold plot``: pictures of finished results, of vectors and of feature graphs."""
 
 import io
+import math
 import sys
 
 from recbole_cold import paths
@@ -9,21 +10,35 @@ from recbole_cold.cli.screen import Stop
 from recbole_cold.errors import UserError
 
 HELP = """\
-recbole-cold plot: pictures of what methods give to new items
+recbole-cold plot: pictures of results, and of what methods give to new items
 
-usage: recbole-cold plot --model=A,B [--phase=cold] [--key=value ...]
+usage: recbole-cold plot DIR [DIR ...] --kind=KIND [--metric=AUC] [--to=FILE]
+       recbole-cold plot --model=A,B [--phase=cold] [--key=value ...]
        recbole-cold plot DIR --item=ID [--entry=LABEL] [--seed=N] [--to=FILE]
 
+  With folders of finished runs or comparisons: a picture of their results.
   With methods: trains them up to a phase and draws the ID vectors of new items
   among those of old ones, in the plane of the old ones' two principal
   components.
-  With the folder of a finished run of EmerG: heat maps of one item's adjacency
-  matrices, a row per phase and a column per order.
+  With the folder of a finished run of EmerG and an item: heat maps of its
+  adjacency matrices, a row per phase and a column per order.
 
-flags of the first form: those of a run, and
+flags of the first form
+  --kind=curves      which picture:
+    curves           metrics over the phases
+    panels           the same, a panel per row with the others grey behind it
+    reliability      predicted and real share of clicks, a panel per phase
+    cd               mean ranks over data sets and backbones, and which differ
+  --metric=AUC       what is drawn
+  --to=FILE          a .png, .pdf or .svg; without it DIR/figures/KIND.png, of
+                     several folders a new folder in --saved_dir=saved
+  --against=ROW      cd: the row that gains in the text are over; ItemBias
+  --rope=0.002       cd: a gain up to it does not matter
+
+flags of the second form: those of a run, and
   --phase=cold       cold, warm_a, ...
 
-flags of the second form
+flags of the third form
   --item=ID          the item, by its name in the data
   --entry=LABEL      which row of the table; the first one that has graphs
   --seed=N           which seed; the first one
@@ -31,17 +46,67 @@ flags of the second form
                      DIR/figures/graphs-<item>.png
 
 examples
-  recbole-cold plot --model=Base,CVAR,AVAEW,CSDM --dataset=ml-100k
-  recbole-cold plot -m Base,CVAR -d ml-100k --phase warm_c
+  recbole-cold plot saved/*-compare-* --kind=cd --metric=LogLoss
+  recbole-cold plot -m Base,CVAR,CSDM -d ml-100k --phase warm_c
   recbole-cold plot saved/ml-100k-EmerG-20260101-120000 --item=51
 """
 
+_OF_RESULTS = {"kind", "metric", "to", "saved_dir", "against", "rope"}
+
 
 def plot(arguments: Arguments) -> int:
-    """Draw vectors of methods, or feature graphs of a finished run."""
-    if arguments.flags.get("folders") or "item" in arguments.keys:
+    """Draw finished results, vectors of methods, or feature graphs of a finished run."""
+    if "item" in arguments.keys:
         return _plot_graphs(arguments)
+    if arguments.flags.get("folders") or "kind" in arguments.keys:
+        return _plot_results(arguments)
     return _plot_vectors(arguments)
+
+
+def _plot_results(arguments: Arguments) -> int:
+    """Draw the results in some folders, and print what belongs to the picture."""
+    from recbole_cold import report
+    from recbole_cold.experiment.folders import make_folder
+    from recbole_cold.results import load_results
+
+    keys, folders = dict(arguments.keys), arguments.flags.get("folders", [])
+    unknown = keys.keys() - _OF_RESULTS
+    if unknown or not folders:
+        raise UserError(
+            (f"--{min(unknown)} is no flag of plot with folders; " if unknown else "")
+            + "write: recbole-cold plot DIR [DIR ...] --kind="
+            + "|".join(report.PLOTS)
+            + " [--metric=AUC] [--to=FILE]"
+        )
+    kind = keys.get("kind", "curves")
+    chosen = report.plot_of(kind, len(folders))
+    asked = report.Asked(keys.get("metric"), keys.get("against"), _rope(keys.get("rope")))
+    shown = [load_results(folder).shown for folder in folders]
+    if chosen.text is not None:
+        print(chosen.text(shown, asked), end="\n\n")
+    elif extra := keys.keys() & {"against", "rope"}:
+        raise UserError(f"--{min(extra)} belongs to --kind=cd; leave it out")
+    figure = chosen.draw(shown, asked)  # what cannot be drawn leaves no folder
+    if "to" in keys:
+        target = paths.expanded(keys["to"])
+    elif len(folders) == 1:
+        target = paths.absolute(folders[0]) / "figures" / f"{kind}.png"
+    else:
+        saved = paths.absolute(keys.get("saved_dir", "saved"))
+        target = make_folder(f"plot-{kind}", saved) / f"{kind}.png"
+    report.save_figure(lambda: figure, target)
+    print(target)
+    return 0
+
+
+def _rope(text: str | None) -> float | None:
+    try:
+        value = None if text is None else float(text)
+    except ValueError:
+        value = math.nan
+    if value is None or 0 <= value < math.inf:
+        return value
+    raise UserError(f"--rope={text} is no difference; give a number from 0 on, such as 0.002")
 
 
 def _plot_graphs(arguments: Arguments) -> int:

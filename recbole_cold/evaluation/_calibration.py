@@ -74,19 +74,46 @@ def brier(chance: Tensor, positive: Tensor) -> float:
     return float((chance - positive.double()).square().mean())
 
 
-def expected_calibration_error(chance: Tensor, positive: Tensor, bins: int = ECE_BINS) -> float:
-    """Mean distance between mean probability and share of clicks in bins of equally many rows.
+def equal_mass_bins(chance: Tensor, bins: int = ECE_BINS) -> Tensor:
+    """The bin of each row [n], bins of equally many rows, by their probability from low to high.
 
     Rows with equal scores share a bin, by their middle rank, so the order of rows does not matter.
     """
     n = len(chance)
     _, level, count = chance.unique(return_inverse=True, return_counts=True)
     below = count.cumsum(0) - count
-    place = ((2 * below + count) * bins // (2 * n)).clamp(max=bins - 1)[level]
+    return ((2 * below + count) * bins // (2 * n)).clamp(max=bins - 1)[level]
+
+
+def expected_calibration_error(chance: Tensor, positive: Tensor, bins: int = ECE_BINS) -> float:
+    """Mean distance between mean probability and share of clicks in bins of equally many rows."""
+    place = equal_mass_bins(chance, bins)
     gap = torch.zeros(bins, dtype=torch.float64, device=chance.device)
     order = chance.argsort()
     gap.index_add_(0, place[order], (chance - positive.double())[order])
-    return float(gap.abs().sum() / n)
+    return float(gap.abs().sum() / len(chance))
+
+
+def reliability(
+    chance: Tensor, positive: Tensor, bins: int = ECE_BINS
+) -> dict[str, list[float | None]]:
+    """Mean probability, share of clicks and rows of each bin of :func:`equal_mass_bins`.
+
+    To six decimals: these are drawn. A bin that ties left empty has None, None and 0 rows.
+    """
+    place = equal_mass_bins(chance, bins)
+    rows = torch.bincount(place, minlength=bins)
+    order = chance.argsort()  # sums do not depend on the order of rows
+    total = torch.zeros(bins, dtype=torch.float64, device=chance.device)
+    total.index_add_(0, place[order], chance[order])
+    clicks = torch.bincount(place[positive], minlength=bins)
+    count: list[int] = rows.tolist()
+
+    def shares(sums: Tensor) -> list[float | None]:
+        pairs = zip(sums.tolist(), count, strict=True)
+        return [round(each / size, 6) if size else None for each, size in pairs]
+
+    return {"predicted": shares(total), "clicked": shares(clicks), "rows": [*count]}
 
 
 def predicted_over_clicks(chance: Tensor, positive: Tensor) -> float:

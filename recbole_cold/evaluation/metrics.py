@@ -104,6 +104,17 @@ def predicted_over_clicks(scores: Scores, labels: Scores) -> float:
     return _of_chances("PCOC", calibration.predicted_over_clicks, scores, labels)
 
 
+def reliability(scores: Scores, labels: Scores) -> dict[str, list[float | None]] | None:
+    """Predicted and real share of clicks in the bins of ``ECE``, for reliability diagrams.
+
+    None without rows, and of scores that are no probabilities.
+    """
+    scores, positive = _table(scores, labels)
+    if not len(scores) or scores.min().item() < 0 or scores.max().item() > 1:
+        return None
+    return calibration.reliability(scores.double(), positive)
+
+
 def within_auc(scores: Scores, labels: Scores, group: Scores) -> GroupedAUC:
     """AUC inside each group of rows, weighted by rows: see :func:`_groups.auc_within`."""
     scores, positive = _table(scores, labels)

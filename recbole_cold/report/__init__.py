@@ -24,6 +24,7 @@ from recbole_cold.report._document import SCHEMA, load, now, validate, write_jso
 from recbole_cold.report._drawing import save_figure
 from recbole_cold.report._graphs import plot_graphs
 from recbole_cold.report._pictures import curves_figure, plot_curves
+from recbole_cold.report._plots import PLOTS, Asked, plot_of
 from recbole_cold.report._statistics import Row, Value, paired_test, summary, values
 from recbole_cold.report._sweep import plot_sweep, sweep_figure
 from recbole_cold.report._tables import costs, markdown, table
@@ -32,7 +33,9 @@ from recbole_cold.report._vectors import IdVectors, mean_distance, plot_vectors
 __all__ = [
     "MATCHED",
     "OWN_NETWORK",
+    "PLOTS",
     "SCHEMA",
+    "Asked",
     "Cell",
     "Comparison",
     "IdVectors",
@@ -56,6 +59,7 @@ __all__ = [
     "plot_comparison",
     "plot_curves",
     "plot_graphs",
+    "plot_of",
     "plot_sweep",
     "plot_vectors",
     "save_figure",

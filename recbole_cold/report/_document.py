@@ -27,6 +27,7 @@ _RUN: dict[str, Any] = {
 }  # fmt: skip
 _SEED: dict[str, Any] = {"seed": int, "phases": dict, "stages": list}
 _PHASE: dict[str, Any] = {"metrics": dict, "rows": int, "positives": int, "warnings": list}
+_NO_BINS: dict[str, list] = {"predicted": [], "clicked": [], "rows": []}
 _STAGE: dict[str, Any] = {
     "name": str, "steps": int, "rows": int, "seconds": _NUMBER, "cpu_seconds": _NUMBER,
     "peak_memory_mb": _NUMBER, "cached": bool,
@@ -94,8 +95,24 @@ def _validate_seed(seed: Any, where: str, document: Document, source: str) -> No
             if value is not None and not _is(value, _NUMBER):
                 raise UserError(f"'{source}': {here}.metrics.{metric} must be a number or null.")
             phase["metrics"][metric] = math.nan if value is None else float(value)
+        if not _are_bins(phase.get("reliability", _NO_BINS)):
+            raise UserError(
+                f"'{source}': {here}.reliability must be lists {', '.join(_NO_BINS)} of one length."
+            )
     for t, stage in enumerate(seed["stages"]):
         _need(stage, _STAGE, f"{where}.stages[{t}]", source)
+
+
+def _are_bins(bins: Any) -> bool:
+    """Whether these are shares (None of an empty bin) and numbers of rows, bin by bin."""
+    if not isinstance(bins, dict) or bins.keys() != _NO_BINS.keys():
+        return False
+    if not all(isinstance(values, list) for values in bins.values()):
+        return False
+    columns = list(bins.values())
+    whole = all(_is(each, _NUMBER) for each in bins["rows"])
+    known = all(each is None or _is(each, _NUMBER) for column in columns for each in column)
+    return whole and known and len({len(column) for column in columns}) == 1
 
 
 def _need(part: Any, keys: Mapping[str, Any], where: str, source: str) -> None:

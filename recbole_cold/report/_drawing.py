@@ -15,12 +15,11 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# Okabe and Ito's colours without the yellow, which is lost on white: told apart by readers with any
-# of the common colour vision deficiencies, and by marker and dash in black and white.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
+# Okabe and Ito's colours without the yellow, which is lost on white, and the black: told apart by
+# readers with any of the common colour vision deficiencies, and by marker in black and white.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
-DASHES = ("-", "--", "-.", ":")
-GREY = "#666666"
+BLACK, GREY, PALE_GREY = "#000000", "#666666", "#bdbdbd"
 TEXT_GREY, _GRID_GREY = "#444444", "#dddddd"
 
 
@@ -94,19 +93,6 @@ def write_heading(
 
 
 # ------------------------------------------------------------------------------- axes
-def line_style(number: int, plain: bool) -> dict[str, Any]:
-    """Colour, marker and dash of the ``number``-th line of its kind.
-
-    Args:
-        plain: whether it is the plain backbone's: those are grey, so that methods stand out.
-    """
-    marker = MARKERS[number % len(MARKERS)]
-    if plain:
-        return {"color": GREY, "marker": marker, "linestyle": DASHES[number % len(DASHES)]}
-    dash = DASHES[number // len(COLOURS) % len(DASHES)]
-    return {"color": COLOURS[number % len(COLOURS)], "marker": marker, "linestyle": dash}
-
-
 def slant(crowded: bool, degrees: float) -> dict[str, Any]:
     """Options of tick labels: slanted where they are crowded, upright otherwise."""
     return {"rotation": degrees, "ha": "right", "rotation_mode": "anchor"} if crowded else {}

@@ -3,45 +3,37 @@
 import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from recbole_cold.errors import UserError
-from recbole_cold.evaluation.metrics import better
+from recbole_cold.evaluation.metrics import COMPARISONS, better
 from recbole_cold.report._document import Document
 from recbole_cold.report._drawing import (
     GREY,
     add_panel,
     draw_grid,
-    line_style,
     name_phases,
     new_figure,
     save_figure,
     with_margin,
     write_heading,
 )
-from recbole_cold.report._statistics import base_run, summary
+from recbole_cold.report._looks import Line, Look, draw_line, limits, looks_of_run
+from recbole_cold.report._statistics import summary, wanted_metrics
 from recbole_cold.report._words import all_seeds, backbone_names, scored_on, seed_names, shorten
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
+_FIRST = ("AUC", "LogLoss", "F1")  # drawn rather than others
 _LONGEST_NAME = 28
-
-
-class _Line(NamedTuple):
-    """One run in one panel: its phases by number, mean and deviation (0 of a single seed)."""
-
-    label: str
-    style: dict[str, Any]
-    x: list[int]
-    mean: list[float]
-    std: list[float]
 
 
 def plot_curves(doc: Document, path: str | Path) -> None:
     """Draw AUC over the phases, one line per run with its std band, and LogLoss beside it.
 
+    Of more than eight methods only the best have colours; the others are grey, and named.
     The file appears whole or not at all; its suffix (png, pdf, svg) is the format.
 
     Raises:
@@ -50,53 +42,60 @@ def plot_curves(doc: Document, path: str | Path) -> None:
     save_figure(lambda: curves_figure(doc), path)
 
 
-def curves_figure(doc: Document) -> Any:
+def curves_figure(doc: Document, metric: str | None = None) -> Any:
     """The picture of ``plot_curves`` as a matplotlib figure.
 
+    Args:
+        metric: draw this one alone.
+
     Raises:
-        UserError: no metric has a known value.
+        UserError: no metric has a known value, or ``metric`` was not computed.
     """
-    panels = {
-        name: _lines(doc, name) for name in ("AUC", "LogLoss", "F1") if name in doc["metrics"]
-    }
-    panels = dict([(name, lines) for name, lines in panels.items() if lines][:2])
-    if not panels:
-        raise UserError("no phase of these results has a metric with a value.")
+    names = metrics_to_draw(doc, metric)
+    looks = looks_of_run(doc, names[0])
+    panels = {name: lines_of_run(doc, name, looks) for name in names}
     return _figure(doc, panels)
 
 
-def _lines(doc: Document, metric: str) -> list[_Line]:
+def metrics_to_draw(doc: Document, metric: str | None = None) -> list[str]:
+    """``metric``, or else the two metrics of a run that are drawn first; each has values.
+
+    Raises:
+        UserError: nothing has a value, or ``metric`` was not computed.
+    """
+    names = [name for name in _FIRST if name in doc["metrics"]]
+    names += [name for name in doc["metrics"] if name not in (*_FIRST, *COMPARISONS)]
+    if metric is not None:
+        names = wanted_metrics(doc, [metric])
+    known = [name for name in names if any(row.n for row in summary(doc, [name]))]
+    if not known:
+        told = "a metric with a value" if metric is None else f"a value of {metric}"
+        raise UserError(f"no phase of these results has {told}.")
+    return known[:2]
+
+
+def lines_of_run(doc: Document, metric: str, looks: Mapping[str, Look]) -> list[Line]:
+    """Rows of a run that have a value of ``metric``, in their order."""
     order = {name: number for number, name in enumerate(doc["phases"])}
+    rows = [row for row in summary(doc, [metric]) if row.n]
     lines = []
-    for number, run in enumerate(doc["runs"]):
-        known = [row for row in summary(doc, [metric]) if row.label == run["label"] and row.n]
+    for label, look in looks.items():
+        known = [row for row in rows if row.label == label]
         if known:
             spread = [row.std if row.n > 1 else 0.0 for row in known]
             means = [row.mean for row in known]
-            x = [order[row.phase] for row in known]
-            lines.append(_Line(run["label"], _style(doc, number), x, means, spread))
+            lines.append(Line(label, look, [order[row.phase] for row in known], means, spread))
     return lines
 
 
-def _style(doc: Document, number: int) -> dict[str, Any]:
-    """Runs of the plain base are grey, so that the methods stand before them."""
-    base = base_run(doc, None)
-    models = [run["model"] for run in doc["runs"]]
-    plain = base is not None and models[number] == base["model"]
-    of_kind = (
-        sum((model == base["model"]) == plain for model in models[:number]) if base else number
-    )
-    return line_style(of_kind, plain)
-
-
-def _figure(doc: Document, panels: Mapping[str, list[_Line]]) -> Any:
+def _figure(doc: Document, panels: Mapping[str, list[Line]]) -> Any:
     """Panels side by side, laid out in inches: names need the same room in any picture."""
     first = next(iter(panels.values()))
     name_room = 0.45 + 0.085 * max(len(shorten(line.label, _LONGEST_NAME)) for line in first)
     # Left edge and width of each panel: the names of the lines stand right of the first one.
     places = [(0.75, 4.6), (0.75 + 4.6 + name_room + 0.7, 3.4)][: len(panels)]
     wide = max(places[-1][0] + places[-1][1] + (0.3 if len(panels) > 1 else name_room), 7.0)
-    title, told = _picture_title(doc, int((wide - 0.5) / 0.08))
+    title, told = picture_title(doc, int((wide - 0.5) / 0.08))
     tall, below, above = max(3.6, 0.21 * len(first)), 0.55, 0.75 + 0.2 * len(told)
     high = below + tall + above
     figure = new_figure(wide, high)
@@ -109,7 +108,7 @@ def _figure(doc: Document, panels: Mapping[str, list[_Line]]) -> Any:
     return figure
 
 
-def _picture_title(doc: Document, width: int) -> tuple[str, list[str]]:
+def picture_title(doc: Document, width: int) -> tuple[str, list[str]]:
     """Title and the lines under it, no longer than ``width`` characters."""
     seeds = all_seeds(doc)
     told = f"{scored_on(doc)}; protocol {doc['protocol']}"
@@ -121,15 +120,12 @@ def _picture_title(doc: Document, width: int) -> tuple[str, list[str]]:
     return title, textwrap.wrap(told, width, break_on_hyphens=False)
 
 
-def _draw(axes: "Axes", doc: Document, metric: str, lines: Sequence[_Line]) -> None:
+def _draw(axes: "Axes", doc: Document, metric: str, lines: Sequence[Line]) -> None:
     for line in lines:
-        axes.plot(line.x, line.mean, linewidth=1.9, markersize=6, **line.style)
-        low = [mean - std for mean, std in zip(line.mean, line.std, strict=True)]
-        high = [mean + std for mean, std in zip(line.mean, line.std, strict=True)]
-        axes.fill_between(line.x, low, high, color=line.style["color"], alpha=0.13, linewidth=0)
+        draw_line(axes, line, width=1.9, marker=6, band=0.13)
     axes.set_title(f"{metric} ({better(metric)})", fontsize=11.5, loc="left")
     name_phases(axes, doc["phases"], most=30, sizes=(9.5, 10.5))
-    bottom, top = _range(lines)
+    bottom, top = with_margin(*limits(lines))
     axes.set_ylim(bottom, top)
     if metric == "AUC" and bottom < 0.5 < top:
         axes.axhline(0.5, color=GREY, linewidth=0.8, linestyle=":", zorder=0)
@@ -137,14 +133,7 @@ def _draw(axes: "Axes", doc: Document, metric: str, lines: Sequence[_Line]) -> N
     draw_grid(axes)
 
 
-def _range(lines: Sequence[_Line]) -> tuple[float, float]:
-    """Limits of the y-axis, around all means and bands."""
-    low = min(mean - std for line in lines for mean, std in zip(line.mean, line.std, strict=True))
-    high = max(mean + std for line in lines for mean, std in zip(line.mean, line.std, strict=True))
-    return with_margin(low, high)
-
-
-def _name_lines(axes: "Axes", lines: Sequence[_Line], inches: float) -> None:
+def _name_lines(axes: "Axes", lines: Sequence[Line], inches: float) -> None:
     """Each name at the end of its line, moved apart where lines end close together."""
     from matplotlib.colors import to_rgb
 
@@ -153,7 +142,7 @@ def _name_lines(axes: "Axes", lines: Sequence[_Line], inches: float) -> None:
     ends = sorted(lines, key=lambda line: line.mean[-1])
     heights = _apart([line.mean[-1] for line in ends], step, bottom, top)
     for line, height in zip(ends, heights, strict=True):
-        colour = line.style["color"]
+        colour = line.look.style["color"]
         # Letters are thinner than lines and need a darker shade of the same colour.
         axes.annotate(
             shorten(line.label, _LONGEST_NAME), xy=(line.x[-1], line.mean[-1]),

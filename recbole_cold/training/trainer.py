@@ -22,7 +22,7 @@ from recbole_cold import seeding
 from recbole_cold.backbone._modes import evaluating
 from recbole_cold.data.rows import Batch
 from recbole_cold.errors import Diverged, Interrupted, UserError
-from recbole_cold.evaluation.metrics import evaluate_with_groups, score_warnings
+from recbole_cold.evaluation.metrics import evaluate_with_groups, reliability, score_warnings
 from recbole_cold.model._fit import Fit
 from recbole_cold.model._method import ColdStartRecommender
 from recbole_cold.store import DamagedFile, load_state, save_state
@@ -131,6 +131,8 @@ class Trainer:
         result |= {"metrics": values, "warnings": score_warnings(scores, labels, values)}
         if groups:
             result["groups"] = groups
+        if (bins := reliability(scores, labels)) is not None:
+            result["reliability"] = bins
         if ("warm" if self._has_warmed_up() else "cold") not in self.method.serves:
             result["unadapted"] = True
         self.journal["results"][name] = result

@@ -312,6 +312,7 @@ FLAGS = {
     "plot": {
         "phase": ["", "nope", "[cold]"],
         "item": ["nope", ""],
+        "kind": ["", "nope", "cd"],
         "resume": ["x"],
     },
     "check": {"write": ["", "/proc/nope"], "samples": ["5"], "resume": ["nope"]},

@@ -33,6 +33,7 @@ from recbole_cold.evaluation.metrics import (
     normalised_entropy,
     predicted_over_clicks,
     rela_impr,
+    reliability,
     score_warnings,
     to_select_by,
     within_auc,
@@ -439,6 +440,33 @@ class TestCalibration:
         labels = torch.tensor([0.0, 0.0, 1.0] * 10, dtype=torch.float64)
         by_hand = (scores - labels).reshape(15, 2).mean(dim=1).abs().mean()
         assert calibration_error(scores, labels) == pytest.approx(float(by_hand), abs=1e-14)
+
+    def test_reliability_by_hand(self):
+        """30 rows in 15 bins of two."""
+        scores = torch.arange(30, 0, -1, dtype=torch.float64) / 40
+        labels = torch.tensor([0.0, 0.0, 1.0] * 10, dtype=torch.float64)
+        found = reliability(scores, labels)
+        low = list(zip(scores.tolist()[::-1], labels.tolist()[::-1], strict=True))
+        by_hand = [(low[k], low[k + 1]) for k in range(0, 30, 2)]
+        assert found["rows"] == [2] * 15
+        assert found["predicted"] == pytest.approx([(a[0] + b[0]) / 2 for a, b in by_hand])
+        assert found["clicked"] == pytest.approx([(a[1] + b[1]) / 2 for a, b in by_hand])
+
+    def test_the_bins_of_reliability_are_those_of_the_error(self):
+        rng = np.random.default_rng(4)
+        scores = np.round(rng.uniform(size=500), 2)  # ties
+        labels = (rng.uniform(size=500) < scores**2).astype(float)
+        bins = reliability(scores, labels)
+        filled = [(p, c, n) for p, c, n in zip(*bins.values(), strict=True) if n]
+        error = sum(abs(p - c) * n for p, c, n in filled) / 500
+        assert error == pytest.approx(calibration_error(scores, labels), abs=1e-5)
+
+    def test_reliability_of_ties_and_of_nothing(self):
+        bins = reliability([0.4] * 6, [1, 0, 1, 0, 0, 0])
+        assert bins["rows"] == [0] * 7 + [6] + [0] * 7
+        assert bins["clicked"] == [None] * 7 + [round(1 / 3, 6)] + [None] * 7
+        assert reliability([], []) is None
+        assert reliability([2.0, -1.0], [1, 0]) is None, "logits have no reliability"
 
     @pytest.mark.parametrize("metric", ["ECE", "Brier", "PCOC", "NE", "CalibratedLogLoss"])
     def test_logits_are_refused_by_name(self, metric):

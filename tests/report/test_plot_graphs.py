@@ -98,7 +98,6 @@ def test_a_run_leaves_graphs_and_the_verb_draws_them(tiny_flags, tmp_path, capsy
     assert "<svg" in (tmp_path / "p.svg").read_text()
 
     for words, sentence in (
-        (["plot", str(folder)], "write: recbole-cold plot DIR --item=ID"),
         (["plot", "--item=1"], "write: recbole-cold plot DIR --item=ID"),
         (["plot", str(folder), "--item=1", "--color=red"], "--color is no flag of plot"),
         (["plot", str(folder), "--item=none"], "is none of the"),

@@ -20,6 +20,7 @@ from recbole_cold import report
 from recbole_cold.errors import UserError
 from recbole_cold.evaluation.metrics import BELOW_CHANCE, CONSTANT, EMPTY
 from recbole_cold.report import _document, _pictures
+from recbole_cold.report._looks import looks_of_run
 
 LABELS = ("Base", "Base (210 steps)", "DropoutNet", "MetaE", "MWUF", "CVAR")
 PHASES = ("cold", "warm_a", "warm_b", "warm_c")
@@ -182,6 +183,23 @@ class TestReading:
     def test_true_is_no_number(self, doc):
         phase_of(doc, "MWUF")["rows"] = True
         with pytest.raises(UserError, match=r"phases.cold.rows must be a number, not True"):
+            report.validate(doc)
+
+    @pytest.mark.parametrize(
+        "bins",
+        [
+            [], {}, {"predicted": [0.1], "clicked": [0.1]},
+            {"predicted": 1, "clicked": [], "rows": []},
+            {"predicted": [0.1], "clicked": [0.1, 0.2], "rows": [1, 2]},
+            {"predicted": ["x"], "clicked": [0.1], "rows": [1]},
+            {"predicted": [None], "clicked": [None], "rows": [None]},
+        ],
+    )  # fmt: skip
+    def test_bins_that_are_none(self, doc, bins):
+        phase_of(doc, "MWUF")["reliability"] = {"predicted": [None], "clicked": [None], "rows": [0]}
+        report.validate(doc)
+        phase_of(doc, "MWUF")["reliability"] = bins
+        with pytest.raises(UserError, match=r"cold.reliability must be lists predicted, clicked"):
             report.validate(doc)
 
     def test_a_metric_that_is_text(self, doc):
@@ -582,7 +600,10 @@ def shown(axes, side):
 
 def draw(doc):
     names = ("AUC", "LogLoss")
-    figure = _pictures._figure(doc, {name: _pictures._lines(doc, name) for name in names})
+    looks = looks_of_run(doc, "AUC")
+    figure = _pictures._figure(
+        doc, {name: _pictures.lines_of_run(doc, name, looks) for name in names}
+    )
     figure.canvas.draw()
     return figure
 
@@ -636,17 +657,10 @@ class TestPictures:
         assert "same 58,409 test rows" in below and "sample std" in below
         assert "pre-training shared" in below.replace("\n", " ")
 
-    def test_every_line_looks_different(self):
-        figure = draw(crowded())
-        looks = [
-            (line.get_color(), line.get_marker(), line.get_linestyle())
-            for line in figure.axes[0].get_lines()
-        ]
-        assert len(set(looks)) == 12
-
     def test_unknown_values_are_left_out(self, doc, tmp_path):
         set_auc(doc, "MWUF", [math.nan] * 3, phase="warm_b")
-        line = next(line for line in _pictures._lines(doc, "AUC") if line.label == "MWUF")
+        lines = _pictures.lines_of_run(doc, "AUC", looks_of_run(doc, "AUC"))
+        line = next(line for line in lines if line.label == "MWUF")
         assert line.x == [0, 1, 3]
         report.plot_curves(doc, tmp_path / "a.png")
 

@@ -366,6 +366,17 @@ class TestScore:
         assert result["rows"] == result["positives"] == 0
         assert all(math.isnan(value) for value in result["metrics"].values())
         assert result["warnings"]
+        assert "reliability" not in result
+
+    def test_bins_of_a_reliability_diagram_are_kept(self, build):
+        trainer, results = run_all(build())
+        index = trainer.method.rows.index(trainer.method.dataset.split["test"])
+        scores, labels = trainer.score(index), trainer._labels(index)
+        kept = results["warm_c"]["reliability"]
+        assert sum(kept["rows"]) == results["warm_c"]["rows"] and len(kept["rows"]) == 15
+        for name, column in (("predicted", scores), ("clicked", labels.double())):
+            whole = sum((v or 0) * n for v, n in zip(kept[name], kept["rows"], strict=True))
+            assert whole == pytest.approx(float(column.sum()), abs=1e-5 * len(index))
 
     def test_a_phase_is_scored_once(self, build, monkeypatch):
         trainer, results = run_all(build())
