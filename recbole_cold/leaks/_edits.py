@@ -29,10 +29,9 @@ def _fresh_view(data: ColdStartDataset) -> ColdStartDataset:
     return view
 
 
-def cold_table(data: ColdStartDataset) -> tuple[str, dict[str, Array]]:
-    """``item`` or ``user``, whichever can be new, and its feature columns by code."""
-    user_side = data.split.cold_side == "user"
-    return ("user", data.user_table) if user_side else ("item", data.item_table)
+def cold_table(data: ColdStartDataset, side: str) -> tuple[str, dict[str, Array]]:
+    """``side``, which is ``item`` or ``user``, and its feature columns by code."""
+    return side, data.user_table if side == "user" else data.item_table
 
 
 def with_labels(data: ColdStartDataset, rows: Array, labels: Array) -> ColdStartDataset:
@@ -52,7 +51,7 @@ def with_codes(data: ColdStartDataset, code_of: Array) -> ColdStartDataset:
     """
     view = _fresh_view(data)
     field = data.uid_field if data.split.cold_side == "user" else data.iid_field
-    kind, table = cold_table(view)
+    kind, table = cold_table(view, data.split.cold_side)
     column = code_of[np.asarray(data.inter[field])].astype(data.inter[field].dtype)
     view.inter[field] = column
     view.rows.exchange("inter", field, column)
@@ -70,7 +69,7 @@ def with_features_moved(
     """``data`` in which code c of the cold side has the features ``fields`` of ``source[c]``."""
     view = _fresh_view(data)
     field = data.uid_field if data.split.cold_side == "user" else data.iid_field
-    kind, table = cold_table(view)
+    kind, table = cold_table(view, data.split.cold_side)
     view.raw = {**data.raw, kind: dict(data.raw[kind])}
     for name in fields:
         table[name] = np.asarray(table[name])[source]
@@ -107,9 +106,8 @@ def without_later_rows(loaded: ColdStartDataset, split: Split, config: Any) -> C
         view.time = np.asarray(loaded.time)[kept]
         if loaded.time_field in loaded.numbers:
             inter[loaded.time_field] = unit_range(view.time)
-    view.inter, view.raw, view.n_rows, view.parts = inter, {**loaded.raw, "inter": raw}, len(kept), None
+    view.inter, view.raw = inter, {**loaded.raw, "inter": raw}
+    view.n_rows, view.parts = len(kept), None
     parts = {name: np.zeros(0, np.int64) for name in split.parts}
     parts["train"] = np.arange(len(kept))
-    return visible(
-        view.view(replace(split, parts=parts), Rows(view, config["device"])), config
-    )
+    return visible(view.view(replace(split, parts=parts), Rows(view, config["device"])), config)

@@ -125,8 +125,6 @@ def find_leaks(
     training = [check for check in checks if check.trainings is not None]
     for subject in subjects if training else ():
         logger.info("%s", cost.plan(subject, training))
-        if any(check.plain for check in training):
-            assert subject.plain
         for check in training:
             logger.info("%s %s", check.name, check.what)
             add(check, subject.label, _found(check, subject))
@@ -149,17 +147,19 @@ def selection(subject: Subject) -> Finding:
     """What no check can find: by what the new items were chosen."""
     side, manifest = subject.side, subject.split.manifest
     if manifest["rule"] == "files":
-        return Finding(NOTE, f"the new {side}s are those of ready parts; by what they were chosen "
-                             "is not known here")  # fmt: skip
-    if manifest["rule"] == "pseudo-new":
-        return Finding(NOTE, f"the pseudo-new {side}s are old ones with as few rows as there are, "
-                             "counted over the whole log, which is known only afterwards")  # fmt: skip
-    least = manifest["K"] * manifest["warm_sets"]
-    return Finding(
-        NOTE,
-        f"a new {side} is one with {least:,} to {manifest['N']:,} rows in the whole log, test rows "
-        f"included: that it will get so many, and no more, is known only afterwards",
-    )
+        said = f"by what the new {side}s of ready parts were chosen is not known here"
+    elif manifest["rule"] == "pseudo-new":
+        said = (
+            f"pseudo-new {side}s are chosen among the old ones by their rows in the whole log, "
+            "which are known only afterwards"
+        )
+    else:
+        least = manifest["K"] * manifest["warm_sets"]
+        said = (
+            f"a new {side} is one with {least:,} to {manifest['N']:,} rows in the whole log, test "
+            "rows included: that it will get so many, and no more, is known only afterwards"
+        )
+    return Finding(NOTE, said)
 
 
 def is_clean(lines: Iterable[Line]) -> bool:

@@ -16,7 +16,11 @@ from recbole_cold.training.trainer import Trainer
 def plan(subject: Subject, checks: Sequence[Any]) -> str:
     """The trainings that ``checks`` need and about how long they take, as a line."""
     trainings = sum(check.trainings for check in checks) + any(check.plain for check in checks)
-    fields = len(cold_table(subject.data)[1]) if any(check.features for check in checks) else 0
+    fields = (
+        len(cold_table(subject.data, subject.side)[1])
+        if any(check.features for check in checks)
+        else 0
+    )
     experiment = subject.experiment
     alone = Experiment(experiment.request, entries=[subject.entry], store=experiment.store)
     found = estimate(alone)

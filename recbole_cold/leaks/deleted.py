@@ -15,7 +15,7 @@ def find(subject: Subject) -> Finding:
     how = f"without the rows of new {subject.side}s"
     found, plain = subject.train(edited, how, []), subject.plain
     moved = changed_names(plain.backbone, found.backbone)
-    unlike = any(not a.equal(b) for a, b in zip(plain.served, found.served, strict=True))
+    unlike = sum(not a.equal(b) for a, b in zip(plain.served, found.served, strict=True))
     gone = subject.data.n_rows - edited.n_rows
     if not moved and not unlike:
         return Finding(
@@ -33,7 +33,7 @@ def find(subject: Subject) -> Finding:
             LEAK,
             f"without the {gone:,} rows outside of train the backbone is the same, but new "
             f"{subject.side}s are served with other vectors before any of their rows was seen",
-            0.0,
+            float(unlike),
         )
     return Finding(
         LEAK,

@@ -18,15 +18,16 @@ def find(subject: Subject) -> Finding:
     if same.any():
         names = list(parts)
         where = ", ".join(names[number] for number in np.unique(part[same]))
-        said = f"{counted(int(same.sum()), 'row')} of {where} are equal in every column to one of another part"
+        copies = counted(int(same.sum()), "row")
+        said = f"{copies} of {where} equal one of another part in every column"
         if subject.time is None:
             said += " (without times a repeated row looks the same)"
         return Finding(LEAK, said, float(same.sum()))
     if met.any():
         return Finding(
             NOTE,
-            f"no row stands in two parts; {met.sum():,} rows are of a user and an item that meet in "
-            "another part, too, at another time or with other values",
+            f"no row stands in two parts; {met.sum():,} rows are of a user and an item that meet "
+            "in another part, too, at another time or with other values",
             0.0,
         )
     return Finding(OK, f"none of {len(met):,} rows stands in two parts", 0.0)
@@ -38,9 +39,7 @@ def in_several(key: Array, part: Array) -> Array:
         return np.zeros(0, dtype=bool)
     order = np.argsort(key, kind="stable")
     starts = np.flatnonzero(np.r_[True, key[order][1:] != key[order][:-1]])
-    least, most = (
-        extreme.reduceat(part[order], starts) for extreme in (np.minimum, np.maximum)
-    )
+    least, most = (extreme.reduceat(part[order], starts) for extreme in (np.minimum, np.maximum))
     several = np.zeros(len(key), dtype=bool)
     several[order] = np.repeat(least != most, np.diff(np.r_[starts, len(key)]))
     return several

@@ -5,6 +5,7 @@ items, the model stays the one that was trained.
 Shape letters: m new items, w width of a content vector or length of a sequence.
 """
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -31,7 +32,7 @@ def find(subject: Subject) -> Finding:
 
     A method that keeps what it read of features while it learned (GAR) goes on with it.
     """
-    kind, table = cold_table(subject.data)
+    kind, table = cold_table(subject.data, subject.side)
     fields = list(table)
     if not fields:
         return not_applicable(f"no feature of {kind}s")
@@ -91,38 +92,50 @@ def _count_field(subject: Subject) -> str | None:
 
 def _likeness(subject: Subject, field: str, method: ColdStartRecommender) -> float:
     """The rank correlation with the count of the whole log if it is that of a count; else 0."""
-    new = subject.split.new_ids
+    loaded, new = subject.loaded, subject.split.new_ids
     count = np.bincount(subject.ids, minlength=int(new.max()) + 1)[new].astype(float)
-    kind, table = cold_table(subject.data)
+    kind, table = cold_table(loaded, subject.side)
     if field == _count_field(subject):
-        values = method.frequency()[method.new_ids].cpu().numpy()[:, None]
-    elif field in subject.loaded.raw[kind]:
-        values = np.asarray(subject.loaded.raw[kind][field])[new][:, None]
-    elif subject.data.field2type[field] in (FeatureType.TOKEN, FeatureType.TOKEN_SEQ):
+        values = method.frequency()[method.new_ids].cpu().numpy()
+    elif field in loaded.raw[kind]:
+        values = np.asarray(loaded.raw[kind][field])[new]
+    elif loaded.field2type[field] in (FeatureType.TOKEN, FeatureType.TOKEN_SEQ):
         # A token is no number: it stands for how often the other items with it are.
         codes = np.asarray(table[field])[new].reshape(len(new), -1)
-        return max(0.0, count_likeness(others_mean(codes, count)[:, None], count))
+        return max(0.0, count_likeness(others_mean(codes, count), count))
     else:
-        values = np.asarray(table[field])[new].reshape(len(new), -1).astype(float)
+        values = np.asarray(table[field])[new].astype(float)
     return count_likeness(values, count)
 
 
 def count_likeness(values: Array, count: Array) -> float:
-    """Spearman's correlation of the column of ``values`` [m, w] that is most like ``count`` [m].
+    """Spearman's correlation of the column of ``values`` [m] or [m, w] most like ``count`` [m].
 
-    0 where it is below what counts as a count, or where so few items (or so many columns) are to be
-    expected to give as much by chance. NaN is a missing value.
+    0 where it is below what counts as a count, or where so few items, or so many columns, give as
+    much by chance. Items with a missing value, NaN, are left out.
     """
-    best = 0.0
-    for column in values.T:
-        there = ~np.isnan(column)
-        if there.sum() < 5 or np.ptp(column[there]) == 0 or np.ptp(count[there]) == 0:
-            continue
-        found = stats.spearmanr(column[there], count[there])
-        sure = found.pvalue * values.shape[1] < _CHANCE
-        if sure and abs(found.statistic) > max(_LIKE_COUNT, abs(best)):
-            best = float(found.statistic)
-    return best
+    values = values.reshape(len(count), -1)
+    there = ~np.isnan(values).any(axis=1)
+    n = int(there.sum())
+    if n < 3:
+        return 0.0
+    ranks = stats.rankdata(np.c_[count[there], values[there]], axis=0)
+    ranks -= ranks.mean(axis=0)
+    lengths = np.sqrt((ranks**2).sum(axis=0))
+    products = ranks[:, 1:].T @ ranks[:, 0]
+    scale = lengths[1:] * lengths[0]
+    found = np.divide(products, scale, out=np.zeros(len(scale)), where=scale > 0)
+    best = float(found[np.abs(found).argmax()])
+    sure = _by_chance(best, n) * values.shape[1] < _CHANCE
+    return best if sure and abs(best) > _LIKE_COUNT else 0.0
+
+
+def _by_chance(correlation: float, n: int) -> float:
+    """The chance of a rank correlation at least as far from 0, of ``n`` items in random order."""
+    # No correlation is rarer than one order among all, whatever the approximation by t says.
+    least = 2 * math.exp(-math.lgamma(n + 1))
+    rest = max(1 - correlation**2, 1e-12)
+    return max(least, float(2 * stats.t.sf(abs(correlation) * math.sqrt((n - 2) / rest), n - 2)))
 
 
 def others_mean(codes: Array, count: Array) -> Array:

@@ -55,7 +55,7 @@ class Counts(NamedTuple):
 
 
 def find(subject: Subject) -> Finding:
-    """Elements of histories that are later than their row, or rows of another part than ``train``."""
+    """Elements of histories that are later than their row, or rows outside of ``train``."""
     rows = np.sort(np.concatenate(list(subject.split.parts.values())))
     if len(rows) > _ROWS:
         rows = np.sort(np.random.default_rng(subject.seed).choice(rows, _ROWS, replace=False))
@@ -78,7 +78,9 @@ def find(subject: Subject) -> Finding:
             f"{hidden:,} are rows outside of train",
             float(later + hidden),
         )
-    return Finding(OK, f"{said} none is later than its row{without}, or a row outside of train", 0.0)
+    return Finding(
+        OK, f"{said} none is later than its row{without}, or a row outside of train", 0.0
+    )
 
 
 def count(subject: Subject, sequence: Sequence, rows: Array) -> Counts:
@@ -119,7 +121,10 @@ def _sequences(subject: Subject) -> Iterator[Sequence]:
     """The sequences of tokens that are ids at all."""
     loaded = subject.loaded
     user, item = loaded.uid_field, loaded.iid_field
-    for holder, element, table in ((user, item, loaded.user_table), (item, user, loaded.item_table)):
+    for holder, element, table in (
+        (user, item, loaded.user_table),
+        (item, user, loaded.item_table),
+    ):
         for source in (loaded.inter, table):
             for field, column in source.items():
                 if loaded.field2type[field] != FeatureType.TOKEN_SEQ:

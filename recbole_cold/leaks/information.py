@@ -9,6 +9,7 @@ Shape letters: e entities (items, users or rows), s symbols, w width.
 """
 
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -25,7 +26,7 @@ LEAST = 0.1
 # No feature known before the click tells this share of the label, whatever others tell.
 MOST = 0.5
 
-_BINS = 32
+_BINS, _IN_A_BIN = 32, 6
 _DRAWS = 5
 # A token of a row that has fewer rows than this on average is an id.
 _ROWS_OF_A_TOKEN = 20
@@ -89,9 +90,8 @@ def outstanding(told: dict[str, float]) -> list[str]:
     """
     order = sorted(told, key=lambda field: -told[field])
     found = sum(told[field] > MOST for field in order)
-    for number, field in enumerate(order, 1):
-        after = told[order[number]] if number < len(order) else 0.0
-        if told[field] > LEAST and told[field] > TIMES * after:
+    for number, (field, after) in enumerate(pairwise(order), 1):
+        if told[field] > LEAST and told[field] > TIMES * told[after]:
             found = max(found, number)
     return order[:found]
 
@@ -144,7 +144,7 @@ def corrected(values: Array, kind: FeatureType, entities: Entities, seed: int) -
     draws = np.random.default_rng(seed)
     orders = [draws.permutation(len(values)) for _ in range(_DRAWS)]
     chance = [tells(Entities(entities.rows[o], entities.clicks[o])) for o in orders]
-    return tells(entities) - float(np.mean(chance))
+    return float(tells(entities) - np.mean(chance))
 
 
 Tells = Callable[[Entities], float]
@@ -198,11 +198,15 @@ _TELLS: dict[FeatureType, Callable[[Array], Tells]] = {
 
 
 def binned(values: Array) -> Array:
-    """Numbers as symbols: each its own if there are few, else bins of equal mass; NaN apart."""
+    """Numbers [e] as symbols: each its own if there are few, else bins of equal mass; NaN apart.
+
+    A bin holds some entities: one of a single entity would be its name.
+    """
     there = ~np.isnan(values)
     known = np.unique(values[there])
-    if len(known) > 2 * _BINS:
-        known = np.unique(np.quantile(values[there], np.linspace(0, 1, _BINS + 1)[1:-1]))
+    bins = min(_BINS, max(2, int(there.sum()) // _IN_A_BIN))
+    if len(known) > bins:
+        known = np.unique(np.quantile(values[there], np.linspace(0, 1, bins + 1)[1:-1]))
     return np.where(there, 1 + np.searchsorted(known, values, side="right"), 0)
 
 

@@ -51,7 +51,7 @@ def find(subject: Subject) -> Finding:
 
 
 def off_half(values: list[float]) -> float:
-    """The p-value of a t-test that the mean of AUCs is 0.5; 0 where they are all one other value."""
+    """The p-value of a t-test that the mean of AUCs is 0.5; 0 where all are one other value."""
     gap, spread = np.mean(values) - 0.5, np.std(values, ddof=1)
     if spread == 0:
         return float(gap == 0)

@@ -23,7 +23,7 @@ def find(subject: Subject) -> Finding:
     return Finding(
         LEAK,
         f"{share(part)} of {len(later):,} test rows are older than some row of the same "
-        f"{subject.partner} in train (as published; --train_until=first_test leaves later rows out)",
+        f"{subject.partner} in train (as published; --train_until=first_test trains without)",
         part,
     )
 
@@ -38,8 +38,8 @@ def find_auc(subject: Subject) -> Finding:
     scores, clean = subject.plain.scores[phase.name], ~_later(subject)
     whole, of_whole = _auc(subject, scores, np.ones(len(clean), dtype=bool))
     if clean.all():
-        return Finding(OK, f"AUC of phase {phase.name} is {whole:.4f}, and no test row has it easier",
-                       whole)  # fmt: skip
+        said = f"AUC of phase {phase.name} is {whole:.4f}, and no test row has it easier"
+        return Finding(OK, said, whole)
     value, error = _auc(subject, scores, clean)
     said = (
         f"AUC of phase {phase.name} is {whole:.4f} (standard error {of_whole:.4f}) on all "
@@ -50,7 +50,9 @@ def find_auc(subject: Subject) -> Finding:
             NOTE, f"{said}; the {int(clean.sum()):,} without later rows are too few for one", value
         )
     return Finding(
-        NOTE, f"{said}, {value:.4f} ({error:.4f}) on the {int(clean.sum()):,} without later rows", value
+        NOTE,
+        f"{said}, {value:.4f} ({error:.4f}) on the {int(clean.sum()):,} without later rows",
+        value,
     )
 
 
