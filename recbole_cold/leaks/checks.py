@@ -5,7 +5,7 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
-from recbole_cold.errors import CallbackError, UserError, WriteError, nearest
+from recbole_cold.errors import Interrupted, UserError, WriteError, nearest, told
 from recbole_cold.experiment.experiment import Experiment
 from recbole_cold.leaks import (
     cost,
@@ -108,7 +108,7 @@ def find_leaks(
     Checks that read the data alone are made for the first entry.
 
     Raises:
-        UserError: the plain training fails.
+        UserError: the request cannot be run at all.
         Interrupted: ``experiment.stop`` asked for it.
     """
     experiment.prepare()
@@ -124,7 +124,7 @@ def find_leaks(
         add(check, "", check.find(subjects[0]))
     training = [check for check in checks if check.trainings is not None]
     for subject in subjects if training else ():
-        logger.info("%s", cost.plan(subject, training))
+        logger.info("%s", _planned(subject, training))
         for check in training:
             logger.info("%s %s", check.name, check.what)
             add(check, subject.label, _found(check, subject))
@@ -137,10 +137,23 @@ def _found(check: Check, subject: Subject) -> Finding:
     """What a check found; one whose own training fails is no reason to leave out the others."""
     try:
         return check.find(subject)
-    except (WriteError, CallbackError):
+    except (Interrupted, WriteError):
         raise
     except UserError as error:
         return Finding(FAILED, str(error))
+    except Exception as error:
+        logger.debug("%s failed", check.name, exc_info=True)
+        return Finding(FAILED, told(error))
+
+
+def _planned(subject: Subject, checks: Sequence[Check]) -> str:
+    """What will be trained, and for about how long; a method that fails does so in its checks."""
+    try:
+        return cost.plan(subject, checks)
+    except Interrupted:
+        raise
+    except Exception as error:
+        return f"{subject.label}: how long it takes cannot be said ({told(error)})"
 
 
 def selection(subject: Subject) -> Finding:

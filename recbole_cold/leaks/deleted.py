@@ -11,9 +11,9 @@ def find(subject: Subject) -> Finding:
     All rows outside of ``train`` are deleted, those of rare items included, before numbers are
     scaled and tokens masked; the features of the items stay.
     """
+    plain = subject.plain
     edited = without_later_rows(subject.loaded, subject.split, subject.config)
-    how = f"without the rows of new {subject.side}s"
-    found, plain = subject.train(edited, how, []), subject.plain
+    found = subject.train(edited, f"without the rows of new {subject.side}s", [])
     moved = changed_names(plain.backbone, found.backbone)
     unlike = sum(not a.equal(b) for a, b in zip(plain.served, found.served, strict=True))
     gone = subject.data.n_rows - edited.n_rows

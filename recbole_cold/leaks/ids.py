@@ -5,7 +5,7 @@ import numpy as np
 from recbole_cold.evaluation.metrics import auc
 from recbole_cold.leaks._edits import with_codes
 from recbole_cold.leaks.finding import LEAK, NOTE, OK, Finding, not_applicable
-from recbole_cold.leaks.subject import Subject
+from recbole_cold.leaks.subject import Subject, distances
 from recbole_cold.leaks.uncertainty import difference_error
 
 # What another order of the same float32 sums may change of a probability.
@@ -26,10 +26,10 @@ def find(subject: Subject) -> Finding:
     code_of = np.arange(n_ids)
     code_of[new] = np.random.default_rng(subject.seed).permutation(np.roll(new, 1))
     edited, cold = with_codes(subject.data, code_of), subject.cold
+    plain = subject.plain.scores[cold.name]
     how = f"ids of the new {subject.side}s exchanged"
     found = subject.train(edited, how, [cold]).scores[cold.name]
-    plain = subject.plain.scores[cold.name]
-    gap = np.nan_to_num(np.abs(found - plain), nan=0.0)
+    gap = distances(found, plain)
     changed, largest = int((gap > _ROUNDING).sum()), float(gap.max(initial=0.0))
     if not changed:
         return Finding(

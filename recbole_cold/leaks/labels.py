@@ -4,7 +4,7 @@ import numpy as np
 
 from recbole_cold.leaks._edits import with_labels
 from recbole_cold.leaks.finding import LEAK, OK, Finding, counted, not_applicable
-from recbole_cold.leaks.subject import Subject
+from recbole_cold.leaks.subject import Subject, distances
 
 
 def find(subject: Subject) -> Finding:
@@ -16,12 +16,9 @@ def find(subject: Subject) -> Finding:
     hidden = subject.split["test"]
     draws = np.random.default_rng(subject.seed)
     other = draws.permutation(1 - subject.labels[hidden])
-    edited = with_labels(subject.data, hidden, other)
+    edited, plain = with_labels(subject.data, hidden, other), subject.plain.scores
     found = subject.train(edited, "other labels of the test rows").scores
-    plain = subject.plain.scores
-    moved = {name: np.abs(found[name] - plain[name]) for name in plain}
-    # A score that is no number is not told apart from itself.
-    moved = {name: np.nan_to_num(gap, nan=0.0) for name, gap in moved.items()}
+    moved = {name: distances(found[name], plain[name]) for name in plain}
     changed = sum(int((gap > 0).sum()) for gap in moved.values())
     total = sum(len(gap) for gap in moved.values())
     if not changed:

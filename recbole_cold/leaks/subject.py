@@ -18,6 +18,7 @@ from torch import Tensor
 from recbole_cold.config import ColdConfig
 from recbole_cold.data.dataset import ColdStartDataset
 from recbole_cold.data.phases import Phase, run_phases
+from recbole_cold.errors import Interrupted, UserError
 from recbole_cold.experiment.building import build_method
 from recbole_cold.experiment.data_store import load_data
 from recbole_cold.experiment.experiment import Experiment
@@ -92,6 +93,7 @@ class Subject:
             np.asarray(self.data.inter[name]) for name in (self.id_field, self.other_field)
         )
         self.labels = np.asarray(self.data.inter[self.data.label_field])
+        self._plain: Trained | UserError | None = None
 
     @property
     def label(self) -> str:
@@ -127,10 +129,21 @@ class Subject:
         return self.labels[self.split[phase.score_on]]
 
     # ---------------------------------------------------------------- training
-    @cached_property
+    @property
     def plain(self) -> Trained:
-        """Trained on the data as they are, once for all checks."""
-        return self.train(self.data, "as it is")
+        """Trained on the data as they are, once for all checks.
+
+        Raises:
+            UserError: it cannot be trained; tried once as well.
+        """
+        if self._plain is None:
+            try:
+                self._plain = self.train(self.data, "as it is")
+            except UserError as error:
+                self._plain = error
+        if isinstance(self._plain, UserError):
+            raise self._plain
+        return self._plain
 
     @cached_property
     def repeats(self) -> bool:
@@ -193,9 +206,22 @@ class Subject:
         return method, served(method)
 
     def cold_scores(self, method: ColdStartRecommender) -> Array:
-        """Scores of the cold phase's rows by a method as it is."""
+        """Scores of the cold phase's rows by a method as it is.
+
+        Raises:
+            Interrupted: the command was asked to stop.
+        """
+        if self.experiment.stop():
+            raise Interrupted
         trainer = Trainer(method, self.seed, stop=self.experiment.stop)
         return trainer.score(method.rows.index(self.split[self.cold.score_on])).cpu().numpy()
+
+
+def distances(scores: Array, others: Array) -> Array:
+    """Absolute differences; one that is no number is as far as can be from a number."""
+    gap = np.abs(scores - others)
+    same = (scores == others) | (np.isnan(scores) & np.isnan(others))
+    return np.where(same, 0.0, np.nan_to_num(gap, nan=np.inf))
 
 
 def changed_names(before: dict[str, Tensor], after: dict[str, Tensor]) -> list[str]:

@@ -87,7 +87,7 @@ class TestDuplicates:
         found = leak("L6", tables=self.copies(tables, new_items, other_device))
         assert found.verdict == "note" and found.sentence.startswith("no row stands in two parts")
 
-    def test_plain_data_are_clean(self, leak):
+    def test_plain_data_have_no_copies(self, leak):
         assert leak("L6").verdict == "ok"
 
     def test_keys_in_several_parts_by_a_loop(self):
@@ -125,7 +125,7 @@ class TestInformation:
         found = leak("L8", tables=tables)
         assert found.verdict == "leak" and "tells liked" in found.sentence
 
-    def test_plain_data_are_clean(self, leak):
+    def test_plain_data_tell_no_label(self, leak):
         found = leak("L8")
         assert found.verdict == "ok" and found.number < 0.1
 

@@ -9,6 +9,7 @@ import torch
 from recbole_cold.evaluation.metrics import auc
 from recbole_cold.leaks import features, shuffled
 from recbole_cold.leaks.checks import chosen
+from recbole_cold.leaks.subject import distances
 from recbole_cold.leaks.uncertainty import auc_with_error
 from recbole_cold.methods import ColdStartRecommender
 from recbole_cold.registry import methods
@@ -156,6 +157,41 @@ def test_data_without_times_and_features(leaks):
     assert found["L8"].sentence == "no feature that a model reads"
     assert {found[name].verdict for name in ("L4", "L8", "L9")} == {"not applicable"}
     assert {found[name].verdict for name in ("L1", "L2", "L3", "L6", "L7")} == {"ok"}
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        {"fit_on": "valid"},
+        {"eval_on": "next"},
+        {"common_phases": 1, "common_size": 1},
+        {"train_until": "first_test", "warm_size": 1},
+    ],
+    ids=["pseudo-new", "next", "common", "until"],
+)
+def test_other_protocols(keys, leaks):
+    found = leaks("L1,L3,L5,L6,L7", **keys)
+    assert {found[name].verdict for name in ("L1", "L3", "L6", "L7")} == {"ok"}
+    assert found["L5"][0].verdict == ("ok" if "train_until" in keys else "leak")
+
+
+class Breaks(ColdStartRecommender):
+    """It cannot be trained."""
+
+    tries: ClassVar[list] = []
+
+    def learn_fits(self):
+        self.tries.append("learn")
+        raise ValueError("nothing to learn")
+
+
+def test_a_method_that_cannot_be_trained_fails_in_its_checks(leaks):
+    found = leaks("L1,L2,L6", spec(Breaks))
+    assert (found["L1"].verdict, found["L2"].verdict, found["L6"].verdict) == (
+        "failed", "failed", "ok",
+    )  # fmt: skip
+    assert "nothing to learn" in found["L1"].sentence
+    assert len(Breaks.tries) == 1
 
 
 # ------------------------------------------------------------------------------- L1
@@ -332,6 +368,11 @@ def test_error_of_an_auc_holds_rows_together():
         errors.append(error)
     assert np.mean(errors) == pytest.approx(np.std(values), rel=0.25)
     assert np.isnan(auc_with_error(guess, np.ones(800), item, user)).all()
+
+
+def test_a_score_that_is_no_number_is_far_from_one():
+    found = distances(np.array([0.5, np.nan, np.nan, 0.2]), np.array([0.25, np.nan, 0.5, np.nan]))
+    assert found.tolist() == [0.25, 0.0, np.inf, np.inf]
 
 
 def test_checks_are_in_the_tables_order():
