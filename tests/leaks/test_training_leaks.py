@@ -285,8 +285,8 @@ def test_a_column_with_the_count_is_found(kind, leak, tables):
     assert "no score here depends on it" in found.sentence
 
 
-def test_a_feature_that_carries_the_auc_is_told(leak, tables):
-    """Half of the labels follow one of two genres, and nothing else follows from anything."""
+def test_a_feature_that_carries_the_auc_is_told(leaks, tables):
+    """Labels follow from one of two genres, and from nothing else; shuffled, from nothing at all."""
     draws = np.random.default_rng(0)
     good = {row[0]: bool(draws.integers(2)) for row in tables["item"][1:]}
     for row in tables["item"][1:]:
@@ -294,9 +294,10 @@ def test_a_feature_that_carries_the_auc_is_told(leak, tables):
     for row in tables["inter"][1:]:
         row[2] = "5" if good[row[1]] != (draws.uniform() < 0.15) else "1"
     keys = {"pretrain_epochs": 20, "learning_rate": 0.03, "backbone": "FM"}
-    found = leak("L4", tables=tables, **keys)
-    assert found.verdict == "ok" and found.number > 0.2
-    assert "carry: genre" in found.sentence
+    found = leaks("L4,L7", tables=tables, **keys)
+    assert found["L4"].verdict == "ok" and found["L4"].number > 0.2
+    assert "carry: genre" in found["L4"].sentence
+    assert found["L7"].verdict == "ok"
 
 
 def test_likeness_to_a_count():
@@ -366,7 +367,7 @@ def test_error_of_an_auc_holds_rows_together():
         assert value == auc(guess, label)
         values.append(value)
         errors.append(error)
-    assert np.mean(errors) == pytest.approx(np.std(values), rel=0.25)
+    assert np.mean(errors) == pytest.approx(np.std(values), rel=0.2)
     assert np.isnan(auc_with_error(guess, np.ones(800), item, user)).all()
 
 
