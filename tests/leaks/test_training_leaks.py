@@ -286,7 +286,7 @@ def test_a_column_with_the_count_is_found(kind, leak, tables):
 
 
 def test_a_feature_that_carries_the_auc_is_told(leaks, tables):
-    """Labels follow from one of two genres, and from nothing else; shuffled, from nothing at all."""
+    """Labels follow from one of two genres and nothing else; shuffled, from nothing at all."""
     draws = np.random.default_rng(0)
     good = {row[0]: bool(draws.integers(2)) for row in tables["item"][1:]}
     for row in tables["item"][1:]:
