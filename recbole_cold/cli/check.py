@@ -53,7 +53,6 @@ exit code: 0 done, 1 a leak was found or a leak check failed, 2 bad input,
 130 interrupted
 
 examples
-  recbole-cold check -d ml-100k
   recbole-cold check --dataset=my-data --data_path=. --threshold="{rating: 4}"
   recbole-cold check --dataset=ml-100k --warm_size=5 --write=ready
   recbole-cold check --leaks -d ml-100k -m Base,MetaE
