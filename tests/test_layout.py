@@ -14,7 +14,7 @@ PACKAGE = Path(recbole_cold.__file__).parent
 LAYERS = (
     {"__main__"},
     {"cli", "api", "results", "recbole_door", "testing"},
-    {"comparison", "sweep"},
+    {"comparison", "sweep", "leaks"},
     {"trials", "serving"},
     {"experiment"},
     {"config", "registry"},

@@ -12,6 +12,7 @@ DEFAULT_MODELS = "Base,ItemBias,DropoutNet,MetaE,MWUF,CVAR"
 SHORT = {"-m": "--model", "-d": "--dataset", "-h": "--help"}  # as in RecBole's run_recbole.py
 SWITCHES = ("help", "version", "debug", "trust")  # take no value
 RESUMED = ("run", "compare", "tune")
+VALUELESS = ("resume", "leaks")  # may stand without a value
 BARE = {"compare": "folders", "plot": "folders", "list": "names"}  # what words without -- mean
 
 
@@ -29,7 +30,7 @@ def parse(argv: Sequence[str]) -> Arguments:
     The word after a key is its value unless it begins with ``-``; a negative number is a value all
     the same, and anything can be one behind ``=``. Switches take no value. The word after
     ``--resume`` is the folder unless it begins with ``-``: no verb takes ``--resume`` and other
-    words beside it.
+    words beside it. ``--leaks`` need not have a value either.
 
     Raises:
         UserError: an unknown verb, a word that is no flag, a key without a value or given twice.
@@ -57,9 +58,11 @@ def parse(argv: Sequence[str]) -> Arguments:
             continue
         if name in keys or name in flags:
             raise UserError(f"--{name} is given twice; give it once")
-        (flags if name == "resume" else keys)[name] = given
+        (flags if name in VALUELESS else keys)[name] = given
     if "resume" in flags and verb not in RESUMED and "help" not in flags:
         raise UserError(f"{verb} takes no --resume; leave it out")
+    if "leaks" in flags and verb != "check":
+        raise UserError(f"{verb} takes no --leaks; write recbole-cold check --leaks")
     if "trust" in flags and "resume" not in flags and "help" not in flags:
         raise UserError("--trust goes with --resume, and nothing is resumed; leave it out")
     return Arguments(verb, flags, keys)
@@ -94,13 +97,13 @@ def _not_understood(word: str) -> str:
 
 
 def _value_after(name: str, words: list[str]) -> Any:
-    """The next word, taken from ``words``; for ``resume`` true where there is none."""
+    """The next word, taken from ``words``; true where there is none and none need be."""
     if words and (not words[0].startswith("-") or _is_number(words[0])):
         value = words.pop(0)
         if name == "resume" and value in VERBS and not Path(value).is_dir():
             raise UserError(f"write the verb first: recbole-cold {value} --resume")
         return value
-    if name == "resume":
+    if name in VALUELESS:
         return True
     raise UserError(f"--{name} has no value; write --{name}=VALUE or --{name} VALUE")
 

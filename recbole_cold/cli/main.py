@@ -28,7 +28,7 @@ verbs
   compare  methods on backbones: run what is missing, reuse what is there
   tune     search the settings of one method, score the best on test
   plot     ID vectors of new items, or a new item's feature graphs (EmerG)
-  check    split counts, fields and problems of a data set, without training
+  check    split counts, fields and problems of a data set; leaks (--leaks)
   list     methods and backbones; of one: paper, keys, defaults, meaning
   doctor   versions, devices, caches, what of RecBole is mended
 

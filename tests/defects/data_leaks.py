@@ -1,0 +1,66 @@
+"""Leak checks of the data: copies, telling features, histories, rows of the future."""
+
+from defects import defect
+
+TESTS = "tests/leaks/test_data_leaks.py"
+SOME = True
+DEFECTS = {
+    "recbole_cold/leaks/duplicates.py": [
+        defect("copies inside one part count, too", "np.repeat(least != most,",
+               "np.repeat(least <= most,", "test_plain_data_have_no_copies",
+               "test_keys_in_several_parts_by_a_loop"),
+        defect("rows are compared by their ids alone", "    for column in columns.values():\n",
+               "    for column in ():\n", "test_a_row_that_meets_again_is_no_copy"),
+        defect("no row is met again", "rows[met], part[met]\n", "rows[~met], part[~met]\n",
+               "test_a_row_in_two_parts_is_found"),
+    ],
+    "recbole_cold/leaks/information.py": [
+        defect("chance is not taken off", "tells(entities) - np.mean(chance)", "tells(entities)",
+               "test_many_values_tell_nothing_by_chance",
+               "test_names_of_single_things_do_not_count"),
+        defect("all is dealt out among rows", "        for entity in (item, user):\n",
+               "        for entity in ():\n            by_entity = None\n",
+               "test_names_of_single_things_do_not_count"),
+        defect("a column is constant if one row is", "bool(same.all())", "bool(same.any())",
+               "test_a_feature_of_items_is_dealt_out_among_items"),
+        defect("ten times next to nothing is much", "told[field] > LEAST and", "",
+               "test_which_features_are_outstanding[told0-expected0]"),
+        defect("only one feature can be outstanding", "found = max(found, number)",
+               "found = found or int(number == 1)",
+               "test_which_features_are_outstanding[told3-expected3]"),
+        defect("half of the label is no matter", "told[field] > MOST for", "False for",
+               "test_which_features_are_outstanding[told4-expected4]"),
+        defect("a session is a feature", "return len(values) < _ROWS_OF_A_TOKEN *",
+               "return len(values) < 0 *", "test_names_of_single_things_do_not_count"),
+        defect("numbers are their own names", "    if len(known) > bins:\n",
+               "    if len(known) > 64:\n", "test_an_items_share_of_clicks_is_found"),
+        defect("a gap is the lowest number", "side=\"right\"), 0)", "side=\"right\"), 1)",
+               "test_tokens_vectors_and_gaps"),
+        defect("nats become bits", "-(q * np.log(q) + (1 - q) * np.log(1 - q))",
+               "-(q * np.log2(q) + (1 - q) * np.log2(1 - q))",
+               "test_information_is_that_of_counts"),
+        defect("the last token speaks for a sequence", ".max(initial=0.0))\n",
+               "[-2])\n", "test_tokens_vectors_and_gaps"),
+    ],
+    "recbole_cold/leaks/histories.py": [
+        defect("later rows are no matter", "later = first[place] > now", "later = first[place] < 0",
+               "test_later_rows_are_found"),
+        defect("rows of the same second are later", "later = first[place] > now",
+               "later = first[place] >= now - 500", "test_earlier_rows_of_train_are_clean"),
+        defect("the row itself is no matter", "(first[place] >= now)\n", "(first[place] > now)\n",
+               "test_the_row_itself_is_found"),
+        defect("rows of new items are seen", "hidden &= ~np.logical_or", "hidden &= np.logical_or",
+               "test_rows_of_new_items_are_hidden", "test_earlier_rows_of_train_are_clean"),
+        defect("any list with an id is a history", "_MOST * counts.tokens", "0",
+               "test_genres_that_are_numbered_like_items_are_none"),
+        defect("histories of items are left out", ",\n        (item, user, loaded.item_table),\n",
+               ",\n", "test_users_of_an_item_are_a_history_too"),
+        defect("codes are those of the tokens", "code_of.get(token, 0) for token",
+               "bool(token) for token", "test_ids_are_found_by_their_text"),
+    ],
+    "recbole_cold/leaks/times.py": [
+        defect("rows of the future are those without", "later = _later(subject)\n",
+               "later = ~_later(subject)\n", "test_rows_of_the_future_are_counted",
+               "test_a_log_in_which_new_items_come_last_is_clean"),
+    ],
+}  # fmt: skip
