@@ -83,8 +83,9 @@ def run(
         if not keep:
             del asked["saved_dir"]
         request = _request(asked, config_files, _command("run", asked))
+        scores: dict[tuple[str, int], Any] = {}
         options = {"again": _again("run"), "keep": keep, "callbacks": callbacks}
-        return Results(*run_request(request, stop=stop, **options))
+        return Results(*run_request(request, stop=stop, take_scores=scores, **options), scores)
 
 
 def compare(

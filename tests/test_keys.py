@@ -90,6 +90,7 @@ class TestTable:
             "model", "dataset", "backbone", "config_files", "seed", "seeds", "share_pretrained",
             "eval_on", "metrics", "base_model", "warm_sets", "common_phases", "matched_row",
             "saved_dir", "cache_dir", "device", "gpu_id", "num_threads", "data_path",
+            "keep_scores", "bootstrap_resamples", "delong", "reference_rows",
         }  # fmt: skip
         # What a data set's hash follows from: another set, and no stored result is found again.
         assert names(touching=[keys.COLUMNS]) == {

@@ -16,15 +16,23 @@ from recbole_cold.comparison.requests import Cell, CompareRequest, row_name
 from recbole_cold.data._cache import cache_root
 from recbole_cold.errors import UserError
 from recbole_cold.experiment.data_store import DataStore
-from recbole_cold.experiment.experiment import Experiment, matched_entry
+from recbole_cold.experiment.document import matched_entry
+from recbole_cold.experiment.experiment import Experiment
+from recbole_cold.experiment.intervals import settings_from
 from recbole_cold.experiment.requests import (
+    Entry,
     Request,
     data_folder,
     parse_entries,
+    reference_entries,
+    reference_texts,
     refuse_run_wide,
 )
+from recbole_cold.experiment.scores import NAMED, SUFFIX, in_folder
+from recbole_cold.experiment.session import add_intervals
 from recbole_cold.kinds import plain
 from recbole_cold.registry import absolute, entry_texts, find_method
+from recbole_cold.store import write_bytes
 from recbole_cold.trials.trial import ALONE, TrialSpec
 
 logger = logging.getLogger(__name__)
@@ -50,15 +58,17 @@ class Campaign:
             ("gpus_per_trial", request.gpus), ("ray_address", request.ray_address),
         ):  # fmt: skip
             keys.check_flag(name, value, request.place)
-        store = DataStore(most=1000)
-        self.experiments: dict[str, Experiment] = {}
-        for backbone in parse_entries(request.backbones, "--backbones"):
+        backbones = parse_entries(request.backbones, "--backbones")
+        for backbone in backbones:
             refuse_run_wide(backbone)
-            asked = Request(
-                request.models, request.dataset, backbone.spec, list(request.config_files),
-                {**request.overrides, **backbone.variant}, request.command, request.place,
-            )  # fmt: skip
-            experiment = Experiment(asked, stop=stop, store=store)
+        self.texts = [absolute(text) for text in entry_texts(request.models)]
+        store = DataStore(most=1000)
+        # What is asked for decides what is added to it, and all of it is run on each backbone.
+        self.added = self._references(self._experiment(backbones[0], store))
+        self.texts += self.added
+        self.experiments: dict[str, Experiment] = {}
+        for backbone in backbones:
+            experiment = self._experiment(backbone, store)
             experiment.prepare()
             self.experiments[backbone.label] = experiment
         # Beside several backbones a method with a network of its own runs, and is shown, once.
@@ -67,10 +77,26 @@ class Campaign:
             for entry in self.first().entries
             if len(self.experiments) > 1 and find_method(entry.spec).network is not None
         ]
-        self.texts = [absolute(text) for text in entry_texts(request.models)]
         self.failures: list[dict[str, Any]] = []
         self.found: dict[tuple[str, str, int], tuple[Cell, Found]] = {}
         self.ran = 0
+
+    def _experiment(self, backbone: Entry, store: DataStore) -> Experiment:
+        asked = self.request
+        request = Request(
+            self.texts, asked.dataset, backbone.spec, list(asked.config_files),
+            {**asked.overrides, **backbone.variant}, asked.command, asked.place,
+        )  # fmt: skip
+        return Experiment(request, stop=self.stop, store=store)
+
+    @staticmethod
+    def _references(experiment: Experiment) -> list[str]:
+        """The reference rows that a table of these methods lacks, as on the command line."""
+        rows = [entry.label for entry in experiment.entries]
+        wanted = experiment.first()["reference_rows"]
+        texts = reference_texts(wanted) if len(rows) > 1 else []
+        known = zip(texts, reference_entries(wanted), strict=False)
+        return [absolute(text) for text, entry in known if entry.label not in rows]
 
     def first(self) -> Experiment:
         return next(iter(self.experiments.values()))
@@ -113,6 +139,9 @@ class Campaign:
         Args:
             run_all: as :func:`recbole_cold.trials.ray_pool.run_all`.
         """
+        if self.added:
+            told = "reference rows added: %s; --reference_rows=[] leaves them out"
+            logger.info(told, ", ".join(self.added))
         earlier = Earlier(saved_dir, folder)
         try:
             self._fill(self.cells(), earlier, folder, run_all)
@@ -120,6 +149,9 @@ class Campaign:
         finally:
             document = self.document()
             report.write_json(folder / "comparison.json", document)
+        settings = settings_from(self.first().first())
+        add_intervals(document, by_backbone(document), in_folder(folder), settings, self.stop)
+        report.write_json(folder / "comparison.json", document)
         return document
 
     def _fill(
@@ -143,12 +175,21 @@ class Campaign:
         if not specs:
             return
         done = 0
+        scored: set[str] = set()
+
+        def on_scores(spec: TrialSpec, content: bytes) -> None:
+            # Before the document, which says that they are there.
+            write_bytes(folder / "trials" / f"{spec.key}{SUFFIX}", content)
+            scored.add(spec.key)
 
         def on_done(spec: TrialSpec, document: Mapping[str, Any]) -> None:
             nonlocal done
-            report.write_json(folder / "trials" / f"{spec.key}.json", document)
+            scores = folder / "trials" / f"{spec.key}{SUFFIX}"
             cell, (run,) = todo[spec.key], document["runs"]
-            self.found[cell.place] = cell, Found(run, run["seeds"][0], str(folder))
+            if spec.key in scored:
+                run["seeds"][0][NAMED] = scores.name
+            report.write_json(scores.with_suffix(".json"), document)
+            self.found[cell.place] = cell, Found(run, run["seeds"][0], str(scores.parent))
             self.ran += 1
             done += 1
             logger.info("[%d/%d] %s: %s", done, len(specs), _place(cell), _scores(document))
@@ -168,7 +209,7 @@ class Campaign:
         run_all(
             specs, cpus=asked.cpus, gpus=asked.gpus, concurrent=asked.concurrent,
             ray_address=asked.ray_address, on_done=on_done, on_failed=on_failed,
-            name=folder.name, stop=self.stop,
+            on_scores=on_scores, name=folder.name, stop=self.stop,
         )  # fmt: skip
 
     def spec(self, cell: Cell) -> TrialSpec:
@@ -244,6 +285,11 @@ class Campaign:
                 runs[label] = {**known.run, **names, "seeds": []}
             runs[label]["seeds"].append({**known.seed, "from": known.source})
         return {**experiment.document, "backbone_label": backbone, "runs": list(runs.values())}
+
+
+def by_backbone(document: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    """The results documents of a comparison by the labels of their backbones."""
+    return {doc["backbone_label"]: doc for doc in document["documents"]}
 
 
 def _order(known: Sequence[str], label: str) -> int:

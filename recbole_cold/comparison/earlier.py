@@ -12,6 +12,7 @@ from recbole_cold.errors import UserError
 from recbole_cold.experiment.experiment import Experiment
 from recbole_cold.experiment.fingerprint import code_of, versions
 from recbole_cold.experiment.folders import verb_of
+from recbole_cold.experiment.scores import NAMED
 
 logger = logging.getLogger(__name__)
 # Keys that change no score of one method on one seed; method and seed are compared as well.
@@ -44,11 +45,15 @@ class Earlier:
                     self._known.setdefault(key, []).append((document, found))
 
     def find(self, experiment: Experiment, cell: Cell) -> Found | None:
-        """The newest result that equals what the cell would give; None where there is none."""
+        """The newest result that equals what the cell would give; None where there is none.
+
+        One whose row scores were kept is taken before one without.
+        """
         config = experiment.config(cell.entry, cell.seed)
         dataset = experiment.data(config)
         key = _key(dataset.data_hash, code_of(config), config.as_dict(), cell.seed)
         own = versions()
+        newest = None
         for document, found in self._known.get(key, []):
             split, theirs = dataset.split.manifest, document["split"]
             # A document tells the split of its first seed; the others differ where seeds draw it.
@@ -68,8 +73,10 @@ class Earlier:
                 and list(scored) == phases
                 and all(wanted <= set(phase["metrics"]) for phase in scored.values())
             ):
-                return found
-        return None
+                if NAMED in found.seed:
+                    return found
+                newest = newest or found
+        return newest
 
 
 def _key(data: str, code: Any, config: Mapping[str, Any], seed: int) -> str:

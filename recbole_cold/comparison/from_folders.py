@@ -7,7 +7,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from recbole_cold import report
+from recbole_cold import paths, report
 from recbole_cold.comparison.earlier import CHANGES_NO_NUMBER, SAME_SPLIT
 from recbole_cold.comparison.requests import row_name
 from recbole_cold.config import keys_of_click_model, make_config
@@ -26,7 +26,7 @@ _SAME = {
 
 
 def from_folders(
-    paths: Iterable[str | Path], against: str | None = None, command: str = ""
+    folders: Iterable[str | Path], against: str | None = None, command: str = ""
 ) -> dict[str, Any]:
     """The comparison of the results in some folders; nothing is run.
 
@@ -35,7 +35,7 @@ def from_folders(
     Raises:
         UserError: no folder has results, or results are of different data or protocols.
     """
-    found = [pair for path in paths for pair in _results_in(Path(path))]
+    found = [pair for path in folders for pair in _results_in(Path(path))]
     if not found:
         raise UserError(
             "there is nothing to compare: none of these folders has a results.json; give folders "
@@ -48,6 +48,7 @@ def from_folders(
     documents: dict[str, dict[str, Any]] = {}
     for placed in runs:
         start = {**placed.document, "backbone_label": placed.backbone, "runs": []}
+        start.pop("intervals", None)  # of its own table, under other names
         document = documents.setdefault(placed.backbone, start)
         shared = [name for name in document["metrics"] if name in placed.document["metrics"]]
         document["metrics"] = shared
@@ -112,6 +113,7 @@ def _results_in(path: Path) -> list[tuple[Path, dict[str, Any]]]:
         if file.is_file():
             whole = file.name == "comparison.json"
             documents = report.load_comparison(file)["documents"] if whole else [report.load(file)]
+            path = file.parent
             break
     found = [(path, doc) for doc in documents if any(run["seeds"] for run in doc["runs"])]
     if not found:
@@ -240,7 +242,8 @@ def _merge(document: dict[str, Any], placed: _Placed) -> None:
     Raises:
         UserError: another run has the same name with other settings.
     """
-    seeds = [{**seed, "from": seed.get("from", str(placed.path))} for seed in placed.run["seeds"]]
+    source = str(paths.absolute(placed.path))
+    seeds = [{**seed, "from": seed.get("from", source)} for seed in placed.run["seeds"]]
     same = next((run for run in document["runs"] if run["label"] == placed.label), None)
     if same is None:
         document["runs"].append({**placed.run, "label": placed.label, "seeds": seeds})

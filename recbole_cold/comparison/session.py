@@ -7,14 +7,16 @@ from pathlib import Path
 from typing import Any
 
 from recbole_cold import report
-from recbole_cold.comparison.campaign import Campaign
+from recbole_cold.comparison.campaign import Campaign, by_backbone
 from recbole_cold.comparison.folders import new_folder, write_files
 from recbole_cold.comparison.from_folders import from_folders
 from recbole_cold.comparison.requests import VERB, CompareRequest
 from recbole_cold.errors import Interrupted, UserError
 from recbole_cold.experiment.folders import folder_to_resume, only_one, read_request
+from recbole_cold.experiment.intervals import settings_of
 from recbole_cold.experiment.requests import placed
-from recbole_cold.experiment.session import Again, Ran, at_work
+from recbole_cold.experiment.scores import in_folder
+from recbole_cold.experiment.session import Again, Ran, add_intervals, at_work
 from recbole_cold.trials import ray_pool as pool
 
 logger = logging.getLogger("recbole_cold")
@@ -87,6 +89,8 @@ def compare_folders(
     document = from_folders(folders, keys.get("against"), command)
     shown = report.Comparison(document)
     folder = new_folder(None, document["documents"][0]["dataset"], saved)
+    documents = by_backbone(document)
+    add_intervals(document, documents, in_folder(folder), settings_of(documents.values()))
     report.write_json(folder / "comparison.json", document)
     write_files(shown, folder, not document["failures"])
     return Ran(document, folder)

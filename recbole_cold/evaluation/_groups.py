@@ -41,6 +41,29 @@ def auc_within(scores: Tensor, positive: Tensor, group: Tensor) -> GroupedAUC:
     n_groups = int(code.max()) + 1 if len(code) else 0
     if not n_groups:
         return GroupedAUC(math.nan, math.nan, 0, 0, math.nan)
+    each, rows = aucs_by_group(scores, positive, code, n_groups)
+    has = each.isfinite()
+    used = rows[has].sum()
+    if not int(used):
+        return GroupedAUC(math.nan, math.nan, 0, n_groups, 0.0)
+    each, rows = each[has], rows[has]
+    return GroupedAUC(
+        float((each * rows).sum() / used),
+        float(each.mean()),
+        len(each),
+        n_groups,
+        int(used) / len(code),
+    )
+
+
+def aucs_by_group(
+    scores: Tensor, positive: Tensor, code: Tensor, n_groups: int
+) -> tuple[Tensor, Tensor]:
+    """AUC of each group (float64 [g], nan where it has one class only) and its rows [g].
+
+    Args:
+        scores: [n]. positive: bool [n]. code: of the group, below ``n_groups``, [n].
+    """
     levels, level = scores.unique(return_inverse=True)  # sorted: equal scores share a level
     key = code * len(levels) + level
     negatives, of_positive = key[~positive].sort().values, code[positive]
@@ -51,18 +74,7 @@ def auc_within(scores: Tensor, positive: Tensor, group: Tensor) -> GroupedAUC:
     rows = torch.bincount(code, minlength=n_groups)
     clicks = torch.bincount(of_positive, minlength=n_groups)
     pairs = clicks * (rows - clicks)
-    has = pairs > 0
-    used = rows[has].sum()
-    if not int(used):
-        return GroupedAUC(math.nan, math.nan, 0, n_groups, 0.0)
-    each = twice_won[has].double() / (2 * pairs[has]).double()
-    return GroupedAUC(
-        float((each * rows[has]).sum() / used),
-        float(each.mean()),
-        int(has.sum()),
-        n_groups,
-        int(used) / len(code),
-    )
+    return twice_won.double() / (2 * pairs).double(), rows  # 0 / 0 is nan
 
 
 def auc_between(scores: Tensor, positive: Tensor, group: Tensor) -> float:

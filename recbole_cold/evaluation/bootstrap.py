@@ -4,7 +4,7 @@ Rows of one item stand or fall together, so that a bootstrap of rows, or DeLong'
 differences for about half as uncertain as they are. Here whole items (or users) are drawn with
 replacement, the same ones for all methods, so that what methods have in common cancels in their
 differences. Scores are sorted once; a resample only changes the weights of rows.
-Shape letters: n rows, k clusters, r resamples, u different scores.
+Shape letters: n rows, k clusters, r resamples.
 """
 
 import math
@@ -12,10 +12,13 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+import torch
+
+from recbole_cold.evaluation._groups import aucs_by_group
 
 Array = np.ndarray
 
-_CHUNK = 4_000_000  # numbers of a piece of [r, u]: 32 MB
+_CHUNK = 60_000  # numbers of a piece of [r, n]: half a megabyte, which stays in the fast memory
 
 
 class Interval(NamedTuple):
@@ -42,12 +45,18 @@ class RankedScores:
     """
 
     def __init__(self, scores: Array, labels: Array, cluster: Array) -> None:
-        order = np.argsort(scores, kind="stable")
-        ranked = np.asarray(scores)[order]
-        self.cluster = np.asarray(cluster)[order]
-        self.positive = np.asarray(labels)[order] == 1
-        new = np.r_[True, ranked[1:] != ranked[:-1]] if len(ranked) else np.zeros(0, dtype=bool)
-        self._starts = np.flatnonzero(new)
+        scores, cluster = np.asarray(scores), np.asarray(cluster, dtype=np.intp)
+        positive = np.asarray(labels) == 1
+        clicks, others = (np.sort(scores[rows]) for rows in (positive, ~positive))
+        self._clicks, self._others = (
+            cluster[rows][np.argsort(scores[rows], kind="stable")] for rows in (positive, ~positive)
+        )
+        # For each click, how many no-clicks have a lower score; for those with the score of some
+        # no-click, how many have a lower or equal one.
+        self._below = np.searchsorted(others, clicks)
+        upto = np.searchsorted(others, clicks, side="right")
+        self._tied = np.flatnonzero(upto != self._below)
+        self._upto = upto[self._tied]
 
     def auc(self, weights: Array) -> Array:
         """AUC [r] with each row counted as often as ``weights`` [r, k] draws its cluster.
@@ -56,28 +65,73 @@ class RankedScores:
         the result is exact to rounding, and equal to the AUC of rows written out repeatedly.
         """
         found = np.empty(len(weights))
-        rows = max(1, _CHUNK // max(1, len(self.cluster)))
-        for start in range(0, len(weights), rows):
-            found[start : start + rows] = self._auc(weights[start : start + rows])
+        step = max(1, _CHUNK // max(1, len(self._clicks) + len(self._others)))
+        for start in range(0, len(weights), step):
+            piece = weights[start : start + step].astype(np.float64, copy=False)
+            found[start : start + step] = self._auc(piece)
         return found
 
     def _auc(self, weights: Array) -> Array:
-        times = weights[:, self.cluster].astype(np.float64)
-        click = np.where(self.positive, times, 0.0)
-        clicks = np.add.reduceat(click, self._starts, axis=1)
-        others = np.add.reduceat(times - click, self._starts, axis=1)
-        below = np.cumsum(others, axis=1) - others
-        won = (clicks * (below + others / 2)).sum(axis=1)
-        pairs = clicks.sum(axis=1) * others.sum(axis=1)
+        click = _columns(weights, self._clicks)
+        behind = np.zeros((len(weights), len(self._others) + 1))  # weight of no-clicks up to each
+        np.cumsum(_columns(weights, self._others), axis=1, out=behind[:, 1:])
+        won = np.einsum("rc,rc->r", click, _columns(behind, self._below))
+        if len(self._tied):
+            level = _columns(behind, self._upto) - _columns(behind, self._below[self._tied])
+            won += np.einsum("rc,rc->r", click[:, self._tied], level) / 2
+        pairs = click.sum(axis=1) * behind[:, -1]
         return np.divide(won, pairs, out=np.full(len(won), math.nan), where=pairs > 0)
+
+
+def _columns(table: Array, places: Array) -> Array:
+    """``table[:, places]`` in less time: the places are known to be there."""
+    return np.take(table, places, axis=1, mode="clip")
 
 
 def weighted_mean(values: Array, cluster: Array, weights: Array) -> Array:
     """Means [r] of a number per row, ``row_log_loss`` for instance, clusters drawn repeatedly."""
-    size = weights.shape[1]
-    total = np.bincount(cluster, values, size)
-    rows = np.bincount(cluster, minlength=size)
-    return (weights @ total) / (weights @ rows)
+    return sums_by_cluster(values, cluster, weights.shape[1]).mean(weights)
+
+
+class ClusterSums(NamedTuple):
+    """All that a resample of clusters needs of a metric that is a ratio of sums over clusters.
+
+    Attributes:
+        total: numerator of each cluster, float64 [k]. weight: its denominator [k].
+    """
+
+    total: Array
+    weight: Array
+
+    def mean(self, weights: Array) -> Array:
+        """The metric [r] with each cluster counted as often as ``weights`` [r, k] draws it.
+
+        nan where a resample has no cluster that counts.
+        """
+        total, weight = weights @ self.total, weights @ self.weight
+        return np.divide(total, weight, out=np.full(len(weights), math.nan), where=weight > 0)
+
+
+def sums_by_cluster(values: Array, cluster: Array, n_clusters: int) -> ClusterSums:
+    """Sums of a number per row, ``row_log_loss`` for instance: their mean is that over rows."""
+    total = np.bincount(cluster, values, n_clusters)
+    return ClusterSums(total, np.bincount(cluster, minlength=n_clusters).astype(np.float64))
+
+
+def within_auc_by_cluster(
+    scores: Array, labels: Array, cluster: Array, n_clusters: int
+) -> ClusterSums:
+    """AUC inside each cluster times its rows: the mean is the row-weighted AUC inside clusters.
+
+    A cluster drawn twice counts with twice its rows and with the same AUC; one of one class only
+    does not count. There is no such form for resamples that cut through the groups (users, for the
+    AUC inside items): every row's weight would change every group's AUC.
+    """
+    positive = torch.from_numpy(np.asarray(labels) == 1)
+    code = torch.from_numpy(np.asarray(cluster).astype(int))
+    each, rows = aucs_by_group(torch.from_numpy(np.asarray(scores)), positive, code, n_clusters)
+    used = rows.double() * each.isfinite()
+    return ClusterSums((each.nan_to_num() * used).numpy(), used.numpy())
 
 
 def paired_interval(
@@ -105,8 +159,9 @@ def paired_interval(
     means = means[np.isfinite(means)]
     if len(means) < 2:
         return Interval(float(whole), math.nan, math.nan, math.nan)
-    tail = 50 * (1 - level)
-    low, high = np.percentile(means, [tail, 100 - tail])
+    means.sort()  # np.percentile of sorted numbers, at a tenth of its time
+    tail = (1 - level) / 2
+    low, high = np.interp([tail, 1 - tail], np.linspace(0, 1, len(means)), means)
     return Interval(float(whole), float(low), float(high), float(means.std(ddof=1)))
 
 

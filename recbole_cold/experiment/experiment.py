@@ -6,9 +6,7 @@ and the figures and tables made from the results.
 """
 
 import hashlib
-import json
 import logging
-import platform
 import shutil
 import traceback
 from collections.abc import Callable, Mapping, Sequence
@@ -44,6 +42,7 @@ from recbole_cold.experiment.beginning import (
 )
 from recbole_cold.experiment.building import build_method
 from recbole_cold.experiment.data_store import DataStore
+from recbole_cold.experiment.document import matched_entry, new_document, new_run
 from recbole_cold.experiment.fingerprint import code_of, pretraining_key, versions
 from recbole_cold.experiment.folders import artifact_name, file_name, write_request
 from recbole_cold.experiment.requests import (
@@ -51,6 +50,15 @@ from recbole_cold.experiment.requests import (
     Request,
     refuse_run_wide,
     refuse_unknown_base,
+)
+from recbole_cold.experiment.scores import (
+    NAMED,
+    Find,
+    RowScores,
+    find_in,
+    row_scores,
+    scores_name,
+    write_scores,
 )
 from recbole_cold.registry import find_method
 from recbole_cold.store import write_bytes
@@ -100,6 +108,8 @@ class Experiment:
             torch.set_num_threads(self.first()["num_threads"])
         self.document: dict[str, Any] = {}
         self._codes: dict[str, str] = {}
+        # (label, seed) -> row scores, where no folder keeps them.
+        self.scores: dict[tuple[str, int], RowScores] = {}
 
     def config(self, entry: Entry, seed: int | None = None) -> ColdConfig:
         """The configuration of one entry, for one seed or as given."""
@@ -201,7 +211,8 @@ class Experiment:
             finished = self.folder / "results.json"
             made = report.load(finished) if finished.exists() else {}
             self._refuse_changes(self.folder, made)
-        self.document = made or self._new_document(self.first())
+        first = self.first()
+        self.document = made or new_document(self.request.command, first, self.data(first))
 
     def open_folder(self, create: Callable[[Request, ColdConfig, Mapping], Path]) -> Path:
         """Make the folder of the prepared run and write what is known so far into it."""
@@ -303,29 +314,6 @@ class Experiment:
         lines += [f"note: {note}" for note in dataset.notes]
         return "\n".join(lines)
 
-    def _new_document(self, config: ColdConfig) -> dict[str, Any]:
-        dataset = self.data(config)
-        return {
-            "schema": 1,
-            "command": self.request.command,
-            "created": report.now(),
-            "dataset": config.dataset,
-            "data_hash": dataset.data_hash,
-            "notes": list(dataset.notes),
-            "split": json.loads(json.dumps(dict(dataset.split.manifest), default=int)),
-            "versions": versions(),
-            "device": _device_name(config["device"]),
-            "threads": torch.get_num_threads(),
-            "eval_on": config["eval_on"],
-            "fit_on": config["fit_on"],
-            "protocol": config["protocol"],
-            "phases": [phase.name for phase in dataset.split.phases],
-            "metrics": list(config["metrics"]),
-            "share_pretrained": config["share_pretrained"],
-            "base_model": config["base_model"],
-            "runs": [],
-        }
-
     def _run_of(self, entry: Entry) -> dict[str, Any] | None:
         return next((run for run in self.document["runs"] if run["label"] == entry.label), None)
 
@@ -355,7 +343,9 @@ class Experiment:
         results = run_phases(trainer, split, trainer.evaluate)
         self._write_found(entry, seed, method.decided_keys())
         self._write_artifacts(entry, seed, method.artifacts())
-        run["seeds"].append({"seed": seed, "phases": results, "stages": trainer.journal["stages"]})
+        told = {"seed": seed, "phases": results, "stages": trainer.journal["stages"]}
+        told |= self._keep_scores(entry, seed, trainer.scores)
+        run["seeds"].append(told)
         self._write()
         self._clear_state(entry, seed)
         scored = {name: result["metrics"] for name, result in results.items()}
@@ -397,20 +387,7 @@ class Experiment:
         return report.IdVectors(entry.label, old, new)
 
     def _new_run(self, entry: Entry, config: ColdConfig, method) -> dict[str, Any]:
-        backbone = sum(parameter.numel() for parameter in method.backbone.parameters())
-        everything = sum(parameter.numel() for parameter in method.parameters())
-        served = method.new_vectors.numel() + method.new_first_order.numel()
-        run = {
-            "label": entry.label,
-            "model": config["model"],
-            "backbone": config.backbone_name,
-            "variant": dict(entry.variant),
-            "matched_steps": entry.matched_steps,
-            "config": config.as_dict(),
-            "code": self._code(entry),
-            "parameters": {"backbone": backbone, "method": everything - backbone - served},
-            "seeds": [],
-        }
+        run = new_run(entry, config, method, self._code(entry))
         self.document["runs"].append(run)
         if self.folder is not None and entry not in self.entries:
             self._write_config(self.folder, entry, config)
@@ -455,6 +432,23 @@ class Experiment:
             path = self._entry_folder(entry) / artifact_name(name, seed)
             write_bytes(path, content)
 
+    def _keep_scores(self, entry: Entry, seed: int, scores: Mapping[str, Any]) -> dict[str, str]:
+        """Keep the scores of a run, if any; what its entry in the document tells of them."""
+        if not scores:
+            return {}
+        config = self.config(entry, seed)
+        kept = row_scores(self.data(config), scores)
+        if self.folder is None:
+            self.scores[entry.label, seed] = kept
+            return {}
+        path = self._entry_folder(entry) / scores_name(seed)
+        write_scores(path, kept)
+        return {NAMED: path.relative_to(self.folder).as_posix()}
+
+    def find_scores(self) -> Find:
+        """Finds the scores of this run's rows, in its folder or where nothing is written."""
+        return find_in(self.folder, self.scores)
+
     def _clear_state(self, entry: Entry, seed: int) -> None:
         path = self._state_path(entry, seed)
         if path is not None and path.parent.is_dir():
@@ -473,27 +467,3 @@ class Experiment:
     def _write(self) -> None:
         if self.folder is not None:
             report.write_json(self.folder / "results.json", self.document)
-
-
-def matched_entry(document: Mapping[str, Any]) -> Entry | None:
-    """The row of the plain backbone with as many steps per warm phase as the longest method.
-
-    None where no method takes more steps than the plain backbone does anyway.
-    """
-    warm = document["phases"][1:]
-    most, plain = 0, 0
-    for run in document["runs"]:
-        if run["matched_steps"] is not None:
-            continue
-        stages = run["seeds"][0]["stages"]
-        steps = max((s["steps"] for s in stages if s["name"] in warm), default=0)
-        most = max(most, steps)
-        if run["model"] == "Base":
-            plain = max(plain, steps)
-    return Entry("Base", {"warm_steps": most}, matched_steps=most) if most > plain else None
-
-
-def _device_name(device: torch.device) -> str:
-    if device.type == "cuda":
-        return f"cuda ({torch.cuda.get_device_name(device)})"
-    return f"cpu ({platform.machine()})"

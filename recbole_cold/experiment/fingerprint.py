@@ -57,6 +57,7 @@ _WITHOUT_PART = (
     "experiment._outside",
     "experiment.folders",
     "experiment.requests",
+    "experiment.scores",
 )
 # Scores may be reported during pre-training, but do not change it; the rows that it learns from
 # enter the key as they are, by the hash of the split.

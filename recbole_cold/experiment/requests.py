@@ -10,7 +10,7 @@ from recbole_cold import keys, paths
 from recbole_cold.config import ColdConfig, parse_value, read_yaml
 from recbole_cold.errors import UserError, nearest
 from recbole_cold.kinds import cut, text_of
-from recbole_cold.registry import absolute, entry_texts, split_outside
+from recbole_cold.registry import absolute, entry_texts, find_method, split_outside
 
 
 @dataclass(frozen=True)
@@ -64,6 +64,30 @@ def parse_entries(text: str | Sequence[str], flag: str = "--model") -> list[Entr
     twice = {label for label in labels if labels.count(label) > 1}
     if twice:
         raise UserError(f"{flag} names {', '.join(sorted(twice))} more than once; name each once")
+    return entries
+
+
+def reference_texts(value: str | Sequence[str]) -> list[str]:
+    """What ``reference_rows`` names, entry by entry, as it was written."""
+    if isinstance(value, str):  # brackets inside brackets are no list in yaml
+        value = value.strip()
+        value = value[1:-1] if value.startswith("[") and value.endswith("]") else value
+    return entry_texts(value) if value and value != [""] else []
+
+
+def reference_entries(value: str | Sequence[str]) -> list[Entry]:
+    """The rows that ``reference_rows`` names.
+
+    Raises:
+        UserError: one is no method, or is named twice.
+    """
+    texts = reference_texts(value)
+    entries = parse_entries(texts, "reference_rows") if texts else []
+    for entry in entries:
+        try:
+            find_method(entry.spec)
+        except UserError as error:
+            raise UserError(f"reference_rows: {error}") from error
     return entries
 
 

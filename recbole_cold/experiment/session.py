@@ -20,11 +20,18 @@ from recbole_cold.experiment.folders import (
     only_one,
     read_request,
 )
+from recbole_cold.experiment.intervals import DELONG, Settings, intervals, settings_from
 from recbole_cold.experiment.requests import Request
+from recbole_cold.experiment.scores import Find, RowScores
 from recbole_cold.store import write_bytes
 from recbole_cold.training.callbacks import Callback
 
 logger = logging.getLogger("recbole_cold")
+
+DELONG_IS_LOW = (
+    "DeLong's intervals take rows as independent, and rows of one item are not: they are a lower "
+    "bound, often half as wide as those over items"
+)
 
 Again = Callable[[Path], str]
 """How a folder's work is continued, in the words of the door that began it."""
@@ -45,6 +52,7 @@ def run_request(
     again: Again,
     keep: bool = True,
     callbacks: Sequence[Callback] = (),
+    take_scores: dict[tuple[str, int], RowScores] | None = None,
 ) -> Ran:
     """Run a request to its end, report included.
 
@@ -53,6 +61,7 @@ def run_request(
         stop: asked between batches; true saves the state and ends with ``Interrupted``.
         keep: False writes no folder at all, so the run cannot be continued.
         callbacks: told of stages, steps and phases.
+        take_scores: takes row scores by label and seed, where no folder holds them.
 
     Raises:
         UserError: the request cannot be run, or a file cannot be written.
@@ -64,16 +73,61 @@ def run_request(
         experiment = Experiment(request, folder, stop, callbacks=callbacks)
         experiment.prepare()
         if not keep:
-            return Ran(experiment.run(), None)
+            document = run_whole(experiment)
+            if take_scores is not None:
+                take_scores.update(experiment.scores)
+            return Ran(document, None)
         if folder is None:
             folder = experiment.open_folder(new_folder)
             held.enter_context(only_one(folder))
         with at_work(folder, again):
             logger.info("%s", request.command)
             logger.info("folder %s", folder)
-            document = experiment.run()
+            document = run_whole(experiment)
             finish(document, folder)
         return Ran(document, folder)
+
+
+def run_whole(experiment: Experiment) -> dict[str, Any]:
+    """Run what is missing, then add the intervals of the differences between its rows.
+
+    Raises:
+        UserError: as ``Experiment.run``.
+        Interrupted: the user stopped the work.
+    """
+    document = experiment.run()
+    label = next((run["backbone"] for run in document["runs"] if run["backbone"] != run["model"]),
+                 document["runs"][0]["backbone"])  # fmt: skip
+    settings = settings_from(experiment.first())
+    find = experiment.find_scores()
+    add_intervals(document, {label: document}, find, settings, experiment.stop)
+    if experiment.folder is not None:
+        report.write_json(experiment.folder / "results.json", document)
+    return document
+
+
+def add_intervals(
+    document: dict[str, Any],
+    documents: Mapping[str, Mapping[str, Any]],
+    find: Find,
+    settings: Settings,
+    stop: Callable[[], bool] = lambda: False,
+) -> None:
+    """Put ``intervals`` into a document, and say for which rows there are none.
+
+    Args:
+        documents: backbone -> the results documents whose rows are compared.
+        find: finds row scores.
+
+    Raises:
+        Interrupted: ``stop`` was asked for.
+    """
+    found = intervals(documents, find, settings, stop)
+    document["intervals"] = found.records
+    for line in found.missing:
+        logger.info("%s", line)
+    if any(record["by"] == DELONG for record in found.records):
+        logger.info("%s", DELONG_IS_LOW)
 
 
 def continue_run(

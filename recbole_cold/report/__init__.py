@@ -25,6 +25,7 @@ from recbole_cold.report._drawing import save_figure
 from recbole_cold.report._graphs import plot_graphs
 from recbole_cold.report._pictures import curves_figure, plot_curves
 from recbole_cold.report._plots import PLOTS, Asked, plot_of
+from recbole_cold.report._references import missing_references, references_in
 from recbole_cold.report._statistics import Row, Value, paired_test, summary, values
 from recbole_cold.report._sweep import plot_sweep, sweep_figure
 from recbole_cold.report._tables import costs, markdown, table
@@ -54,6 +55,7 @@ __all__ = [
     "load_comparison",
     "markdown",
     "mean_distance",
+    "missing_references",
     "now",
     "paired_test",
     "plot_comparison",
@@ -62,6 +64,7 @@ __all__ = [
     "plot_of",
     "plot_sweep",
     "plot_vectors",
+    "references_in",
     "save_figure",
     "summary",
     "sweep_figure",

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from recbole_cold.errors import UserError
 from recbole_cold.evaluation.metrics import COMPARISONS, cost
 from recbole_cold.evaluation.significance import PairedTest, holm, t_test, wilcoxon_p
-from recbole_cold.report._document import SCHEMA, Document, validate
+from recbole_cold.report._document import SCHEMA, Document, validate, validate_intervals
 from recbole_cold.report._statistics import Row, paired_values, summary, wanted_metrics
 
 MATCHED = "Base, matched steps"
@@ -260,6 +260,7 @@ def validate_comparison(document: Any, source: str = "the comparison") -> dict[s
         validate(doc, where)
         if not isinstance(doc.get("backbone_label"), str):
             raise UserError(f"'{where}' does not name its backbone: backbone_label is missing.")
+    validate_intervals(document, source)
     return dict(document)
 
 

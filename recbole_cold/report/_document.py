@@ -32,6 +32,11 @@ _STAGE: dict[str, Any] = {
     "name": str, "steps": int, "rows": int, "seconds": _NUMBER, "cpu_seconds": _NUMBER,
     "peak_memory_mb": _NUMBER, "cached": bool,
 }  # fmt: skip
+_INTERVAL: dict[str, Any] = {
+    "backbone": str, "row": str, "against": str, "phase": str, "metric": str, "by": str,
+    "difference": _NUMBER, "low": _NUMBER, "high": _NUMBER, "error": _NUMBER, "seeds": int,
+    "resamples": int, "nested": bool,
+}  # fmt: skip
 
 
 def load(path: str | Path) -> dict[str, Any]:
@@ -81,7 +86,25 @@ def validate(document: Any, source: str = "the results document") -> dict[str, A
             _validate_seed(seed, f"runs[{r}].seeds[{s}]", document, source)
         _unique([seed["seed"] for seed in run["seeds"]], f"the seed in runs[{r}].seeds", source)
     _unique(labels, "the label of runs", source)
+    validate_intervals(document, source)
     return dict(document)
+
+
+def validate_intervals(document: dict[str, Any], source: str) -> None:
+    """Check the records of intervals, if there are any; null becomes nan in place.
+
+    Raises:
+        UserError: one is no record.
+    """
+    records = document.get("intervals", [])
+    if not _is(records, list):
+        raise UserError(f"'{source}': intervals must be a list.")
+    for number, record in enumerate(records):
+        where = f"intervals[{number}]"
+        for name in ("difference", "low", "high", "error"):
+            if isinstance(record, dict) and record.get(name, math.nan) is None:
+                record[name] = math.nan
+        _need(record, _INTERVAL, where, source)
 
 
 def _validate_seed(seed: Any, where: str, document: Document, source: str) -> None:

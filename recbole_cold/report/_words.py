@@ -7,6 +7,7 @@ from typing import Any
 
 from recbole_cold.evaluation.metrics import BELOW_CHANCE, COMPARISONS, EMPTY
 from recbole_cold.report._document import Document
+from recbole_cold.report._references import missing_references
 from recbole_cold.report._statistics import Row
 
 
@@ -78,6 +79,9 @@ def fact_lines(doc: Document) -> list[str]:
         facts.append(f"mean ± sample std over {len(seeds)} seeds ({seed_names(seeds)}); {repeated}")
     else:
         facts.append(f"one seed ({seed_names(seeds)}): no deviation is known")
+    missing = missing_references(doc)
+    if missing:
+        facts.append(f"reference rows missing: {', '.join(missing)}")
     return [*facts, _split_line(doc["split"])]
 
 

@@ -8,7 +8,7 @@ from recbole_cold.experiment.beginning import Changed, read_beginning
 from recbole_cold.experiment.experiment import Experiment
 from recbole_cold.experiment.folders import write_request
 from recbole_cold.experiment.requests import Request
-from recbole_cold.experiment.session import finish
+from recbole_cold.experiment.session import finish, run_whole
 from recbole_cold.sweep.folders import move_aside
 
 logger = logging.getLogger(__name__)
@@ -28,4 +28,4 @@ def final_run(request: Request, folder: Path, stop: Callable[[], bool]) -> None:
         move_aside(folder)
         write_request(folder, request)
         experiment.prepare()
-    finish(experiment.run(), folder)
+    finish(run_whole(experiment), folder)

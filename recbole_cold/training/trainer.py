@@ -67,6 +67,8 @@ class Trainer:
         self.pretrain_seed = seed if shared is None else shared
         self.state_path, self.cache, self.stop = state_path, cache, stop
         self.journal: dict[str, Any] = {"stages": [], "results": {}}
+        # Phase -> float32 [n], of the phases in the journal, where the configuration keeps them.
+        self.scores: dict[str, Tensor] = {}
         self._pending: dict[str, Any] | None = None
         self._kept: dict[str, list[Any]] = {}
         self._saved_at = time.monotonic()
@@ -127,6 +129,8 @@ class Trainer:
         labels = self._labels(index)
         result: dict[str, Any] = {"rows": len(index), "positives": int(labels.sum())}
         scores = self.score(index)
+        if self.config["keep_scores"]:
+            self.scores[name] = scores.float().cpu()
         values, groups = self._metrics(index, scores, labels)
         result |= {"metrics": values, "warnings": score_warnings(scores, labels, values)}
         if groups:
@@ -382,6 +386,7 @@ class Trainer:
             return
         state = {
             "journal": json.dumps(self.journal),
+            "scores": self.scores,
             "method": self.method.state_dict(),
             "pending": self._pending,
             "kept": self._kept,
@@ -409,11 +414,13 @@ class Trainer:
             journal = _checked_journal(json.loads(state["journal"]))
             pending = _checked_pending(state["pending"])
             kept = dict(state.get("kept", {}))
+            scores = _checked_scores(state["scores"], journal)
             self.method.load_state_dict(state["method"])
         except NOT_OURS as error:
             raise self._not_ours() from error
         self.method.restored()
         self.journal, self._pending, self._kept = journal, pending, kept
+        self.scores = scores
         return True
 
     def _not_ours(self) -> UserError:
@@ -429,6 +436,13 @@ def _checked_journal(journal: Any) -> dict[str, Any]:
     if not all(isinstance(result["metrics"], dict) for result in journal["results"].values()):
         raise ValueError("results without metrics")
     return journal
+
+
+def _checked_scores(scores: Any, journal: dict[str, Any]) -> dict[str, Tensor]:
+    for name, each in scores.items():
+        if each.shape != (journal["results"][name]["rows"],):
+            raise ValueError("scores of other rows")
+    return {name: each.cpu() for name, each in scores.items()}
 
 
 def _checked_pending(pending: Any) -> dict[str, Any] | None:

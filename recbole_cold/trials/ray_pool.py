@@ -253,6 +253,7 @@ def _first_line(error: BaseException) -> str:
 # ------------------------------------------------------------------------------- many trials
 Done = Callable[[TrialSpec, dict[str, Any]], None]
 Failed = Callable[[TrialSpec, str], None]
+Scored = Callable[[TrialSpec, bytes], None]
 
 
 @dataclass(frozen=True)
@@ -289,6 +290,7 @@ def run_all(
     stop: Callable[[], bool] = lambda: False,
     asha: tuple[str, str, int] | None = None,
     on_stopped: Callable[[TrialSpec, int], None] = lambda spec, epoch: None,
+    on_scores: Scored | None = None,
     tune_parts: TuneParts | None = None,
 ) -> None:
     """Run all trials; returns when each is done, failed or stopped early.
@@ -304,6 +306,8 @@ def run_all(
         stop: asked often; true gives up what is running.
         asha: metric, ``min`` or ``max``, and pre-training epochs, to stop trials early by.
         on_stopped: called with the last epoch of a trial that ``asha`` or a scheduler stopped.
+        on_scores: called before ``on_done`` with the content of the file of row scores; without it
+            they stay where the trial ran.
         tune_parts: a scheduler, callbacks and loggers of the caller's.
 
     Raises:
@@ -316,7 +320,7 @@ def run_all(
     with session(ray_address), _storage(parts.logs) as storage:
         fits = room(cpus, gpus, ray_address)
         at_a_time = fits if concurrent is None else min(concurrent, fits)
-        driver = _driver_class()(specs, on_done, on_failed, on_stopped, stop)
+        driver = _driver_class()(specs, on_done, on_failed, on_stopped, on_scores, stop)
         _fit_tuner(specs, driver, name, storage, at_a_time, cpus, gpus, asha, parts)
     if driver.error is not None:
         raise driver.error
@@ -342,7 +346,7 @@ def _storage(logs: Path | None) -> Iterator[str]:
 
 def _begin(config: dict[str, Any], gpus: float) -> Worker:
     spec = TrialSpec.from_dict(json.loads(config["trial"]["spec"]))
-    return Worker(spec, gpus, epochs=config["epochs"])
+    return Worker(spec, gpus, epochs=config["epochs"], keep_scores=config["scores"])
 
 
 def _told(spec: TrialSpec) -> dict[str, Any]:
@@ -364,6 +368,7 @@ def _fit_tuner(specs, driver, name, storage, at_a_time, cpus, gpus, asha, parts)
         param_space={
             "trial": tune.grid_search([_told(spec) for spec in specs]),
             "epochs": scheduler is not None,
+            "scores": driver.on_scores is not None,
         },
         tune_config=tune.TuneConfig(
             reuse_actors=True,
@@ -434,10 +439,11 @@ def _driver_class() -> type:
     class Driver(tune.Callback):
         """Hands each outcome to the caller once; an exception of the caller ends all trials."""
 
-        def __init__(self, specs, on_done, on_failed, on_stopped, stop) -> None:
+        def __init__(self, specs, on_done, on_failed, on_stopped, on_scores, stop) -> None:
             self.numbers = {spec.key: number for number, spec in enumerate(specs)}
             self.specs, self.stop = specs, stop
             self.on_done, self.on_failed, self.on_stopped = on_done, on_failed, on_stopped
+            self.on_scores = on_scores
             self.told: set[int] = set()
             self.error: BaseException | None = None
 
@@ -456,11 +462,18 @@ def _driver_class() -> type:
         def on_trial_complete(self, iteration, trials, trial, **info) -> None:
             result = trial.last_result
             if "document" in result:
-                self._tell(trial, self.on_done, json.loads(result["document"]))
+                # Taken out: Tune keeps the last result of every trial in its own state.
+                scores = result.pop("scores", None)
+                self._tell(trial, self._done, scores, json.loads(result["document"]))
             elif "error" in result:
                 self._tell(trial, self.on_failed, result["error"])
             elif not self.stop() and "epoch" in result:  # a scheduler ended it
                 self._tell(trial, self.on_stopped, result["epoch"])
+
+        def _done(self, spec, scores, document) -> None:
+            if scores is not None and self.on_scores is not None:
+                self.on_scores(spec, scores)
+            self.on_done(spec, document)
 
         def on_trial_error(self, iteration, trials, trial, **info) -> None:
             error = trial.get_error()

@@ -89,12 +89,14 @@ def run_trial(
     spec: TrialSpec,
     stop: Callable[[], bool] = lambda: False,
     callbacks: Sequence[Callback] = (),
+    take_scores: Callable[[bytes], None] | None = None,
 ) -> dict[str, Any]:
     """The results document of one trial: one run, one seed, and ``trial`` with key and seconds.
 
     Args:
         stop: asked between batches; true raises ``Interrupted``.
         callbacks: called while the run goes on.
+        take_scores: takes the content of the file of its row scores, if ``keep_scores`` is on.
 
     Raises:
         UserError: the trial cannot be run, or its training diverged.
@@ -110,6 +112,8 @@ def run_trial(
         "seconds": time.perf_counter() - clock.began,
         "first_step_seconds": clock.seconds,
     }
+    for scores in experiment.scores.values() if take_scores is not None else ():
+        take_scores(scores.content())
     return document
 
 

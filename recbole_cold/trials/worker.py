@@ -26,14 +26,19 @@ def placed(spec: TrialSpec, gpus: float) -> TrialSpec:
     return replace(spec, overrides={**kept, **here})
 
 
-def outcome_of(spec: TrialSpec, gpus: float, node: str = "", **options: Any) -> dict[str, Any]:
+def outcome_of(
+    spec: TrialSpec, gpus: float, node: str = "", *, keep_scores: bool = False, **options: Any
+) -> dict[str, Any]:
     """Run a trial; its report has the ``document``, or the last lines of its ``error``.
 
     The results document is a text (Tune would take mappings apart); beside it stand the metrics of
-    every phase as ``cold/AUC``, ..., for loggers.
+    every phase as ``cold/AUC``, ..., for loggers, and under ``scores`` the content of the file of
+    row scores, where these are to be kept.
     """
+    scores: list[bytes] = []
+    take = scores.append if keep_scores else None
     try:
-        document = run_trial(placed(spec, gpus), **options)
+        document = run_trial(placed(spec, gpus), take_scores=take, **options)
     except Interrupted:
         return {"stopped": True}
     except UserError as error:
@@ -46,7 +51,8 @@ def outcome_of(spec: TrialSpec, gpus: float, node: str = "", **options: Any) -> 
         "pid": os.getpid(),
         "cuda_visible_devices": os.environ.get("CUDA_VISIBLE_DEVICES"),
     }
-    return {**by_phase(document), "document": json.dumps(document)}
+    told = {**by_phase(document), "document": json.dumps(document)}
+    return told | ({"scores": scores[0]} if scores else {})
 
 
 def by_phase(document: dict[str, Any]) -> dict[str, float]:
@@ -80,6 +86,7 @@ class Worker:
         epochs: whether to report pre-training epochs, which costs a scoring each.
         callbacks: called while the trial runs, in the process that runs it.
         read: turns the report of a finished trial into the one for Tune; may raise.
+        keep_scores: whether the report carries row scores.
     """
 
     def __init__(
@@ -89,12 +96,14 @@ class Worker:
         epochs: bool,
         callbacks: Sequence[Callback] = (),
         read: Callable[[dict[str, Any]], dict[str, Any]] = lambda report: report,
+        keep_scores: bool = False,
     ) -> None:
         self._go, self._told = threading.Semaphore(0), threading.Semaphore(0)
         self._stop, self._read = False, read
         self._report: dict[str, Any] = {}
         told = [*callbacks, *([_Epochs(self._tell)] if epochs else [])]
-        options = {"stop": lambda: self._stop, "callbacks": told, "node": _node()}
+        options = {"stop": lambda: self._stop, "callbacks": told, "node": _node(),
+                   "keep_scores": keep_scores}  # fmt: skip
         self._thread = threading.Thread(
             target=lambda: self._finish(outcome_of(spec, gpus, **options)), daemon=True
         )

@@ -462,16 +462,19 @@ def pool_here(monkeypatch):
     """The pool runs its trials one after another in this process; the specs that it was given."""
     given = []
 
-    def run_all(specs, *, on_done, on_failed, stop=lambda: False, **_):
+    def run_all(specs, *, on_done, on_failed, on_scores=None, stop=lambda: False, **_):
         for spec in specs:
             if stop():
                 raise Interrupted
             given.append(spec)
             try:
-                document = run_trial(spec, stop)
+                scores = []
+                document = run_trial(spec, stop, take_scores=scores.append)
             except UserError as error:
                 on_failed(spec, f"Traceback\n{error}")
             else:
+                for content in scores if on_scores is not None else ():
+                    on_scores(spec, content)
                 on_done(spec, document)
 
     @pool.contextmanager
@@ -485,11 +488,14 @@ def pool_here(monkeypatch):
 
 @pytest.fixture
 def compare(tiny_flags, tmp_path, pool_here):
-    """``compare("--key=value")``: exit code, the comparison and how many trials were run."""
+    """``compare("--key=value")``: exit code, the comparison and how many trials were run.
+
+    No reference row is added, so that the cells are those that a test names.
+    """
 
     def go(*words):
         before = len(pool_here)
-        code = main(["compare", *tiny_flags, *words])
+        code = main(["compare", *tiny_flags, "--reference_rows=[]", *words])
         folders = sorted(
             (tmp_path / "saved").glob("*-compare-*"), key=lambda f: f.stat().st_mtime_ns
         )
@@ -691,7 +697,7 @@ class TestSurvival:
         whole = results(report.load_comparison(folder))
         for name in ("comparison.json", "table.txt"):
             (folder / name).unlink()
-        trials = sorted((folder / "trials").iterdir())
+        trials = sorted((folder / "trials").glob("*.json"))
         trials[0].unlink()
         before = len(pool_here)
         assert main(["compare", f"--resume={folder}"]) == 0
@@ -891,12 +897,14 @@ class TestRefused:
 @pytest.mark.slow
 def test_through_ray(tiny_flags, tmp_path):
     """The real pool, two trials at a time, against one after another in this process."""
-    words = ["--models=Base,MWUF", "--backbones=FM,DCN", "--concurrent=2"]
+    words = ["--models=Base,MWUF", "--backbones=FM,DCN", "--concurrent=2", "--reference_rows=[]"]
     assert main(["compare", *tiny_flags, *words]) == 0
     (folder,) = (tmp_path / "saved").iterdir()
     document = report.load_comparison(folder)
     assert document["ran"] == 6
-    for path in (folder / "trials").iterdir():
+    assert len(list((folder / "trials").glob("*.npz"))) == 6
+    assert {record["backbone"] for record in document["intervals"]} == {"FM", "DCN"}
+    for path in (folder / "trials").glob("*.json"):
         (run,) = report.load(path)["runs"]
         assert run["seeds"][0]["phases"] in results(document).values()
 

@@ -1,0 +1,93 @@
+"""The results document of a run: how it begins, its rows, and the row with matched steps."""
+
+import json
+import platform
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+from recbole_cold import report
+from recbole_cold.config import ColdConfig
+from recbole_cold.data.dataset import ColdStartDataset
+from recbole_cold.experiment.fingerprint import versions
+from recbole_cold.experiment.requests import Entry, reference_entries
+from recbole_cold.model._method import ColdStartRecommender
+
+
+def new_document(command: str, config: ColdConfig, dataset: ColdStartDataset) -> dict[str, Any]:
+    """The document of a run before anything was trained.
+
+    Args:
+        command: what was asked for, as text.
+        config: of the first row. dataset: its view, with the split of the first seed.
+    """
+    return {
+        "schema": report.SCHEMA,
+        "command": command,
+        "created": report.now(),
+        "dataset": config.dataset,
+        "data_hash": dataset.data_hash,
+        "notes": list(dataset.notes),
+        "split": json.loads(json.dumps(dict(dataset.split.manifest), default=int)),
+        "versions": versions(),
+        "device": _device_name(config["device"]),
+        "threads": torch.get_num_threads(),
+        "eval_on": config["eval_on"],
+        "fit_on": config["fit_on"],
+        "protocol": config["protocol"],
+        "phases": [phase.name for phase in dataset.split.phases],
+        "metrics": list(config["metrics"]),
+        "share_pretrained": config["share_pretrained"],
+        "base_model": config["base_model"],
+        "reference_rows": [each.label for each in reference_entries(config["reference_rows"])],
+        "runs": [],
+    }
+
+
+def new_run(
+    entry: Entry, config: ColdConfig, method: ColdStartRecommender, code: str
+) -> dict[str, Any]:
+    """A row of the document without any seed.
+
+    Args:
+        config: of the first seed that is run. code: what the row's code is known by.
+    """
+    backbone = sum(parameter.numel() for parameter in method.backbone.parameters())
+    everything = sum(parameter.numel() for parameter in method.parameters())
+    served = method.new_vectors.numel() + method.new_first_order.numel()
+    return {
+        "label": entry.label,
+        "model": config["model"],
+        "backbone": config.backbone_name,
+        "variant": dict(entry.variant),
+        "matched_steps": entry.matched_steps,
+        "config": config.as_dict(),
+        "code": code,
+        "parameters": {"backbone": backbone, "method": everything - backbone - served},
+        "seeds": [],
+    }
+
+
+def matched_entry(document: Mapping[str, Any]) -> Entry | None:
+    """The row of the plain backbone with as many steps per warm phase as the longest method.
+
+    None where no method takes more steps than the plain backbone does anyway.
+    """
+    warm = document["phases"][1:]
+    most, plain = 0, 0
+    for run in document["runs"]:
+        if run["matched_steps"] is not None:
+            continue
+        stages = run["seeds"][0]["stages"]
+        steps = max((s["steps"] for s in stages if s["name"] in warm), default=0)
+        most = max(most, steps)
+        if run["model"] == "Base":
+            plain = max(plain, steps)
+    return Entry("Base", {"warm_steps": most}, matched_steps=most) if most > plain else None
+
+
+def _device_name(device: torch.device) -> str:
+    if device.type == "cuda":
+        return f"cuda ({torch.cuda.get_device_name(device)})"
+    return f"cpu ({platform.machine()})"

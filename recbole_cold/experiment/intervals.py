@@ -1,0 +1,292 @@
+"""Intervals of the differences between rows, made once from the scores that were kept.
+
+One record per row, row it is held against, phase, metric and way of drawing:
+``{"backbone", "row", "against", "phase", "metric", "by", "difference", "low", "high", "error",
+"seeds", "resamples", "nested"}``. There is one record of a kind, the one that tables read: with two
+seeds or more each resample draws seeds as well as items or users, so that it holds for training
+again and for other items (``nested`` is true); with one seed it holds for this training only.
+``difference`` is row minus against over the seeds that both have, ``low`` and ``high`` bound it
+with 95 % confidence, ``error`` is its standard error. Shape letters: n rows, r resamples.
+"""
+
+import hashlib
+import statistics
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+from tqdm.auto import tqdm
+
+from recbole_cold import seeding
+from recbole_cold.errors import Interrupted
+from recbole_cold.evaluation.bootstrap import (
+    RankedScores,
+    cluster_weights,
+    delong,
+    paired_interval,
+    sums_by_cluster,
+    within_auc_by_cluster,
+)
+from recbole_cold.evaluation.metrics import row_log_loss
+from recbole_cold.experiment.scores import DamagedScores, Find, RowScores
+from recbole_cold.report import references_in
+
+Array = np.ndarray
+SIDES = ("item", "user")
+DELONG = "delong"  # in the place of a side: no resamples
+UNTIL_A_BAR = 1.0  # seconds
+
+
+class Settings(NamedTuple):
+    """What intervals depend on beside the scores; seed: of the draws."""
+
+    resamples: int
+    seed: int
+    delong: bool = False
+    show_progress: bool = False
+
+
+def settings_from(config: Any) -> Settings:
+    """The settings of a configuration of the first seed, or of one that a document holds."""
+    return Settings(
+        int(config["bootstrap_resamples"]),
+        int(config["seed"]),
+        bool(config["delong"]),
+        bool(config["show_progress"]),
+    )
+
+
+def settings_of(documents: Iterable[Mapping[str, Any]]) -> Settings:
+    """The settings with which the runs of some results documents were made; those of the first."""
+    runs = [run for document in documents for run in document["runs"] if run["seeds"]]
+    usual = {"bootstrap_resamples": 1000, "delong": False, "show_progress": True}
+    made = {**usual, **(runs[0]["config"] if runs else {})}
+    first = min((seed["seed"] for run in runs for seed in run["seeds"]), default=0)
+    return settings_from({**made, "seed": first})
+
+
+class Evidence(NamedTuple):
+    """Records of intervals, and a sentence per reason why there are none for some rows."""
+
+    records: list[dict[str, Any]]
+    missing: list[str]
+
+
+class _Place(NamedTuple):
+    backbone: str
+    row: str
+    seed: int
+
+
+class _What(NamedTuple):
+    """A metric in a phase, and whose resamples it is computed in."""
+
+    phase: str
+    metric: str
+    by: str
+
+
+@dataclass
+class _Found:
+    """What is known of a row and seed: phase -> digest of its rows; metric [1 + r], on the rows as
+    they are, then in each resample; the scores, where DeLong's formula is asked for."""
+
+    digests: Mapping[str, str]
+    values: dict[_What, Array] = field(default_factory=dict)
+    scores: RowScores | None = None
+
+
+def intervals(
+    documents: Mapping[str, Mapping[str, Any]],
+    find: Find,
+    settings: Settings,
+    stop: Callable[[], bool] = lambda: False,
+) -> Evidence:
+    """The records of the rows of some documents, one per backbone.
+
+    All rows, seeds, phases and backbones are computed in the same resamples.
+
+    Args:
+        documents: label of the backbone -> results document.
+        find: the scores of a row and seed.
+        stop: asked between rows.
+
+    Raises:
+        Interrupted: ``stop`` was asked for.
+    """
+    pairs = {backbone: list(_pairs(document)) for backbone, document in documents.items()}
+    wanted = {
+        (backbone, row) for backbone, found in pairs.items() for pair in found for row in pair
+    }
+    if not settings.resamples or not wanted:
+        return Evidence([], [])
+    places = {
+        _Place(backbone, run["label"], seed["seed"]): seed
+        for backbone, document in documents.items()
+        for run in document["runs"]
+        if (backbone, run["label"]) in wanted
+        for seed in run["seeds"]
+    }
+    scores, missing = _read(places, find)
+    draws = {side: _Draws(side, scores.values(), settings) for side in SIDES}
+    known: dict[tuple[str, str, str], dict[_What, Array]] = {}
+    found: dict[_Place, _Found] = {}
+    with tqdm(
+        total=sum(len(each.parts) for each in scores.values()), desc="intervals", unit="phase",
+        leave=False, delay=UNTIL_A_BAR, disable=None if settings.show_progress else True,
+    ) as bar:  # fmt: skip
+        for place, each in scores.items():
+            found[place] = _Found(each.digests, scores=each if settings.delong else None)
+            for phase in each.parts:
+                if stop():
+                    raise Interrupted
+                # Methods that leave the cold model alone score cold rows alike: count them once.
+                content = hashlib.sha256(each.scores[phase].tobytes()).hexdigest()
+                key = (phase, each.digests[phase], content)
+                if key not in known:
+                    known[key] = dict(_values(each, phase, draws))
+                found[place].values |= known[key]
+                bar.update()
+    records = []
+    for backbone, of_backbone in pairs.items():
+        for row, against in of_backbone:
+            records += _records(backbone, row, against, documents[backbone], found, settings)
+    return Evidence(records, missing)
+
+
+def _pairs(document: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Every row with each reference row but itself."""
+    for run in document["runs"]:
+        for against in references_in(document):
+            if run["label"] != against:
+                yield run["label"], against
+
+
+def _read(
+    places: Mapping[_Place, Mapping[str, Any]], find: Find
+) -> tuple[dict[_Place, RowScores], list[str]]:
+    """The scores that there are, and a sentence per reason for those that there are not."""
+    scores: dict[_Place, RowScores] = {}
+    reasons: dict[str, list[_Place]] = defaultdict(list)
+    for place, seed in places.items():
+        try:
+            scores[place] = find(place.row, seed)
+        except DamagedScores as error:
+            reasons[str(error)].append(place)
+    missing = []
+    for reason, without in reasons.items():
+        rows = list(dict.fromkeys(f"{place.row} on {place.backbone}" for place in without))
+        seeds = sorted({place.seed for place in without})
+        told = ", ".join(rows[:3]) + (f" and {len(rows) - 3} more" if len(rows) > 3 else "")
+        missing.append(f"no intervals for {told} (seeds {', '.join(map(str, seeds))}): {reason}")
+    return scores, missing
+
+
+class _Draws:
+    """The resamples of one side's ids, common to all that is compared.
+
+    Attributes:
+        weights: how often each id is drawn, [1 + r, k]; once in the first line. They are whole
+            numbers in double precision, in which sums over ids are products of matrices.
+    """
+
+    def __init__(self, side: str, scores: Any, settings: Settings) -> None:
+        self.side = side
+        found = [each.tokens(side) for each in scores]
+        self.tokens = np.unique(np.concatenate(found)) if found else np.zeros(0, dtype=str)
+        seed = seeding.derive(settings.seed, "bootstrap", side)
+        k = len(self.tokens)
+        drawn = cluster_weights(k, settings.resamples, seed) if k else np.zeros((0, 0), np.int32)
+        once = np.ones((min(k, 1), k), np.int32)
+        self.weights = np.concatenate([once, drawn]).astype(np.float64)
+
+    def clusters(self, scores: RowScores, phase: str) -> Array:
+        """The place of each row's id among all ids [n]."""
+        rows = scores.rows_of(phase)
+        code = rows.item if self.side == "item" else rows.user
+        return np.searchsorted(self.tokens, scores.tokens(self.side))[code]
+
+
+def _values(
+    scores: RowScores, phase: str, draws: Mapping[str, _Draws]
+) -> Iterator[tuple[_What, Array]]:
+    """Every metric of one phase in all resamples.
+
+    WithinAUC is AUC inside the ids of the cold side. Resamples of the other side cut through these,
+    so that no sums per id give it: it has intervals by the cold side alone.
+    """
+    score, label = scores.scores[phase], scores.rows_of(phase).label
+    if not len(score):
+        return
+    chances = score.min() >= 0 and score.max() <= 1  # a plug-in may score with logits
+    losses = row_log_loss(score, label).numpy() if chances else None
+    for side, drawn in draws.items():
+        cluster, (_, k) = drawn.clusters(scores, phase), drawn.weights.shape
+        yield _What(phase, "AUC", side), RankedScores(score, label, cluster).auc(drawn.weights)
+        if side == scores.cold_side:
+            within = within_auc_by_cluster(score, label, cluster, k)
+            yield _What(phase, "WithinAUC", side), within.mean(drawn.weights)
+        if losses is not None:
+            loss = sums_by_cluster(losses, cluster, k)
+            yield _What(phase, "LogLoss", side), loss.mean(drawn.weights)
+
+
+def _records(
+    backbone: str,
+    row: str,
+    against: str,
+    document: Mapping[str, Any],
+    found: Mapping[_Place, _Found],
+    settings: Settings,
+) -> Iterator[dict[str, Any]]:
+    seeds = sorted({place.seed for place in found if place[:2] == (backbone, row)})
+    both = [
+        (found[_Place(backbone, row, seed)], found[_Place(backbone, against, seed)])
+        for seed in seeds
+        if _Place(backbone, against, seed) in found
+    ]
+    for phase in document["phases"]:
+        # Two rows may have scored other rows, by a key in the brackets of one of them.
+        same = [
+            (a, b)
+            for a, b in both
+            if a.digests.get(phase, "none") == b.digests.get(phase, "no other")
+        ]
+        if not same:
+            continue
+        for what in same[0][0].values:
+            pairs = [(a.values[what], b.values[what]) for a, b in same
+                     if what.phase == phase and what in a.values and what in b.values]  # fmt: skip
+            if pairs:
+                nested = len(pairs) > 1
+                drawn = seeding.derive(settings.seed, "bootstrap", "seeds") if nested else None
+                ours, theirs = zip(*pairs, strict=True)
+                yield {
+                    "backbone": backbone, "row": row, "against": against, **what._asdict(),
+                    **paired_interval(ours, theirs, nested_seed=drawn)._asdict(),
+                    "seeds": len(pairs), "resamples": settings.resamples, "nested": nested,
+                }  # fmt: skip
+        if settings.delong:
+            yield {
+                "backbone": backbone, "row": row, "against": against,
+                **_What(phase, "AUC", DELONG)._asdict(), **_delong(phase, same),
+                "seeds": len(same), "resamples": 0, "nested": False,
+            }  # fmt: skip
+
+
+def _delong(phase: str, same: Sequence[tuple[_Found, _Found]]) -> dict[str, float]:
+    """DeLong's interval of the mean over seeds.
+
+    All seeds score the same rows, or nearly so: their errors are taken as one, and not divided by
+    the number of seeds.
+    """
+    each = []
+    for ours, theirs in same:
+        assert ours.scores is not None and theirs.scores is not None
+        label = ours.scores.rows_of(phase).label
+        each.append(delong(ours.scores.scores[phase], theirs.scores.scores[phase], label))
+    columns = zip(*each, strict=True)
+    names = ("difference", "low", "high", "error")
+    return {name: statistics.fmean(c) for name, c in zip(names, columns, strict=True)}
