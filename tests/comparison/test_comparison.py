@@ -18,6 +18,7 @@ from recbole_cold.cli.main import main
 from recbole_cold.errors import Interrupted, UserError
 from recbole_cold.report import MATCHED, Comparison, holm, wilcoxon_p
 from recbole_cold.report._comparison_tables import latex_escape
+from recbole_cold.results import load_results
 from recbole_cold.trials import ray_pool as pool
 from recbole_cold.trials.trial import run_trial
 
@@ -490,12 +491,13 @@ def pool_here(monkeypatch):
 def compare(tiny_flags, tmp_path, pool_here):
     """``compare("--key=value")``: exit code, the comparison and how many trials were run.
 
-    No reference row is added, so that the cells are those that a test names.
+    No reference row is added unless a test says so: the cells are those that it names.
     """
 
     def go(*words):
         before = len(pool_here)
-        code = main(["compare", *tiny_flags, "--reference_rows=[]", *words])
+        alone = not any("reference_rows" in word for word in words)
+        code = main(["compare", *tiny_flags, *["--reference_rows=[]"] * alone, *words])
         folders = sorted(
             (tmp_path / "saved").glob("*-compare-*"), key=lambda f: f.stat().st_mtime_ns
         )
@@ -659,6 +661,66 @@ class TestCompare:
         assert {spec.overrides["pretrain_seed"] for spec in pool_here} == {2020}
         cold = [phases["cold"] for key, phases in results(document).items() if key[1] == "Base"]
         assert cold[0] == cold[1]
+
+
+class TestEvidence:
+    """What intervals rest on, wherever a result comes from."""
+
+    def test_reused_results_give_the_intervals_of_fresh_ones(self, compare, tmp_path, capsys):
+        asked = ["--models=Base,MWUF", "--backbones=FM", "--bootstrap_resamples=50"]
+        _, fresh, ran = compare(*asked)
+        assert ran == 3 and len(list((tmp_path / "saved").glob("*/trials/*.npz"))) == 3
+        matched = fresh["documents"][0]["runs"][-1]["label"]
+        pairs = {(r["row"], r["against"]) for r in fresh["intervals"]}
+        assert {("MWUF", "Base"), ("MWUF", matched), ("Base", matched)} <= pairs
+        _, again, ran = compare(*asked, "--against=matched")
+        assert ran == 0 and again["intervals"] == fresh["intervals"]
+        folders = sorted(map(str, (tmp_path / "saved").glob("*-compare-*")))
+        assert main(["compare", *folders, f"--saved_dir={tmp_path / 'shown'}"]) == 0
+        (shown,) = (tmp_path / "shown").iterdir()
+        assert report.load_comparison(shown)["intervals"] == fresh["intervals"]
+        one, other = (load_results(folder).scores() for folder in (folders[0], shown))
+        assert set(one["method"]) == {"Base", "MWUF", MATCHED}
+        assert (one["score"].to_numpy() == other["score"].to_numpy()).all()
+
+    def test_runs_and_comparisons_of_one_kind_agree(self, compare, tiny_flags, tmp_path):
+        """The same resamples, whether rows come from a run or from trials."""
+        asked = ["--bootstrap_resamples=50"]
+        assert main([*tiny_flags, *asked, "--model=Base,MWUF", "--backbone=FM"]) == 0
+        (folder,) = (tmp_path / "saved").iterdir()
+        _, document, ran = compare(*asked, "--models=Base,MWUF", "--backbones=FM")
+        assert ran == 0
+        assert document["intervals"] == report.load(folder)["intervals"] != []
+
+    def test_results_without_scores_are_named(self, compare, tmp_path, capsys):
+        asked = ["--models=Base,MWUF", "--backbones=FM", "--matched_row=False"]
+        compare(*asked)
+        for path in (tmp_path / "saved").rglob("*.npz"):
+            path.unlink()
+        capsys.readouterr()
+        _, document, ran = compare(*asked)
+        told = [x for x in capsys.readouterr().err.splitlines() if x.startswith("no intervals")]
+        assert (ran, document["intervals"]) == (0, [])
+        assert len(told) == 2 and "MWUF on FM (seeds 2020)" in told[1] and "not there" in told[1]
+
+    def test_reference_rows_are_added(self, compare, tmp_path, capsys):
+        wanted = "--reference_rows=[Base,ItemBias]"
+        asked = ["--models=MWUF,MeLU", "--meta_epochs=1", "--matched_row=False"]
+        code, document, ran = compare(*asked, "--backbones=FM", wanted, "--bootstrap_resamples=9")
+        assert (code, ran) == (0, 4)
+        assert Comparison(document).rows == ["MWUF", "MeLU", "Base", "ItemBias"]
+        err = capsys.readouterr().err
+        assert "reference rows added: Base, ItemBias; --reference_rows=[] leaves them out" in err
+        against = {(r["row"], r["against"]) for r in document["intervals"]}
+        assert {("MeLU", "ItemBias"), ("MWUF", "Base"), ("Base", "ItemBias")} <= against
+        assert compare("--models=Base", "--backbones=FM,DCN", "--matched_row=False", wanted)[2] == 1
+
+    def test_reference_rows_may_have_settings(self, compare, capsys):
+        row = "Base[warm_learning_rate=0.01]"
+        asked = ["--models=Base,MWUF", "--backbones=FM", "--matched_row=False"]
+        _, document, _ = compare(*asked, f"--reference_rows=[{row}]")
+        assert Comparison(document).rows == ["Base", "MWUF", row]
+        assert row in {r["against"] for r in document["intervals"]}
 
 
 @pytest.mark.slow

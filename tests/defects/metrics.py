@@ -101,7 +101,7 @@ DEFECTS = {
         defect("pairs of different groups count", "    key = code * len(levels) + level\n",
                "    key = level\n", "test_two_items_by_hand",
                "TestGroups::test_are_their_definitions"),
-        defect("groups weigh alike", "float((each * rows[has]).sum() / used)", "float(each.mean())",
+        defect("groups weigh alike", "float((each * rows).sum() / used)", "float(each.mean())",
                "test_two_items_by_hand", "TestGroups::test_are_their_definitions"),
         defect("groups with equal shares of clicks count",
                "(won - 2 * same_share + same_both) / (2 * counted) if counted",
