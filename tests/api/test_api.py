@@ -330,7 +330,7 @@ def without_ray(monkeypatch):
 class TestManyRuns:
     def test_compare(self, keys, without_ray, capsys, monkeypatch):
         monkeypatch.setattr(report, "plot_comparison", lambda comparison, path: None)
-        found = recbole_cold.compare(["Base", MWUF], ["FM", "DeepFM"], **keys)
+        found = recbole_cold.compare(["Base", MWUF], ["FM", "DeepFM"], reference_rows=[], **keys)
         frame = found.frame()
         assert set(zip(frame["method"], frame["backbone"], strict=True)) == {
             (method, backbone) for method in ("Base", "MWUF") for backbone in ("FM", "DeepFM")
@@ -343,7 +343,9 @@ class TestManyRuns:
         read = recbole_cold.load_results(found.folder)
         assert isinstance(read, recbole_cold.ComparisonResults)
         pd.testing.assert_frame_equal(read.frame(), frame)
-        again = recbole_cold.compare(["Base", MWUF], ["FM", "DeepFM"], verbose=False, **keys)
+        again = recbole_cold.compare(
+            ["Base", MWUF], ["FM", "DeepFM"], verbose=False, reference_rows=[], **keys
+        )
         assert (again.document["ran"], again.document["reused"]) == (0, 4)
         assert capsys.readouterr() == ("", "")
 
