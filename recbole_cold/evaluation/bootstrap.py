@@ -30,8 +30,12 @@ class Interval(NamedTuple):
     error: float
 
 
-def cluster_weights(n_clusters: int, resamples: int, seed: int) -> Array:
-    """How often each cluster is drawn in each resample: int32 [r, k], rows summing to k."""
+def cluster_weights(n_clusters: int, resamples: int, seed: int | np.random.Generator) -> Array:
+    """How often each cluster is drawn in each resample: int32 [r, k], rows summing to k.
+
+    Args:
+        seed: of the draws; a generator goes on from where it is.
+    """
     draws = np.random.default_rng(seed)
     even = np.full(n_clusters, 1 / n_clusters)
     return draws.multinomial(n_clusters, even, size=resamples).astype(np.int32)

@@ -37,6 +37,7 @@ Array = np.ndarray
 SIDES = ("item", "user")
 DELONG = "delong"  # in the place of a side: no resamples
 UNTIL_A_BAR = 1.0  # seconds
+_MOST_WEIGHTS = 20_000_000  # of ids in resamples at one time: 160 MB
 
 
 class Settings(NamedTuple):
@@ -61,10 +62,10 @@ def settings_from(config: Any) -> Settings:
 def settings_of(documents: Iterable[Mapping[str, Any]]) -> Settings:
     """The settings with which the runs of some results documents were made; those of the first."""
     runs = [run for document in documents for run in document["runs"] if run["seeds"]]
-    usual = {"bootstrap_resamples": 1000, "delong": False, "show_progress": True}
+    usual = {"bootstrap_resamples": 1000, "delong": False}
     made = {**usual, **(runs[0]["config"] if runs else {})}
     first = min((seed["seed"] for run in runs for seed in run["seeds"]), default=0)
-    return settings_from({**made, "seed": first})
+    return settings_from({**made, "seed": first, "show_progress": True})
 
 
 class Evidence(NamedTuple):
@@ -129,26 +130,33 @@ def intervals(
         if (backbone, run["label"]) in wanted
         for seed in run["seeds"]
     }
-    scores, missing = _read(places, find)
-    draws = {side: _Draws(side, scores.values(), settings) for side in SIDES}
-    known: dict[tuple[str, str, str], dict[_What, Array]] = {}
-    found: dict[_Place, _Found] = {}
+    found, draws, missing = _look(places, find, settings)
+    widest = max(len(drawn.tokens) for drawn in draws.values())
+    sizes = _blocks(settings.resamples, widest)
     with tqdm(
-        total=sum(len(each.parts) for each in scores.values()), desc="intervals", unit="phase",
-        leave=False, delay=UNTIL_A_BAR, disable=None if settings.show_progress else True,
+        total=len(sizes) * sum(len(each.digests) for each in found.values()), desc="intervals",
+        unit="phase", leave=False, delay=UNTIL_A_BAR,
+        disable=None if settings.show_progress else True,
     ) as bar:  # fmt: skip
-        for place, each in scores.items():
-            found[place] = _Found(each.digests, scores=each if settings.delong else None)
-            for phase in each.parts:
-                if stop():
-                    raise Interrupted
-                # Methods that leave the cold model alone score cold rows alike: count them once.
-                content = hashlib.sha256(each.scores[phase].tobytes()).hexdigest()
-                key = (phase, each.digests[phase], content)
-                if key not in known:
-                    known[key] = dict(_values(each, phase, draws))
-                found[place].values |= known[key]
-                bar.update()
+        for size in sizes:
+            for drawn in draws.values():
+                drawn.draw(size)
+            known: dict[tuple[str, str, str], dict[_What, Array]] = {}
+            for place, each in found.items():
+                scores = find(place.row, places[place])
+                each.scores = scores if settings.delong else None
+                for phase in each.digests:
+                    if stop():
+                        raise Interrupted
+                    # Methods that leave the cold model alone score cold rows alike: once for all.
+                    content = hashlib.sha256(scores.scores[phase].tobytes()).hexdigest()
+                    key = (phase, each.digests[phase], content)
+                    if key not in known:
+                        known[key] = dict(_values(scores, phase, draws))
+                    for what, values in known[key].items():
+                        before = each.values.get(what, values[:0])
+                        each.values[what] = np.concatenate([before, values])
+                    bar.update()
     records = []
     for backbone, of_backbone in pairs.items():
         for row, against in of_backbone:
@@ -164,43 +172,62 @@ def _pairs(document: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
                 yield run["label"], against
 
 
-def _read(
-    places: Mapping[_Place, Mapping[str, Any]], find: Find
-) -> tuple[dict[_Place, RowScores], list[str]]:
-    """The scores that there are, and a sentence per reason for those that there are not."""
-    scores: dict[_Place, RowScores] = {}
+def _look(
+    places: Mapping[_Place, Mapping[str, Any]], find: Find, settings: Settings
+) -> tuple[dict[_Place, _Found], dict[str, "_Draws"], list[str]]:
+    """What there is, the ids in all of it, and a sentence per reason for what there is not.
+
+    Scores are not kept here: they are read again, one file at a time.
+    """
+    found: dict[_Place, _Found] = {}
+    tokens = {side: np.zeros(0, dtype=str) for side in SIDES}
     reasons: dict[str, list[_Place]] = defaultdict(list)
     for place, seed in places.items():
         try:
-            scores[place] = find(place.row, seed)
+            scores = find(place.row, seed)
         except DamagedScores as error:
             reasons[str(error)].append(place)
+            continue
+        found[place] = _Found(scores.digests)
+        tokens = {side: np.union1d(known, scores.tokens(side)) for side, known in tokens.items()}
     missing = []
     for reason, without in reasons.items():
         rows = list(dict.fromkeys(f"{place.row} on {place.backbone}" for place in without))
         seeds = sorted({place.seed for place in without})
         told = ", ".join(rows[:3]) + (f" and {len(rows) - 3} more" if len(rows) > 3 else "")
         missing.append(f"no intervals for {told} (seeds {', '.join(map(str, seeds))}): {reason}")
-    return scores, missing
+    draws = {side: _Draws(side, known, settings.seed) for side, known in tokens.items()}
+    return found, draws, missing
+
+
+def _blocks(resamples: int, ids: int) -> list[int]:
+    """How many resamples are drawn at a time, so that their weights have room in memory."""
+    most = max(1, _MOST_WEIGHTS // max(1, ids))
+    return [min(most, resamples - start) for start in range(0, resamples, most)]
 
 
 class _Draws:
     """The resamples of one side's ids, common to all that is compared.
 
     Attributes:
-        weights: how often each id is drawn, [1 + r, k]; once in the first line. They are whole
-            numbers in double precision, in which sums over ids are products of matrices.
+        tokens: of all ids, ascending [k].
+        weights: how often each id is drawn in each of the present resamples, [r, k]; the first line
+            of all has each id once. They are whole numbers in double precision, in which sums over
+            ids are products of matrices.
     """
 
-    def __init__(self, side: str, scores: Any, settings: Settings) -> None:
-        self.side = side
-        found = [each.tokens(side) for each in scores]
-        self.tokens = np.unique(np.concatenate(found)) if found else np.zeros(0, dtype=str)
-        seed = seeding.derive(settings.seed, "bootstrap", side)
+    def __init__(self, side: str, tokens: Array, seed: int) -> None:
+        self.side, self.tokens = side, tokens
+        self._draws = np.random.default_rng(seeding.derive(seed, "bootstrap", side))
+        self.weights = np.ones((0, len(tokens)))
+        self._once = True
+
+    def draw(self, resamples: int) -> None:
+        """Exchange the resamples for the next ones, whatever number comes at once."""
         k = len(self.tokens)
-        drawn = cluster_weights(k, settings.resamples, seed) if k else np.zeros((0, 0), np.int32)
-        once = np.ones((min(k, 1), k), np.int32)
-        self.weights = np.concatenate([once, drawn]).astype(np.float64)
+        drawn = cluster_weights(k, resamples, self._draws) if k else np.ones((resamples, 0))
+        self.weights = np.concatenate([np.ones((int(self._once), k)), drawn])
+        self._once = False
 
     def clusters(self, scores: RowScores, phase: str) -> Array:
         """The place of each row's id among all ids [n]."""

@@ -199,6 +199,15 @@ class TestIntervals:
         assert intervals({"FM": a_document(["Base", "CVAR"])}, find, Settings(0, 4)) == ([], [])
         assert intervals({"FM": a_document(["Base"])}, find, SETTINGS) == ([], [])
 
+    def test_resamples_may_come_in_blocks(self, monkeypatch):
+        """With a million users all weights at once would fill the memory."""
+        whole = records_of(tables())
+        monkeypatch.setattr("recbole_cold.experiment.intervals._MOST_WEIGHTS", 7 * 20)
+        blocks = records_of(tables())
+        assert whole.keys() == blocks.keys()
+        for key, record in whole.items():
+            is_same(blocks[key], record)
+
     def test_scores_of_phases_are_their_own(self):
         """Two phases of the same rows, and only in the second does a method differ."""
         table = {}
