@@ -49,7 +49,9 @@ def parse(argv: Sequence[str]) -> Arguments:
         name = SHORT.get(name, name).removeprefix("--")
         if not name or not word.startswith("-") or name.startswith("-"):
             raise UserError(_not_understood(word))
-        if name in SWITCHES or OF_ONE_VERB.get(name) == verb:
+        if OF_ONE_VERB.get(name, verb) != verb:
+            raise UserError(f"{verb} takes no --{name}: it goes with {OF_ONE_VERB[name]}")
+        if name in SWITCHES or name in OF_ONE_VERB:
             if equals:
                 raise UserError(f"--{name} takes no value; write --{name}")
             flags[name] = True

@@ -138,7 +138,8 @@ def read_item(path: Path) -> PaperItem:
     try:
         text = paths.text_of(path)
     except (OSError, UnicodeError) as error:
-        raise UserError(f"'{path}' cannot be read ({error})") from error
+        why = getattr(error, "strerror", None) or error
+        raise UserError(f"'{path}' cannot be read ({why}); give a yaml file") from error
     return parse_item(text, path.stem, str(path))
 
 

@@ -5,7 +5,7 @@
 
 import math
 import textwrap
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -102,7 +102,7 @@ def curves(drawn: Drawn) -> Any:
             _hollow(axes, places, each.published, style)
         name_phases(axes, drawn.phases, most=30, sizes=(9, 10))
 
-    return _panels(drawn, draw, "band: ± 1 sample std")
+    return _panels(drawn, draw, styles, "band: ± 1 sample std", hollow=True)
 
 
 def bars(drawn: Drawn) -> Any:
@@ -122,7 +122,8 @@ def bars(drawn: Drawn) -> Any:
         name_phases(axes, drawn.phases, most=30, sizes=(9, 10))
         axes.set_xlim(-0.6, len(drawn.phases) - 0.4)
 
-    return _panels(drawn, draw, "bars do not start at 0; whiskers: ± 1 sample std")
+    told = "bars do not start at 0; whiskers: ± 1 sample std"
+    return _panels(drawn, draw, styles, told, hollow=True)
 
 
 def sweep(drawn: Drawn) -> Any:
@@ -148,7 +149,7 @@ def sweep(drawn: Drawn) -> Any:
         axes.set_xticks(places, [f"{place:g}" for place in places])
         axes.set_xlim(*with_margin(places.min(), places.max(), 0.08, 0.1))
 
-    return _panels(drawn, draw, "whiskers: ± 1 sample std")
+    return _panels(drawn, draw, drawn.phases, "whiskers: ± 1 sample std", hollow=True)
 
 
 def boxes(drawn: Drawn) -> Any:
@@ -173,7 +174,8 @@ def boxes(drawn: Drawn) -> Any:
             colour = {"color": style["color"]}
             axes.boxplot(
                 found, positions=places[: len(found)], widths=0.66 / count, manage_ticks=False,
-                patch_artist=True, boxprops={**colour, "alpha": 0.35}, whiskerprops=colour,
+                patch_artist=True, boxprops={"facecolor": style["color"], "alpha": 0.4},
+                whiskerprops=colour,
                 capprops=colour, medianprops={"color": "black", "linewidth": 1.4},
                 flierprops={"marker": ".", "markersize": 3, "markeredgecolor": style["color"]},
             )  # fmt: skip
@@ -181,7 +183,9 @@ def boxes(drawn: Drawn) -> Any:
         name_phases(axes, drawn.phases, most=30, sizes=(9, 10))
         axes.set_xlim(-0.6, len(drawn.phases) - 0.4)
 
-    return _panels(drawn, draw, "boxes: quartiles over batches of scored rows")
+    return _panels(
+        drawn, draw, styles, "boxes: quartiles over batches of scored rows", hollow=False
+    )
 
 
 def graphs(drawn: Drawn) -> Any:
@@ -245,8 +249,21 @@ def batch_values(
     return np.array([metric(y, s) if 0 < y.sum() < size else math.nan for y, s in pairs])
 
 
-def _panels(drawn: Drawn, draw: Callable[["Axes", Panel], None], words: str) -> Any:
-    """Panels in rows of at most three, with one legend below all of them."""
+def _panels(
+    drawn: Drawn,
+    draw: Callable[["Axes", Panel], None],
+    legend: Iterable[str],
+    words: str,
+    *,
+    hollow: bool,
+) -> Any:
+    """Panels in rows of at most three, with one legend below all of them.
+
+    Args:
+        legend: names of what is drawn in a panel.
+        words: what the marks are.
+        hollow: whether published numbers are drawn.
+    """
     panels = [panel for panel in drawn.panels if _known(panel)]
     if not panels:
         raise UserError(f"no row of this figure has a value of {drawn.metric}.")
@@ -254,21 +271,21 @@ def _panels(drawn: Drawn, draw: Callable[["Axes", Panel], None], words: str) -> 
     down = -(-len(panels) // across)
     left, gap, right = 0.85, 0.75, 0.3
     wide = max(left + across * _PANEL[0] + (across - 1) * gap + right, 7.0)
-    hollow = any(not math.isnan(v) for p in panels for s in p.series for v in s.published)
+    across_panel = (wide - left - right - (across - 1) * gap) / across  # inches
+    hollow &= any(not np.isnan(_array(each.published)).all() for p in panels for each in p.series)
     told = "; ".join(filter(None, [drawn.told, words, "hollow: published" if hollow else ""]))
     lines = textwrap.wrap(told, int((wide - 0.5) / 0.078))
     above = 0.62 + 0.2 * len(lines) + 0.28
-    rows = {_name(each) for panel in panels for each in panel.series}
-    names, most = [*rows, *drawn.phases], max(len(rows), len(drawn.phases))
-    columns = max(1, int((wide - 0.4) / (0.8 + 0.085 * max(map(len, names)))))
-    below = 0.62 + 0.27 * -(-most // columns)
+    names = [shorten(name, _LONGEST) for name in legend]
+    columns = max(1, min(len(names), int((wide - 0.4) / (0.8 + 0.085 * max(map(len, names))))))
+    below = 0.62 + 0.27 * -(-len(names) // columns)
     high = above + down * _PANEL[1] + (down - 1) * 0.65 + below
     figure, places = new_figure(wide, high), []
     for number, panel in enumerate(panels):
         row, column = divmod(number, across)
-        x = left + column * (_PANEL[0] + gap)
+        x = left + column * (across_panel + gap)
         y = high - above - (row + 1) * _PANEL[1] - row * 0.65
-        axes = add_panel(figure, x, y, *_PANEL)
+        axes = add_panel(figure, x, y, across_panel, _PANEL[1])
         draw(axes, panel)
         axes.set_ylim(*_limits(panel))
         axes.set_title(shorten(panel.title, 44), fontsize=11, loc="left", weight="bold")
