@@ -89,7 +89,7 @@ def marks(
     if data is None:
         called = ", ".join(each.called for each in item.data.values())
         found["d"] = (
-            f"the paper has no numbers for {request.dataset} but for {called}; ours stand alone"
+            f"the paper has no numbers for {request.dataset}, only for {called}; ours stand alone"
         )
     elif data.counts:
         ours = document["split"].get("counts", {})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -264,8 +265,8 @@ def _numbers(read: _Reader, row, key, where, phases, metrics, data) -> Numbers |
             fine = isinstance(values, list) and len(values) == len(phases)
             read.need(fine, f"{place} must have one value for each of {', '.join(phases)}")
             for value in values:
-                sound = value is None or (type(value) is float and value > 0)
-                sound &= value is None or metric in UNBOUNDED or value < 1
+                most = math.inf if metric in UNBOUNDED else 1
+                sound = value is None or (type(value) is float and 0 < value < most)
                 read.need(sound, f"{place} has {value!r}, which is no value of {metric}")
             found.setdefault(name, {})[metric] = tuple(values)
     return found

@@ -15,6 +15,9 @@ from recbole_cold.report import OWN_NETWORK
 VERB = "reproduce"
 SEEDS = 5  # where the paper does not say how many
 FAST = {"seeds": 2, "pretrain_epochs": 1}  # of a fast run, beside what the file says
+# Rows that a comparison adds by itself, and that no paper has.
+ADDED = {"matched_row": False, "reference_rows": []}
+NEEDS = {"boxes": "the scores of single rows, which are not kept"}  # form -> what it lacks here
 SET_BY_FILE = ("model", "models", "backbone", "backbones", "config_files", "against")
 
 
@@ -79,6 +82,8 @@ def request_of_item(
     if not models:
         reasons = "; ".join(dict.fromkeys(str(row.absent) for row in item.rows))
         raise UserError(f"{item.name} has no row that can be run here: {reasons}")
+    if item.form in NEEDS:
+        raise UserError(f"{item.name} is drawn as {item.form} from {NEEDS[item.form]}")
     for key in SET_BY_FILE:
         if key in given:
             raise UserError(
@@ -98,7 +103,7 @@ def settings(request: ReproduceRequest) -> dict[str, Any]:
         "protocol": item.protocol,
         "metrics": list(item.metrics),
         "seeds": item.seeds or SEEDS,
-        "matched_row": False,  # the papers have none
+        **{key: value for key, value in ADDED.items() if key in keys.ROWS},
         **item.keys,
         **(data.keys if data is not None else {}),
         **fast_settings(request),
@@ -107,8 +112,9 @@ def settings(request: ReproduceRequest) -> dict[str, Any]:
 
 
 def fast_settings(request: ReproduceRequest) -> dict[str, Any]:
-    """What a fast run has less of; empty if this is none."""
-    return {**FAST, **request.paper_item().fast} if request.fast else {}
+    """What a fast run has less of, where the user does not say; empty if this is none."""
+    less = {**FAST, **request.paper_item().fast} if request.fast else {}
+    return {key: value for key, value in less.items() if key not in request.overrides}
 
 
 def parts_of(request: ReproduceRequest) -> list[Part]:

@@ -307,7 +307,8 @@ def _panels(
 
 
 def _known(panel: Panel) -> bool:
-    return bool(_values(panel))
+    """Whether there is a number of ours: published ones alone are no picture."""
+    return any(not np.isnan(_array(s.mean)).all() or s.batches for s in panel.series)
 
 
 def _values(panel: Panel) -> list[float]:

@@ -73,7 +73,7 @@ def reproduction_markdown(doc: Reproduction) -> str:
                     lines.append("| " + " | ".join(map(escape_pipes, cells)) + " |")
             parts.append("\n".join(lines))
     told = [*_legend(doc), *_left_out(doc)]
-    parts.append("\n".join(f"- {escape_pipes(line)}" for line in told))
+    parts.append("\n".join(f"- {escape_pipes(line.strip())}" for line in told))
     parts.append(f"```\n{doc.get('command', '')}\n```")
     return "\n\n".join(part for part in parts if part) + "\n"
 
