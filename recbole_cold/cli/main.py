@@ -52,7 +52,6 @@ exit code: 0 done, 1 some runs failed, 2 bad input, 130 interrupted
 examples
   recbole-cold --model=Base,ItemBias,MetaE,MWUF,CVAR --dataset=ml-100k
   recbole-cold -m MWUF -d ml-100k --backbone DCN --seeds 5
-  recbole-cold reproduce --list
   recbole-cold check --dataset=my-data --data_path=. --threshold="{rating: 4}"
 """
 HELPS = {

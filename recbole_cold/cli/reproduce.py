@@ -30,7 +30,7 @@ file and are told)
   --fast                         fewer seeds and steps: NOT comparable
   -d, --dataset=NAME             one data set; another than the paper's has no
                                  published numbers
-  --item=ID                      whose feature graphs are drawn (EmerG, figure 5)
+  --item=ID                      whose feature graphs are drawn (emerg-figure5)
   --concurrent=N --cpus_per_trial=1 --gpus_per_trial=0.25 --ray_address=auto
                                  as in compare
   --resume[=DIR]                 run what is missing (of the newest one)
@@ -47,31 +47,38 @@ def reproduce(arguments: Arguments) -> int:
     keys, names = dict(arguments.keys), arguments.flags.get("names", [])
     if "list" in arguments.flags:
         return _list(keys, names)
-    saved = paths.absolute(keys.get("saved_dir", "saved"))
-    folder = resumed_folder(arguments)
-    if folder is not None:
-        from recbole_cold.experiment.folders import read_request
-        from recbole_cold.papers.requests import VERB, ReproduceRequest
-
-        if names or "fast" in arguments.flags:
-            raise UserError("--resume continues a reproduction as it was asked for; add nothing")
-        return _run(read_request(folder, VERB, ReproduceRequest), folder.parent, folder)
+    if "resume" in arguments.flags:
+        return _resume(arguments, names)
     if len(names) != 1:
         raise UserError(
             "reproduce takes one table or figure, by its name; `recbole-cold reproduce --list` "
             "shows all"
         )
+    saved = paths.absolute(keys.get("saved_dir", "saved"))
     return max(_run(request, saved, None) for request in _requests(arguments, names[0], keys))
+
+
+def _resume(arguments: Arguments, names: list[str]) -> int:
+    """Continue a reproduction as it was asked for."""
+    if names or "fast" in arguments.flags:
+        raise UserError("--resume continues a reproduction as it was asked for; add nothing")
+    from recbole_cold.experiment.folders import read_request
+    from recbole_cold.papers.requests import VERB, ReproduceRequest
+
+    folder = resumed_folder(arguments)
+    assert folder is not None
+    return _run(read_request(folder, VERB, ReproduceRequest), folder.parent, folder)
 
 
 def _requests(arguments: Arguments, name: str, keys: dict[str, Any]) -> list[Any]:
     """A request per data set, all of them checked before the first one is run."""
-    from recbole_cold.experiment.requests import take_numbers
     from recbole_cold.papers.files import find_item
+
+    item = find_item(name)  # before torch is imported
+    from recbole_cold.experiment.requests import take_numbers
     from recbole_cold.papers.requests import request_of_item
     from recbole_cold.papers.states import DATA_PAGE, data_at_hand, needed
 
-    item = find_item(name)
     own = {key: keys.pop(key) for key in ("item", "ray_address") if key in keys}
     own |= take_numbers(keys)
     asked = keys.pop("dataset", None)

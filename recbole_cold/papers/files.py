@@ -13,7 +13,6 @@ import yaml
 from recbole_cold import compat, paths
 from recbole_cold.errors import UserError, nearest
 from recbole_cold.registry import properties_dir
-from recbole_cold.report import FORMS
 
 UNKNOWN = "unknown"  # what a file says where a published number is not to be had
 UNBOUNDED = ("LogLoss", "NE", "PCOC", "RelaImpr")  # all other metrics lie between 0 and 1
@@ -150,6 +149,8 @@ def parse_item(text: str, name: str, source: str) -> PaperItem:
     Raises:
         UserError: names the first thing that is missing or of another kind.
     """
+    from recbole_cold.report import FORMS  # with torch: a misspelt name is answered before
+
     try:
         said = yaml.load(text, Loader=compat.yaml_loader())
     except yaml.YAMLError as error:
