@@ -102,7 +102,7 @@ def settings(request: ReproduceRequest) -> dict[str, Any]:
     return {
         "protocol": item.protocol,
         "metrics": list(item.metrics),
-        "seeds": item.seeds or SEEDS,
+        "seeds": seeds_of(item),
         **{key: value for key, value in ADDED.items() if key in keys.ROWS},
         **item.keys,
         **(data.keys if data is not None else {}),
@@ -111,9 +111,17 @@ def settings(request: ReproduceRequest) -> dict[str, Any]:
     }
 
 
+def seeds_of(item: PaperItem) -> int:
+    """How many seeds the file asks for: those of its keys, the paper's, or ours."""
+    return int(item.keys.get("seeds") or item.seeds or SEEDS)
+
+
 def fast_settings(request: ReproduceRequest) -> dict[str, Any]:
     """What a fast run has less of, where the user does not say; empty if this is none."""
-    less = {**FAST, **request.paper_item().fast} if request.fast else {}
+    item = request.paper_item()
+    less = {**FAST, **item.fast} if request.fast else {}
+    if request.fast and seeds_of(item) < FAST["seeds"]:
+        del less["seeds"]
     return {key: value for key, value in less.items() if key not in request.overrides}
 
 

@@ -224,6 +224,8 @@ def test_the_users_keys_win_over_the_file_and_a_fast_run():
     assert settings(request_of_item(an_item(), "tiny", {}))["seeds"] == 3
     assert settings(request_of_item(an_item(), "tiny", {}, fast=True))["seeds"] == FAST["seeds"]
     assert settings(request_of_item(an_item(seeds=None), "tiny", {}))["seeds"] == 5
+    one = an_item(keys={"seeds": 1})  # a fast run has no more of anything
+    assert settings(request_of_item(one, "tiny", {}, fast=True))["seeds"] == 1
 
 
 def test_rows_on_one_backbone_are_one_comparison_and_own_networks_another():
