@@ -60,6 +60,7 @@ def gather(
 
 def draw(found: Mapping[str, Any], drawn: Gathered, folder: Path) -> str | None:
     """Draw a reproduction in its form; the file's name in the folder, None without numbers."""
+    # What of one run is drawn is its first seed's.
     whole = report.drawn_of(found)._replace(
         graphs=drawn.graphs, item=drawn.item, vectors=drawn.vectors
     )

@@ -62,13 +62,14 @@ class Drawn(NamedTuple):
     """All that a form may draw; a form says what it misses.
 
     Attributes:
-        told: the line under the title.
+        told: the line under the title; ``seeds``: over how many, where a form shows means.
         graphs: the feature graphs of ``item``, for heat maps.
         vectors: ID vectors, one panel per row.
     """
 
     title: str
     told: str = ""
+    seeds: str = ""
     metric: str = "AUC"
     phases: Sequence[str] = ()
     panels: Sequence[Panel] = ()
@@ -198,7 +199,7 @@ def graphs(drawn: Drawn) -> Any:
         raise UserError("no row of this figure has feature graphs.")
     place = list(drawn.graphs.items).index(drawn.item)
     maps = drawn.graphs.graphs[:, :, place]
-    return _graphs._figure(drawn.graphs, maps, drawn.title, drawn.told)
+    return _graphs._figure(drawn.graphs, maps, f"{drawn.title}: item {drawn.item}", drawn.told)
 
 
 def vectors(drawn: Drawn) -> Any:
@@ -209,7 +210,7 @@ def vectors(drawn: Drawn) -> Any:
     """
     if not drawn.vectors:
         raise UserError("no row of this figure has ID vectors.")
-    return _vectors._figure(drawn.vectors, drawn.title)
+    return _vectors._figure(drawn.vectors, drawn.title, drawn.told)
 
 
 FORMS: dict[str, Callable[[Drawn], Any]] = {
@@ -273,7 +274,9 @@ def _panels(
     wide = max(left + across * _PANEL[0] + (across - 1) * gap + right, 7.0)
     across_panel = (wide - left - right - (across - 1) * gap) / across  # inches
     hollow &= any(not np.isnan(_array(each.published)).all() for p in panels for each in p.series)
-    told = "; ".join(filter(None, [drawn.told, words, "hollow: published" if hollow else ""]))
+    told = "; ".join(
+        filter(None, [drawn.told, drawn.seeds, words, "hollow: published" if hollow else ""])
+    )
     lines = textwrap.wrap(told, int((wide - 0.5) / 0.078))
     above = 0.62 + 0.2 * len(lines) + 0.28
     names = [shorten(name, _LONGEST) for name in legend]

@@ -135,9 +135,9 @@ def drawn_of(doc: Reproduction, metric: str | None = None) -> Drawn:
         Panel(block, [series(row) for row in rows if not row.get("absent")])
         for block, rows in _blocks(doc, metric)
     ]
-    told = "; ".join([f"{doc['called']}", f"protocol {doc['protocol']}", _seeds(doc)])
+    told = f"{doc['called']}; protocol {doc['protocol']}"
     told += "; NOT COMPARABLE: a fast run" if doc["fast"] else ""
-    return Drawn(doc["title"], told, metric, doc["phases"], panels)
+    return Drawn(doc["title"], told, _seeds(doc), metric, doc["phases"], panels)
 
 
 def _nan(value: Any) -> float:

@@ -18,7 +18,7 @@ OURS = Series("ours", [0.65, 0.72, NAN], [0.01, 0.01, NAN], [NAN, NAN, NAN], at=
 
 @pytest.fixture
 def drawn():
-    return Drawn("T", "told", "AUC", PHASES, [Panel("FM", [BASE, OURS])])
+    return Drawn("T", "told", "2 seeds", "AUC", PHASES, [Panel("FM", [BASE, OURS])])
 
 
 def panels(form, drawn):
