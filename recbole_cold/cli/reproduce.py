@@ -55,7 +55,13 @@ def reproduce(arguments: Arguments) -> int:
             "shows all"
         )
     saved = paths.absolute(keys.get("saved_dir", "saved"))
-    return max(_run(request, saved, None) for request in _requests(arguments, names[0], keys))
+    worst = 0
+    for request in _requests(arguments, names[0], keys):
+        code = _run(request, saved, None)
+        if code == 130:  # who stops one data set does not want the next
+            return code
+        worst = max(worst, code)
+    return worst
 
 
 def _resume(arguments: Arguments, names: list[str]) -> int:

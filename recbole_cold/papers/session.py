@@ -46,6 +46,8 @@ def reproduce_request(
             held.enter_context(only_one(folder))
         parts = parts_of(request)
         campaigns = [Campaign(part.request, stop) for part in parts]
+        if (request.cpus, request.gpus, request.ray_address) != (1.0, 0.0, None):
+            pool.room(request.cpus, request.gpus, request.ray_address)
         config = campaigns[0].first().first()
         if folder is None:
             told = asdict(placed(request, config))

@@ -5,6 +5,7 @@ import io
 import json
 import math
 import re
+from shutil import copytree
 
 import pytest
 import yaml
@@ -422,6 +423,30 @@ class TestEndToEnd:
         assert code == 1 and "boom" in capsys.readouterr().err
         assert report.load_reproduction(folder)["picture"] is None
         assert not (folder / "table.txt").exists()
+
+    def test_all_data_sets_of_the_paper_are_run_until_one_is_stopped(
+        self, pool_here, monkeypatch, tiny_path, tmp_path
+    ):
+        for name in ("tiny", "twin"):
+            copytree(tiny_path, tmp_path / "data" / name)
+        for path in (tmp_path / "data" / "twin").iterdir():
+            path.rename(path.with_name(path.name.replace("tiny", "twin")))
+        data = {"tiny": SMALL["data"]["tiny"], "twin": {"called": "T"}}
+        path = tmp_path / "both.yaml"
+        path.write_text(a_text(data=data, seeds=1))
+        words = [f"--data_path={tmp_path / 'data'}", "--threshold={rating: 4}",
+                 "--cold_threshold=30", "--warm_size=3", "--train_batch_size=64",
+                 f"--saved_dir={tmp_path / 'saved'}", "--show_progress=False"]  # fmt: skip
+        assert main(["reproduce", str(path), *words]) == 0
+        made = sorted(folder.name[:9] for folder in (tmp_path / "saved").iterdir())
+        assert made == ["tiny-both", "twin-both"]
+
+        def stopped(*_, **__):
+            raise Interrupted
+
+        monkeypatch.setattr(pool, "run_all", stopped)
+        assert main(["reproduce", str(path), *words, "--learning_rate=0.02"]) == 130
+        assert len(list((tmp_path / "saved").iterdir())) == 3  # the twin was not begun
 
     def test_another_data_set_has_no_published_numbers(self, reproduce, capsys):
         big = {"big": SMALL["data"]["big"]}
