@@ -15,9 +15,11 @@ from recbole_cold.errors import UserError
 from recbole_cold.graphs import Graphs
 from recbole_cold.report import _graphs, _vectors
 from recbole_cold.report._drawing import (
+    BLACK,
+    COLOURS,
+    MARKERS,
     add_panel,
     draw_grid,
-    line_style,
     name_phases,
     new_figure,
     save_figure,
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _PANEL = (4.0, 2.9)  # inches
+_DASHES = ("-", "--", "-.", ":")
 _LONGEST = 30  # letters of a name in a legend
 
 
@@ -141,7 +144,7 @@ def sweep(drawn: Drawn) -> Any:
         rows.sort(key=lambda each: each.at or 0.0)
         places = np.array([each.at for each in rows], dtype=float)
         for number, phase in enumerate(drawn.phases):
-            style = line_style(number, plain=False)
+            style = _style(number)
             mean = np.array([each.mean[number] for each in rows], dtype=float)
             std = _zeros([each.std[number] for each in rows])
             axes.errorbar(places, mean, yerr=std, linewidth=1.7, markersize=5, capsize=3,
@@ -332,7 +335,17 @@ def _limits(panel: Panel) -> tuple[float, float]:
 def _styles(drawn: Drawn) -> dict[str, dict[str, Any]]:
     """A row looks alike in all panels."""
     labels = dict.fromkeys(each.label for panel in drawn.panels for each in panel.series)
-    return {label: line_style(number, plain=False) for number, label in enumerate(labels)}
+    return {label: _style(number) for number, label in enumerate(labels)}
+
+
+def _style(number: int) -> dict[str, Any]:
+    """Colour, marker and dash of the ``number``-th row: all are in colour, as in the papers."""
+    colours = (*COLOURS, BLACK)
+    return {
+        "color": colours[number % len(colours)],
+        "marker": MARKERS[number % len(MARKERS)],
+        "linestyle": _DASHES[number // len(colours) % len(_DASHES)],
+    }
 
 
 def _name(series: Series) -> str:
