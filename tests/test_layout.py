@@ -14,6 +14,7 @@ PACKAGE = Path(recbole_cold.__file__).parent
 LAYERS = (
     {"__main__"},
     {"cli", "api", "results", "recbole_door", "testing"},
+    {"papers"},
     {"comparison", "sweep", "leaks"},
     {"trials", "serving"},
     {"experiment"},

@@ -7,13 +7,15 @@ from typing import Any, NamedTuple
 
 from recbole_cold.errors import UserError, nearest
 
-VERBS = ("run", "compare", "tune", "plot", "check", "list", "doctor")
+VERBS = ("run", "compare", "tune", "reproduce", "plot", "check", "list", "doctor")
 DEFAULT_MODELS = "Base,ItemBias,DropoutNet,MetaE,MWUF,CVAR"
 SHORT = {"-m": "--model", "-d": "--dataset", "-h": "--help"}  # as in RecBole's run_recbole.py
 SWITCHES = ("help", "version", "debug", "trust")  # take no value
-RESUMED = ("run", "compare", "tune")
+RESUMED = ("run", "compare", "tune", "reproduce")
+OF_ONE_VERB = {"fast": "reproduce", "list": "reproduce"}  # switches
 VALUELESS = ("resume", "leaks")  # may stand without a value
-BARE = {"compare": "folders", "plot": "folders", "list": "names"}  # what words without -- mean
+# What words without -- mean.
+BARE = {"compare": "folders", "plot": "folders", "list": "names", "reproduce": "names"}
 
 
 class Arguments(NamedTuple):
@@ -47,7 +49,9 @@ def parse(argv: Sequence[str]) -> Arguments:
         name = SHORT.get(name, name).removeprefix("--")
         if not name or not word.startswith("-") or name.startswith("-"):
             raise UserError(_not_understood(word))
-        if name in SWITCHES:
+        if OF_ONE_VERB.get(name, verb) != verb:
+            raise UserError(f"{verb} takes no --{name}: it goes with {OF_ONE_VERB[name]}")
+        if name in SWITCHES or name in OF_ONE_VERB:
             if equals:
                 raise UserError(f"--{name} takes no value; write --{name}")
             flags[name] = True

@@ -9,7 +9,7 @@ import traceback
 from collections.abc import Callable, Sequence
 
 from recbole_cold import __version__
-from recbole_cold.cli import check, compare, doctor, plot, run, tune
+from recbole_cold.cli import check, compare, doctor, plot, reproduce, run, tune
 from recbole_cold.cli import list as list_names
 from recbole_cold.cli.arguments import Arguments, check_names, parse
 from recbole_cold.cli.screen import lasting_streams, log_to_screen
@@ -27,6 +27,7 @@ verbs
            the verb that need not be written
   compare  methods on backbones: run what is missing, reuse what is there
   tune     search the settings of one method, score the best on test
+  reproduce  a published table or figure, ours beside theirs
   plot     ID vectors of new items, or a new item's feature graphs (EmerG)
   check    split counts, fields and problems of a data set; leaks (--leaks)
   list     methods and backbones; of one: paper, keys, defaults, meaning
@@ -57,6 +58,7 @@ HELPS = {
     "run": run.HELP,
     "compare": compare.HELP,
     "tune": tune.HELP,
+    "reproduce": reproduce.HELP,
     "plot": plot.HELP,
     "check": check.HELP,
     "list": list_names.HELP,
@@ -68,6 +70,7 @@ ACTIONS: dict[str, Callable[[Arguments], int]] = {
     "run": run.run,
     "compare": compare.compare,
     "tune": tune.tune,
+    "reproduce": reproduce.reproduce,
     "plot": plot.plot,
     "check": check.check,
     "list": list_names.list_names,

@@ -29,7 +29,8 @@ def file_name(label: str) -> str:
 
 
 FINISHED = "table.txt"  # the last file of a run, a comparison, a sweep with nothing missing
-WHAT = {"run": "run", "compare": "comparison", "tune": "sweep"}  # what a verb makes, for messages
+# What a verb makes, for messages.
+WHAT = {"run": "run", "compare": "comparison", "tune": "sweep", "reproduce": "reproduction"}
 GRAPHS = "graphs.npz"  # what a method whose items have graphs leaves
 
 

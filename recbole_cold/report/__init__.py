@@ -23,15 +23,31 @@ from recbole_cold.report._comparison_tables import (
 from recbole_cold.report._document import SCHEMA, load, now, validate, write_json
 from recbole_cold.report._drawing import save_figure
 from recbole_cold.report._graphs import plot_graphs
+from recbole_cold.report._paper_figures import (
+    FORMS,
+    Drawn,
+    Panel,
+    Series,
+    batch_values,
+    plot_form,
+)
 from recbole_cold.report._pictures import curves_figure, plot_curves
 from recbole_cold.report._plots import PLOTS, Asked, plot_of
 from recbole_cold.report._references import missing_references, references_in
+from recbole_cold.report._reproduction import (
+    drawn_of,
+    load_reproduction,
+    reproduction_csv,
+    reproduction_markdown,
+    reproduction_table,
+)
 from recbole_cold.report._statistics import Row, Value, paired_test, summary, values
 from recbole_cold.report._sweep import plot_sweep, sweep_figure
 from recbole_cold.report._tables import costs, markdown, table
 from recbole_cold.report._vectors import IdVectors, mean_distance, plot_vectors
 
 __all__ = [
+    "FORMS",
     "MATCHED",
     "OWN_NETWORK",
     "PLOTS",
@@ -39,10 +55,14 @@ __all__ = [
     "Asked",
     "Cell",
     "Comparison",
+    "Drawn",
     "IdVectors",
     "PairedTest",
+    "Panel",
     "Row",
+    "Series",
     "Value",
+    "batch_values",
     "comparison_csv",
     "comparison_figure",
     "comparison_latex",
@@ -50,9 +70,11 @@ __all__ = [
     "comparison_table",
     "costs",
     "curves_figure",
+    "drawn_of",
     "holm",
     "load",
     "load_comparison",
+    "load_reproduction",
     "markdown",
     "mean_distance",
     "missing_references",
@@ -60,11 +82,15 @@ __all__ = [
     "paired_test",
     "plot_comparison",
     "plot_curves",
+    "plot_form",
     "plot_graphs",
     "plot_of",
     "plot_sweep",
     "plot_vectors",
     "references_in",
+    "reproduction_csv",
+    "reproduction_markdown",
+    "reproduction_table",
     "save_figure",
     "summary",
     "sweep_figure",

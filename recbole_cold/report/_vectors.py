@@ -79,7 +79,7 @@ def plot_vectors(panels: Sequence[IdVectors], title: str, path: str | Path) -> N
     save_figure(lambda: _figure(panels, title), path)
 
 
-def _figure(panels: Sequence[IdVectors], title: str) -> Any:
+def _figure(panels: Sequence[IdVectors], title: str, about: str = "") -> Any:
     columns = min(len(panels), _PANELS_IN_A_ROW)
     lines = -(-len(panels) // columns)
     wide, high = max(0.4 + 3.3 * columns, 6.2), 0.95 + 3.5 * lines
@@ -93,7 +93,10 @@ def _figure(panels: Sequence[IdVectors], title: str) -> Any:
         axes = add_panel(figure, left, below, 2.45, 2.45, sharex=twin, sharey=twin)
         _draw(axes, panel, COLOURS[number % len(COLOURS)])
     told = "grey: old items, whose first two principal components these are; colour: new items"
-    write_heading(figure, title, [told], down=(0.32, 0.58), align="baseline")
+    if about:
+        write_heading(figure, title, [about, told], down=(0.32, 0.44))
+    else:
+        write_heading(figure, title, [told], down=(0.32, 0.58), align="baseline")
     return figure
 
 

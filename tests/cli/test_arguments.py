@@ -211,6 +211,8 @@ def without_torch(*words):
         (["compare", "--models=Base", "--backbones=FM,DNC[x=1]"], "did you mean 'DCN'?"),
         (["compare", "-m", "DeepFM"], "write --model=Base --backbone=DeepFM"),
         (["tune", "--model=CAVR"], "did you mean 'CVAR'?"),
+        (["reproduce", "emrg-table1"], "did you mean emerg-table1?"),
+        (["reproduce"], "reproduce takes one table or figure"),
         (["plot", "--model=Xyz"], "model 'Xyz' is unknown; `recbole-cold list`"),
         (["check", "-d", "ml-100k", "--model", "Bsae"], "did you mean 'Base'?"),
         (["list", "MUWF"], "did you mean 'MWUF'?"),

@@ -1,0 +1,57 @@
+"""What can be reproduced with the data and the methods at hand."""
+
+from typing import NamedTuple
+
+from recbole_cold.config import find_data, overall_values
+from recbole_cold.errors import UserError
+from recbole_cold.papers.files import PaperItem
+from recbole_cold.papers.requests import NEEDS
+
+DATA_PAGE = "dataset_atomic/README.md"
+
+
+class State(NamedTuple):
+    """The state of one item: whether it runs here, and in words, on which data or why not."""
+
+    runs: bool
+    words: str
+    here: tuple[str, ...]  # its data sets that are at hand
+
+
+def state_of(item: PaperItem, data_path: str | None = None) -> State:
+    """The state of an item.
+
+    Args:
+        data_path: the folder above the data sets' folders, as for a run.
+    """
+    here = tuple(data_at_hand(item, data_path))
+    if item.unknown is not None:
+        return State(False, f"contents not at hand: {item.unknown}", here)
+    if not item.runnable():
+        methods = ", ".join(dict.fromkeys(row.name for row in item.rows))
+        return State(False, f"needs method {methods}: {item.rows[0].absent}", here)
+    if item.form in NEEDS:
+        return State(False, f"needs {NEEDS[item.form]}", here)
+    absent = list(dict.fromkeys(row.name for row in item.rows if row.model is None))
+    without = f", without {', '.join(absent)} (needs method)" if absent else ""
+    if not here:
+        return State(False, f"needs data {needed(item)}{without}: see {DATA_PAGE}", here)
+    return State(True, f"runs here ({', '.join(here)}){without}", here)
+
+
+def data_at_hand(item: PaperItem, data_path: str | None = None) -> list[str]:
+    """The item's data sets whose files are there."""
+    folder = str(data_path or overall_values()["data_path"])
+    found = []
+    for name in item.data:
+        try:
+            find_data(folder, name)
+        except UserError:
+            continue
+        found.append(name)
+    return found
+
+
+def needed(item: PaperItem) -> str:
+    """``Taobao display ads (taobao) or CIKM 2019 (cikm2019)``."""
+    return " or ".join(f"{data.called} ({name})" for name, data in item.data.items())

@@ -1,0 +1,558 @@
+"""Published tables and figures: their files, what is run of them, and ours beside theirs."""
+
+import csv
+import io
+import json
+import math
+import re
+from shutil import copytree
+
+import pytest
+import yaml
+
+from recbole_cold import report
+from recbole_cold.cli.main import main
+from recbole_cold.config import keys_of, make_config
+from recbole_cold.errors import Interrupted, UserError
+from recbole_cold.experiment.requests import parse_entries
+from recbole_cold.papers.document import difference, marks
+from recbole_cold.papers.files import find_item, known_items, parse_item, read_item
+from recbole_cold.papers.requests import (
+    FAST,
+    ReproduceRequest,
+    parts_of,
+    request_of_item,
+    settings,
+)
+from recbole_cold.papers.states import state_of
+from recbole_cold.trials import ray_pool as pool
+from recbole_cold.trials.trial import run_trial
+
+NAMES = [
+    "avaew-figure2", "avaew-table1", "avaew-table2", "csdm-figure2", "csdm-table2",
+    "emerg-figure2", "emerg-figure3", "emerg-figure4", "emerg-figure5", "emerg-table1",
+    "emerg-table2", "emerg-table4", "emerg-table5", "mwuf-figure2", "mwuf-figure3",
+    "mwuf-figure4", "mwuf-table1",
+]  # fmt: skip
+SMALL = {
+    "paper": {"short": "P", "title": "T", "venue": "V", "year": 2000, "arxiv": "1"},
+    "item": "Table 9",
+    "shows": "two rows",
+    "protocol": "strict",
+    "keys": {"learning_rate": 0.01},
+    "fast": {"warm_epochs": 1},
+    "seeds": 3,
+    "data": {
+        "tiny": {
+            "called": "Tiny data",
+            "keys": {"cold_threshold": 30, "warm_size": 3},
+            "counts": {"train": 1, "test": 2},
+        },
+        "big": {"called": "Big data"},
+    },
+    "metrics": ["AUC"],
+    "phases": ["cold", "warm_a", "warm_b", "warm_c"],
+    "form": "table",
+    "blocks": [
+        {
+            "name": "FM",
+            "backbone": "FM",
+            "rows": [
+                {"name": "plain", "model": "Base",
+                 "published": {"tiny": {"AUC": [0.5, None, 0.6, 0.7]}},
+                 "std": {"tiny": {"AUC": [0.01, None, None, 0.02]}}},
+                {"name": "dropping", "model": "DropoutNet", "doubt": "of what"},
+                {"name": "gone", "absent": "nobody has it",
+                 "published": {"tiny": {"AUC": [0.55, 0.56, 0.57, 0.58]}}},
+            ],
+        }
+    ],
+}  # fmt: skip
+
+
+def a_text(**changes):
+    return yaml.safe_dump({**SMALL, **changes}, sort_keys=False)
+
+
+def an_item(**changes):
+    return parse_item(a_text(**changes), "small", "small.yaml")
+
+
+def rows_of(*rows, **block):
+    return [{"name": "b", **block, "rows": list(rows)}]
+
+
+# ------------------------------------------------------------------------- the packaged files
+def test_every_item_that_is_promised_has_a_file():
+    assert list(known_items()) == NAMES
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_each_file_is_read_and_has_a_form(name):
+    item = find_item(name)
+    assert item.form in report.FORMS
+    assert item.paper["year"] > 2000 and item.paper["arxiv"]
+    assert (item.unknown is None) == bool(item.rows)
+    assert item.title.startswith(item.paper["short"])
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_published_numbers_are_shares_or_unknown(name):
+    for row in find_item(name).rows:
+        for numbers in (row.published, row.std):
+            for by_metric in (numbers or {}).values():
+                for values in by_metric.values():
+                    assert all(value is None or 0 < value < 1 for value in values)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_each_row_and_key_is_one_of_this_project(name):
+    """The configuration of every cell can be made, on every data set of the paper."""
+    item = find_item(name)
+    if item.unknown is not None:
+        return
+    for dataset in item.data:
+        request = request_of_item(item, dataset, {}, fast=True)
+        assert sum(len(part.rows) for part in parts_of(request)) == len(item.runnable())
+        for part in parts_of(request):
+            (backbone,) = parse_entries(part.request.backbones)
+            given = {k: v for k, v in part.request.overrides.items() if k != "seeds"}
+            entries = parse_entries(part.request.models)
+            for entry in entries:
+                config = make_config(
+                    entry.spec, dataset, backbone.spec, check_data=False,
+                    overrides={**given, **backbone.variant, **entry.variant},
+                    also_known={key for each in entries for key in keys_of(each.spec)},
+                )  # fmt: skip
+                assert config["protocol"] == item.protocol
+                assert config["cold_threshold"] == item.data[dataset].keys["cold_threshold"]
+
+
+def test_numbers_stand_where_the_paper_has_them():
+    """Spot checks against docs/results.md, which names them too."""
+    rows = {(row.block, row.name): row for row in find_item("avaew-table1").rows}
+    assert rows["IPNN", "CVAR"].published["ml-1m"]["AUC"] == (None, 0.7825, 0.7970, 0.8022)
+    rows = {row.name: row for row in find_item("emerg-table1").rows}
+    assert rows["EmerG"].published["ml-1m"]["AUC"] == (0.7544, 0.7992, 0.8128, 0.8182)
+    assert rows["MeLU"].published["ml-1m"]["AUC"][0] is None
+    rows = {row.name: row for row in find_item("mwuf-table1").rows}
+    assert rows["MWUF(AFN)"].published["cikm2019"]["AUC"][3] == 0.7556
+
+
+def test_the_numbers_are_those_of_the_results_page():
+    """Every published AUC that both name is the same in both."""
+    page = (known_items()["csdm-table2"].parents[2] / "docs" / "results.md").read_text()
+    found = {float(f"0{text}") for text in re.findall(r"(?<![\d.])\.[5-8]\d{3}(?!\d)", page)}
+    for name in ("avaew-table1", "avaew-table2", "csdm-table2", "emerg-table2"):
+        for row in find_item(name).rows:
+            for value in (row.published or {}).get("ml-1m", {}).get("AUC", ()):
+                assert value is None or value in found, (name, row.name, value)
+
+
+# ------------------------------------------------------------------------- reading a file
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"paper": {"short": "P"}}, "paper has no title"),
+        ({"paper": {**SMALL["paper"], "arxiv": None, "doy": 1}}, "unknown key 'doy'"),
+        ({"item": 3}, "item must be a text"),
+        ({"form": "pie"}, "form is 'pie', and there are table, curves"),
+        ({"seeds": 0}, "seeds must be a number of runs"),
+        ({"data": {}}, "data names no data set"),
+        ({"metrics": "AUC"}, "metrics must be a list of texts"),
+        ({"blocks": None}, "blocks has no rows, and unknown not why"),
+        ({"blocks": [3]}, "block 1 must be a mapping"),
+        ({"blocks": rows_of({"name": "a"})}, "row 'a' needs a model or absent"),
+        ({"blocks": rows_of({"model": "Base"})}, "has no name"),
+        ({"blocks": rows_of({"name": "a", "model": "Base", "at": "x"})}, "at must be a number"),
+        (
+            {"blocks": rows_of({"name": "a", "model": "A"}, {"name": "a", "model": "B"})},
+            "the row 'a' of 'b' is given twice",
+        ),
+        ({"modle": 1}, "unknown key 'modle'"),
+    ],
+)
+def test_what_a_file_misses_is_told(changes, told):
+    with pytest.raises(UserError, match=re.escape(told)) as error:
+        an_item(**changes)
+    assert "'small.yaml'" in str(error.value)
+
+
+@pytest.mark.parametrize("values", [[0.5], [0.5, 0.5, 0.5, 1.5], [0.5, 0.5, 0.5, "x"], 0.5])
+def test_a_number_that_is_no_share_is_refused(values):
+    row = {"name": "a", "model": "Base", "published": {"tiny": {"AUC": values}}}
+    with pytest.raises(UserError, match=r"published\.tiny\.AUC"):
+        an_item(blocks=rows_of(row))
+
+
+def test_numbers_of_another_data_set_or_metric_are_refused():
+    for published in ({"tinny": {"AUC": [0.5] * 4}}, {"tiny": {"AUT": [0.5] * 4}}):
+        row = {"name": "a", "model": "Base", "published": published}
+        with pytest.raises(UserError, match="has an unknown key"):
+            an_item(blocks=rows_of(row))
+
+
+def test_no_yaml_and_no_file(tmp_path):
+    (tmp_path / "a.yaml").write_text("a: [")
+    with pytest.raises(UserError, match="is not valid yaml"):
+        read_item(tmp_path / "a.yaml")
+    with pytest.raises(UserError, match="cannot be read"):
+        find_item(str(tmp_path / "b.yaml"))
+
+
+def test_an_unknown_name_is_answered_with_near_ones():
+    with pytest.raises(UserError, match=r"did you mean emerg-table1\?"):
+        find_item("emrg-table1")
+    with pytest.raises(UserError, match="avaew-table1"):
+        find_item("avaew-table7")
+
+
+def test_the_file_on_the_page_is_one():
+    page = (known_items()["csdm-table2"].parents[2] / "docs" / "reproduce.md").read_text()
+    (text,) = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
+    item = parse_item(text, "page", "page")
+    assert [row.name for row in item.rows] == ["plain", "theirs", "two layers"]
+    assert item.rows[0].published["ml-1m"]["AUC"] == (0.7148, 0.7521, 0.7770, None)
+    assert item.fast == {"cvar_iters": 2} and item.rows[2].at == 2
+
+
+# ------------------------------------------------------------------------- what is run
+def test_the_users_keys_win_over_the_file_and_a_fast_run():
+    request = request_of_item(an_item(), "tiny", {"seeds": "4", "learning_rate": "0.5"}, fast=True)
+    found = settings(request)
+    assert (found["seeds"], found["learning_rate"], found["warm_size"]) == ("4", "0.5", 3)
+    assert found["pretrain_epochs"] == FAST["pretrain_epochs"] and found["warm_epochs"] == 1
+    assert settings(request_of_item(an_item(), "tiny", {}))["seeds"] == 3
+    assert settings(request_of_item(an_item(), "tiny", {}, fast=True))["seeds"] == FAST["seeds"]
+    assert settings(request_of_item(an_item(seeds=None), "tiny", {}))["seeds"] == 5
+    one = an_item(keys={"seeds": 1})  # a fast run has no more of anything
+    assert settings(request_of_item(one, "tiny", {}, fast=True))["seeds"] == 1
+
+
+def test_rows_on_one_backbone_are_one_comparison_and_own_networks_another():
+    rows = [
+        {"name": "a", "model": "Base"},
+        {"name": "b", "model": "CVAR", "backbone": "DCN"},
+        {"name": "c", "model": "CVAR"},
+        {"name": "d", "model": "CVAR"},
+    ]
+    blocks = [*rows_of(*rows, backbone="FM"), {"rows": [{"name": "e", "model": "MeLU"}]}]
+    item = an_item(blocks=blocks, fast={"cvar_iters": 1, "meta_epochs": 1})
+    parts = parts_of(request_of_item(item, "tiny", {"cvar_noise": "1"}, fast=True))
+    told = [(part.backbone, part.request.models, part.own) for part in parts]
+    assert told == [
+        ("FM", "Base,CVAR", False),
+        ("DCN", "CVAR", False),
+        (report.OWN_NETWORK, "MeLU", True),
+    ]
+    # A key of one method is not given to comparisons without it, which would refuse it.
+    given = [part.request.overrides for part in parts]
+    assert ["cvar_noise" in each for each in given] == [True, True, False]
+    assert ["meta_epochs" in each for each in given] == [False, False, True]
+    assert all(each["learning_rate"] == 0.01 for each in given)
+
+
+def test_what_the_file_decides_cannot_be_given():
+    with pytest.raises(UserError, match="says which model there is"):
+        request_of_item(an_item(), "tiny", {"model": "Base"})
+
+
+def test_an_item_without_contents_or_methods_says_why():
+    with pytest.raises(UserError, match="cannot be reproduced: what EmerG's table 5 shows"):
+        request_of_item(find_item("emerg-table5"), "ml-1m", {})
+    item = an_item(blocks=rows_of({"name": "a", "absent": "nobody has it"}))
+    with pytest.raises(UserError, match="no row that can be run here: nobody has it"):
+        request_of_item(item, "tiny", {})
+    with pytest.raises(UserError, match="boxes from the scores of single rows"):
+        request_of_item(an_item(form="boxes"), "tiny", {})
+
+
+def test_states(tiny_path, tmp_path):
+    folder = str(tiny_path.parent)
+    assert state_of(an_item(), folder)[:2] == (
+        True,
+        "runs here (tiny), without gone (needs method)",
+    )
+    assert state_of(an_item(), str(tmp_path)).words.startswith(
+        "needs data Tiny data (tiny) or Big data (big), without gone"
+    )
+    gone = an_item(blocks=rows_of({"name": "a", "absent": "nobody has it"}))
+    assert state_of(gone, folder)[:2] == (False, "needs method a: nobody has it")
+    assert not state_of(find_item("csdm-figure2"), folder).runs
+    assert state_of(an_item(form="boxes"), folder).words.startswith("needs the scores of single")
+
+
+# ------------------------------------------------------------------------- marks
+def told_marks(counts, seeds=(1, 2, 3), dataset="tiny", overrides=None, fast=False, text=""):
+    request = ReproduceRequest("", "small", text or a_text(), dataset, overrides or {}, fast)
+    return marks(request, request.paper_item(), {"split": {"counts": counts}}, list(seeds))
+
+
+def test_marks_say_what_cannot_be_told():
+    same = {"train": 1, "test": 2, "warm_a": 9}
+    assert "cannot be told" in told_marks(same)["s"] and "n" not in told_marks(same)
+    assert told_marks({"train": 1, "test": 5})["s"].endswith("test 5 rows here, 2 there")
+    assert told_marks(same, seeds=(1, 2))["n"] == "2 seeds here, 3 runs in the paper"
+    assert set(told_marks(same, dataset="other")) == {"d", "v"}
+    assert "f" in told_marks(same, fast=True)
+    shown = told_marks(same, overrides={"learning_rate": "0.5", "data_path": "x", "seeds": "3"})
+    assert shown["k"] == "other settings than the file's: learning_rate=0.5"
+    assert "does not say how many" in told_marks(same, text=a_text(seeds=None))["n"]
+
+
+def test_a_difference_is_ours_minus_theirs():
+    assert difference(0.75, 0.7) == pytest.approx(0.05)
+    assert difference(None, 0.7) is None and difference(0.7, None) is None
+
+
+# ------------------------------------------------------------------------- end to end
+@pytest.fixture
+def pool_here(monkeypatch):
+    """The pool runs its trials one after another in this process; the specs that it was given."""
+    given = []
+
+    def run_all(specs, *, on_done, on_failed, stop=lambda: False, **_):
+        for spec in specs:
+            if stop():
+                raise Interrupted
+            given.append(spec)
+            try:
+                document = run_trial(spec, stop)
+            except UserError as error:
+                on_failed(spec, f"Traceback\n{error}")
+            else:
+                on_done(spec, document)
+
+    @pool.contextmanager
+    def session(_):
+        yield
+
+    monkeypatch.setattr(pool, "run_all", run_all)
+    monkeypatch.setattr(pool, "session", session)
+    return given
+
+
+@pytest.fixture
+def reproduce(tiny_flags, tmp_path, pool_here):
+    """``reproduce(text, *words)``: exit code, the newest folder, how many trials were run."""
+    left_out = ("--cold_threshold", "--warm_size", "--threshold")
+
+    def go(text, *words, name="small"):
+        before = len(pool_here)
+        path = tmp_path / f"{name}.yaml"
+        path.write_text(text)
+        flags = [flag for flag in tiny_flags if not flag.startswith(left_out)]
+        code = main(["reproduce", str(path), *flags, "--threshold={rating: 4}", *words])
+        folders = sorted((tmp_path / "saved").glob(f"tiny-{name}-*"))
+        return code, folders[-1] if folders else None, len(pool_here) - before
+
+    return go
+
+
+class TestEndToEnd:
+    def test_ours_stand_beside_theirs(self, reproduce, capsys):
+        code, folder, ran = reproduce(a_text(), "--seeds=2")
+        assert (code, ran) == (0, 4)
+        found = report.load_reproduction(folder)
+        whole = report.load_comparison(folder)
+        ours = {
+            run["label"]: [seed["phases"]["cold"]["metrics"]["AUC"] for seed in run["seeds"]]
+            for run in whole["documents"][0]["runs"]
+        }
+        plain, dropping, gone = found["rows"]
+        cell = plain["cells"]["AUC"]["cold"]
+        mean = sum(ours["Base"]) / 2
+        assert cell["ours"] == pytest.approx(mean) and cell["published"] == 0.5
+        assert cell["difference"] == pytest.approx(mean - 0.5) and cell["published_std"] == 0.01
+        assert plain["cells"]["AUC"]["warm_a"]["published"] is None
+        assert gone["absent"] == "nobody has it" and gone["cells"]["AUC"]["cold"]["ours"] is None
+        shown = capsys.readouterr().out
+        assert f"{mean - 0.5:+.4f}" in shown and "0.5000 ± 0.0100" in shown
+        assert "published number not at hand" in shown  # of the row "dropping"
+        assert "not run: gone: nobody has it" in shown
+        assert "dropping: of what" in shown and "(n) 2 seeds here, 3 runs" in shown
+        assert (folder / found["picture"]).is_file() and (folder / "table.txt").is_file()
+        assert dropping["missing"] is None
+
+    def test_csv_and_markdown_hold_the_same(self, reproduce):
+        _, folder, _ = reproduce(a_text(), "--seeds=1")
+        found = report.load_reproduction(folder)
+        lines = list(csv.DictReader(io.StringIO((folder / "reproduce.csv").read_text())))
+        assert len(lines) == 3 * 4
+        cell = found["rows"][0]["cells"]["AUC"]["warm_c"]
+        (line,) = [x for x in lines if (x["row"], x["phase"]) == ("plain", "warm_c")]
+        assert (
+            float(line["ours"]) == cell["ours"]
+            and float(line["difference"]) == (cell["difference"])
+        )
+        assert line["published_std"] == "0.02" and line["std"] == "" and line["marks"] == "kns"
+        text = (folder / "reproduce.md").read_text()
+        assert f"| {cell['ours']:.4f} |" in text and f"{cell['difference']:+.4f} |" in text
+
+    def test_results_are_reused_and_a_stop_keeps_what_is_there(
+        self, reproduce, monkeypatch, tmp_path, capsys
+    ):
+        done = pool.run_all
+
+        def one_only(specs, **options):
+            done(specs[:1], **options)
+            raise Interrupted
+
+        monkeypatch.setattr(pool, "run_all", one_only)
+        code, folder, ran = reproduce(a_text(), "--seeds=1")
+        assert (code, ran) == (130, 1)
+        found = report.load_reproduction(folder)
+        assert [row["missing"] for row in found["rows"]] == [None, "not run yet or failed", None]
+        assert "missing: dropping" in capsys.readouterr().out
+        assert not (folder / "table.txt").exists()
+        monkeypatch.setattr(pool, "run_all", done)
+        assert main(["reproduce", "--resume", f"--saved_dir={tmp_path / 'saved'}"]) == 0
+        assert (folder / "table.txt").exists()
+        whole = report.load_comparison(folder)
+        assert (whole["ran"], whole["reused"]) == (1, 1)
+        code, other, ran = reproduce(a_text(), "--seeds=1")
+        assert (code, ran) == (0, 0) and other != folder
+
+    def test_a_failed_cell_leaves_the_others(self, reproduce, monkeypatch, capsys):
+        def failing(specs, *, on_failed, **_):
+            for spec in specs:
+                on_failed(spec, "Traceback\nboom")
+
+        monkeypatch.setattr(pool, "run_all", failing)
+        code, folder, _ = reproduce(a_text(), "--seeds=1")
+        assert code == 1 and "boom" in capsys.readouterr().err
+        assert report.load_reproduction(folder)["picture"] is None
+        assert not (folder / "table.txt").exists()
+
+    def test_all_data_sets_of_the_paper_are_run_until_one_is_stopped(
+        self, pool_here, monkeypatch, tiny_path, tmp_path
+    ):
+        for name in ("tiny", "twin"):
+            copytree(tiny_path, tmp_path / "data" / name)
+        for path in (tmp_path / "data" / "twin").iterdir():
+            path.rename(path.with_name(path.name.replace("tiny", "twin")))
+        data = {"tiny": SMALL["data"]["tiny"], "twin": {"called": "T"}}
+        path = tmp_path / "both.yaml"
+        path.write_text(a_text(data=data, seeds=1))
+        words = [f"--data_path={tmp_path / 'data'}", "--threshold={rating: 4}",
+                 "--cold_threshold=30", "--warm_size=3", "--train_batch_size=64",
+                 f"--saved_dir={tmp_path / 'saved'}", "--show_progress=False"]  # fmt: skip
+        assert main(["reproduce", str(path), *words]) == 0
+        made = sorted(folder.name[:9] for folder in (tmp_path / "saved").iterdir())
+        assert made == ["tiny-both", "twin-both"]
+
+        def stopped(*_, **__):
+            raise Interrupted
+
+        monkeypatch.setattr(pool, "run_all", stopped)
+        assert main(["reproduce", str(path), *words, "--learning_rate=0.02"]) == 130
+        assert len(list((tmp_path / "saved").iterdir())) == 3  # the twin was not begun
+
+    def test_another_data_set_has_no_published_numbers(self, reproduce, capsys):
+        big = {"big": SMALL["data"]["big"]}
+        rows = rows_of({"name": "a", "model": "Base"}, backbone="FM")
+        code, _, _ = reproduce(
+            a_text(data=big, blocks=rows), "--seeds=1", "--cold_threshold=30", "--warm_size=3"
+        )
+        shown = capsys.readouterr().out
+        assert code == 0 and "the paper has no numbers for tiny, only for Big data" in shown
+        assert "not at hand" not in shown
+
+    def test_a_fast_run_says_so_everywhere(self, reproduce, capsys):
+        code, folder, ran = reproduce(a_text(), "--fast", "--seeds=1")
+        told = "FAST RUN, NOT COMPARABLE with the paper: pretrain_epochs: 1, warm_epochs: 1"
+        assert (code, ran) == (0, 2) and told in capsys.readouterr().out
+        assert "NOT COMPARABLE" in (folder / "reproduce.md").read_text()
+        found = report.load_reproduction(folder)
+        assert "f" in found["marks"] and "NOT COMPARABLE" in report.drawn_of(found).told
+
+    def test_rows_that_the_paper_lacks_are_shown_apart(self, reproduce, capsys):
+        rows = rows_of({"name": "a", "model": "CVAR"}, {"name": "b", "model": "Base"},
+                       backbone="FM")  # fmt: skip
+        code, folder, _ = reproduce(
+            a_text(blocks=rows), "--seeds=1", "--matched_row=True", "--cvar_iters=2"
+        )
+        assert code == 0
+        (extra,) = [row for row in report.load_reproduction(folder)["rows"] if row.get("extra")]
+        assert extra["name"] == f"{report.MATCHED} on FM"
+        assert "not in the paper" in capsys.readouterr().out
+
+    def test_graphs_are_drawn_of_one_run_whose_scores_are_used(self, reproduce):
+        rows = [{"name": "b", "rows": [{"name": "EmerG", "model": "EmerG"}]}]
+        keys_of_run = {"emerg_epochs": 1, "pretrain_epochs": 1, "warm_epochs": 1, "seeds": 1}
+        text = a_text(blocks=rows, form="graphs", keys=keys_of_run, fast={})
+        code, folder, ran = reproduce(text)
+        assert (code, ran) == (0, 0)  # the run that drew them has the scores
+        found = report.load_reproduction(folder)
+        assert found["rows"][0]["cells"]["AUC"]["cold"]["ours"] is not None
+        assert (folder / "figures" / "small.png").is_file()
+        assert list(folder.glob("tiny-EmerG-*/EmerG/graphs-seed-2020.npz"))
+
+    def test_vectors_are_drawn_of_each_row(self, reproduce):
+        text = a_text(form="vectors", seeds=1)
+        code, folder, _ = reproduce(text)
+        found = report.load_reproduction(folder)
+        assert code == 0 and set(found["distances"]) == {"plain", "dropping"}
+        assert all(math.isfinite(value) for value in found["distances"].values())
+
+
+# ------------------------------------------------------------------------- the command
+def test_the_list_names_every_item_and_what_it_needs(tiny_path, capsys):
+    """With the embedded data set alone: nothing of the papers' is there."""
+    assert main(["reproduce", "--list", f"--data_path={tiny_path.parent}"]) == 0
+    shown = capsys.readouterr().out
+    for name in NAMES:
+        assert f"\n{name} " in f"\n{shown}"
+    assert "needs data MovieLens-1M (ml-1m)" in shown and "--dataset=NAME" in shown
+    assert "contents not at hand: what EmerG's table 5" in shown
+    assert "without GRU4Rec, DIN, MWUF(GRU4Rec)" in shown
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["emrg-table1"], "did you mean emerg-table1"),
+        (["emerg-table1"], "emerg-table1 needs MovieLens-1M (ml-1m) or Taobao"),
+        (["emerg-table5"], "what EmerG's table 5 shows is not among the sources"),
+        ([], "reproduce takes one table or figure"),
+        (["a", "b"], "reproduce takes one table or figure"),
+        (["a", "--list"], "takes --data_path only; leave out 'a'"),
+        (["--list", "--seeds=2"], "takes --data_path only; leave out --seeds"),
+        (["emerg-table2", "--dataset=tiny", "--model=Base"], "leave out --model"),
+        (["emerg-table2", "--dataset=tiny", "--emerg_epochz=2"], "did you mean 'emerg_epochs'?"),
+        (["--resume=/nowhere", "--fast"], "as it was asked for"),
+    ],
+)
+def test_mistakes_are_answered_in_a_sentence(words, told, tiny_path, capsys, tmp_path):
+    place = [] if "--resume=/nowhere" in words else [f"--data_path={tiny_path.parent}"]
+    assert main(["reproduce", *words, *place]) == 2
+    assert told in capsys.readouterr().err
+
+
+def test_switches_of_one_verb(capsys):
+    assert main(["run", "--fast"]) == 2
+    assert "run takes no --fast: it goes with reproduce" in capsys.readouterr().err
+    assert main(["reproduce", "--fast=1", "x"]) == 2
+    assert "--fast takes no value" in capsys.readouterr().err
+
+
+def test_a_damaged_reproduction_is_told(tmp_path):
+    with pytest.raises(UserError, match="cannot be read"):
+        report.load_reproduction(tmp_path)
+    (tmp_path / "reproduce.json").write_text("{}")
+    with pytest.raises(UserError, match="is no reproduction"):
+        report.load_reproduction(tmp_path)
+    content = {"schema": 99, "rows": [], "marks": {}, "phases": []}
+    (tmp_path / "reproduce.json").write_text(json.dumps(content))
+    with pytest.raises(UserError, match="another version"):
+        report.load_reproduction(tmp_path)
+
+
+@pytest.mark.slow
+def test_the_smallest_table_runs_on_the_embedded_data_set(pool_here, tmp_path, capsys):
+    words = ["--dataset=ml-100k", "--fast", "--seeds=1", f"--saved_dir={tmp_path}"]
+    assert main(["reproduce", "csdm-table2", *words, "--show_progress=False"]) == 0
+    (folder,) = tmp_path.glob("ml-100k-csdm-table2-*")
+    found = report.load_reproduction(folder)
+    assert all(0.6 < row["cells"]["AUC"]["warm_c"]["ours"] < 0.8 for row in found["rows"])
+    assert "NOT COMPARABLE" in capsys.readouterr().out and len(pool_here) == 2
