@@ -58,6 +58,8 @@ _WITHOUT_PART = (
     "experiment.folders",
     "experiment.requests",
     "experiment.scores",
+    "experiment.document",
+    "experiment.intervals",
 )
 # Scores may be reported during pre-training, but do not change it; the rows that it learns from
 # enter the key as they are, by the hash of the split.
