@@ -7,8 +7,10 @@ from typing import Any, NamedTuple
 from recbole_cold import report
 from recbole_cold.comparison.campaign import Campaign
 from recbole_cold.errors import UserError
+from recbole_cold.evaluation.metrics import METRICS
 from recbole_cold.experiment.folders import find_graphs
 from recbole_cold.experiment.requests import Request
+from recbole_cold.experiment.scores import DamagedScores, in_folder
 from recbole_cold.experiment.session import Again, continue_run, run_request
 from recbole_cold.graphs import Graphs, load_graphs
 from recbole_cold.papers.requests import Part, ReproduceRequest, label_of
@@ -58,10 +60,53 @@ def gather(
     return source(Place(request, parts, campaigns, folder, stop, again))
 
 
-def draw(found: Mapping[str, Any], drawn: Gathered, folder: Path) -> str | None:
+def batches(
+    found: Mapping[str, Any], comparison: Mapping[str, Any], folder: Path
+) -> dict[tuple[str, str], list[list[float]]]:
+    """The first metric on every batch of test rows, by block and row: per phase, all seeds.
+
+    A batch is as many rows as one of training, in the order of the part.
+
+    Raises:
+        UserError: the metric is not one of scores and labels alone, or scores were not kept.
+    """
+    name = found["metrics"][0]
+    metric = METRICS[name]
+    if metric.group:
+        raise UserError(f"boxes are of a metric of scores and labels; {name} needs groups of rows")
+    find = in_folder(folder)
+    runs = {
+        (document["backbone_label"], run["label"]): run
+        for document in comparison["documents"]
+        for run in document["runs"]
+    }
+    values: dict[tuple[str, str], list[list[float]]] = {}
+    for row in found["rows"]:
+        run = runs.get((row["group"], row["label"]))
+        if run is None:
+            continue
+        of_row = values[row["block"], row["name"]] = [[] for _ in found["phases"]]
+        for seed in run["seeds"]:
+            try:
+                kept = find(row["label"], seed)
+            except DamagedScores as error:
+                raise UserError(f"{row['label']}, seed {seed['seed']}: {error}") from error
+            for place, phase in enumerate(found["phases"]):
+                labels, scores = kept.rows_of(phase).label, kept.scores[phase]
+                size = int(run["config"]["train_batch_size"])
+                of_row[place] += list(
+                    report.batch_values(lambda y, s: metric.function(s, y), labels, scores, size)
+                )
+    return values
+
+
+def draw(
+    found: Mapping[str, Any], comparison: Mapping[str, Any], drawn: Gathered, folder: Path
+) -> str | None:
     """Draw a reproduction in its form; the file's name in the folder, None without numbers."""
+    of_batches = batches(found, comparison, folder) if found["form"] == "boxes" else None
     # What of one run is drawn is its first seed's.
-    whole = report.drawn_of(found)._replace(
+    whole = report.drawn_of(found, batches=of_batches)._replace(
         graphs=drawn.graphs, item=drawn.item, vectors=drawn.vectors
     )
     name = f"figures/{found['name']}.png"

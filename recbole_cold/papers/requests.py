@@ -17,7 +17,6 @@ SEEDS = 5  # where the paper does not say how many
 FAST = {"seeds": 2, "pretrain_epochs": 1}  # of a fast run, beside what the file says
 # Rows that a comparison adds by itself, and that no paper has.
 ADDED = {"matched_row": False, "reference_rows": []}
-NEEDS = {"boxes": "the scores of single rows, which are not kept"}  # form -> what it lacks here
 SET_BY_FILE = ("model", "models", "backbone", "backbones", "config_files", "against")
 
 
@@ -82,8 +81,6 @@ def request_of_item(
     if not models:
         reasons = "; ".join(dict.fromkeys(str(row.absent) for row in item.rows))
         raise UserError(f"{item.name} has no row that can be run here: {reasons}")
-    if item.form in NEEDS:
-        raise UserError(f"{item.name} is drawn as {item.form} from {NEEDS[item.form]}")
     for key in SET_BY_FILE:
         if key in given:
             raise UserError(

@@ -5,7 +5,6 @@ from typing import NamedTuple
 from recbole_cold.config import find_data, overall_values
 from recbole_cold.errors import UserError
 from recbole_cold.papers.files import PaperItem
-from recbole_cold.papers.requests import NEEDS
 
 DATA_PAGE = "dataset_atomic/README.md"
 
@@ -30,8 +29,6 @@ def state_of(item: PaperItem, data_path: str | None = None) -> State:
     if not item.runnable():
         methods = ", ".join(dict.fromkeys(row.name for row in item.rows))
         return State(False, f"needs method {methods}: {item.rows[0].absent}", here)
-    if item.form in NEEDS:
-        return State(False, f"needs {NEEDS[item.form]}", here)
     absent = list(dict.fromkeys(row.name for row in item.rows if row.model is None))
     without = f", without {', '.join(absent)} (needs method)" if absent else ""
     if not here:

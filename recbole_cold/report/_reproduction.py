@@ -120,8 +120,16 @@ def marks_of(doc: Reproduction, row: Mapping[str, Any]) -> str:
     return "".join(sorted({*doc["marks"]} - {"v"})) + ("v" if row.get("doubt") else "")
 
 
-def drawn_of(doc: Reproduction, metric: str | None = None) -> Drawn:
-    """What a form draws of a reproduction: a panel per block."""
+def drawn_of(
+    doc: Reproduction,
+    metric: str | None = None,
+    batches: Mapping[tuple[str, str], Sequence[Sequence[float]]] | None = None,
+) -> Drawn:
+    """What a form draws of a reproduction: a panel per block.
+
+    Args:
+        batches: by block and name of a row: per phase, the metric on every batch of rows.
+    """
     metric = metric or doc["metrics"][0]
 
     def series(row: Mapping[str, Any]) -> Series:
@@ -129,7 +137,8 @@ def drawn_of(doc: Reproduction, metric: str | None = None) -> Drawn:
         ours, std, theirs = (
             [_nan(cell.get(key)) for cell in figures] for key in ("ours", "std", "published")
         )
-        return Series(row["name"], ours, std, theirs, row.get("at"))
+        own = (batches or {}).get((row["block"], row["name"]))
+        return Series(row["name"], ours, std, theirs, row.get("at"), own)
 
     panels = [
         Panel(block, [series(row) for row in rows if not row.get("absent")])

@@ -5,15 +5,17 @@ import io
 import json
 import math
 import re
+from functools import partial
 from shutil import copytree
 
 import pytest
 import yaml
 
-from recbole_cold import report
+from recbole_cold import load_results, report
 from recbole_cold.cli.main import main
 from recbole_cold.config import keys_of, make_config
 from recbole_cold.errors import Interrupted, UserError
+from recbole_cold.evaluation.metrics import auc
 from recbole_cold.experiment.requests import parse_entries
 from recbole_cold.papers.document import difference, marks
 from recbole_cold.papers.files import find_item, known_items, parse_item, read_item
@@ -263,8 +265,6 @@ def test_an_item_without_contents_or_methods_says_why():
     item = an_item(blocks=rows_of({"name": "a", "absent": "nobody has it"}))
     with pytest.raises(UserError, match="no row that can be run here: nobody has it"):
         request_of_item(item, "tiny", {})
-    with pytest.raises(UserError, match="boxes from the scores of single rows"):
-        request_of_item(an_item(form="boxes"), "tiny", {})
 
 
 def test_states(tiny_path, tmp_path):
@@ -279,7 +279,6 @@ def test_states(tiny_path, tmp_path):
     gone = an_item(blocks=rows_of({"name": "a", "absent": "nobody has it"}))
     assert state_of(gone, folder)[:2] == (False, "needs method a: nobody has it")
     assert not state_of(find_item("csdm-figure2"), folder).runs
-    assert state_of(an_item(form="boxes"), folder).words.startswith("needs the scores of single")
 
 
 # ------------------------------------------------------------------------- marks
@@ -311,13 +310,15 @@ def pool_here(monkeypatch):
     """The pool runs its trials one after another in this process; the specs that it was given."""
     given = []
 
-    def run_all(specs, *, on_done, on_failed, stop=lambda: False, **_):
+    def run_all(
+        specs, *, on_done, on_failed, stop=lambda: False, on_scores=lambda spec, scores: None, **_
+    ):
         for spec in specs:
             if stop():
                 raise Interrupted
             given.append(spec)
             try:
-                document = run_trial(spec, stop)
+                document = run_trial(spec, stop, take_scores=partial(on_scores, spec))
             except UserError as error:
                 on_failed(spec, f"Traceback\n{error}")
             else:
@@ -487,6 +488,30 @@ class TestEndToEnd:
         assert found["rows"][0]["cells"]["AUC"]["cold"]["ours"] is not None
         assert (folder / "figures" / "small.png").is_file()
         assert list(folder.glob("tiny-EmerG-*/EmerG/graphs-seed-2020.npz"))
+
+    def test_boxes_are_of_the_kept_scores_batch_by_batch(self, reproduce, monkeypatch):
+        drawn = []
+        monkeypatch.setattr(
+            report, "plot_form", lambda form, whole, path: drawn.append((form, whole))
+        )
+        code, folder, _ = reproduce(a_text(form="boxes"), "--seeds=2")
+        ((form, whole),) = drawn
+        assert (code, form) == (0, "boxes")
+        frame = load_results(folder).scores()
+        plain = whole.panels[0].series[0]
+        for phase, values in zip(whole.phases, plain.batches, strict=True):
+            expected = []
+            for seed in (2020, 2021):
+                rows = frame[(frame.method == "Base") & (frame.phase == phase)]
+                rows = rows[rows.seed == seed]
+                for start in range(0, len(rows) - 63, 64):
+                    part = rows[start : start + 64]
+                    expected.append(auc(part.score.to_numpy(), part.label.to_numpy()))
+            assert len(expected) > 2 and list(values) == expected
+
+    def test_boxes_need_scores(self, reproduce, capsys):
+        code, _, _ = reproduce(a_text(form="boxes"), "--seeds=1", "--keep_scores=False")
+        assert code == 2 and "seed 2020: no row scores were kept" in capsys.readouterr().err
 
     def test_vectors_are_drawn_of_each_row(self, reproduce):
         text = a_text(form="vectors", seeds=1)
