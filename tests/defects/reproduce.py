@@ -24,15 +24,6 @@ DEFECTS = {
                "return set(request.overrides) - idle", "return set(request.overrides)",
                "test_marks_say_what_cannot_be_told"),
     ],
-    "recbole_cold/papers/pictures.py": [
-        defect("boxes of the first seed alone", '        for seed in run["seeds"]:',
-               '        for seed in run["seeds"][:1]:',
-               "TestEndToEnd::test_boxes_are_of_the_kept_scores_batch_by_batch"),
-        defect("every phase has the boxes of the first one",
-               "labels, scores = kept.rows_of(phase).label, kept.scores[phase]",
-               'labels, scores = kept.rows_of("cold").label, kept.scores["cold"]',
-               "TestEndToEnd::test_boxes_are_of_the_kept_scores_batch_by_batch"),
-    ],
     "recbole_cold/papers/requests.py": [
         defect("the file wins over the user", "        **fast_settings(request),\n"
                "        **request.overrides,\n", "        **request.overrides,\n"
@@ -51,6 +42,13 @@ DEFECTS = {
                "test_what_a_file_misses_is_told"),
     ],
     "recbole_cold/papers/pictures.py": [
+        defect("boxes of the first seed alone", '        for seed in run["seeds"]:',
+               '        for seed in run["seeds"][:1]:',
+               "TestEndToEnd::test_boxes_are_of_the_kept_scores_batch_by_batch"),
+        defect("every phase has the boxes of the first one",
+               "labels, scores = kept.rows_of(phase).label, kept.scores[phase]",
+               'labels, scores = kept.rows_of("cold").label, kept.scores["cold"]',
+               "TestEndToEnd::test_boxes_are_of_the_kept_scores_batch_by_batch"),
         defect("a run for graphs is not looked at for scores",
                '"trials" / "graphs.json"', '"trials" / "graphs.txt"',
                "TestEndToEnd::test_graphs_are_drawn_of_one_run_whose_scores_are_used"),
