@@ -13,9 +13,9 @@ from recbole_cold.report._comparison import (
     load_comparison,
     validate_comparison,
 )
+from recbole_cold.report._comparison_csv import comparison_csv
 from recbole_cold.report._comparison_plot import comparison_figure, plot_comparison
 from recbole_cold.report._comparison_tables import (
-    comparison_csv,
     comparison_latex,
     comparison_markdown,
     comparison_table,
