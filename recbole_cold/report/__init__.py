@@ -22,6 +22,7 @@ from recbole_cold.report._comparison_tables import (
 )
 from recbole_cold.report._document import SCHEMA, load, now, validate, write_json
 from recbole_cold.report._drawing import save_figure
+from recbole_cold.report._forest_plot import forest_figure, plot_forest
 from recbole_cold.report._graphs import plot_graphs
 from recbole_cold.report._paper_figures import (
     FORMS,
@@ -71,6 +72,7 @@ __all__ = [
     "costs",
     "curves_figure",
     "drawn_of",
+    "forest_figure",
     "holm",
     "load",
     "load_comparison",
@@ -83,6 +85,7 @@ __all__ = [
     "plot_comparison",
     "plot_curves",
     "plot_form",
+    "plot_forest",
     "plot_graphs",
     "plot_of",
     "plot_sweep",

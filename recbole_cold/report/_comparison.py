@@ -230,12 +230,12 @@ class Comparison:
     @cached_property
     def _intervals(self) -> dict[Any, list[Known]]:
         aliases = {}
+        alone = len(self.by_backbone) == 1
         for doc in self.document["documents"]:
             backbone = str(doc["backbone_label"])
             for before, after in zip(doc["runs"], self.by_backbone[backbone]["runs"], strict=True):
-                aliases[backbone, before["label"]] = after["label"]
-                aliases[str(before["backbone"]), before["label"]] = after["label"]
-        return read_intervals(self.document, aliases, len(self.by_backbone) == 1)
+                aliases["" if alone else backbone, before["label"]] = after["label"]
+        return read_intervals(self.document, aliases, alone)
 
     def claims(self, fewest: int = FEWEST_SEEDS) -> dict[Key, Claim]:
         """The claim of every scored cell but those of the reference rows.

@@ -364,7 +364,9 @@ def _where(comparison: Comparison, keys: Sequence[Key]) -> str:
     if count <= 1:
         return _in_phases(comparison, phases)
     if {on[phase] for phase in phases} == {count}:
-        return f"{_in_phases(comparison, phases)} on all {_word(count)}"
+        return (
+            f"{_in_phases(comparison, phases)} on {'both' if count == 2 else 'all ' + _word(count)}"
+        )
     if len(phases) == 1:
         return f"in {phases[0]} on {_word(len(keys))} of {_word(count)}"
     return f"in {len(keys)} of {count * len(comparison.phases)} cases"

@@ -16,6 +16,7 @@ Place = tuple[str, str, str, str, str]
 """Backbone, row, reference row, phase, metric."""
 
 _TEXTS = ("backbone", "row", "against", "phase", "metric", "by")
+_SIDES = ("item", "user")
 _NUMBERS = ("difference", "low", "high", "error")
 
 
@@ -39,10 +40,13 @@ class Known(NamedTuple):
 def read_intervals(
     document: Document, aliases: Mapping[tuple[str, str], str], one_group: bool
 ) -> dict[Place, list[Known]]:
-    """The records of ``document["intervals"]`` by place; those without limits are left out.
+    """The records of ``document["intervals"]`` by place, those over items and over users.
+
+    Records without limits are left out.
 
     Args:
-        aliases: (backbone, label in the file) -> the label that the table has for it.
+        aliases: (backbone, label in the file) -> the label that the table has for it; the backbone
+            is '' where there is one group.
         one_group: the table has one backbone, so that labels alone say which row it is: there a
             method with a network of its own may be filed under that network's name.
 
@@ -60,14 +64,16 @@ def read_intervals(
                 raise UserError(
                     f"{where}.{name} of these results is {value!r:.40}; repeat the run."
                 )
+        if record["by"] not in _SIDES:
+            continue  # DeLong's, of rows: too narrow for a claim
         difference, low, high = (_number(record[name]) for name in _NUMBERS[:3])
         if not math.isfinite(difference + low + high):
             continue
-        backbone = record["backbone"]
+        group = "" if one_group else record["backbone"]
         row, against = (
-            aliases.get((backbone, record[name]), record[name]) for name in ("row", "against")
+            aliases.get((group, record[name]), record[name]) for name in ("row", "against")
         )
-        place = ("" if one_group else backbone, row, against, record["phase"], record["metric"])
+        place = (group, row, against, record["phase"], record["metric"])
         seeds, nested = int(record["seeds"]), bool(record.get("nested"))
         known = Known(difference, low, high, record["by"], seeds, nested)
         found.setdefault(place, []).append(known)
