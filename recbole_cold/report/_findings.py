@@ -293,9 +293,9 @@ def _budget(comparison: Comparison) -> str:
     trials = sorted({*spent} or {bench.get("trials", 0)})
     count = f"{trials[0]}" if len(trials) == 1 else f"{trials[0]} to {trials[-1]}"
     each = f" with {bench['tune_seeds']} seeds each" if bench.get("tune_seeds") else ""
-    alike = "Settings of every row were searched alike" if len(trials) == 1 else (
-        "The searches for settings were not of one length"
-    )  # fmt: skip
+    alike = "Settings of every row were searched alike"
+    if len(trials) > 1:
+        alike = "The searches for settings were not of one length"
     by = f", chosen by {bench['metric']} on pseudo-new {comparison.unit}s" * bool(
         bench.get("metric")
     )

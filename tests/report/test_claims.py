@@ -315,6 +315,21 @@ class TestTables:
         assert float(loss["item_bias_item_low"]) == pytest.approx(-0.014, abs=1e-5)
         assert loss["claim"] == ""
 
+    def test_pcoc_by_count_stands_in_markdown_where_it_was_asked_for(self):
+        document = made()
+        assert "PCOC" not in report.markdown(document)
+        for seed in (seed for run in document["runs"] for seed in run["seeds"]):
+            for name, phase in seed["phases"].items():
+                value = [1.5, 1.0 + 0.1 * (seed["seed"] - 2022), None]
+                phase["groups"]["PCOC"] = {
+                    "least": [3, 10, 30], "most": [9, 29, 80], "groups": [5, 5, 5],
+                    "rows": [30, 90, 200], "value": value if name == "cold" else [0.9] * 3,
+                }  # fmt: skip
+        shown = report.comparison_markdown(Comparison(a_comparison({"DeepFM": document})))
+        for text in (report.markdown(document), shown):
+            assert "PCOC, items with 3-9, 10-29, 30-80 scored rows" in text
+            assert "| New | 1.50 1.00 - | 0.90 0.90 0.90 |" in text
+
     def test_fits_the_screen(self):
         documents = {"FM": made(), "DCN": made()}
         text = report.comparison_table(Comparison(a_comparison(documents)))
