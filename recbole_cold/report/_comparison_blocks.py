@@ -120,7 +120,7 @@ def _interval_block(comparison: Comparison, metric: str, name: str) -> Block:
         ]
         if any(cell != "-" for _, cells in lines for cell in cells):
             groups.append((backbone, lines))
-    return Block(f"{metric} minus {name} [95 %]", list(comparison.phases), groups)
+    return Block(f"{metric} minus {name}, 95 %", list(comparison.phases), groups)
 
 
 def interval_legend(comparison: Comparison) -> list[str]:

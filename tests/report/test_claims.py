@@ -282,11 +282,11 @@ class TestTables:
         document = made()
         line = "+.0100 [+.0060 +.0140]"
         for text in (report.table(document), report.markdown(document)):
-            assert "AUC minus ItemBias [95 %]" in text and line in text
+            assert "AUC minus ItemBias, 95 %" in text and line in text
         comparison = Comparison(a_comparison({"DeepFM": document}))
         assert line in report.comparison_table(comparison)
         assert line.replace("[", "{[}").replace("]", "{]}") in report.comparison_latex(comparison)
-        assert "WithinAUC minus Base [95 %]" in report.comparison_markdown(comparison)
+        assert "WithinAUC minus Base, 95 %" in report.comparison_markdown(comparison)
 
     def test_csv_has_all_of_it(self):
         document = made()
