@@ -22,7 +22,7 @@ from recbole_cold.report._comparison_tables import (
 )
 from recbole_cold.report._document import SCHEMA, load, now, validate, write_json
 from recbole_cold.report._drawing import save_figure
-from recbole_cold.report._forest_plot import forest_figure, plot_forest
+from recbole_cold.report._forest_plot import forest_figure
 from recbole_cold.report._graphs import plot_graphs
 from recbole_cold.report._paper_figures import (
     FORMS,

@@ -2,7 +2,6 @@
 
 import math
 import textwrap
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from recbole_cold.errors import UserError
@@ -17,7 +16,6 @@ from recbole_cold.report._drawing import (
     add_panel,
     new_figure,
     open_frame,
-    save_figure,
     write_heading,
 )
 from recbole_cold.report._intervals import Known
@@ -33,16 +31,6 @@ _BAND = "#e4e4e4"
 _MOST_NAME = 34
 _OFFSET = {"item": 0.14, "user": -0.14}  # of a row's line: items above, users below
 _LOOK = {"item": (COLOURS[0], "o", 2.4), "user": (COLOURS[5], "s", 1.4)}
-
-
-def plot_forest(
-    shown: Document | Comparison,
-    path: str | Path,
-    metric: str | None = None,
-    against: str | None = None,
-) -> None:
-    """Write the picture of :func:`forest_figure`, whole or not at all; png, pdf or svg."""
-    save_figure(lambda: forest_figure(shown, metric, against), path)
 
 
 class _Line(NamedTuple):

@@ -124,8 +124,6 @@ DEFECTS = {
                "test_the_bins_of_reliability_are_those_of_the_error"),
         defect("an empty bin has a share of 0", "if size else None for each",
                "if size else 0.0 for each", "test_reliability_of_ties_and_of_nothing"),
-        defect("bins of equal width", "place = ((2 * below + count) * bins // (2 * n))",
-               "place = (chance.unique() * bins).long()", "test_bins_hold_equally_many_rows"),
         defect("items with equal counts are torn apart", "((2 * below + size) * parts // (2 * "
                "max(1, len(count))))[level]", "(count.argsort(stable=True).argsort() * parts // "
                "len(count))", "test_items_with_equal_counts_stay_together"),

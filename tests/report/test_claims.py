@@ -27,6 +27,7 @@ from recbole_cold.report._comparison import EQUAL_STEPS, of_run
 from recbole_cold.report._findings import findings, headline
 from recbole_cold.report._forest_plot import forest_figure
 from recbole_cold.report._intervals import Known, read_intervals, widest
+from recbole_cold.results import Results
 
 GOOD = tuple(value + 0.01 for value in BIAS)  # above the yardstick, and so above all, by .01
 NAMES = ("Base", EQUAL_STEPS, "ItemBias")
@@ -490,9 +491,15 @@ class TestForest:
         assert main(["plot", str(tmp_path / "two"), *words]) == 0
         assert to.exists()
 
+    def test_from_python(self, tmp_path):
+        figure = Results(made(), None).plot(tmp_path / "a.svg", "WithinAUC", "forest")
+        assert len(figure.axes) == 4 and (tmp_path / "a.svg").exists()
+
     @pytest.mark.parametrize(
         ("words", "told"),
         [
+            (["--kind=forest", "--rope=0.1"], "--rope belongs to --kind=cd; leave it out"),
+            (["--kind=panels", "--against=Base"], "belongs to --kind=cd and forest; leave it out"),
             (["--kind=forest", "--against=New"], "'New' is no reference row of these results"),
             (["--kind=forest", "--metric=NE"], "have no interval of NE against ItemBias"),
         ],
