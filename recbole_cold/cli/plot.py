@@ -85,9 +85,7 @@ def _plot_results(arguments: Arguments) -> int:
     asked = report.Asked(keys.get("metric"), keys.get("against"), _rope(keys.get("rope")))
     shown = [load_results(folder).shown for folder in folders]
     if extra := keys.keys() & {"against", "rope"} - set(chosen.takes):
-        kinds = " and ".join(
-            name for name, plot in report.PLOTS.items() if min(extra) in plot.takes
-        )
+        known = [name for name, each in report.PLOTS.items() if min(extra) in each.takes]
         raise UserError(f"--{min(extra)} belongs to --kind={' and '.join(known)}; leave it out")
     if chosen.text is not None:
         print(chosen.text(shown, asked), end="\n\n")
