@@ -87,6 +87,14 @@ class Comparison:
         self.by_backbone = {
             str(doc["backbone_label"]): _named(doc) for doc in document["documents"]
         }
+        # Intervals name rows as the file does; '' stands for the backbone where there is but one.
+        self._aliases = {
+            (backbone * (len(self.by_backbone) > 1), before["label"]): after["label"]
+            for (backbone, named), doc in zip(
+                self.by_backbone.items(), document["documents"], strict=True
+            )
+            for before, after in zip(doc["runs"], named["runs"], strict=True)
+        }
         self.backbones = _union(document.get("backbones", []), self.by_backbone)
         found = [run["label"] for doc in self.by_backbone.values() for run in doc["runs"]]
         rows = _union(document.get("rows", []), found)
@@ -229,13 +237,7 @@ class Comparison:
 
     @cached_property
     def _intervals(self) -> dict[Any, list[Known]]:
-        aliases = {}
-        alone = len(self.by_backbone) == 1
-        for doc in self.document["documents"]:
-            backbone = str(doc["backbone_label"])
-            for before, after in zip(doc["runs"], self.by_backbone[backbone]["runs"], strict=True):
-                aliases["" if alone else backbone, before["label"]] = after["label"]
-        return read_intervals(self.document, aliases, alone)
+        return read_intervals(self.document, self._aliases, len(self.by_backbone) == 1)
 
     def claims(self, fewest: int = FEWEST_SEEDS) -> dict[Key, Claim]:
         """The claim of every scored cell but those of the reference rows.
