@@ -85,7 +85,6 @@ __all__ = [
     "plot_comparison",
     "plot_curves",
     "plot_form",
-    "plot_forest",
     "plot_graphs",
     "plot_of",
     "plot_sweep",
