@@ -157,6 +157,8 @@ _TABLE = [
         Key("bootstrap_resamples", whole(0, 100_000)),
         Key("delong", flag()),
         Key("reference_rows", either(text("names", "names"), list_of(_THING, filled=False))),
+        Key("smallest_effect", number(least=0, below=1)),
+        Key("wilcoxon", flag()),
         run_wide=True,
     ),
     Key("valid_metric", _METRIC, frozenset({TABLE})),

@@ -72,7 +72,8 @@ class Results:
 
         Args:
             metric: what is drawn; AUC, if the results have it.
-            kind: ``curves``, ``panels``, ``reliability`` or ``cd``, as of ``recbole-cold plot``.
+            kind: ``curves``, ``panels``, ``reliability``, ``cd`` or ``forest``, as of
+                ``recbole-cold plot``.
             beside: results on other data, for ``cd``.
 
         Raises:

@@ -128,6 +128,7 @@ class TestReleased:
     def test_the_set_of_the_protocol(self):
         config = build(protocol="released")
         expected = {
+            "metrics": ["AUC", "LogLoss", "F1"],
             "count_source": "full", "use_count": True, "use_timestamp": True,
             "new_item_init": "zero", "id_first_order": "off", "side_includes_id": True,
             "batch_norm": "moving", "backbone_dropout": True, "pooling": "sum_with_pad",

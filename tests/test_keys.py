@@ -88,7 +88,8 @@ class TestTable:
         assert not place & {"seed", "metrics", "batch_norm", "seeds", "eval_batch_size"}
         assert names(run_wide=True) == {
             "model", "dataset", "backbone", "config_files", "seed", "seeds", "share_pretrained",
-            "eval_on", "metrics", "base_model", "warm_sets", "common_phases", "matched_row",
+            "eval_on", "metrics", "smallest_effect", "wilcoxon", "base_model", "warm_sets",
+            "common_phases", "matched_row",
             "saved_dir", "cache_dir", "device", "gpu_id", "num_threads", "data_path",
             "keep_scores", "bootstrap_resamples", "delong", "reference_rows",
         }  # fmt: skip

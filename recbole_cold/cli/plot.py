@@ -29,10 +29,12 @@ flags of the first form
     panels           the same, a panel per row with the others grey behind it
     reliability      predicted and real share of clicks, a panel per phase
     cd               mean ranks over data sets and backbones, and which differ
+    forest           differences to one row with intervals, a panel per phase
   --metric=AUC       what is drawn
   --to=FILE          a .png, .pdf or .svg; without it DIR/figures/KIND.png, of
                      several folders a new folder in --saved_dir=saved
   --against=ROW      cd: the row that gains in the text are over; ItemBias
+                     forest: the reference row: ItemBias, Base or matched
   --rope=0.002       cd: a gain up to it does not matter
 
 flags of the second form: those of a run, and
@@ -82,10 +84,11 @@ def _plot_results(arguments: Arguments) -> int:
     chosen = report.plot_of(kind, len(folders))
     asked = report.Asked(keys.get("metric"), keys.get("against"), _rope(keys.get("rope")))
     shown = [load_results(folder).shown for folder in folders]
+    if extra := keys.keys() & {"against", "rope"} - set(chosen.takes):
+        known = [name for name, each in report.PLOTS.items() if min(extra) in each.takes]
+        raise UserError(f"--{min(extra)} belongs to --kind={' and '.join(known)}; leave it out")
     if chosen.text is not None:
         print(chosen.text(shown, asked), end="\n\n")
-    elif extra := keys.keys() & {"against", "rope"}:
-        raise UserError(f"--{min(extra)} belongs to --kind=cd; leave it out")
     figure = chosen.draw(shown, asked)  # what cannot be drawn leaves no folder
     if "to" in keys:
         target = paths.expanded(keys["to"])

@@ -69,9 +69,19 @@ def from_folders(
         "alone": alone,
         "backbones": [],
         "seeds": [],
+        "metrics_left_out": _left_out(found, documents.values()),
         "failures": failures,
         "documents": list(documents.values()),
     }
+
+
+def _left_out(
+    found: Sequence[tuple[Path, Mapping[str, Any]]], documents: Iterable[Mapping[str, Any]]
+) -> list[str]:
+    """Metrics of some folders that the table lacks, because other folders do not have them."""
+    shown = set.intersection(*(set(document["metrics"]) for document in documents))
+    asked = [metric for _, document in found for metric in document["metrics"]]
+    return [metric for metric in dict.fromkeys(asked) if metric not in shown]
 
 
 class _Placed:

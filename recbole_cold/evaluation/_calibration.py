@@ -5,12 +5,14 @@ Shape letters: n rows.
 """
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 ECE_BINS = 15
+COUNT_PARTS = 4
 _MOST_STEPS = 100
 
 
@@ -120,3 +122,32 @@ def predicted_over_clicks(chance: Tensor, positive: Tensor) -> float:
     """Mean probability over the share of clicks (PCOC); above 1: too high. nan without."""
     clicks = int(positive.sum())
     return float(chance.sum()) / clicks if clicks else math.nan
+
+
+def pcoc_by_count(
+    chance: Tensor, positive: Tensor, group: Tensor, parts: int = COUNT_PARTS
+) -> dict[str, Any]:
+    """PCOC of rare and of frequent groups (items, say): in quarters of equally many of them.
+
+    A group's count is that of its evaluated rows: in a warm phase all new items have equally many
+    rows seen. Groups of equal count share a part, so that a part may be empty; it is left out.
+
+    Returns:
+        Lists with an entry per part, rarest first: ``least`` and ``most`` rows of a group,
+        ``groups``, ``rows``, and ``value``, mean probability over share of clicks.
+    """
+    found: dict[str, Any] = {"least": [], "most": [], "groups": [], "rows": [], "value": []}
+    _, code, count = group.unique(return_inverse=True, return_counts=True)
+    _, level, size = count.unique(return_inverse=True, return_counts=True)
+    below = size.cumsum(0) - size
+    # A level's place is that of its middle: with one row more or less it stays where it is.
+    part = ((2 * below + size) * parts // (2 * max(1, len(count))))[level]
+    for number in part.unique().tolist():
+        inside = part == number
+        rows = inside[code]
+        found["least"].append(int(count[inside].min()))
+        found["most"].append(int(count[inside].max()))
+        found["groups"].append(int(inside.sum()))
+        found["rows"].append(int(rows.sum()))
+        found["value"].append(predicted_over_clicks(chance[rows], positive[rows]))
+    return found

@@ -115,6 +115,13 @@ def reliability(scores: Scores, labels: Scores) -> dict[str, list[float | None]]
     return calibration.reliability(scores.double(), positive)
 
 
+def pcoc_by_count(scores: Scores, labels: Scores, group: Scores) -> dict[str, Any]:
+    """PCOC in quarters of the groups by their rows: see :func:`_calibration.pcoc_by_count`."""
+    scores = _table(scores, labels)[0]
+    codes = _codes(group, scores)
+    return calibration.pcoc_by_count(*_chances("PCOC", scores, labels), codes)
+
+
 def within_auc(scores: Scores, labels: Scores, group: Scores) -> GroupedAUC:
     """AUC inside each group of rows, weighted by rows: see :func:`_groups.auc_within`."""
     scores, positive = _table(scores, labels)
@@ -159,11 +166,13 @@ class Metric:
         function: of scores and labels and, where ``group`` is named, a code per row.
         group: whose code: ``cold`` (the side with new ids: items, or users), ``user``; '' for none.
         best: ``high``, ``low``, or ``one`` for a ratio that is right at 1.
+        by_group: of scores, labels and the codes of ``cold``: the metric in parts of the groups.
     """
 
     function: Callable[..., Any]
     group: str = ""
     best: str = "high"
+    by_group: Callable[..., dict[str, Any]] | None = None
 
 
 METRICS: dict[str, Metric] = {
@@ -177,7 +186,7 @@ METRICS: dict[str, Metric] = {
     "NE": Metric(normalised_entropy, best="low"),
     "Brier": Metric(brier, best="low"),
     "ECE": Metric(calibration_error, best="low"),
-    "PCOC": Metric(predicted_over_clicks, best="one"),
+    "PCOC": Metric(predicted_over_clicks, best="one", by_group=pcoc_by_count),
     "F1": Metric(f1),
 }
 """Metrics of one prediction table, by the name they have in configurations and results."""
@@ -271,10 +280,14 @@ def evaluate_with_groups(
     metrics: Iterable[str],
     f1_threshold: Threshold = "mean",
     groups: Mapping[str, Scores] | None = None,
-) -> tuple[dict[str, float], dict[str, dict[str, float]]]:
-    """As :func:`evaluate`, and what metrics inside groups rest on: groups used, rows in them."""
+) -> tuple[dict[str, float], dict[str, dict[str, Any]]]:
+    """As :func:`evaluate`, and beside some metrics what they are made of, by group.
+
+    For metrics inside groups: groups used, and the share of rows in them. For PCOC: the same metric
+    of rare and of frequent items.
+    """
     values: dict[str, float] = {}
-    told: dict[str, dict[str, float]] = {}
+    told: dict[str, dict[str, Any]] = {}
     for name in known_metrics(metrics):
         if name not in METRICS:
             continue
@@ -288,6 +301,8 @@ def evaluate_with_groups(
         if isinstance(found, GroupedAUC):
             told[name] = {"groups": found.groups, "of": found.of, "rows": found.rows}
             found = found.value
+        elif metric.by_group is not None and groups is not None:
+            told[name] = metric.by_group(scores, labels, groups["cold"])
         values[name] = found
     return values, told
 

@@ -39,7 +39,7 @@ def new_document(command: str, config: ColdConfig, dataset: ColdStartDataset) ->
         "phases": [phase.name for phase in dataset.split.phases],
         "metrics": list(config["metrics"]),
         "share_pretrained": config["share_pretrained"],
-        "base_model": config["base_model"],
+        **{name: config[name] for name in ("base_model", "smallest_effect", "wilcoxon")},
         "reference_rows": [each.label for each in reference_entries(config["reference_rows"])],
         "runs": [],
     }

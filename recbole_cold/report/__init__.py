@@ -13,15 +13,16 @@ from recbole_cold.report._comparison import (
     load_comparison,
     validate_comparison,
 )
+from recbole_cold.report._comparison_csv import comparison_csv
 from recbole_cold.report._comparison_plot import comparison_figure, plot_comparison
 from recbole_cold.report._comparison_tables import (
-    comparison_csv,
     comparison_latex,
     comparison_markdown,
     comparison_table,
 )
 from recbole_cold.report._document import SCHEMA, load, now, validate, write_json
 from recbole_cold.report._drawing import save_figure
+from recbole_cold.report._forest_plot import forest_figure
 from recbole_cold.report._graphs import plot_graphs
 from recbole_cold.report._paper_figures import (
     FORMS,
@@ -71,6 +72,7 @@ __all__ = [
     "costs",
     "curves_figure",
     "drawn_of",
+    "forest_figure",
     "holm",
     "load",
     "load_comparison",

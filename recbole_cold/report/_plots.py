@@ -12,6 +12,7 @@ from recbole_cold.report._cd_plot import cd_figure
 from recbole_cold.report._comparison import Comparison, validate_comparison
 from recbole_cold.report._comparison_plot import comparison_figure
 from recbole_cold.report._document import SCHEMA, Document
+from recbole_cold.report._forest_plot import forest_figure
 from recbole_cold.report._multiples import comparison_panels, run_panels
 from recbole_cold.report._pictures import curves_figure
 from recbole_cold.report._reliability import comparison_reliability, run_reliability
@@ -28,7 +29,7 @@ class Asked(NamedTuple):
 
     Attributes:
         metric: what is drawn; of reliability, what the best rows are chosen by.
-        against: the row that gains are over, in the text beside a picture.
+        against: the row that gains are over, in the picture or in the text beside it.
         rope: a gain up to it does not matter, in the text beside a picture.
     """
 
@@ -45,12 +46,14 @@ class Plot(NamedTuple):
         draw: the figure of one or more results.
         several: whether it takes more than one.
         text: what the screen shows beside it.
+        takes: what it may be asked for beside a metric.
     """
 
     told: str
     draw: Callable[[Sequence[Shown], Asked], "Figure"]
     several: bool = False
     text: Callable[[Sequence[Shown], Asked], str] | None = None
+    takes: tuple[str, ...] = ()
 
 
 def _of(
@@ -87,6 +90,12 @@ PLOTS: dict[str, Plot] = {
         lambda shown, asked: cd_figure(_across(shown, asked)),
         several=True,
         text=lambda shown, asked: across_text(_across(shown, asked), asked.against, asked.rope),
+        takes=("against", "rope"),
+    ),
+    "forest": Plot(
+        "differences to one row with intervals, a panel per phase",
+        lambda shown, asked: forest_figure(shown[0], asked.metric, asked.against),
+        takes=("against",),
     ),
 }
 """Kinds of pictures by name."""

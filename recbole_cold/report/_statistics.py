@@ -36,7 +36,7 @@ def summary(
         base: label (or else model) of the run that RelaImpr is relative to, seed by seed.
     """
     return [
-        _row(run["label"], phase, metric, _values(doc, run, phase, metric, base))._replace(
+        _row(run["label"], phase, metric, phase_values(doc, run, phase, metric, base))._replace(
             unadapted=_unadapted(run, phase)
         )
         for metric in wanted_metrics(doc, metrics)
@@ -66,7 +66,7 @@ def values(doc: Document) -> Iterator[Value]:
     for metric in wanted_metrics(doc, None):
         for run in doc["runs"]:
             for phase in doc["phases"]:
-                for seed, value in _values(doc, run, phase, metric).items():
+                for seed, value in phase_values(doc, run, phase, metric).items():
                     name = backbone or str(run["backbone"])
                     yield Value(run["label"], name, phase, metric, seed, value)
 
@@ -86,8 +86,8 @@ def paired_values(
     if phase not in doc["phases"]:
         raise UserError(f"phase '{phase}' is unknown; known are {', '.join(doc['phases'])}.")
     wanted_metrics(doc, [metric])
-    ours = _values(doc, _run(doc, label), phase, metric)
-    theirs = _values(doc, _run(doc, against), phase, metric)
+    ours = phase_values(doc, _run(doc, label), phase, metric)
+    theirs = phase_values(doc, _run(doc, against), phase, metric)
     shared = sorted(ours.keys() & theirs.keys())
     return [ours[seed] for seed in shared], [theirs[seed] for seed in shared]
 
@@ -99,14 +99,14 @@ def _row(label: str, phase: str, metric: str, values: Mapping[int, float]) -> Ro
     return Row(label, phase, metric, mean, std, len(known))
 
 
-def _values(
+def phase_values(
     doc: Document, run: Mapping[str, Any], phase: str, metric: str, base: str | None = None
 ) -> dict[int, float]:
     """Seed -> finite value."""
     if metric in COMPARISONS:
-        ours = _values(doc, run, phase, "AUC")
+        ours = phase_values(doc, run, phase, "AUC")
         other = base_run(doc, base)
-        theirs = {} if other is None else _values(doc, other, phase, "AUC")
+        theirs = {} if other is None else phase_values(doc, other, phase, "AUC")
         values = {seed: rela_impr(ours[seed], theirs[seed]) for seed in ours if seed in theirs}
     else:
         scored = {seed["seed"]: seed["phases"].get(phase, {}) for seed in run["seeds"]}
@@ -125,6 +125,36 @@ def wanted_metrics(doc: Document, metrics: Iterable[str] | None) -> list[str]:
                 f"{', '.join(doc['metrics'])}: repeat the run with metrics that include {needed}."
             )
     return names
+
+
+def cost_figures(run: Mapping[str, Any]) -> dict[str, float]:
+    """Means over the seeds of a run: seconds by stage, CPU seconds, steps of its longest phase."""
+    parts = [seed["stages"] for seed in run["seeds"]]
+    own = {"pretrain", "learn"}
+    figures = {
+        "pretrain": [total_of(part, "seconds", {"pretrain"}) for part in parts],
+        "learn": [total_of(part, "seconds", {"learn"}) for part in parts],
+        "warm": [total_of(part, "seconds", None, own) for part in parts],
+        "cpu": [total_of(part, "cpu_seconds") for part in parts],
+        "phase_steps": [
+            float(max((stage["steps"] for stage in part if stage["name"] not in own), default=0))
+            for part in parts
+        ],
+    }
+    return {
+        name: statistics.fmean(values) if values else math.nan for name, values in figures.items()
+    }
+
+
+def total_of(
+    stages: Iterable[Mapping[str, Any]],
+    key: str,
+    names: set[str] | None = None,
+    without: Iterable[str] = (),
+) -> float:
+    """The sum of one figure over stages: those of ``names``, or all but some."""
+    chosen = [s for s in stages if (names is None or s["name"] in names)]
+    return float(sum(stage[key] for stage in chosen if stage["name"] not in without))
 
 
 def _run(doc: Document, label: str) -> Mapping[str, Any]:

@@ -1,14 +1,32 @@
 """Results as text: a table for the screen, Markdown, and a table of costs."""
 
-import math
 import statistics
 import textwrap
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from recbole_cold.evaluation.metrics import COMPARISONS, best_where
+from recbole_cold.report._claims import SIGN
+from recbole_cold.report._comparison import Comparison, of_run
+from recbole_cold.report._comparison_blocks import (
+    Block,
+    area_block,
+    area_legend,
+    count_block,
+    interval_blocks,
+    interval_legend,
+)
 from recbole_cold.report._document import Document
-from recbole_cold.report._statistics import base_name, base_run, best_of, summary, wanted_metrics
+from recbole_cold.report._findings import findings, headline, rule
+from recbole_cold.report._statistics import (
+    Row,
+    base_name,
+    base_run,
+    best_of,
+    summary,
+    total_of,
+    wanted_metrics,
+)
 from recbole_cold.report._words import (
     cell_text,
     fact_lines,
@@ -20,6 +38,7 @@ from recbole_cold.report._words import (
 WIDTH = 120
 
 Grid = list[list[str]]
+Dress = Callable[[str, bool, str], str]
 
 
 def table(
@@ -37,23 +56,29 @@ def table(
     """
     width = width or WIDTH
     wanted = wanted_metrics(doc, metrics)
-    blocks = [wrap(fact_lines(doc), width)]
-    for metric in wanted:
-        blocks.append(screen_lines(_metric_grid(doc, metric, base, "{}*", "{} "), width))
-    blocks.append(screen_lines(_steps_grid(doc), width))
-    blocks.append(
-        wrap([*_legend(doc, wanted), *(f"warning: {w}" for w in warning_lines(doc))], width)
-    )
+    whole = of_run(doc, base)
+    blocks = [headline(whole, width) if "AUC" in wanted else [], wrap(fact_lines(doc), width)]
+    grids = [_metric_grid(doc, whole, metric, base, _starred) for metric in wanted]
+    grids += _grids(whole, [*interval_blocks(whole)[:1], *area_block(whole, *_first(wanted))])
+    grids.append(_steps_grid(doc))
+    blocks += [screen_lines(grid, width) for grid in grids]
+    told = [*_legend(doc, whole, wanted), *(f"warning: {w}" for w in warning_lines(doc))]
+    blocks.append(wrap(told, width))
     return "\n\n".join("\n".join(block) for block in blocks if block)
 
 
 def markdown(doc: Document, metrics: Iterable[str] | None = None, base: str | None = None) -> str:
-    """The same as :func:`table` in Markdown, best values bold, with the command that made it."""
+    """What the results say, then the tables of :func:`table` and more in Markdown, best values
+    bold, with the command that made it."""
     wanted = wanted_metrics(doc, metrics)
-    parts = ["\n".join(f"- {escape_pipes(fact)}" for fact in fact_lines(doc))]
-    parts += [_pipes(_metric_grid(doc, metric, base, "**{}**", "{}")) for metric in wanted]
-    parts.append(_pipes(_steps_grid(doc)))
-    parts += [escape_pipes(line) for line in _legend(doc, wanted, "bold")]
+    whole = of_run(doc, base)
+    parts = [escape_pipes(findings(whole))]
+    parts.append("\n".join(f"- {escape_pipes(fact)}" for fact in fact_lines(doc)))
+    grids = [_metric_grid(doc, whole, metric, base, _bold) for metric in wanted]
+    blocks = [*interval_blocks(whole), *area_block(whole, *_first(wanted)), *count_block(whole)]
+    grids += _grids(whole, blocks)
+    parts += [_pipes(grid) for grid in [*grids, _steps_grid(doc)]]
+    parts += [escape_pipes(line) for line in _legend(doc, whole, wanted, "bold")]
     found = warning_lines(doc)
     if found:
         parts.append("\n".join(f"- warning: {escape_pipes(line)}" for line in found))
@@ -61,23 +86,25 @@ def markdown(doc: Document, metrics: Iterable[str] | None = None, base: str | No
     return "\n\n".join(parts) + "\n"
 
 
-def cost_figures(run: Mapping[str, Any]) -> dict[str, float]:
-    """Means over the seeds of a run: seconds by stage, CPU seconds, steps of its longest phase."""
-    parts = [seed["stages"] for seed in run["seeds"]]
-    own = {"pretrain", "learn"}
-    figures = {
-        "pretrain": [_total(part, "seconds", {"pretrain"}) for part in parts],
-        "learn": [_total(part, "seconds", {"learn"}) for part in parts],
-        "warm": [_total(part, "seconds", None, own) for part in parts],
-        "cpu": [_total(part, "cpu_seconds") for part in parts],
-        "phase_steps": [
-            float(max((stage["steps"] for stage in part if stage["name"] not in own), default=0))
-            for part in parts
-        ],
-    }
-    return {
-        name: statistics.fmean(values) if values else math.nan for name, values in figures.items()
-    }
+def _first(metrics: Sequence[str]) -> list[str]:
+    return [name for name in metrics if name not in COMPARISONS][:1]
+
+
+def _grids(whole: Comparison, blocks: Iterable[Block]) -> list[Grid]:
+    """Tables of a comparison of one group as those of a run, under the labels of its rows."""
+
+    def named(text: str) -> str:
+        for label, title in whole.titles.items():
+            text = text.replace(label, title)
+        return text
+
+    return [
+        [
+            [named(block.title), *block.columns],
+            *([named(row), *cells] for _, rows in block.groups for row, cells in rows),
+        ]
+        for block in blocks
+    ]
 
 
 def costs(doc: Document, width: int | None = None) -> str:
@@ -93,12 +120,12 @@ def costs(doc: Document, width: int | None = None) -> str:
         size = run["parameters"]
         grid.append([
             run["label"],
-            _mean(_total(part, "seconds", {"pretrain"}) for part in stages) + mark,
-            _mean(_total(part, "seconds", {"learn"}) for part in stages),
-            _mean(_total(part, "seconds", None, {"pretrain", "learn"}) for part in stages),
-            _mean(_total(part, "cpu_seconds") for part in stages),
-            _mean((_total(part, "steps") for part in stages), ",.0f"),
-            _mean((_total(part, "rows") for part in stages), ",.0f"),
+            _mean(total_of(part, "seconds", {"pretrain"}) for part in stages) + mark,
+            _mean(total_of(part, "seconds", {"learn"}) for part in stages),
+            _mean(total_of(part, "seconds", None, {"pretrain", "learn"}) for part in stages),
+            _mean(total_of(part, "cpu_seconds") for part in stages),
+            _mean((total_of(part, "steps") for part in stages), ",.0f"),
+            _mean((total_of(part, "rows") for part in stages), ",.0f"),
             f"{max(peaks):,.0f}" if peaks else "-",
             f"{size.get('backbone', 0):,} + {size.get('method', 0):,}",
         ])  # fmt: skip
@@ -107,36 +134,46 @@ def costs(doc: Document, width: int | None = None) -> str:
     return "\n".join([*screen_lines(grid, width), *wrap([*told, *_cached(doc)], width)])
 
 
-def _total(
-    stages: Iterable[Mapping[str, Any]],
-    key: str,
-    names: set[str] | None = None,
-    without: Iterable[str] = (),
-) -> float:
-    chosen = [s for s in stages if (names is None or s["name"] in names)]
-    return float(sum(stage[key] for stage in chosen if stage["name"] not in without))
-
-
 def _mean(values: Iterable[float], form: str = ",.1f") -> str:
     known = list(values)
     return format(statistics.fmean(known), form) if known else "-"
 
 
-def _metric_grid(doc: Document, metric: str, base: str | None, best: str, other: str) -> Grid:
-    """Header and one line per run; ``best`` and ``other`` are the formats of cells."""
+def _starred(text: str, best: bool, sign: str) -> str:
+    return text + ("*" if best else " ") + sign
+
+
+def _bold(text: str, best: bool, sign: str) -> str:
+    sign = sign.strip()
+    return (f"**{text}**" if best else text) + (f" <sup>{sign}</sup>" if sign else "")
+
+
+def _metric_grid(
+    doc: Document, whole: Comparison, metric: str, base: str | None, dress: Dress
+) -> Grid:
+    """Header and one line per run.
+
+    Args:
+        dress: makes a cell of its text, whether it is the best, and the sign of a real gain: a
+            blank where another cell of the table has the sign, '' where none has.
+    """
     title = metric
     if metric in COMPARISONS:
         run = base_run(doc, base)
         title += f" over {run['label'] if run else base_name(doc)}"
     rows = summary(doc, [metric], base)
     top = best_of(rows)
+    claims = whole.claims() if metric == "AUC" else {}
+    real = {(label, phase) for (_, label, phase), found in claims.items() if found.real}
+
+    def sign(row: Row) -> str:
+        return (SIGN if (row.label, row.phase) in real else " ") * bool(real)
+
     cells = {
-        (row.label, row.phase): (best if (row.label, row.phase) in top else other).format(
-            cell_text(row)
-        )
+        (row.label, row.phase): dress(cell_text(row), (row.label, row.phase) in top, sign(row))
         for row in rows
     }
-    names = [other.format(name) for name in doc["phases"]]
+    names = [dress(name, False, " " * bool(real)) for name in doc["phases"]]
     lines = [
         [run["label"]] + [cells[run["label"], p] for p in doc["phases"]] for run in doc["runs"]
     ]
@@ -152,7 +189,7 @@ def _steps_grid(doc: Document) -> Grid:
         parts = [seed["stages"] for seed in run["seeds"]]
         grid.append([run["label"], *(_steps(parts, name) for name in names)])
         grid[-1] += [
-            _mean(_total(part, key) for part in parts) for key in ("seconds", "cpu_seconds")
+            _mean(total_of(part, key) for part in parts) for key in ("seconds", "cpu_seconds")
         ]
     return grid
 
@@ -167,12 +204,16 @@ def _steps(parts: Sequence[Sequence[Mapping[str, Any]]], name: str) -> str:
     return differ + _mean((stage["steps"] for stage in stages), ",.0f") + cached
 
 
-def _legend(doc: Document, metrics: Sequence[str], mark: str = "*") -> list[str]:
+def _legend(doc: Document, whole: Comparison, metrics: Sequence[str], mark: str = "*") -> list[str]:
     told = []
     if len(doc["runs"]) > 1:
         told.append(f"{mark}: best of its column{best_where(metrics)}")
     if any(name in COMPARISONS for name in metrics):
         told.append("RelaImpr: (AUC - 0.5) / (AUC of the base - 0.5) - 1, seed by seed")
+    if "AUC" in metrics and any(found.real for found in whole.claims().values()):
+        told.append(rule(whole))
+    told += interval_legend(whole)
+    told += area_legend(area_block(whole, *_first(metrics)))
     return told + unadapted_lines(doc) + _cached(doc)
 
 

@@ -174,25 +174,51 @@ class TestTests:
         assert wilcoxon_p([1, 2, 3, 4, 5, 6], [0] * 6) == pytest.approx(2 / 64)
         assert wilcoxon_p([1, 2, 3, 4, 5, 5, 0], [0] * 7) < 0.1  # ties and a zero, no warning
 
-    def test_verdicts_know_that_lower_logloss_is_better(self):
+    def test_half_the_interval_by_hand(self):
+        """Differences .01, .02, .06: s / sqrt(3) times the 97.5 % point of t with two degrees."""
+        document = a_comparison(backbones=["FM"], rows=["Base", "CVAR"])
+        set_values(document, "FM", "Base", "cold", "AUC", [0.70, 0.71, 0.69])
+        set_values(document, "FM", "CVAR", "cold", "AUC", [0.71, 0.73, 0.75])
+        comparison = Comparison(document)
+        cell = comparison.cells("AUC")["FM", "CVAR", "cold"]
+        # Student's t with two degrees of freedom: F(t) = (1 + t / sqrt(t^2 + 2)) / 2.
+        t = math.sqrt(2 * 0.95**2 / (1 - 0.95**2))
+        half = t * math.sqrt(0.0007) / math.sqrt(3)
+        assert cell.test.half == pytest.approx(half)
+        shown = f"+.0300 ± {half:.4f}".replace("0.", ".") + f" p {cell.p_holm:.3f}".replace(
+            "0.", "."
+        )
+        line = next(
+            x for x in csv_lines(comparison) if (x["method"], x["phase"]) == ("CVAR", "cold")
+        )
+        assert float(line["t_low"]) == pytest.approx(0.03 - half)
+        assert float(line["t_high"]) == pytest.approx(0.03 + half)
+        for text in (report.comparison_table(comparison, width=200),
+                     report.comparison_markdown(comparison)):  # fmt: skip
+            assert shown in text
+        assert shown.replace("±", "$\\pm$") in report.comparison_latex(comparison)
+
+    def test_wilcoxon_is_off_unless_asked_for(self):
         document = a_comparison(seeds=6, backbones=["FM"], rows=["Base", "CVAR"])
-        noise = [0.001, 0.002, 0.003, 0.001, 0.002, 0.003]
-        for metric, sign in (("AUC", 1), ("LogLoss", -1)):
-            for phase, better in (("cold", 0.1), ("warm_a", -0.1)):
-                base = list(values_of(document, "FM", "Base", phase, metric).values())
-                best = [b + sign * better + n for b, n in zip(base, noise, strict=True)]
-                set_values(document, "FM", "CVAR", phase, metric, best)
-        for metric in ("AUC", "LogLoss"):
-            cells = Comparison(document).cells(metric)
-            assert cells["FM", "CVAR", "cold"].verdict == "+"
-            assert cells["FM", "CVAR", "warm_a"].verdict == "-"
-            assert cells["FM", "Base", "cold"].verdict == ""
+        base = list(values_of(document, "FM", "Base", "cold", "AUC").values())
+        better = [value + 0.05 + 0.001 * k for k, value in enumerate(base)]
+        set_values(document, "FM", "CVAR", "cold", "AUC", better)
+        off = Comparison(document)
+        assert all(math.isnan(cell.wilcoxon) for cell in off.cells("AUC").values())
+        assert "Wilcoxon" not in report.comparison_table(off)
+        for doc in document["documents"]:
+            doc["wilcoxon"] = True
+        on = Comparison(document)
+        assert on.cells("AUC")["FM", "CVAR", "cold"].wilcoxon == pytest.approx(2 / 64)
+        text = report.comparison_table(on, width=200)
+        assert re.search(r"CVAR +\+\.0525 ± \.\d{4} p <?\.\d{3} W \.125", text)
+        assert "W: Wilcoxon's signed-rank test" in text
 
     def test_one_seed_has_no_test(self):
         comparison = Comparison(a_comparison(seeds=1))
         assert all(not math.isfinite(c.p_holm) for c in comparison.cells("AUC").values())
         text = report.comparison_table(comparison)
-        assert re.search(r"CVAR +[+-]0\.\d{4} p -", text)
+        assert re.search(r"CVAR +[+-]\.\d{4} p -", text)
         assert "needs two seeds" in text
 
     def test_pairs_are_of_the_same_seed(self):
@@ -317,6 +343,14 @@ class TestTexts:
         )
         assert (line["mean"], line["seeds"], line["seeds_wanted"]) == ("", "0", "3")
 
+    def test_a_result_without_a_metric_is_not_whole(self):
+        document = a_comparison(rows=["Base", "CVAR"], backbones=["FM"])
+        del document["documents"][0]["runs"][1]["seeds"][0]["phases"]["warm_b"]["metrics"][
+            "LogLoss"
+        ]
+        text = report.comparison_table(Comparison(document))
+        assert "missing: CVAR on FM: 2 of 3 seeds are there" in text
+
     def test_asked_for_and_wholly_absent(self):
         document = a_comparison(rows=["Base", "CVAR"], backbones=["FM"])
         document |= {"rows": ["Base", "CVAR", "MetaE"], "backbones": ["FM", "DCN"], "seeds": [2020]}
@@ -352,7 +386,7 @@ class TestTexts:
             assert depth >= 0
         assert depth == 0
         assert len(re.findall(r"(?<!\\)\$", text)) % 2 == 0
-        assert text.count("\\begin{table}") == text.count("\\end{table}") == 4
+        assert text.count("\\begin{table}") == text.count("\\end{table}") == 5
         for tabular in re.findall(r"\\begin\{tabular\}.*?\\end\{tabular\}", text, re.DOTALL):
             columns = len(re.search(r"\{tabular\}\{(l r*|lr*)\}", tabular)[1])
             for line in tabular.splitlines():
@@ -603,6 +637,8 @@ class TestCompare:
             ("--mwuf_users=positive", 1),
             ("--seed=7", 3),
             ("--metrics=[AUC]", 0),
+            ("--metrics=[AUC,ECE]", 3),  # a result without ECE is none of this table
+            ("--smallest_effect=0.01", 0),
             ("--num_threads=1", 0),
             ("--eval_batch_size=64", 3),
         ],
@@ -869,17 +905,30 @@ class TestFolders:
             (["--eval_on=next"], "eval_on is test and next"),
             (["--warm_size=2"], "the split's K is 3 and 2; the split's counts"),
             (["--share_pretrained=True"], "share_pretrained is False and True"),
-            (["--f1_threshold=0.5"], "f1_threshold is mean and 0.5"),
+            (["--f1_threshold=0.5", "--metrics=[F1]"], "f1_threshold is mean and 0.5"),
             (["--threshold={rating: 3}"], "differ"),
         ],
     )
     def test_mixed_results_are_refused(self, show, made, flags, told):
-        one = made("one", "--model=Base", "--backbone=FM")
+        shared = [flag for flag in flags if flag.startswith("--metrics")]
+        one = made("one", "--model=Base", "--backbone=FM", *shared)
         two = made("two", "--model=MWUF", "--backbone=FM", *flags)
         code, out, err, _ = show(one, two)
         assert (code, out) == (2, "")
         assert told in err
         assert f"'{one}' and '{two}' cannot stand in one table" in err
+
+    def test_a_metric_that_some_folder_lacks_is_left_out_and_told(self, show, made):
+        """A threshold that F1 has in one folder alone is no reason to refuse the others."""
+        plain = ["--backbone=FM", "--matched_row=False"]
+        one = made("one", "--model=Base", "--metrics=[AUC,LogLoss]", *plain)
+        two = made("two", "--model=MWUF", "--metrics=[AUC,F1]", "--f1_threshold=0.5", *plain)
+        code, out, _, document = show(one, two)
+        assert code == 0
+        assert Comparison(document).metrics == ["AUC", "RelaImpr"]
+        assert "left out, for not every result has it: LogLoss, F1" in out
+        code, out, _, document = show(one, one)
+        assert "left out" not in out
 
     def test_nothing_to_compare(self, show, made, tmp_path):
         (tmp_path / "empty").mkdir()

@@ -124,6 +124,11 @@ DEFECTS = {
                "test_the_bins_of_reliability_are_those_of_the_error"),
         defect("an empty bin has a share of 0", "if size else None for each",
                "if size else 0.0 for each", "test_reliability_of_ties_and_of_nothing"),
+        defect("items with equal counts are torn apart", "((2 * below + size) * parts // (2 * "
+               "max(1, len(count))))[level]", "(count.argsort(stable=True).argsort() * parts // "
+               "len(count))", "test_items_with_equal_counts_stay_together"),
+        defect("quarters of rows, not of items", "_, level, size = count.unique",
+               "_, level, size = count.clamp(max=2).unique", "TestByCount::test_by_hand"),
         defect("no click, no answer", "return float(chance.sum()) / clicks if clicks else math.nan",
                "return float(chance.sum() / max(1, len(chance)))",
                "test_constant_scores_have_the_entropy_of_the_labels"),

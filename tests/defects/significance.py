@@ -19,7 +19,19 @@ DEFECTS = {
         defect("Wilcoxon's test is one-sided", "stats.wilcoxon(differences).pvalue",
                'stats.wilcoxon(differences, alternative="greater").pvalue',
                "test_wilcoxon_by_counting_all_signs"),
+        defect("an interval of 90 %", "CONFIDENCE = 0.95", "CONFIDENCE = 0.9",
+               "test_half_the_interval_by_hand"),
+        defect("the whole interval for half of it",
+               "float(found.confidence_interval(CONFIDENCE).high) - mean",
+               "float(found.confidence_interval(CONFIDENCE).high)",
+               "test_half_the_interval_by_hand"),
         defect("five pairs are enough", "FEWEST_FOR_WILCOXON = 6", "FEWEST_FOR_WILCOXON = 5",
                "test_wilcoxon_needs_six_and_a_difference"),
+    ],
+    "recbole_cold/report/_comparison.py": [
+        defect("Wilcoxon's test is always there", "wilcoxon_p(*pairs) if self.wilcoxon else "
+               "math.nan", "wilcoxon_p(*pairs)", "test_wilcoxon_is_off_unless_asked_for"),
+        defect("a result without a metric is whole", "wanted <= set(phase[\"metrics\"])",
+               "True", "test_a_result_without_a_metric_is_not_whole"),
     ],
 }  # fmt: skip

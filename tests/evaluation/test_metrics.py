@@ -31,6 +31,7 @@ from recbole_cold.evaluation.metrics import (
     known_metrics,
     log_loss,
     normalised_entropy,
+    pcoc_by_count,
     predicted_over_clicks,
     rela_impr,
     reliability,
@@ -472,6 +473,46 @@ class TestCalibration:
     def test_logits_are_refused_by_name(self, metric):
         with pytest.raises(UserError, match=f"(LogLoss|{metric}) needs probabilities"):
             evaluate([2.0, -1.0], [1, 0], [metric])
+
+
+class TestByCount:
+    """PCOC of rare and of frequent items, by the number of their evaluated rows."""
+
+    def test_by_hand(self):
+        """Eight items with 1..8 rows, all scored .5; items of 1 to 4 rows are always clicked."""
+        group = torch.tensor([code for code in range(1, 9) for _ in range(code)])
+        labels = (group <= 4).long()
+        labels[-1] = 1  # the last row of the item with 8
+        found = pcoc_by_count(torch.full((36,), 0.5), labels, group)
+        assert (found["least"], found["most"]) == ([1, 3, 5, 7], [2, 4, 6, 8])
+        assert (found["groups"], found["rows"]) == ([2, 2, 2, 2], [3, 7, 11, 15])
+        assert found["value"][:2] == [0.5, 0.5] and math.isnan(found["value"][2])
+        assert found["value"][3] == pytest.approx(7.5)
+
+    def test_items_with_equal_counts_stay_together(self):
+        group = torch.arange(10).repeat_interleave(torch.tensor([2] * 9 + [5]))
+        found = pcoc_by_count(torch.full((23,), 0.5), torch.arange(23) % 2, group)
+        assert (found["least"], found["most"], found["groups"]) == ([2, 5], [2, 5], [9, 1])
+
+    def test_parts_make_up_the_whole(self):
+        scores, labels, group = grouped(6, rows=800, groups=30)
+        scores = torch.sigmoid(scores)
+        found = pcoc_by_count(scores, labels, group)
+        assert sum(found["rows"]) == 800 and sum(found["groups"]) == len(group.unique())
+        counts = torch.bincount(group)
+        parts = []
+        for least, most in zip(found["least"], found["most"], strict=True):
+            inside = (counts[group] >= least) & (counts[group] <= most)
+            parts.append(float(scores[inside].sum() / labels[inside].sum()))
+        assert found["value"] == pytest.approx(parts)
+
+    def test_is_told_beside_pcoc_where_groups_are_known(self):
+        scores, labels, group = grouped(7)
+        scores = torch.sigmoid(scores)
+        codes = {"cold": group, "user": group}
+        _, told = evaluate_with_groups(scores, labels, ["PCOC", "ECE"], groups=codes)
+        assert told == {"PCOC": pcoc_by_count(scores, labels, group)}
+        assert evaluate_with_groups(scores, labels, ["PCOC"])[1] == {}
 
 
 class TestDirections:

@@ -358,13 +358,15 @@ class TestDocument:
         assert document["schema"] == 1
         assert document["command"] == "a command"
         assert document["threads"] == 1
+        assert document["metrics"] == ["AUC", "WithinAUC", "LogLoss", "CalibratedLogLoss"]
+        assert (document["smallest_effect"], document["wilcoxon"]) == (0.002, False)
         counts = document["split"]["counts"]
         for result in document["runs"]:
             (seed,) = result["seeds"]
             assert list(seed["phases"]) == document["phases"]
             for phase in seed["phases"].values():
                 assert phase["rows"] == counts["test"]
-                assert set(phase["metrics"]) == {"AUC", "LogLoss", "F1"}
+                assert set(phase["metrics"]) == set(document["metrics"])
             assert [s["name"] for s in seed["stages"]] == ["pretrain", "learn", *WARM]
         json.dumps(document)
 
