@@ -287,11 +287,9 @@ def keys_of_click_model(backbone: str | type, dataset: str) -> set[str]:
 
 
 def sweep_space(spec: str | type) -> dict[str, Any]:
-    """The ``sweep_space:`` block of a method's yaml, {} when it has none."""
-    space: dict[str, Any] = {}
-    for _, layer in _class_layers(find_method(spec)):
-        space.update(layer.get("sweep_space") or {})
-    return space
+    """The ``sweep_space:`` block of a method's yaml, or of the nearest class that it extends."""
+    blocks = [layer.get("sweep_space") for _, layer in _class_layers(find_method(spec))]
+    return dict(next(filter(None, reversed(blocks)), {}))
 
 
 def read_yaml(path: str | Path) -> dict[str, Any]:

@@ -162,6 +162,8 @@ def read_keys(paths: Iterable[Path]) -> tuple[dict[str, Key], dict[str, dict[str
         comments = dict(re.findall(r"^(\w+):.*?\s#\s*(.*?)\s*$", text, re.MULTILINE))
         for key, value in values.items():
             if key in BLOCKS:
+                if key == "sweep_space":  # a class's own takes the place of its parents'
+                    blocks[key] = {}
                 blocks.setdefault(key, {}).update(value or {})
                 continue
             kind, meaning = re.fullmatch(r"(?:\(([^)]*)\)\s*)?(.*)", comments.get(key, "")).groups()  # type: ignore[union-attr]

@@ -16,8 +16,9 @@ usage: recbole-cold tune --model=A [--backbone=DeepFM] [--dataset=ml-100k]
                          [--key=value ...]
 
   Settings are chosen on old items that play new ones; the best is then fitted
-  on everything and scored on test once. Without --space and --grid: the
-  sweep_space of the method's yaml (recbole-cold list A shows it).
+  on everything and scored on test once. Without --space and --grid: draws of
+  what all methods share and of the sweep_space of the method's yaml
+  (recbole-cold list A shows it); a key that is given is not searched.
 
 flags (any configuration key, as --key=value or --key value, for all trials)
   -m, --model=A  -d, --dataset=NAME  --backbone=NAME

@@ -29,7 +29,7 @@ from recbole_cold.kinds import flag
 from recbole_cold.model._fit import Fit, Step
 from recbole_cold.model._inner import Chunks
 from recbole_cold.model._layers import click_loss
-from recbole_cold.model._method import ColdStartRecommender
+from recbole_cold.model._method import FINE_TUNING, ColdStartRecommender
 
 logger = logging.getLogger(__name__)
 
@@ -175,6 +175,7 @@ class FewShotRecommender(ColdStartRecommender):
     """
 
     serves = ("warm",)
+    idle_keys: ClassVar = ("pretrain_epochs", *FINE_TUNING)  # meta_epochs is all that it learns by
     network: ClassVar[type[FewShotNetwork]]
     keys: ClassVar = (
         Key("own_id", flag()),

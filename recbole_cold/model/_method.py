@@ -27,6 +27,8 @@ from recbole_cold.seeding import seed_layers
 
 # What ``trainable`` is asked for; pre-training says its parameters in ``pretrain_fit``.
 STAGES = ("learn", "warm_up")
+# General keys that only fine-tuning reads: idle where a warm phase takes no optimizer step.
+FINE_TUNING = ("warm_learning_rate", "warm_epochs", "warm_steps")
 
 
 class ColdStartRecommender(AbstractRecommender):
@@ -49,6 +51,8 @@ class ColdStartRecommender(AbstractRecommender):
     keys: ClassVar[tuple[Key, ...]] = ()
     # The phases in which a method adapts to new items; tables mark the others as unadapted.
     serves: ClassVar[tuple[str, ...]] = ("cold", "warm")
+    # General keys that change no score of this method: a search leaves them out.
+    idle_keys: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, config, dataset) -> None:
         super().__init__()

@@ -28,6 +28,7 @@ from recbole_cold.model._content import (
     without_content,
 )
 from recbole_cold.model._fit import Fit, Step
+from recbole_cold.model._method import FINE_TUNING
 from recbole_cold.model.aldi import ALDI, Pairs
 
 
@@ -97,6 +98,7 @@ class ALDIMF(ALDI):
     """
 
     serves: ClassVar = ("cold",)
+    idle_keys: ClassVar = FINE_TUNING
     keys: ClassVar = (
         Key("aldimf_teacher", one_of("bpr", "backbone")),
         Key("aldimf_factor_size", SIZE),

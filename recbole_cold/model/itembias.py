@@ -7,10 +7,12 @@ Source: the random intercept of Zhang et al., "GLMix", KDD 2016, equation 2, her
 the logits of a click model; the equations are in ``_item_bias.py``.
 """
 
+from typing import ClassVar
+
 from torch import Tensor
 
 from recbole_cold.model._fit import Fit
-from recbole_cold.model._method import ColdStartRecommender
+from recbole_cold.model._method import FINE_TUNING, ColdStartRecommender
 
 
 class ItemBias(ColdStartRecommender):
@@ -18,6 +20,7 @@ class ItemBias(ColdStartRecommender):
 
     paper = "Zhang et al., KDD 2016"
     year = 2016
+    idle_keys: ClassVar = FINE_TUNING
 
     def has_item_bias(self) -> bool:
         return True

@@ -6,7 +6,9 @@ Sources: VELF (Xu et al., WWW 2022) for the prior of the vectors, GLMix (Zhang e
 the number; equations in ``_map.py`` and ``_item_bias.py``.
 """
 
-from recbole_cold.model._method import ColdStartRecommender
+from typing import ClassVar
+
+from recbole_cold.model._method import FINE_TUNING, ColdStartRecommender
 
 
 class MAP(ColdStartRecommender):
@@ -14,3 +16,4 @@ class MAP(ColdStartRecommender):
 
     paper = "after Xu et al., WWW 2022"
     year = 2022
+    idle_keys: ClassVar = FINE_TUNING

@@ -20,10 +20,16 @@ _PROBE_SECONDS, _PROBE_STEPS = 1.5, 12
 
 @dataclass
 class Estimate:
-    """Measured seconds of one trial: pre-training, and everything after it."""
+    """Measured seconds of one trial by stage: ``learn`` with the building, ``warm`` all phases."""
 
     pretrain: float
-    rest: float
+    learn: float
+    warm: float
+
+    @property
+    def rest(self) -> float:
+        """Everything after pre-training."""
+        return self.learn + self.warm
 
 
 class _Clock(Callback):
@@ -72,13 +78,13 @@ def estimate(experiment: Experiment) -> Estimate:
     pretrain = probe(lambda trainer: trainer.pretrain(), method.pretrain_fits)
     learn = probe(lambda trainer: trainer.learn(), method.learn_fits)
     if warm is None:
-        return Estimate(pretrain, build + learn)
+        return Estimate(pretrain, build + learn, 0.0)
     rows = split[warm.warm_up_on]
     index = method.rows.index(rows)
     warm_up = probe(
         lambda trainer: trainer.warm_up(warm.name, rows), lambda: method.warm_fits(index)
     )
-    return Estimate(pretrain, build + learn + len(split.warm_parts) * warm_up)
+    return Estimate(pretrain, build + learn, len(split.warm_parts) * warm_up)
 
 
 def plan(sweep: Any, experiment: Experiment, pretrainings: int) -> str:

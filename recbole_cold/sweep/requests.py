@@ -5,13 +5,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from recbole_cold import paths
-from recbole_cold.config import (
-    sweep_space,
-)
+from recbole_cold import keys, paths
+from recbole_cold.config import read_yaml, sweep_space
 from recbole_cold.errors import UserError
-from recbole_cold.experiment.requests import Request, parse_entries, take_numbers
+from recbole_cold.experiment.requests import Entry, Request, parse_entries, take_numbers
 from recbole_cold.keys import COMMAND_LINE
+from recbole_cold.registry import find_method, properties_dir
 from recbole_cold.sweep import space
 from recbole_cold.sweep.space import Axis
 from recbole_cold.trials.trial import TrialSpec
@@ -78,30 +77,57 @@ def sweep_of(
         overrides=request.overrides,
         command=command,
         place=place,
-        axes=[list(axis) for axis in axes_of(request.models, given, grids)],
+        axes=[list(axis) for axis in axes_of(request, given, grids)],
         **own,
     )
 
 
 def axes_of(
-    model: str, given: str | Path | Mapping[str, Any] | None, grids: Sequence[str]
+    request: Request, given: str | Path | Mapping[str, Any] | None, grids: Sequence[str]
 ) -> list[Axis]:
-    """The space that is asked for: a file or mapping and ``--grid`` texts, or the method's own.
+    """The space that is asked for: a file or mapping and ``--grid`` texts, or the usual one.
+
+    The usual one is the space that all methods share and the method's own, all of it drawn from:
+    as a grid it would have hundreds of points. A key that is given holds for all trials instead.
 
     Raises:
         UserError: something in it is no axis.
     """
-    axes: list[Axis] = []
-    if isinstance(given, Mapping):
-        axes = space.read_space(given, "space")
-    elif given:
-        axes = space.read_space(paths.expanded(given))
+    axes = given_axes(given)
     axes += [axis for text in grids for axis in space.read_grid(text)]
     if axes or given or grids:
         return axes
+    entry = one_entry(str(request.models))
+    own = own_axes(entry)
+    files = (key for file in request.config_files for key in read_yaml(file))
+    held = {*request.overrides, *files, *entry.variant}
+    held |= {"pretrain_epochs"} if "epochs" in held else set()
+    idle = {*find_method(entry.spec).idle_keys, *(axis.key for axis in own)}
+    shared = [axis for axis in shared_axes() if axis.key not in idle]
+    return [axis for axis in space.at_random([*shared, *own]) if axis.root not in held]
+
+
+def one_entry(model: str) -> Entry:
     (entry, *others) = parse_entries(model)
     if others:
         raise UserError(f"tune takes one --model, not '{model}'; `compare` takes several")
+    return entry
+
+
+def given_axes(given: str | Path | Mapping[str, Any] | None) -> list[Axis]:
+    """The axes of a file or mapping; none without one."""
+    if isinstance(given, Mapping):
+        return space.read_space(given, "space")
+    return space.read_space(paths.expanded(given)) if given else []
+
+
+def shared_axes() -> list[Axis]:
+    """The axes that all methods share: ``properties/sweep_space.yaml``."""
+    return space.read_space(properties_dir() / "sweep_space.yaml", "properties/sweep_space.yaml")
+
+
+def own_axes(entry: Entry) -> list[Axis]:
+    """The axes in the ``sweep_space`` of the yaml of an entry's method."""
     return space.read_space(sweep_space(entry.spec), f"the sweep_space of {entry.label}")
 
 
@@ -125,6 +151,24 @@ def with_objects(request: SweepRequest, objects: Mapping[str, Any]) -> SweepRequ
                 "give it again when you resume from Python"
             )
     return replace(request, given=names)
+
+
+def fixed_keys(what: str) -> dict[str, str]:
+    """Keys that cannot be searched, and why not.
+
+    Args:
+        what: the word for all trials together.
+    """
+    scored = keys.names(touching=[keys.SPLIT, keys.TABLE])
+    fixed = dict.fromkeys(
+        keys.names(run_wide=True), f"it holds for the whole {what}; give it as a flag"
+    )
+    fixed |= dict.fromkeys(scored, "it decides what is scored, so values would not compare")
+    fixed |= dict.fromkeys(
+        ("backbone", "model", "dataset"), "compare several with `recbole-cold compare`"
+    )
+    fixed |= dict.fromkeys(("seed", "seeds"), "every setting runs on all seeds, see --seeds")
+    return fixed
 
 
 @dataclass(frozen=True)

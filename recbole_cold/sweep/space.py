@@ -45,6 +45,11 @@ class Axis(NamedTuple):
     values: tuple[Any, ...]
     where: str
 
+    @property
+    def root(self) -> str:
+        """The configuration key that it changes, or a part of it."""
+        return self.key.partition(".")[0]
+
     def __str__(self) -> str:
         if self.kind == "grid":
             return f"{self.key}: {text_of(list(self.values))}"
@@ -271,7 +276,7 @@ def _value(axis: Axis, number: int) -> Any:
 
 def name_of(setting: Mapping[str, Any]) -> str:
     """Equal for equal settings, however their numbers were computed."""
-    parts = {k: f"{v:.9g}" if isinstance(v, float) else v for k, v in setting.items()}
+    parts = {k: f"{v:.9g}" if is_number(v) else v for k, v in setting.items()}
     return json.dumps(parts, sort_keys=True, default=str)
 
 

@@ -42,7 +42,7 @@ from recbole_cold.sweep.final import final_run
 from recbole_cold.sweep.folders import move_aside, write_files
 from recbole_cold.sweep.kept import KeptTrials, Origin
 from recbole_cold.sweep.optuna_search import ask_optuna, import_optuna
-from recbole_cold.sweep.requests import Setting, SweepRequest, roots, with_objects
+from recbole_cold.sweep.requests import Setting, SweepRequest, fixed_keys, roots, with_objects
 from recbole_cold.sweep.searchers import ask_searcher, check_searcher
 from recbole_cold.sweep.space import Axis
 from recbole_cold.sweep.tables import sweep_table
@@ -144,15 +144,7 @@ class Sweep:
             check_flag(name, getattr(request, name), request.place)
         check_flag("cpus_per_trial", request.cpus, request.place)
         check_flag("gpus_per_trial", request.gpus, request.place)
-        scored = keys.names(touching=[keys.SPLIT, keys.TABLE])
-        fixed = dict.fromkeys(
-            keys.names(run_wide=True), "it holds for the whole sweep; give it as a flag"
-        )
-        fixed |= dict.fromkeys(scored, "it decides what is scored, so values would not compare")
-        fixed |= dict.fromkeys(
-            ("backbone", "model", "dataset"), "compare several with `recbole-cold compare`"
-        )
-        fixed |= dict.fromkeys(("seed", "seeds"), "every setting runs on all seeds, see --seeds")
+        fixed = fixed_keys("sweep")
         known = set(self.config.final_config_dict) - set(fixed)
         space.check(self.axes, known, fixed, self._try_value)
         drawn = any(axis.kind != "grid" for axis in self.axes)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from recbole_cold import paths
-from recbole_cold.sweep.requests import axes_of
+from recbole_cold.sweep.requests import one_entry, own_axes
 from recbole_cold.sweep.space import Axis, read_space
 
 
@@ -36,7 +36,7 @@ def param_space(
     elif str(source).endswith((".yaml", ".yml", ".hyper")):
         axes = read_space(paths.expanded(source))
     else:
-        axes = axes_of(str(source), None, [])
+        axes = own_axes(one_entry(str(source)))
     return {**{axis.key: distribution(axis, grid) for axis in axes}, **more}
 
 

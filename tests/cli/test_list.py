@@ -49,7 +49,7 @@ class TestOne:
         assert lines[at + 1] == "      [scale] or [shift] alone are the paper's ablations."
         at = lines.index("with --protocol=released")
         assert "  mwuf_users: swapped" in lines[at:]
-        at = lines.index("searched by tune")
+        at = lines.index("searched by tune and benchmark")
         assert lines[at + 1 : at + 3] == [
             "  meta_hidden_size: [[16], [64]]",
             "  mwuf_users: [all, positive]",
@@ -132,6 +132,7 @@ def test_keys_with_and_without_kind_and_comment(tmp_path):
         "d:\n  e: 1\n"
         "released:  # what it turns on\n  a: 2\n"
     )
+    first.write_text(first.read_text() + "sweep_space:\n  b: [1]\n")
     second.write_text("a: 0.5\nc: 1  # (int) Now a number.\nsweep_space:\n  a: [1, 2]\n")
     keys, blocks = read_keys([first, second])
     assert keys == {

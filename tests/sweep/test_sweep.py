@@ -15,12 +15,16 @@ import yaml
 from recbole_cold import report
 from recbole_cold.cli.main import main
 from recbole_cold.errors import Interrupted
+from recbole_cold.experiment.requests import Request
 from recbole_cold.sweep.cost import estimate
 from recbole_cold.sweep.folders import read_sweep
+from recbole_cold.sweep.requests import axes_of
 from recbole_cold.sweep.tables import settings_table
 from recbole_cold.trials import ray_pool as pool
 from recbole_cold.trials import worker
 from recbole_cold.trials.trial import run_trial
+
+GRID = ("--grid=meta_hidden_size=[[4],[8]]", "--grid=warm_learning_rate=[1e-3,0.05]")
 
 
 def without_ray(monkeypatch):
@@ -69,9 +73,6 @@ def newest(tmp_path):
     return lambda: max((tmp_path / "saved").iterdir(), key=lambda path: path.stat().st_mtime_ns)
 
 
-GRID = ("--grid=meta_hidden_size=[[4],[8]]", "--grid=warm_learning_rate=[1e-3,0.05]")
-
-
 def chosen(folder):
     """All numbers of a sweep that another one with the same choice must have."""
     document = read_sweep(folder)
@@ -105,12 +106,18 @@ class TestRefused:
             (["--grid=threshold.rating=[3]"], "'threshold.rating' in --grid cannot be searched"),
             (["--space=nowhere.yaml"], "configuration file nowhere.yaml does not exist"),
             (["--samples=0"], "samples"),
-            (["--samples=3"], "--samples has no effect on a grid without distributions"),
+            ([GRID[0], "--samples=3"], "--samples has no effect on a grid without distributions"),
             (["--concurrent=0"], "concurrent"),
             (["--search=best"], "search 'best' is none of grid, random, optuna"),
             (["--scheduler=hyperband"], "scheduler 'hyperband' is none of none, asha"),
-            (["--scheduler=asha"], "--scheduler=asha stops trials between pre-training epochs"),
-            (["--scheduler=asha", "--pretrain_epochs=3"], "pre-training, which no axis of this"),
+            (
+                [GRID[0], "--scheduler=asha"],
+                "--scheduler=asha stops trials between pre-training epo",
+            ),
+            (
+                [GRID[0], "--scheduler=asha", "--pretrain_epochs=3"],
+                "pre-training, which no axis of this",
+            ),
             (
                 ["--scheduler=asha", "--grid=pretrain_epochs=[2,3]", "--pretrain_epochs=3"],
                 "cannot stop trials by epochs while pretrain_epochs is an axis",
@@ -348,10 +355,34 @@ def test_what_was_stopped_early_stays_so(tune, in_process, newest, monkeypatch, 
 
 class TestSpaces:
     def test_the_methods_own_is_the_default(self, tune, in_process, newest):
-        code, out, _ = tune()
+        """With what all methods share; drawn from, for as a grid it has hundreds of points."""
+        code, out, _ = tune("--samples=3", "--weight_decay=0")
         assert code == 0
-        assert "meta_hidden_size: [[16],[64]]" in out
-        assert len(read_sweep(newest())["settings"]) == 4
+        assert "meta_hidden_size: choice([16], [64])" in out
+        assert "weight_decay:" not in out  # given, so it holds for all trials
+        document = read_sweep(newest())
+        assert len(document["settings"]) == 3
+        assert [axis["key"] for axis in document["space"]] == [
+            "warm_learning_rate", "warm_epochs", "pretrain_epochs", "meta_hidden_size", "mwuf_users"
+        ]  # fmt: skip
+
+    @pytest.mark.parametrize(
+        ("model", "words", "left"),
+        [
+            ("MeLU", [], ["weight_decay", "melu_inner_rate", "learning_rate"]),
+            ("ItemBias", ["--epochs=1"], ["weight_decay", "item_bias_variance"]),
+            ("Base[warm_epochs=2]", [], ["warm_learning_rate", "pretrain_epochs", "weight_decay",
+                                         "new_item_init"]),
+        ],
+    )  # fmt: skip
+    def test_keys_that_are_idle_or_given_are_not_searched(self, model, words, left, tmp_path):
+        given = dict(word.removeprefix("--").split("=") for word in words)
+        (tmp_path / "a.yaml").write_text("pretrain_epochs: 3\n")
+        request = Request(model, overrides=given)
+        assert [axis.key for axis in axes_of(request, None, [])] == left
+        request = Request(model, overrides=given, config_files=[str(tmp_path / "a.yaml")])
+        kept = [key for key in left if key != "pretrain_epochs"]
+        assert [axis.key for axis in axes_of(request, None, [])] == kept
 
     def test_a_file_with_distributions(self, tune, in_process, newest, tmp_path):
         (tmp_path / "s.yaml").write_text("learning_rate: loguniform(1e-3, 1e-1)\n")
@@ -543,7 +574,6 @@ class TestNoSettingTwice:
 def test_the_estimate_is_of_the_right_size(tiny_keys):
     """Twelve measured batches stand for all of them."""
     from recbole_cold.experiment.experiment import Experiment
-    from recbole_cold.experiment.requests import Request
 
     keys = {**tiny_keys, "fit_on": "valid", "pretrain_epochs": 30, "train_batch_size": 64,
             "embedding_size": 4, "show_progress": False}  # fmt: skip
