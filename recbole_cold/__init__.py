@@ -1,16 +1,16 @@
 """Cold-start click-through-rate prediction on RecBole.
 
-From Python: ``run``, ``compare``, ``tune``, ``load_results`` and ``from_frames``; ``trainable`` and
-``param_space`` for a Ray Tune script of your own; ``Callback`` for hooks into training;
-``register`` for RecBole's own runner. Names are imported when they are first used, so that
-``import recbole_cold`` costs nothing.
+From Python: ``run``, ``compare``, ``tune``, ``benchmark``, ``load_results`` and ``from_frames``;
+``trainable`` and ``param_space`` for a Ray Tune script of your own; ``Callback`` for hooks into
+training; ``register`` for RecBole's own runner. Names are imported when they are first used, so
+that ``import recbole_cold`` costs nothing.
 """
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from recbole_cold.api import compare, load_results, run, tune
+    from recbole_cold.api import benchmark, compare, load_results, run, tune
     from recbole_cold.data.frames import from_frames
     from recbole_cold.errors import Stopped, UserError
     from recbole_cold.recbole_door import register
@@ -28,6 +28,7 @@ _PLACES = {
     "Stopped": "errors",
     "SweepResults": "results",
     "UserError": "errors",
+    "benchmark": "api",
     "compare": "api",
     "from_frames": "data.frames",
     "load_results": "api",
@@ -46,6 +47,7 @@ __all__ = [
     "SweepResults",
     "UserError",
     "__version__",
+    "benchmark",
     "compare",
     "from_frames",
     "load_results",

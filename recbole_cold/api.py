@@ -5,35 +5,28 @@ handler is added to anybody's logger, signals are listened to only in the main t
 a call lasts, and ``sys.argv`` is not read. One call runs at a time: torch has one random state.
 """
 
-import contextlib
 import importlib
-import logging
-import signal
-import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from recbole_cold import paths, seeding
-from recbole_cold.cli.screen import handled_by, to_stderr
+from recbole_cold import paths
+from recbole_cold.calls import working
 from recbole_cold.data._cache import cache_root
 from recbole_cold.data.frames import Frames
-from recbole_cold.errors import Interrupted, Stopped, UserError
+from recbole_cold.errors import UserError
 from recbole_cold.experiment.requests import Request, from_files, request_from
 from recbole_cold.results import ComparisonResults, Results, SweepResults, load_results
 from recbole_cold.training.callbacks import Callback
 
-__all__ = ["compare", "load_results", "run", "tune"]
+__all__ = ["benchmark", "compare", "load_results", "run", "tune"]
 
 CALL = "the call"  # where a value was given, in messages
 Models = str | type | Sequence[str | type]
 Keys = Mapping[str, Any]
 Files = Sequence[str | Path]
-
-logger = logging.getLogger("recbole_cold")
-_ONE_AT_A_TIME = threading.RLock()
 
 
 def run(
@@ -74,7 +67,7 @@ def run(
     from recbole_cold.experiment.session import continue_run, run_request
 
     asked = _asked(config, keys, models, dataset, backbone, seeds)
-    with _working(verbose) as stop:
+    with working(verbose) as stop:
         if resume is not None and resume is not False:
             given = {**asked, **_files_as_key(config_files)}
             folder = folder_to_resume(resume, given, asked.get("saved_dir", "saved"), trust=trust)
@@ -131,7 +124,7 @@ def compare(
     command = _command(
         "compare", {**asked, **({"folders": list(map(str, folders))} if folders else {})}
     )
-    with _working(verbose) as stop:
+    with working(verbose) as stop:
         if folders:
             given = {**asked, **_files_as_key(config_files)}
             return ComparisonResults(*session.compare_folders(folders, saved, given, command))
@@ -173,7 +166,7 @@ def tune(
 
     Args:
         space: key -> list of values, or ``{"loguniform": [1e-4, 1e-1]}``; or a file with them. The
-            method's own ``sweep_space`` without it.
+            usual one without it: what all methods share, and the method's own ``sweep_space``.
         search_alg: a ``ray.tune.search.Searcher``, for instance ``OptunaSearch(...)``, that chooses
             the settings.
         scheduler: ``"asha"``, ``"none"``, or a ``ray.tune.schedulers.TrialScheduler``.
@@ -198,7 +191,7 @@ def tune(
     _saved(asked)
     if space is not None:
         asked["space"] = space
-    with _working(verbose) as stop:
+    with working(verbose) as stop:
         folder = None
         if resume is not None and resume is not False:
             given = {**asked, **_files_as_key(config_files)}
@@ -218,6 +211,70 @@ def tune(
         tell = _print if verbose else _nothing
         done = tune_request(request, folder, stop, again=_again("tune"), tell=tell, **objects)
         return SweepResults(*done)
+
+
+def benchmark(
+    models: Models | None = None,
+    backbones: Models | None = None,
+    dataset: str | Frames | None = None,
+    trials: int | None = None,
+    tune_seeds: int | None = None,
+    seeds: int | None = None,
+    config: Keys | None = None,
+    config_files: Files = (),
+    *,
+    space: Mapping[str, Any] | str | Path | None = None,
+    resume: str | Path | bool | None = None,
+    trust: bool = False,
+    verbose: bool = True,
+    **keys: Any,
+) -> ComparisonResults:
+    """Tune every method equally, then score the choices, as ``recbole-cold benchmark`` does.
+
+    Args:
+        models: as for ``run``; the plain backbone and ItemBias are added where they are missing.
+        backbones: as for ``compare``.
+        trials: settings of each method on each backbone, 16; the first is the default one.
+        tune_seeds: trials of a setting, 2.
+        seeds: of the final runs, 5.
+        space: key -> list of values, or a file with them, that all methods share.
+        resume, trust: as for ``run``.
+        verbose: the plan and one line per trial on stderr.
+        keys: as for ``compare``; a configuration key that is given holds for all and is not
+            searched.
+
+    Returns:
+        The comparison; ``document["benchmark"]`` has budgets, choices and best-of-n curves.
+
+    Raises:
+        UserError: what is asked for cannot be; one sentence.
+        Stopped: Ctrl-C; what is done is kept, and the message says how to continue.
+    """
+    from recbole_cold.comparison.requests import one_name_each
+    from recbole_cold.equal_tuning.requests import VERB, BenchmarkRequest, benchmark_of
+    from recbole_cold.equal_tuning.session import benchmark_request
+    from recbole_cold.experiment.folders import folder_to_resume, read_request
+
+    asked = _asked(
+        one_name_each(config or {}), one_name_each(keys), models, dataset, backbones, seeds
+    )
+    own = {"trials": trials, "tune_seeds": tune_seeds, "space": space}
+    asked |= {key: _plain(key, value) for key, value in own.items() if value is not None}
+    saved = _saved(asked)
+    with working(verbose) as stop:
+        folder = None
+        if resume is not None and resume is not False:
+            given = {**asked, **_files_as_key(config_files)}
+            folder = folder_to_resume(resume, given, saved, VERB, trust)
+            request, saved = read_request(folder, VERB, BenchmarkRequest), folder.parent
+        else:
+            _refuse_unfindable(asked)
+            command = _command("benchmark", asked)
+            request = benchmark_of(
+                asked, lambda rest: _request(rest, config_files, command), command, CALL
+            )
+        again = _again("benchmark")
+        return ComparisonResults(*benchmark_request(request, saved, folder, stop, again=again))
 
 
 # ------------------------------------------------------------------------------- what is asked
@@ -340,90 +397,6 @@ def _command(verb: str, asked: Keys) -> str:
 
 def _again(verb: str) -> Callable[[Path], str]:
     return lambda folder: f"recbole_cold.{verb}(resume={str(folder)!r})"
-
-
-# ------------------------------------------------------------------------------- the process
-@contextlib.contextmanager
-def _working(verbose: bool) -> Iterator[Callable[[], bool]]:
-    """Context: whatever a call changes in this process is restored; gives ``stop``.
-
-    Raises:
-        Stopped: instead of ``Interrupted``.
-    """
-    with _ONE_AT_A_TIME, _torch_as_it_was(), _messages(verbose), _listening() as stop:
-        try:
-            yield stop
-        except Interrupted as interrupted:
-            told = str(interrupted) or "interrupted; nothing was kept"
-            raise Stopped(told, interrupted.folder) from None
-
-
-@contextlib.contextmanager
-def _torch_as_it_was() -> Iterator[None]:
-    threads, random = torch.get_num_threads(), seeding.layer_state()
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
-        seeding.restore_layers(random)
-
-
-class _Stop:
-    """Whether Ctrl-C was pressed, as an object that Ray Tune can pickle."""
-
-    def __init__(self) -> None:
-        self.asked = False
-
-    def __call__(self) -> bool:
-        return self.asked
-
-
-@contextlib.contextmanager
-def _listening() -> Iterator[Callable[[], bool]]:
-    """Context: Ctrl-C asks to stop at the next batch, if Python's own handler was installed.
-
-    A second one stops at once. In other threads, and where the caller has a handler, nothing is
-    touched.
-    """
-    stop = _Stop()
-    ours = (
-        threading.current_thread() is threading.main_thread()
-        and signal.getsignal(signal.SIGINT) is signal.default_int_handler
-    )
-    if not ours:
-        yield stop
-        return
-
-    def ask(signum: int, frame: Any) -> None:
-        if stop.asked:
-            raise KeyboardInterrupt
-        stop.asked = True
-
-    signal.signal(signal.SIGINT, ask)
-    try:
-        yield stop
-    finally:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-
-
-@contextlib.contextmanager
-def _messages(verbose: bool) -> Iterator[None]:
-    """Context: our logger passes everything to the run's log; other handlers get what they did.
-
-    ``verbose`` shows messages on stderr, as the command line does.
-    """
-    least = logger.getEffectiveLevel()
-    handler = to_stderr() if verbose else _Outwards(least)
-    with handled_by(handler, min(least, logging.INFO)):
-        yield
-
-
-class _Outwards(logging.Handler):
-    """Hands records on to the handlers that they would have reached at the level of before."""
-
-    def emit(self, record: logging.LogRecord) -> None:
-        if logger.parent is not None:
-            logger.parent.callHandlers(record)
 
 
 def _print(line: str) -> None:

@@ -39,7 +39,7 @@ COMMAND_LINE = "the command line"
 # Blocks of a yaml that are no configuration keys, and what the values in them are.
 BLOCKS = {
     "released": "with --protocol=released",
-    "sweep_space": "searched by tune",
+    "sweep_space": "searched by tune and benchmark",
     "datasets": "on single data sets",
 }
 
@@ -335,6 +335,8 @@ _DERIVED = (
 )  # fmt: skip
 _FLAGS = [
     Key("samples", optional(COUNT)),
+    Key("trials", COUNT),
+    Key("tune_seeds", COUNT),
     Key("concurrent", optional(COUNT)),
     Key("cpus_per_trial", number(above=0)),
     Key("gpus_per_trial", number(least=0)),

@@ -7,11 +7,11 @@ from typing import Any, NamedTuple
 
 from recbole_cold.errors import UserError, nearest
 
-VERBS = ("run", "compare", "tune", "reproduce", "plot", "check", "list", "doctor")
+VERBS = ("run", "compare", "tune", "benchmark", "reproduce", "plot", "check", "list", "doctor")
 DEFAULT_MODELS = "Base,ItemBias,DropoutNet,MetaE,MWUF,CVAR"
 SHORT = {"-m": "--model", "-d": "--dataset", "-h": "--help"}  # as in RecBole's run_recbole.py
 SWITCHES = ("help", "version", "debug", "trust")  # take no value
-RESUMED = ("run", "compare", "tune", "reproduce")
+RESUMED = ("run", "compare", "tune", "benchmark", "reproduce")
 OF_ONE_VERB = {"fast": "reproduce", "list": "reproduce"}  # switches
 VALUELESS = ("resume", "leaks")  # may stand without a value
 # What words without -- mean.
@@ -133,7 +133,7 @@ def check_names(arguments: Arguments) -> None:
         return [spec for text in texts if (spec := text.partition("[")[0].strip())]
 
     backbones = specs("backbone", "backbones")
-    if arguments.verb != "compare" and len(backbones) > 1:
+    if arguments.verb not in ("compare", "benchmark") and len(backbones) > 1:
         raise UserError(
             f"{arguments.verb} takes one --backbone; for a table of several write "
             f"recbole-cold compare --backbones={','.join(backbones)}"

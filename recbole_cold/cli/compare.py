@@ -2,6 +2,7 @@
 
 import shlex
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +56,7 @@ def compare(arguments: Arguments) -> int:
     if folders:
         if "resume" in arguments.flags:
             raise UserError("compare with folders runs nothing: leave out --resume, or the folders")
-        return _show(*session.compare_folders(folders, saved, keys, command))
+        return show(*session.compare_folders(folders, saved, keys, command))
     folder = resumed_folder(arguments)
     with Stop().listening() as stop:
         try:
@@ -66,10 +67,10 @@ def compare(arguments: Arguments) -> int:
             else:
                 request = read_request(folder, VERB, CompareRequest)
                 saved = folder.parent
-            return _show(*session.compare_request(request, saved, folder, stop, again=_again))
+            return show(*session.compare_request(request, saved, folder, stop, again=_again))
         except Interrupted as interrupted:
             if interrupted.folder is not None:
-                _print_table(interrupted.folder)
+                print_table(interrupted.folder)
             print(interrupted, file=sys.stderr)
             return 130
 
@@ -78,7 +79,7 @@ def _again(folder: Path) -> str:
     return f"recbole-cold compare --resume={shlex.quote(str(folder))}"
 
 
-def _print_table(folder: Path) -> None:
+def print_table(folder: Path) -> None:
     """The table of what is there, if anything is, and its files."""
     from recbole_cold import report
 
@@ -86,21 +87,23 @@ def _print_table(folder: Path) -> None:
         return
     print(report.comparison_table(report.Comparison(report.load_comparison(folder))))
     print(f"\nresults  {folder / 'comparison.json'}")
-    for name in ("comparison.md", "comparison.tex", "comparison.csv", "figures/phases.png"):
+    for name in ("comparison.md", "comparison.tex", "comparison.csv", "figures/phases.png",
+                 "figures/best-of-n.png"):  # fmt: skip
         if (folder / name).exists():
             print(f"         {folder / name}")
 
 
-def _show(document: dict[str, Any], folder: Path) -> int:
+def show(document: dict[str, Any], folder: Path, again: Callable[[Path], str] | None = None) -> int:
     """Print the table and where everything is; 1 when some cells failed, 0 otherwise."""
-    _print_table(folder)
+    print_table(folder)
     failures = document["failures"]
     if not failures:
         return 0
     first = failures[0]
     print(
         f"{len(failures)} failed; the first: {first['row']} on {first['backbone']}, seed "
-        f"{first['seed']}:\n{first['error'].strip()}\nto run what failed again: {_again(folder)}",
+        f"{first['seed']}:\n{first['error'].strip()}\nto run what failed again: "
+        f"{(again or _again)(folder)}",
         file=sys.stderr,
     )
     return 1

@@ -9,7 +9,7 @@ import traceback
 from collections.abc import Callable, Sequence
 
 from recbole_cold import __version__
-from recbole_cold.cli import check, compare, doctor, plot, reproduce, run, tune
+from recbole_cold.cli import benchmark, check, compare, doctor, plot, reproduce, run, tune
 from recbole_cold.cli import list as list_names
 from recbole_cold.cli.arguments import Arguments, check_names, parse
 from recbole_cold.cli.screen import lasting_streams, log_to_screen
@@ -28,6 +28,7 @@ verbs
   compare  methods on backbones: run what is missing, reuse what is there
   tune     search the settings of one method, score the best on test
   reproduce  a published table or figure, ours beside theirs
+  benchmark  tune every method equally, then one table of them, with budgets
   plot     ID vectors of new items, or a new item's feature graphs (EmerG)
   check    split counts, fields and problems of a data set; leaks (--leaks)
   list     methods and backbones; of one: paper, keys, defaults, meaning
@@ -59,6 +60,7 @@ HELPS = {
     "compare": compare.HELP,
     "tune": tune.HELP,
     "reproduce": reproduce.HELP,
+    "benchmark": benchmark.HELP,
     "plot": plot.HELP,
     "check": check.HELP,
     "list": list_names.HELP,
@@ -71,6 +73,7 @@ ACTIONS: dict[str, Callable[[Arguments], int]] = {
     "compare": compare.compare,
     "tune": tune.tune,
     "reproduce": reproduce.reproduce,
+    "benchmark": benchmark.benchmark,
     "plot": plot.plot,
     "check": check.check,
     "list": list_names.list_names,

@@ -7,6 +7,7 @@ it).
 
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,11 @@ RunAll = Callable[..., None]
 class Campaign:
     """The cells (method, backbone, seed) of one request.
 
+    Attributes:
+        chosen: where settings were chosen row by row: (backbone, row) -> keys of that row alone,
+            which its label does not show. A row without an entry is not run. None: all rows run as
+            asked for.
+
     Args:
         request: what to compare.
         stop: asked by the pool; true ends with ``Interrupted``.
@@ -77,6 +83,7 @@ class Campaign:
             for entry in self.first().entries
             if len(self.experiments) > 1 and find_method(entry.spec).network is not None
         ]
+        self.chosen: dict[tuple[str, str], Mapping[str, Any]] | None = None
         self.failures: list[dict[str, Any]] = []
         self.found: dict[tuple[str, str, int], tuple[Cell, Found]] = {}
         self.ran = 0
@@ -129,7 +136,17 @@ class Campaign:
             for seed in experiment.seeds()
             for entry, text in zip(experiment.entries, self.texts, strict=True)
             if entry.label not in self.alone or experiment is self.first()
+            if self.chosen is None or (backbone, entry.label) in self.chosen
         ]
+
+    def _chosen(self, cell: Cell) -> Cell:
+        """The cell with the keys that were chosen for its row; the matched row has the plain one's,
+        but for its steps."""
+        if self.chosen is None:
+            return cell
+        row = "Base" if cell.entry.matched_steps is not None else cell.entry.label
+        keys_of_row = {**self.chosen[cell.backbone, row], **cell.entry.variant}
+        return cell._replace(entry=replace(cell.entry, variant=keys_of_row))
 
     def run(self, folder: Path, saved_dir: Path, run_all: RunAll) -> dict[str, Any]:
         """Reuse results, run what is missing; the comparison, also in ``comparison.json``.
@@ -160,7 +177,7 @@ class Campaign:
         todo: dict[str, Cell] = {}
         specs: list[TrialSpec] = []
         for cell in cells:
-            known = earlier.find(self.experiments[cell.backbone], cell)
+            known = earlier.find(self.experiments[cell.backbone], self._chosen(cell))
             if known is not None:
                 self.found[cell.place] = cell, known
                 continue
@@ -215,7 +232,7 @@ class Campaign:
     def spec(self, cell: Cell) -> TrialSpec:
         """The trial of a cell: every path absolute, no key that belongs to another method."""
         experiment = self.experiments[cell.backbone]
-        config = experiment.config(cell.entry, cell.seed)
+        config = experiment.config(self._chosen(cell).entry, cell.seed)
         leave = {*cell.entry.variant, *keys.names(apart=True), *ALONE, "models", "saved_dir"}
         given = {k: v for k, v in config.external_config_dict.items() if k not in leave}
         if config["share_pretrained"]:
@@ -234,7 +251,8 @@ class Campaign:
     def _matched_cells(self) -> Iterator[Cell]:
         for backbone, experiment in self.experiments.items():
             entry = None
-            if experiment.first()["matched_row"]:
+            plain = self.chosen is None or (backbone, "Base") in self.chosen
+            if experiment.first()["matched_row"] and plain:
                 entry = matched_entry(self._document_of(backbone))
             if entry is not None:
                 for seed in experiment.seeds():

@@ -30,11 +30,13 @@ def from_folders(
 ) -> dict[str, Any]:
     """The comparison of the results in some folders; nothing is run.
 
-    Rows and backbones whose settings differ from one another are told apart by what differs.
+    Rows and backbones whose settings differ from one another are told apart by what differs. Those
+    of one benchmark are not: each row of it has settings of its own, and ``benchmark`` says which.
 
     Raises:
         UserError: no folder has results, or results are of different data or protocols.
     """
+    folders = list(folders)
     found = [pair for path in folders for pair in _results_in(Path(path))]
     if not found:
         raise UserError(
@@ -43,7 +45,8 @@ def from_folders(
         )
     _refuse_mixed(found)
     runs = [_Placed(path, doc, run) for path, doc in found for run in doc["runs"]]
-    _label(runs)
+    tuned = _benchmark_in(folders)
+    _label(runs, bare=tuned is not None)
     alone = _place_alone(runs)
     documents: dict[str, dict[str, Any]] = {}
     for placed in runs:
@@ -72,6 +75,7 @@ def from_folders(
         "metrics_left_out": _left_out(found, documents.values()),
         "failures": failures,
         "documents": list(documents.values()),
+        **({} if tuned is None else {"benchmark": tuned}),
     }
 
 
@@ -131,6 +135,17 @@ def _results_in(path: Path) -> list[tuple[Path, dict[str, Any]]]:
     return found
 
 
+def _benchmark_in(paths: Sequence[str | Path]) -> Any:
+    """What the only one of some folders says of its budget; None where it is no benchmark's."""
+    if len(paths) != 1:
+        return None
+    path = Path(paths[0])
+    file = path / "comparison.json" if path.is_dir() else path
+    if file.name != "comparison.json" or not file.is_file():
+        return None
+    return report.load_comparison(file).get("benchmark")
+
+
 def _refuse_mixed(found: Sequence[tuple[Path, Mapping[str, Any]]]) -> None:
     """Refuse to put results of different data, protocols or phases into one table.
 
@@ -171,8 +186,12 @@ def _difference(name: str, one: Any, other: Any) -> str:
     return f"{name} is {one} and {other}"
 
 
-def _label(runs: Sequence[_Placed]) -> None:
-    """A label for a run; settings that differ between runs are added in brackets."""
+def _label(runs: Sequence[_Placed], bare: bool = False) -> None:
+    """A label for a run; settings that differ between runs are added in brackets.
+
+    Args:
+        bare: whether they are left out.
+    """
     for placed in runs:
         shapes = _shaping_keys(placed) or set()
         ours = {key: value for key, value in placed.own.items() if key in shapes}
@@ -182,6 +201,8 @@ def _label(runs: Sequence[_Placed]) -> None:
         # One name for one shape, in whichever order its settings were given.
         twin = next((p for p in runs[: runs.index(placed)] if _shape(p) == _shape(placed)), None)
         placed.backbone = twin.backbone if twin else placed.backbone
+    if bare:
+        return
     varying = {key for placed in runs for key in placed.own if _varies(key, runs)}
     for placed in runs:
         variant = dict(placed.run["variant"])

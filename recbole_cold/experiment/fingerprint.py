@@ -43,6 +43,7 @@ _WITHOUT_PART = (
     "cli",
     "comparison",
     "sweep",
+    "equal_tuning",
     "trials",
     "testing",
     "report",

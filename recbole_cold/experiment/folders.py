@@ -30,7 +30,10 @@ def file_name(label: str) -> str:
 
 FINISHED = "table.txt"  # the last file of a run, a comparison, a sweep with nothing missing
 # What a verb makes, for messages.
-WHAT = {"run": "run", "compare": "comparison", "tune": "sweep", "reproduce": "reproduction"}
+WHAT = {
+    "run": "run", "compare": "comparison", "tune": "sweep", "benchmark": "benchmark",
+    "reproduce": "reproduction",
+}  # fmt: skip
 GRAPHS = "graphs.npz"  # what a method whose items have graphs leaves
 
 

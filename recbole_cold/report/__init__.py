@@ -5,6 +5,7 @@ optimizer steps and the seconds behind them, so a table can say what its numbers
 """
 
 from recbole_cold.evaluation.significance import PairedTest, holm, wilcoxon_p
+from recbole_cold.report._best_of import best_of_figure, plot_best_of
 from recbole_cold.report._comparison import (
     MATCHED,
     OWN_NETWORK,
@@ -64,6 +65,7 @@ __all__ = [
     "Series",
     "Value",
     "batch_values",
+    "best_of_figure",
     "comparison_csv",
     "comparison_figure",
     "comparison_latex",
@@ -82,6 +84,7 @@ __all__ = [
     "missing_references",
     "now",
     "paired_test",
+    "plot_best_of",
     "plot_comparison",
     "plot_curves",
     "plot_form",

@@ -6,6 +6,7 @@ from typing import Any
 
 from recbole_cold.evaluation.metrics import COMPARISONS, best_where
 from recbole_cold.evaluation.significance import FEWEST_FOR_WILCOXON
+from recbole_cold.report._budget import budget_lines, budget_markdown
 from recbole_cold.report._comparison import Cell, Comparison
 from recbole_cold.report._comparison_blocks import (
     Block,
@@ -43,6 +44,7 @@ def comparison_table(comparison: Comparison, width: int | None = None) -> str:
     blocks.append(cost_block(comparison))
     parts = [headline(comparison, width), wrap(_facts(comparison), width)]
     parts += [_screen(block, width) for block in blocks]
+    parts.append(budget_lines(comparison.document, width))
     parts.append(wrap([*_legend(comparison, "*", "_"), *_doubts(comparison)], width))
     return "\n\n".join("\n".join(part) for part in parts if part)
 
@@ -58,6 +60,7 @@ def comparison_markdown(comparison: Comparison) -> str:
     blocks += [test_block(comparison, metric) for metric in _tested(comparison)]
     blocks += [*area_block(comparison, *first), *count_block(comparison), cost_block(comparison)]
     parts += map(_pipes, blocks)
+    parts += budget_markdown(comparison.document)
     parts += [escape_pipes(line) for line in _legend(comparison, "bold", "underlined")]
     doubts = _doubts(comparison)
     if doubts:

@@ -114,7 +114,9 @@ class TestParse:
 class TestResumedFolder:
     """One rule and one set of sentences for all verbs that continue something."""
 
-    WHAT = (("run", "run"), ("compare", "comparison"), ("tune", "sweep"))
+    WHAT = (
+        ("run", "run"), ("compare", "comparison"), ("tune", "sweep"), ("benchmark", "benchmark")
+    )  # fmt: skip
 
     @pytest.mark.parametrize(("verb", "what"), WHAT)
     def test_sentences(self, verb, what, tmp_path):

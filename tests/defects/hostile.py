@@ -32,7 +32,8 @@ DEFECTS = {
                "test_names_that_only_a_method_knows"),
     ],
     "recbole_cold/cli/arguments.py": [
-        defect("any verb resumes", 'RESUMED = ("run", "compare", "tune", "reproduce")',
+        defect("any verb resumes",
+               'RESUMED = ("run", "compare", "tune", "benchmark", "reproduce")',
                "RESUMED = VERBS", "test_flags[check]"),
         defect("no backbone is the default one",
                "        if key in arguments.keys and not specs(key)", "        if False",

@@ -12,7 +12,7 @@ from recbole_cold.errors import UserError
 from recbole_cold.experiment import folders
 from recbole_cold.experiment.folders import FINISHED, folder_to_resume
 
-VERBS = ("run", "compare", "tune")
+VERBS = ("run", "compare", "tune", "benchmark")
 
 
 @pytest.fixture
@@ -30,7 +30,7 @@ def folder(tmp_path):
             "backbones": "FM",
         }
         told |= values
-        if verb != "compare":
+        if verb not in ("compare", "benchmark"):
             del told["backbones"]
         if verb == "run":
             del told["verb"]

@@ -1,0 +1,1 @@
+"""Equal tuning: every method gets as many trials as any other, then all are scored as one table."""
