@@ -7,7 +7,7 @@ from typing import Any
 from recbole_cold.evaluation.metrics import COMPARISONS, best_where
 from recbole_cold.evaluation.significance import FEWEST_FOR_WILCOXON
 from recbole_cold.report._budget import budget_lines, budget_markdown
-from recbole_cold.report._comparison import Cell, Comparison
+from recbole_cold.report._comparison import OWN_NETWORK, Cell, Comparison
 from recbole_cold.report._comparison_blocks import (
     Block,
     area_block,
@@ -22,6 +22,7 @@ from recbole_cold.report._comparison_blocks import (
     test_block,
 )
 from recbole_cold.report._findings import findings, headline, rule
+from recbole_cold.report._references import missing_references
 from recbole_cold.report._tables import WIDTH, escape_pipes, screen_lines, wrap
 from recbole_cold.report._words import (
     fact_lines,
@@ -120,7 +121,11 @@ def _merged(comparison: Comparison) -> dict[str, Any]:
 
 
 def _facts(comparison: Comparison) -> list[str]:
-    return fact_lines(_merged(comparison))
+    """Facts of the whole table; methods on no backbone are held against the rows beside them."""
+    groups = [doc for name, doc in comparison.by_backbone.items() if name != OWN_NETWORK]
+    groups = groups or list(comparison.by_backbone.values())
+    missing = dict.fromkeys(label for doc in groups for label in missing_references(doc))
+    return fact_lines(_merged(comparison), list(missing))
 
 
 def _doubts(comparison: Comparison) -> list[str]:

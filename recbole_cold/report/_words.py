@@ -67,8 +67,12 @@ def backbone_names(doc: Document) -> str:
     return ", ".join(dict.fromkeys(run["backbone"] for run in doc["runs"]))
 
 
-def fact_lines(doc: Document) -> list[str]:
-    """Notes that hold for all numbers of a table: data, phases, seeds, split."""
+def fact_lines(doc: Document, missing: Sequence[str] | None = None) -> list[str]:
+    """Notes that hold for all numbers of a table: data, phases, seeds, split.
+
+    Args:
+        missing: reference rows that the table lacks; None: those that the document lacks.
+    """
     seeds = all_seeds(doc)
     on = f"{doc['dataset']}, {backbone_names(doc)}"
     facts = [f"{on}, protocol {doc['protocol']}; {scored_on(doc)}"]
@@ -79,7 +83,7 @@ def fact_lines(doc: Document) -> list[str]:
         facts.append(f"mean ± sample std over {len(seeds)} seeds ({seed_names(seeds)}); {repeated}")
     else:
         facts.append(f"one seed ({seed_names(seeds)}): no deviation is known")
-    missing = missing_references(doc)
+    missing = missing_references(doc) if missing is None else missing
     if missing:
         facts.append(f"reference rows missing: {', '.join(missing)}")
     return [*facts, _split_line(doc["split"])]

@@ -258,6 +258,21 @@ class TestOfResults:
 
 
 class TestTables:
+    @pytest.mark.parametrize("left_out", [[], ["ItemBias"]])
+    def test_reference_rows_are_missing_where_they_are(self, left_out):
+        """In a run's table and a comparison's, of one backbone and of two."""
+        whole = made({"New": GOOD}, reference_rows=["Base", "ItemBias"])
+        lacking = made({"New": GOOD}, reference_rows=["Base", "ItemBias"], leave_out=left_out)
+        both = {"FM": whole, "DeepFM": lacking}
+        shown = [report.table(lacking)]
+        shown += [
+            report.comparison_table(Comparison(a_comparison(documents)))
+            for documents in ({"DeepFM": lacking}, both)
+        ]
+        for text in shown:
+            assert ("reference rows missing: ItemBias\n" in text) == bool(left_out)
+            assert ("reference rows missing" in text) == bool(left_out)
+
     def test_one_sign_where_a_claim_is_allowed_and_nowhere_else(self):
         document = made({"New": GOOD, "Old": BASE})
         text = report.table(document, width=200)
