@@ -88,7 +88,7 @@ class TestAVAEW:
 
     # ---------------------------------------------------------------- the losses
     def test_without_matching_it_is_cvars_loss(self, build):
-        """With the same weights, the count, a private ID and CVAR's noise: equal, draws included."""
+        """With equal weights, the count, a private ID, CVAR's noise: equal, draws included."""
         keys = {"avaew_noise": 1e-4, "avaew_use_count": True, "avaew_own_id": True}
         keys |= {"avaew_match_mean": 0.0, "avaew_match_pair": 0.0, "avaew_reconstruction": 0.3}
         ours = build("AVAEW", double=True, **keys)
