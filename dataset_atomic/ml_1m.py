@@ -5,12 +5,11 @@ Usage: python dataset_atomic/ml_1m.py --raw FOLDER_WITH_RATINGS_DAT [--out datas
 Needs nothing but Python. Origin and terms of the data: README.md beside this file.
 """
 
-import argparse
-import os
 import re
 import sys
-import tempfile
 from pathlib import Path
+
+from converting import BadInput, content, parser, run, write
 
 NAME = "ml-1m"
 ORIGIN = "https://grouplens.org/datasets/movielens/1m/"
@@ -19,10 +18,6 @@ ORIGIN = "https://grouplens.org/datasets/movielens/1m/"
 RATING = re.compile(rb"(?:\d+::\d+::[1-5]::\d+\n)*")
 USER = re.compile(rb"(?:\d+::[FM]::\d+::\d+::[^\t\n]+\n)*")
 MOVIE = re.compile(rb"(?:\d+::[^\t\n]+\(\d{4}\)::[^\t\n]+\n)*")
-
-
-class BadInput(Exception):
-    """What is wrong with the raw files or the folders, in one sentence."""
 
 
 def ratings(raw: bytes) -> bytes:
@@ -69,55 +64,27 @@ def convert(raw: Path, out: Path) -> list[Path]:
         f"{NAME}.{suffix}": to_atomic(read(raw / name, line))
         for name, line, to_atomic, suffix in FILES
     }
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".converting.", dir=out) as folder:
-            for name, content in converted.items():
-                (Path(folder) / name).write_bytes(content)
-            for name in converted:
-                os.replace(Path(folder) / name, out / name)
-    except OSError as error:
-        raise BadInput(
-            f"cannot write to '{out}' ({error.strerror or error}); choose another --out"
-        ) from error
-    return [out / name for name in converted]
+    return write(out, converted)
 
 
 def read(path: Path, line: re.Pattern[bytes]) -> bytes:
     """A raw file whose lines all have the expected form, each ended by a newline."""
-    try:
-        content = path.read_bytes().replace(b"\r\n", b"\n")
-    except OSError as error:
-        raise BadInput(
-            f"cannot read '{path}' ({error.strerror}); --raw must be the unpacked folder of "
-            f"ml-1m.zip from {ORIGIN}"
-        ) from error
-    if not content.endswith(b"\n"):
-        content += b"\n"
-    matched = line.match(content)
+    found = content(path, f"the unpacked folder of ml-1m.zip from {ORIGIN}")
+    if not found.endswith(b"\n"):
+        found += b"\n"
+    matched = line.match(found)
     assert matched is not None  # the pattern matches an empty beginning
-    if matched.end() < len(content):
-        number = content.count(b"\n", 0, matched.end()) + 1
+    if matched.end() < len(found):
+        number = found.count(b"\n", 0, matched.end()) + 1
         raise BadInput(
             f"line {number} of '{path}' is not as MovieLens-1M writes it; unpack ml-1m.zip anew"
         )
-    return content
+    return found
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description="Convert MovieLens-1M to RecBole atomic files.")
-    parser.add_argument("--raw", type=Path, required=True, help="folder with ratings.dat")
-    parser.add_argument(
-        "--out", type=Path, default=Path(__file__).parent / NAME, help="default: %(default)s"
-    )
-    asked = parser.parse_args(arguments)
-    try:
-        written = convert(asked.raw, asked.out)
-    except BadInput as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    print("\n".join(map(str, written)))
-    return 0
+    asked = parser("MovieLens-1M", NAME, "ratings.dat").parse_args(arguments)
+    return run(lambda: convert(asked.raw, asked.out))
 
 
 if __name__ == "__main__":
