@@ -203,6 +203,15 @@ def test_every_key_with_the_other_values(ask, tmp_path, what):
     check_table(ask, tmp_path, what, {1, 2, 3})
 
 
+@pytest.mark.parametrize(
+    "words", [["--checkpoint_seconds=1e14"], ["--model=EmerG", "--emerg_init_std=1e14"]]
+)
+@pytest.mark.parametrize("verb", [["check"], []], ids=["check", "run"])
+def test_numbers_have_an_end(ask, verb, words):
+    """Of keys that state no limit of their own, too."""
+    assert "1,000,000,000" in ask(*verb, *words).sentence(words)
+
+
 def test_the_table_is_long():
     assert len(every_key()) * len(BAD) > 4 * 300
 
