@@ -27,7 +27,8 @@ test: $(INSTALLED)
 
 # On two processes: the conformance suites of all methods, what installs into folders of its own, and
 # the deliberate defects. Then, alone, what starts and kills processes or measures.
-SIDE_BY_SIDE := tests/api tests/backbone tests/cli/test_hostile.py tests/comparison tests/evaluation tests/model tests/experiment/test_fingerprint.py \
+SIDE_BY_SIDE := tests/api tests/backbone tests/cli/test_hostile.py tests/comparison tests/evaluation \
+	tests/leaks tests/model tests/papers tests/report tests/experiment/test_fingerprint.py \
 	tests/sweep/test_sweep.py tests/test_packaging.py tests/test_plugin.py tests/test_recbole_121.py \
 	tests/test_wheel.py
 DEFECTS := tests/test_defects.py

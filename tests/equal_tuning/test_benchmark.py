@@ -305,6 +305,7 @@ class TestSurvival:
         assert len(in_process) == 9 + 8
         assert numbers(report.load_comparison(folder)) == numbers(document)
 
+    @pytest.mark.slow
     def test_trials_of_other_settings_are_run_again(self, go, in_process, tmp_path, tiny_path):
         """A configuration file that was edited since: its name is the same, its trials are not."""
         file = tmp_path / "more.yaml"
@@ -369,6 +370,7 @@ class TestAsked:
         assert "ItemBias[item_bias_variance=7] on DeepFM: 4 settings, its space has no" in err
         assert len(given_up) == 4 + 4 + 8
 
+    @pytest.mark.slow
     def test_a_network_of_its_own_is_tuned_once(self, go, in_process, tmp_path):
         words = ["--models=MeLU", "--backbones=FM,DeepFM", "--meta_epochs=1", "--seeds=1",
                  "--trials=2", "--matched_row=False"]  # fmt: skip
@@ -385,6 +387,7 @@ class TestAsked:
         tuned = [spec for spec in in_process if spec.overrides.get("fit_on") == "valid"]
         assert len(tuned) == 5 * 2
 
+    @pytest.mark.slow
     def test_lower_is_better(self, go, in_process, tmp_path):
         assert go("--models=Base", "--seeds=1", "--valid_metric=LogLoss")[0] == 0
         (folder,) = (tmp_path / "saved").iterdir()

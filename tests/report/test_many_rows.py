@@ -246,6 +246,7 @@ class TestReliability:
             run_reliability(doc)
 
 
+@pytest.mark.slow
 def test_pictures_of_many_rows_fit(tmp_path):
     """Everything that is written is inside of the picture."""
     comparison = a_comparison(backbones=("FM", "DCN", "PNN", "AutoInt", "xDeepFM", "DeepFM"))
