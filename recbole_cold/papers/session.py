@@ -54,10 +54,7 @@ def reproduce_request(
             folder = make_folder(f"{config.dataset}-{request.name}", saved, told)
             held.enter_context(only_one(folder))
 
-        def run_all(specs: Any, **options: Any) -> None:
-            held.enter_context(pool.session(request.ray_address))  # one Ray for all of them
-            pool.run_all(specs, **options)
-
+        run_all = held.enter_context(pool.one_session(request.ray_address))
         with at_work(folder, again):
             logger.info("%s", request.command)
             logger.info("folder %s", folder)

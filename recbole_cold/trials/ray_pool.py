@@ -14,7 +14,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, redirect_stdout, suppress
+from contextlib import ExitStack, contextmanager, redirect_stdout, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -92,6 +92,18 @@ def _fit(have_cpus: float, have_gpus: float, cpus: float, gpus: float) -> int:
 
 
 # ------------------------------------------------------------------------------- Ray itself
+@contextmanager
+def one_session(ray_address: str | None = None) -> Iterator[Callable[..., None]]:
+    """Context: ``run_all`` for any number of calls in one Ray, which the first of them starts."""
+    with ExitStack() as held:
+
+        def run(specs: Sequence[TrialSpec], **options: Any) -> None:
+            held.enter_context(session(ray_address))
+            run_all(specs, **options)
+
+        yield run
+
+
 @contextmanager
 def session(ray_address: str | None = None) -> Iterator[None]:
     """Context: Ray runs: that of a cluster, one already in this process, or a private one.
