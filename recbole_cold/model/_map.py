@@ -119,10 +119,12 @@ def _searched(
         logit, slope_nd = rows.logits_and_slopes(prior_md + (deviation * moved_md).to(prior_md))
         return logit, deviation * slope_nd
 
-    def losses(logit: Tensor, numbers: Tensor, moved_md: Tensor) -> Tensor:
-        score = logit + numbers[rows.item]
+    def objective(logit: Tensor, bias: Tensor, shift: Tensor, moved_md: Tensor) -> Tensor:
+        """Of each item [m], the priors of its vector and number included."""
+        score = logit + (bias + shift)[rows.item]
         each = F.binary_cross_entropy_with_logits(score, rows.label, reduction="none")
-        return torch.bincount(rows.item, each, items) + moved_md.square().sum(dim=1) / 2
+        prior_m = moved_md.square().sum(dim=1) / 2 + bias.square() / (2 * variance)
+        return torch.bincount(rows.item, each, items) + prior_m
 
     logit, slope_nd = at(moved_md)
     for _ in range(_MOST_STEPS):
@@ -131,9 +133,8 @@ def _searched(
         step_me = _steps(rows, logit + shift, slope_nd, moved_md, bias, variance, damping_m)
         there_md, there_bias = moved_md - step_me[:, :-1], bias - step_me[:, -1]
         there_logit, there_slope_nd = at(there_md)
-        before_m = losses(logit, bias + shift, moved_md) + bias.square() / (2 * variance)
-        after_m = losses(there_logit, there_bias + shift, there_md)
-        after_m = after_m + there_bias.square() / (2 * variance)
+        before_m = objective(logit, bias, shift, moved_md)
+        after_m = objective(there_logit, there_bias, shift, there_md)
         better_m = after_m <= before_m
         row = better_m[rows.item]
         moved_md = torch.where(better_m[:, None], there_md, moved_md)
