@@ -192,6 +192,7 @@ _TABLE = [
         Key("valid_draw", one_of("rare", "uniform")),
         Key("fit_on", one_of("full", "valid")),
         Key("train_until", one_of("none", "first_test")),
+        Key("old_test_fraction", number(least=0, below=1)),
     ),
     *_rows([DATA, SPLIT, PRETRAINING, SCORES], Key("cold_side", one_of("item", "user"))),
     Key("eval_on", one_of("test", "next"), frozenset({SPLIT, SCORES}), run_wide=True),

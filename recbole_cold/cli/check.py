@@ -112,6 +112,11 @@ def _target(folder: Path, config: Any) -> Path:
             "--write writes parts that every run reads alike, without common_phases; leave it out "
             "here and give it to the runs"
         )
+    if config["old_test_fraction"]:
+        raise UserError(
+            "--write writes the parts of RecBole's ready files, and old_test_fraction's is none of "
+            "them; leave it out here and give it to the runs"
+        )
     if target.exists():
         raise UserError(f"--write would change files in '{target}'; name a folder without it")
     return target

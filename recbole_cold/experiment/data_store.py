@@ -15,6 +15,7 @@ from recbole_cold.data._in_time import until_first_scored
 from recbole_cold.data._vectors import vector_paths
 from recbole_cold.data._visible import visible
 from recbole_cold.data.dataset import ColdStartDataset
+from recbole_cold.data.held_out import hold_out
 from recbole_cold.data.pseudo_new import pseudo_new
 from recbole_cold.data.rows import Rows
 from recbole_cold.data.split import Split, common_phases, frequency_split, split_from_parts
@@ -78,6 +79,7 @@ def make_split(dataset: ColdStartDataset, config: ColdConfig) -> Split:
         if until:
             split = _scored_later(split, config, ids, dataset.time)
     split = common_phases(split, ids, config["common_phases"], config["common_size"])
+    split = hold_out(split, ids, config["old_test_fraction"], seed)
     return split.scored_on(config["eval_on"])
 
 

@@ -27,6 +27,7 @@ from recbole_cold.config import (
 from recbole_cold.data._cache import cache_root
 from recbole_cold.data._in_time import describe as in_time
 from recbole_cold.data.dataset import ColdStartDataset
+from recbole_cold.data.held_out import HELD_OUT
 from recbole_cold.data.phases import run_phases
 from recbole_cold.data.split import Split, is_split_at
 from recbole_cold.data.vectors import described, vector_fields
@@ -335,6 +336,7 @@ class Experiment:
             self.stop,
             self.callbacks.all,
             probe=split[split.phases[0].score_on],
+            held_out=split.parts.get(HELD_OUT),
             origin=origin_of(self._code(entry), versions()),
         )
         self.callbacks.tell("run_begins", entry.label, seed)

@@ -203,9 +203,58 @@ def _by_count(known: list[Mapping[str, Any]]) -> str:
     return " ".join(texts) or "-"
 
 
-def _mean_text(values: list[float]) -> str:
+def _mean_text(values: list[float], form: str = ".2f") -> str:
     finite = [value for value in values if math.isfinite(value)]
-    return f"{statistics.fmean(finite):.2f}" if finite else "-"
+    return format(statistics.fmean(finite), form) if finite else "-"
+
+
+def old_block(comparison: Comparison) -> list[Block]:
+    """AUC of held-out rows of old items, before a method learns and in each phase; means over the
+    seeds. Nothing where no rows were held out."""
+    if not _held_out_rows(comparison):
+        return []
+
+    def texts(backbone: str, row: str) -> list[str]:
+        known = [_old_of(comparison, backbone, row, phase) for phase in comparison.phases]
+        values = [[each["before"] for each in known[0]]]
+        values += [[each["AUC"] for each in found] for found in known]
+        return [_mean_text(each, ".4f") for each in values]
+
+    groups = [
+        (b, [(row, texts(b, row)) for row in comparison.rows_of(b)]) for b in comparison.backbones
+    ]
+    return [Block(f"AUC, old {comparison.unit}s", ["before", *comparison.phases], groups)]
+
+
+def _old_of(comparison: Comparison, backbone: str, row: str, phase: str) -> list[dict[str, Any]]:
+    """What the seeds of a row tell of old items in a phase."""
+    run = comparison.run(backbone, row) or {"seeds": []}
+    phases = [seed["phases"].get(phase, {}) for seed in run["seeds"]]
+    return [found["old"] for found in phases if "old" in found]
+
+
+def _held_out_rows(comparison: Comparison) -> list[int]:
+    """The different numbers of held-out rows of old items, over all seeds and rows."""
+    return sorted(
+        {
+            known["rows"]
+            for backbone in comparison.backbones
+            for row in comparison.rows_of(backbone)
+            for known in _old_of(comparison, backbone, row, comparison.phases[0])
+        }
+    )
+
+
+def old_legend(comparison: Comparison) -> list[str]:
+    rows = _held_out_rows(comparison)
+    if not rows:
+        return []
+    number = " to ".join(f"{count:,}" for count in dict.fromkeys([rows[0], rows[-1]]))
+    unit = comparison.unit
+    return [
+        f"old {unit}s: {number} of their rows, from which nobody learned; before: the backbone as "
+        f"pre-trained; a method that leaves old {unit}s alone keeps that number"
+    ]
 
 
 def cost_block(comparison: Comparison, name: Callable[[str], str] = str) -> Block:

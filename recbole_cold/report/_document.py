@@ -27,6 +27,7 @@ _RUN: dict[str, Any] = {
 }  # fmt: skip
 _SEED: dict[str, Any] = {"seed": int, "phases": dict, "stages": list}
 _PHASE: dict[str, Any] = {"metrics": dict, "rows": int, "positives": int, "warnings": list}
+_OLD: dict[str, Any] = {"rows": int, "before": _NUMBER, "AUC": _NUMBER}
 _NO_BINS: dict[str, list] = {"predicted": [], "clicked": [], "rows": []}
 _STAGE: dict[str, Any] = {
     "name": str, "steps": int, "rows": int, "seconds": _NUMBER, "cpu_seconds": _NUMBER,
@@ -118,12 +119,21 @@ def _validate_seed(seed: Any, where: str, document: Document, source: str) -> No
             if value is not None and not _is(value, _NUMBER):
                 raise UserError(f"'{source}': {here}.metrics.{metric} must be a number or null.")
             phase["metrics"][metric] = math.nan if value is None else float(value)
+        if "old" in phase:
+            _validate_old(phase["old"], f"{here}.old", source)
         if not _are_bins(phase.get("reliability", _NO_BINS)):
             raise UserError(
                 f"'{source}': {here}.reliability must be lists {', '.join(_NO_BINS)} of one length."
             )
     for t, stage in enumerate(seed["stages"]):
         _need(stage, _STAGE, f"{where}.stages[{t}]", source)
+
+
+def _validate_old(old: Any, where: str, source: str) -> None:
+    for name in ("before", "AUC"):
+        if isinstance(old, dict) and old.get(name, math.nan) is None:
+            old[name] = math.nan
+    _need(old, _OLD, where, source)
 
 
 def _are_bins(bins: Any) -> bool:

@@ -22,7 +22,7 @@ from recbole_cold import seeding
 from recbole_cold.backbone._modes import evaluating
 from recbole_cold.data.rows import Batch
 from recbole_cold.errors import Diverged, Interrupted, UserError
-from recbole_cold.evaluation.metrics import evaluate_with_groups, reliability, score_warnings
+from recbole_cold.evaluation.metrics import auc, evaluate_with_groups, reliability, score_warnings
 from recbole_cold.model._fit import Fit
 from recbole_cold.model._method import ColdStartRecommender
 from recbole_cold.store import DamagedFile, load_state, save_state
@@ -45,6 +45,7 @@ class Trainer:
         callbacks: called at stages, steps, pre-training epochs and scored phases.
         probe: rows on which the plain backbone is scored after each pre-training epoch, if a
             callback wants metrics; ``None``: callbacks get none.
+        held_out: rows of old items that nobody learns from; each phase tells their AUC.
         origin: what tells the code and libraries of a resume point; one of another origin is not
             continued.
     """
@@ -58,11 +59,13 @@ class Trainer:
         stop: Callable[[], bool] = lambda: False,
         callbacks: Sequence[Callback] = (),
         probe: Any = None,
+        held_out: Any = None,
         origin: str = "",
     ) -> None:
         self.origin = origin
         self.method, self.config, self.seed = method, method.config, seed
         self.callbacks, self.probe = CallbackList(callbacks), probe
+        self.held_out = held_out
         shared = self.config["pretrain_seed"]
         self.pretrain_seed = seed if shared is None else shared
         self.state_path, self.cache, self.stop = state_path, cache, stop
@@ -96,6 +99,7 @@ class Trainer:
     def learn(self) -> None:
         """Learn from old items, then give the new items their cold rows."""
         if not self._is_done("learn"):
+            self._score_old_before()
             self._stage(
                 "learn",
                 partial(planned, self.method, "learn_fits"),
@@ -137,6 +141,8 @@ class Trainer:
             result["groups"] = groups
         if (bins := reliability(scores, labels)) is not None:
             result["reliability"] = bins
+        if self.held_out is not None:
+            result["old"] = self._old_items()
         if ("warm" if self._has_warmed_up() else "cold") not in self.method.serves:
             result["unadapted"] = True
         self.journal["results"][name] = result
@@ -154,6 +160,33 @@ class Trainer:
         columns = {name: method.rows.columns[field] for name, field in codes.items()}
         groups = {name: column[index] for name, column in columns.items()}
         return evaluate_with_groups(scores, labels, wanted, self.config["f1_threshold"], groups)
+
+    def _score_old_before(self) -> None:
+        """Remember the AUC of the pre-trained backbone on old items' held-out rows.
+
+        A method with a network of its own has none.
+        """
+        if self.held_out is None or "old_before" in self.journal:
+            return
+        value = math.nan
+        if self.method.network is None:
+            with evaluating(self.method):
+                value = self._old_auc(self._plain_chance)
+        self.journal["old_before"] = value
+
+    def _plain_chance(self, batch: Batch) -> Tensor:
+        return torch.sigmoid(self.method.backbone.logits(batch).double())
+
+    def _old_items(self) -> dict[str, Any]:
+        return {
+            "rows": len(self.held_out),
+            "before": self.journal["old_before"],
+            "AUC": self._old_auc(self.method.predict),
+        }
+
+    def _old_auc(self, predict: Callable[[Batch], Tensor]) -> float:
+        index = self.method.rows.index(self.held_out)
+        return auc(self._score(index, predict), self._labels(index))
 
     def _has_warmed_up(self) -> bool:
         return any(stage["name"] not in ("pretrain", "learn") for stage in self.journal["stages"])
