@@ -111,7 +111,8 @@ class TestScores:
         trainer.learn()
         told = trainer.evaluate("cold", data.split["test"])["old"]
         with torch.no_grad():
-            scores = trainer.method.predict(trainer.method.rows.batch(trainer.method.rows.index(rows)))
+            batch = trainer.method.rows.batch(trainer.method.rows.index(rows))
+            scores = trainer.method.predict(batch)
         labels = torch.as_tensor(np.array(data.inter[data.label_field][rows]))
         assert told == {
             "rows": len(rows),
