@@ -1,9 +1,10 @@
 """The request of a benchmark."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, fields
 from typing import Any
 
+from recbole_cold.comparison.requests import VERB as COMPARE
 from recbole_cold.comparison.requests import CompareRequest, comparison_of
 from recbole_cold.config import read_yaml
 from recbole_cold.errors import UserError
@@ -20,33 +21,18 @@ TRIALS, TUNE_SEEDS, SEEDS = 16, 2, 5
 
 
 @dataclass(frozen=True)
-class BenchmarkRequest:
-    """The request of one benchmark: plain values, which a later ``--resume`` reads back."""
+class BenchmarkRequest(CompareRequest):
+    """The request of one benchmark: that of a comparison, and how its rows are tuned before."""
 
-    models: str
-    backbones: str
-    dataset: str | None = None
-    config_files: Sequence[str] = ()
-    overrides: Mapping[str, Any] = field(default_factory=dict)
+    verb: str = VERB
     trials: int = TRIALS
     tune_seeds: int = TUNE_SEEDS
     axes: Sequence[Sequence[Any]] = ()
-    against: str | None = None
-    concurrent: int | None = None
-    cpus: float = 1.0
-    gpus: float = 0.0
-    ray_address: str | None = None
-    command: str = ""
-    verb: str = VERB
-    place: str = COMMAND_LINE
 
     def comparison(self) -> CompareRequest:
         """The request of the comparison that the chosen settings end in."""
-        return CompareRequest(
-            self.models, self.backbones, self.dataset, self.config_files, self.overrides,
-            self.against, self.concurrent, self.cpus, self.gpus, self.ray_address, self.command,
-            place=self.place,
-        )  # fmt: skip
+        own = {each.name: getattr(self, each.name) for each in fields(CompareRequest)}
+        return CompareRequest(**{**own, "verb": COMPARE})
 
     def shared(self) -> list[Axis]:
         """The axes that all methods share."""
@@ -83,19 +69,13 @@ def benchmark_of(
     if not any("seeds" in read_yaml(file) for file in compared.config_files):
         overrides.setdefault("seeds", SEEDS)
     return BenchmarkRequest(
-        models=",".join(_with_references(compared.models)),
-        backbones=compared.backbones,
-        dataset=compared.dataset,
-        config_files=compared.config_files,
-        overrides=overrides,
+        **{
+            **vars(compared),
+            "models": ",".join(_with_references(compared.models)),
+            "overrides": overrides,
+            "verb": VERB,
+        },
         axes=[list(axis) for axis in (given_axes(given) or shared_axes())],
-        against=compared.against,
-        concurrent=compared.concurrent,
-        cpus=compared.cpus,
-        gpus=compared.gpus,
-        ray_address=compared.ray_address,
-        command=command,
-        place=place,
         **numbers,
     )
 
