@@ -11,16 +11,16 @@ import statistics
 
 import numpy as np
 import pytest
+from pool_here import run_here
 from scipy import stats
 
 from recbole_cold import report
 from recbole_cold.cli.main import main
-from recbole_cold.errors import Interrupted, UserError
+from recbole_cold.errors import UserError
 from recbole_cold.report import MATCHED, Comparison, holm, wilcoxon_p
 from recbole_cold.report._comparison_tables import latex_escape
 from recbole_cold.results import load_results
 from recbole_cold.trials import ray_pool as pool
-from recbole_cold.trials.trial import run_trial
 
 PHASES = ["cold", "warm_a", "warm_b", "warm_c"]
 ROWS = ["Base", "MWUF[mwuf_parts=[scale]]", "CVAR", "Base (90 steps)"]
@@ -494,31 +494,8 @@ class TestReading:
 # ------------------------------------------------------------------------- running and reusing
 @pytest.fixture
 def pool_here(monkeypatch):
-    """The pool runs its trials one after another in this process; the specs that it was given."""
-    given = []
-
-    def run_all(specs, *, on_done, on_failed, on_scores=None, stop=lambda: False, **_):
-        for spec in specs:
-            if stop():
-                raise Interrupted
-            given.append(spec)
-            try:
-                scores = []
-                document = run_trial(spec, stop, take_scores=scores.append)
-            except UserError as error:
-                on_failed(spec, f"Traceback\n{error}")
-            else:
-                for content in scores if on_scores is not None else ():
-                    on_scores(spec, content)
-                on_done(spec, document)
-
-    @pool.contextmanager
-    def session(_):
-        yield
-
-    monkeypatch.setattr(pool, "run_all", run_all)
-    monkeypatch.setattr(pool, "session", session)
-    return given
+    """The specs of the trials that were run, in this process."""
+    return run_here(monkeypatch)
 
 
 @pytest.fixture

@@ -4,10 +4,10 @@ import json
 import math
 import re
 import statistics
-from contextlib import nullcontext
 
 import pytest
 import yaml
+from pool_here import run_here
 
 import recbole_cold
 from recbole_cold import report
@@ -26,30 +26,10 @@ from recbole_cold.trials import worker
 SPACE = "warm_epochs: [2, 3, 4]\npretrain_epochs: [1, 2]\nnew_item_init: [mean, random]\n"
 
 
-def without_ray(monkeypatch):
-    """Trials one after another in this process; the specs that were run."""
-    ran = []
-
-    def run_all(specs, *, on_done, on_failed, stop, gpus, **_words):
-        for spec in specs:
-            if stop():
-                raise Interrupted
-            ran.append(spec)
-            outcome = worker.outcome_of(spec, gpus)
-            if "error" in outcome:
-                on_failed(spec, outcome["error"])
-            else:
-                on_done(spec, json.loads(outcome["document"]))
-
-    monkeypatch.setattr(pool, "run_all", run_all)
-    monkeypatch.setattr(pool, "session", lambda address: nullcontext())
-    monkeypatch.setattr(pool, "_nodes", lambda address: [(2.0, 0.0)])
-    return ran
-
-
 @pytest.fixture
 def in_process(monkeypatch):
-    return without_ray(monkeypatch)
+    """The specs of the trials that were run, in this process."""
+    return run_here(monkeypatch)
 
 
 @pytest.fixture
@@ -112,7 +92,7 @@ def done(own_caches, tiny_path, tmp_path_factory):
     saved = tmp_path_factory.mktemp("saved")
     (saved / "space.yaml").write_text(SPACE)
     with pytest.MonkeyPatch.context() as patch:
-        ran = without_ray(patch)
+        ran = run_here(patch)
         flags = flags_of(tiny_path.parent, saved / "runs", saved / "space.yaml")
         assert main(["benchmark", "--models=MWUF", "--backbones=FM", *flags]) == 0
     (folder,) = (saved / "runs").iterdir()
@@ -155,7 +135,9 @@ class TestWhole:
         assert {path.name for path in (folder / "chosen").iterdir()} == {
             f"FM-{row}.yaml" for row in ROWS
         }
-        assert len(list((folder / "trials").iterdir())) == 9 + 8
+        kinds = [path.suffix for path in (folder / "trials").iterdir()]
+        # Scores are kept of the final runs only.
+        assert kinds.count(".json") == 9 + 8 and kinds.count(".npz") == 8 == len(kinds) - 17
 
     def test_every_row_has_as_many_trials_the_default_first(self, document, done):
         benchmark = document["benchmark"]

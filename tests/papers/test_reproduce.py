@@ -5,11 +5,11 @@ import io
 import json
 import math
 import re
-from functools import partial
 from shutil import copytree
 
 import pytest
 import yaml
+from pool_here import run_here
 
 from recbole_cold import load_results, report
 from recbole_cold.cli.main import main
@@ -28,7 +28,6 @@ from recbole_cold.papers.requests import (
 )
 from recbole_cold.papers.states import state_of
 from recbole_cold.trials import ray_pool as pool
-from recbole_cold.trials.trial import run_trial
 
 NAMES = [
     "avaew-figure2", "avaew-table1", "avaew-table2", "csdm-figure2", "csdm-table2",
@@ -307,30 +306,8 @@ def test_a_difference_is_ours_minus_theirs():
 # ------------------------------------------------------------------------- end to end
 @pytest.fixture
 def pool_here(monkeypatch):
-    """The pool runs its trials one after another in this process; the specs that it was given."""
-    given = []
-
-    def run_all(
-        specs, *, on_done, on_failed, stop=lambda: False, on_scores=lambda spec, scores: None, **_
-    ):
-        for spec in specs:
-            if stop():
-                raise Interrupted
-            given.append(spec)
-            try:
-                document = run_trial(spec, stop, take_scores=partial(on_scores, spec))
-            except UserError as error:
-                on_failed(spec, f"Traceback\n{error}")
-            else:
-                on_done(spec, document)
-
-    @pool.contextmanager
-    def session(_):
-        yield
-
-    monkeypatch.setattr(pool, "run_all", run_all)
-    monkeypatch.setattr(pool, "session", session)
-    return given
+    """The specs of the trials that were run, in this process."""
+    return run_here(monkeypatch)
 
 
 @pytest.fixture

@@ -7,14 +7,14 @@ import math
 import os
 import re
 import signal
-from contextlib import nullcontext, redirect_stdout
+from contextlib import redirect_stdout
 
 import pytest
 import yaml
+from pool_here import run_here
 
 from recbole_cold import report
 from recbole_cold.cli.main import main
-from recbole_cold.errors import Interrupted
 from recbole_cold.experiment.requests import Request
 from recbole_cold.sweep.cost import estimate
 from recbole_cold.sweep.folders import read_sweep
@@ -28,24 +28,8 @@ GRID = ("--grid=meta_hidden_size=[[4],[8]]", "--grid=warm_learning_rate=[1e-3,0.
 
 
 def without_ray(monkeypatch):
-    """Trials one after another in this process; the list of keys that were run."""
-    ran = []
-
-    def run_all(specs, *, on_done, on_failed, stop, gpus, **_words):
-        for spec in specs:
-            if stop():
-                raise Interrupted
-            ran.append(spec.key)
-            outcome = worker.outcome_of(spec, gpus)
-            if "error" in outcome:
-                on_failed(spec, outcome["error"])
-            else:
-                on_done(spec, json.loads(outcome["document"]))
-
-    monkeypatch.setattr(pool, "run_all", run_all)
-    monkeypatch.setattr(pool, "session", lambda address: nullcontext())
-    monkeypatch.setattr(pool, "_nodes", lambda address: [(2.0, 0.0)])
-    return ran
+    """The keys of the trials that were run, in this process."""
+    return run_here(monkeypatch, note=lambda spec: spec.key)
 
 
 @pytest.fixture
