@@ -292,7 +292,8 @@ def _budget(comparison: Comparison) -> str:
     spent = [each.get("trials", 0) for each in bench.get("spent", {}).values()]
     trials = sorted({*spent} or {bench.get("trials", 0)})
     count = f"{trials[0]}" if len(trials) == 1 else f"{trials[0]} to {trials[-1]}"
-    each = f" with {bench['tune_seeds']} seeds each" if bench.get("tune_seeds") else ""
+    seeds = bench.get("tune_seeds")
+    each = f" with {seeds} seed{'s' * (seeds > 1)} each" if seeds else ""
     alike = "Settings of every row were searched alike"
     if len(trials) > 1:
         alike = "The searches for settings were not of one length"
