@@ -2,7 +2,6 @@
 
 import json
 import os
-import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -15,7 +14,9 @@ from recbole_cold.converters._writing import all_or_none, remove_others
 from recbole_cold.errors import UserError, nearest
 
 MANIFEST = "manifest.json"
+SUFFIXES = ("inter", "user", "item")
 NO_ID = "without a user or an item"
+TWICE = "of an id that came before: its first row counts"
 
 
 class Label(NamedTuple):
@@ -144,9 +145,11 @@ def convert(
     counts: dict[str, Any] = {}
     seen = None
     before = _files_of(out / MANIFEST)
-    with all_or_none(out) as folder:
+    with all_or_none(out, MANIFEST) as folder:
         for table in converter.tables(raw, options):
             header = table.header.split()
+            if table.suffix not in SUFFIXES:
+                raise UserError(f"the table '{table.suffix}' is none of {', '.join(SUFFIXES)}")
             counting = None
             if table.suffix == "inter":
                 fields = [field.partition(":")[0] for field in header]
@@ -198,25 +201,14 @@ def _write(
     path: Path, header: list[str], table: Table, counting: Interactions | None
 ) -> dict[str, Any]:
     """Write one atomic file; its counts."""
-    kept, width, missing = 0, len(header), [0] * len(header)
+    kept, missing = 0, [0] * len(header)
     with path.open("w", encoding="utf-8", newline="\n") as file:
         file.write("\t".join(header) + "\n")
-        for row in table.rows:
-            line = "\t".join(row)
-            if len(row) != width or line.count("\t") != width - 1 or _ENDS.search(line):
-                raise UserError(
-                    f"row {kept + 1} of '{path.name}' is {list(row)}, not {width} cells without "
-                    "tabs and line ends; mend the converter"
-                )
-            if "" in row:
-                if not row[0] or (counting is not None and not row[1]):
-                    table.left_out[NO_ID] += 1
-                    continue
-                missing = [n + (not cell) for n, cell in zip(missing, row, strict=True)]
-            if '"' in line:
-                line = "\t".join(map(_quoted, row))
+        for row, line in _rows_to_keep(table, len(header), counting is None):
             file.write(line + "\n")
             kept += 1
+            if "" in row:
+                missing = [n + (not cell) for n, cell in zip(missing, row, strict=True)]
             if counting is not None:
                 counting.add(row)
         file.flush()
@@ -230,7 +222,31 @@ def _write(
     }
 
 
-_ENDS = re.compile("[\r\n]")
+def _rows_to_keep(
+    table: Table, width: int, one_per_id: bool
+) -> Iterator[tuple[Sequence[str], str]]:
+    """Each row with its line of the file; what has no id, or a known one, is left out and counted.
+
+    Raises:
+        UserError: a row has another number of cells, or cells that no file can hold.
+    """
+    ids: set[str] = set()
+    for number, row in enumerate(table.rows, 1):
+        line = "\t".join(row)
+        if len(row) != width or line.count("\t") != width - 1 or "\n" in line or "\r" in line:
+            raise UserError(
+                f"row {number} of the table '{table.suffix}' is {list(row)}, not {width} cells "
+                "without tabs and line ends; mend the converter"
+            )
+        if not row[0] or not (one_per_id or row[1]):
+            table.left_out[NO_ID] += 1
+            continue
+        if one_per_id:
+            if row[0] in ids:
+                table.left_out[TWICE] += 1
+                continue
+            ids.add(row[0])
+        yield row, "\t".join(map(_quoted, row)) if '"' in line else line
 
 
 def _quoted(cell: str) -> str:

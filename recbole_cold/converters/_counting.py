@@ -1,5 +1,6 @@
 """Counts for a converter's report, in bounded memory however many rows there are."""
 
+import math
 from typing import Any
 
 from recbole_cold.errors import UserError
@@ -69,15 +70,22 @@ class Interactions:
         self.first: str | None = None
         self.last: str | None = None
         self._label, self._least = fields.index(label), least
+        self._is_click: dict[str, bool] = {}  # by text: a label has few values
         self._time = fields.index(time) if time else None
+        self._bounds = [math.inf, -math.inf]
 
     def add(self, row: Any) -> None:
         self.users.add(row[0])
         self.items.add(row[1])
-        self.clicks += float(row[self._label]) >= self._least
+        text = row[self._label]
+        known = self._is_click.get(text)
+        if known is None:
+            known = self._is_click[text] = float(text) >= self._least
+        self.clicks += known
         if self._time is not None:
-            moment = row[self._time]
-            if self.first is None or float(moment) < float(self.first):
-                self.first = moment
-            if self.last is None or float(moment) > float(self.last):
-                self.last = moment
+            text = row[self._time]
+            moment = float(text)
+            if moment < self._bounds[0]:
+                self.first, self._bounds[0] = text, moment
+            if moment > self._bounds[1]:
+                self.last, self._bounds[1] = text, moment

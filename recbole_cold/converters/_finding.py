@@ -3,6 +3,7 @@
 import importlib
 import importlib.util
 import pkgutil
+import re
 from pathlib import Path
 
 from recbole_cold import converters, paths
@@ -54,4 +55,6 @@ def _of_file(file: Path) -> Converter:
         raise UserError(
             f"{file} has no CONVERTER, a value of recbole_cold.converters.Converter; add one"
         )
+    if not re.fullmatch(r"\w[\w.-]*", found.name):
+        raise UserError(f"{file} converts to '{found.name}'; a name has letters, digits, - and _")
     return found

@@ -94,7 +94,7 @@ class Source:
         @contextmanager
         def opened() -> Iterator[_Opened]:
             with zipfile.ZipFile(self.path) as archive, archive.open(member) as file:
-                yield _Opened(file, file.tell, archive.getinfo(member).file_size)  # type: ignore[arg-type]
+                yield _Opened(file, file.tell, archive.getinfo(member).file_size)
 
         self._used[self.path] = None
         return RawFile(self, f"{self.path}/{member}", opened, encoding)

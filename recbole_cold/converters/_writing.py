@@ -13,10 +13,14 @@ from recbole_cold.errors import WriteError
 
 
 @contextlib.contextmanager
-def all_or_none(out: Path) -> Iterator[Path]:
-    """Context: an empty folder; what is in it at the end moves to ``out``.
+def all_or_none(out: Path, last: str) -> Iterator[Path]:
+    """Context: an empty folder; what is in it at the end moves to ``out``, file by file.
 
     After an error or an interruption ``out`` is as it was before, and absent if it was absent.
+
+    Args:
+        last: the name of the file that moves last: after a power cut, files are as it describes
+            them or it is not there.
 
     Raises:
         WriteError: ``out`` cannot be written.
@@ -27,7 +31,7 @@ def all_or_none(out: Path) -> Iterator[Path]:
         out.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(prefix=".converting.", dir=out))
         yield temporary
-        _move(temporary, out)
+        _move(temporary, out, last)
     except BaseException as error:
         if temporary is not None:
             shutil.rmtree(temporary, ignore_errors=True)
@@ -42,15 +46,16 @@ def all_or_none(out: Path) -> Iterator[Path]:
     shutil.rmtree(temporary, ignore_errors=True)
 
 
-def _move(temporary: Path, out: Path) -> None:
+def _move(temporary: Path, out: Path, last: str) -> None:
     """Move all files to ``out``; the files of before are put back if one cannot be moved."""
     names = sorted(path.name for path in temporary.iterdir())
     before = temporary / "before"
     before.mkdir()
     try:
-        for name in names:
+        for name in [last, *names]:
             if (out / name).is_file():
                 os.replace(out / name, before / name)
+        for name in [*(name for name in names if name != last), last]:
             os.replace(temporary / name, out / name)
     except BaseException:
         for name in names:

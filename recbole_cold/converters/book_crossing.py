@@ -26,8 +26,7 @@ BOOKS = (
 )  # fmt: skip
 NOTHING = ("NULL", "n/a", "")
 UNRATED = "without a rating (--rows=all keeps them)"
-TWICE = "of a book in its second spelling, or rated twice by one user: the first row counts"
-SPELLING = "of a book in its second spelling: the first row counts"
+TWICE = "of a book that the user has rated before, perhaps in its other spelling"
 
 
 def clean(text: str) -> str:
@@ -79,17 +78,12 @@ def users(lines: Iterable[Sequence[str]]) -> Iterator[Sequence[str]]:
         yield clean(user), places[-1], places[-2] if len(places) > 1 else "", group
 
 
-def books(lines: Iterable[Sequence[str]], left_out: Counter[str]) -> Iterator[Sequence[str]]:
+def books(lines: Iterable[Sequence[str]]) -> Iterator[Sequence[str]]:
     """Book, author, year, publisher, and the words of the title."""
-    seen = set()
     for book, title, author, year, publisher, *_ in lines:
-        name = isbn(book)
-        if name in seen:
-            left_out[SPELLING] += 1
-            continue
-        seen.add(name)
         known = whole(year, FIRST_YEAR, LAST_YEAR)
-        yield name, clean(author).lower(), str(known or ""), clean(publisher), clean(title)
+        year = "" if known is None else str(known)
+        yield isbn(book), clean(author).lower(), year, clean(publisher), clean(title)
 
 
 def tables(source: Source, options: Mapping[str, Any]) -> Iterator[Table]:
@@ -107,8 +101,7 @@ def tables(source: Source, options: Mapping[str, Any]) -> Iterator[Table]:
     yield Table("user", header, users(lines), Counter())
     _, lines = read("BX-Books.csv", BOOKS)
     header = "item_id:token author:token release_year:token publisher:token book_title:token_seq"
-    second: Counter[str] = Counter()
-    yield Table("item", header, books(lines, second), second)
+    yield Table("item", header, books(lines), Counter())
 
 
 def label(options: Mapping[str, Any]) -> Label:

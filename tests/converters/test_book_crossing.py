@@ -27,7 +27,8 @@ def test_rows_without_a_rating_are_no_clicks_and_left_out_unless_asked_for(
     code, told, _, _ = converted("book-crossing", dump)
     assert "50.00% clicks: a rating of 8 to 10; rated rows only" in told
     assert "left out: 1 without a rating (--rows=all keeps them)" in told
-    assert "left out: 1 of a book in its second spelling, or rated twice" in told
+    assert "left out: 1 of a book that the user has rated before" in told
+    assert "left out: 1 of an id that came before: its first row counts" in told
     found = json.loads((tmp_path / "out" / "manifest.json").read_text())
     counts = found["rows"]["inter"]
     assert (counts["read"], counts["kept"], sum(counts["left_out"].values())) == (4, 2, 2)

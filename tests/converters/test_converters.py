@@ -387,6 +387,8 @@ def test_a_converter_of_the_user(tmp_path, capsys):
     [
         (("CONVERTER = ", "OTHER = "), "has no CONVERTER, a value of"),
         (("import Counter", "import Countre"), "cannot be imported (ImportError: "),
+        (('"inter", ', '"log", '), "the table 'log' is none of inter, user, item"),
+        (('("mine", ', '("../mine", '), "converts to '../mine'; a name has letters"),
         (("yield user, item, stars", "yield user, item"), "is ['a', 'x'], not 3 cells"),
         (
             ('split("|")', 'split("|") + [1/0]'),
