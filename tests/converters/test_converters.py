@@ -9,6 +9,7 @@ import sys
 from hashlib import sha256
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from avazu_lines import AVAZU
 
@@ -405,12 +406,28 @@ def test_mistakes_in_a_converter_of_the_user(change, sentence, tmp_path, capsys)
     assert sentence in err and err.count("\n") == 1 and not (tmp_path / "out").exists()
 
 
-def test_the_converter_of_the_page(tmp_path, capsys):
-    """docs/your-own-data.md."""
+def block_of_the_page(word):
+    """The Python in docs/your-own-data.md that has this word."""
     page = (ROOT / "docs" / "your-own-data.md").read_text(encoding="utf-8")
-    (code,) = [
-        block for block in re.findall(r"```python\n(.*?)```", page, re.S) if "Table(" in block
-    ]
+    (code,) = [block for block in re.findall(r"```python\n(.*?)```", page, re.S) if word in block]
+    return code
+
+
+def test_frames_as_the_page_writes_them(here, capsys):
+    rows = [(user, item, 1 + (user * item) % 5, 9.5e8 + user) for user in range(40)
+            for item in range(1, 9) if item % 2 or user < 14]  # fmt: skip
+    interactions = pd.DataFrame(rows, columns=["user_id", "item_id", "stars", "when"])
+    titles = ['"Big" one', "two", "", "NA", "Ü", "a b", "x", "y"]
+    items = pd.DataFrame({"item_id": range(1, 9), "title": titles, "year": 1999})
+    exec(block_of_the_page("to_csv"), {"interactions": interactions, "items": items})
+    words = ["--TIME_FIELD=when", "--threshold={stars: 4}", "--cold_threshold=20", "--warm_size=4"]
+    assert main(["check", "--dataset=mine", *words]) == 0
+    told = capsys.readouterr().out
+    assert "4 old and 4 new items" in told and "order: time" in told
+
+
+def test_the_converter_of_the_page(tmp_path, capsys):
+    code = block_of_the_page("Table(")
     (tmp_path / "shop.py").write_text(code)
     log = tmp_path / "log.csv.gz"
     log.write_bytes(
