@@ -1,72 +1,50 @@
-"""What the converters beside this file share: their command line, and writing whole files."""
+"""The scripts beside this file: ``recbole-cold convert`` without an installation."""
 
 import argparse
-import os
 import sys
-import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
-
-class BadInput(Exception):
-    """What is wrong with the raw files or the folders, in one sentence."""
+HERE = Path(__file__).resolve().parent
 
 
-def content(path: Path, what: str) -> bytes:
-    """The bytes of a raw file, lines ended by newlines alone.
+def door(name: str, zeros: Mapping[str, str] | None = None) -> int:
+    """Convert a data set as a command line asks; the exit code.
 
     Args:
-        what: which folder ``--raw`` must be, for the message.
-
-    Raises:
-        BadInput: it cannot be read.
+        name: of the data set.
+        zeros: the options that ``--zeros`` stands for, where there is this flag.
     """
-    try:
-        return path.read_bytes().replace(b"\r\n", b"\n")
-    except OSError as error:
-        raise BadInput(f"cannot read '{path}' ({error.strerror}); --raw must be {what}") from error
+    sys.path.insert(0, str(HERE.parent))
+    from recbole_cold import converters, paths
+    from recbole_cold.errors import UserError
 
-
-def write(out: Path, files: Mapping[str, bytes]) -> list[Path]:
-    """Write the files to the folder ``out``; either all of them or none.
-
-    Raises:
-        BadInput: ``out`` cannot be written.
-    """
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".converting.", dir=out) as folder:
-            for name, text in files.items():
-                (Path(folder) / name).write_bytes(text)
-            for name in files:
-                os.replace(Path(folder) / name, out / name)
-    except OSError as error:
-        raise BadInput(
-            f"cannot write to '{out}' ({error.strerror or error}); choose another --out"
-        ) from error
-    return [out / name for name in files]
-
-
-def parser(what: str, name: str, raw: str) -> argparse.ArgumentParser:
-    """The flags that all converters have.
-
-    Args:
-        raw: what is in the folder of ``--raw``.
-    """
-    found = argparse.ArgumentParser(description=f"Convert {what} to RecBole atomic files.")
-    found.add_argument("--raw", type=Path, required=True, help=f"folder with {raw}")
-    found.add_argument(
-        "--out", type=Path, default=Path(__file__).parent / name, help="default: %(default)s"
+    converter = converters.find_converter(name)
+    flags = argparse.ArgumentParser(
+        description=f"Convert {converter.title} to RecBole atomic files."
     )
-    return found
-
-
-def run(convert: Callable[[], list[Path]]) -> int:
-    """Convert, and print the files or what is wrong; the exit code."""
+    flags.add_argument("--raw", required=True, help=converter.source)
+    flags.add_argument("--out", default=str(HERE / name), help="folder; default: %(default)s")
+    for option in converter.options:
+        meaning = f"{option.meaning} (default: {option.default or 'none'})".replace("%", "%%")
+        flags.add_argument(f"--{option.name}", help=meaning)
+    if zeros:
+        told = " ".join(f"--{option}={value}" for option, value in zeros.items())
+        flags.add_argument("--zeros", action="store_true", help=f"the same as {told}")
+    asked = vars(flags.parse_args())
+    names = [option.name for option in converter.options if asked[option.name] is not None]
+    given = {each: asked[each] for each in names}
+    if zeros and asked["zeros"]:
+        given = {**zeros, **given}
     try:
-        written = convert()
-    except BadInput as error:
+        with converters.ended_by_sigterm():
+            out = paths.absolute(asked["out"])
+            done = converters.convert(converter, paths.expanded(asked["raw"]), out, given)
+    except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    print("\n".join(map(str, written)))
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+    print(converters.report(converter, done))
     return 0

@@ -448,6 +448,8 @@ def _info_once(text: str) -> None:
 
 
 def _no_data(dataset: str, roots: Sequence[Path]) -> str:
+    from recbole_cold.converters import known_converters
+
     here = [root for root in roots if any(root.glob(f"{glob.escape(dataset)}*.inter"))]
     if here:
         return (
@@ -457,8 +459,10 @@ def _no_data(dataset: str, roots: Sequence[Path]) -> str:
     present = {p.parent.name for root in roots if root.is_dir() for p in root.glob("*/*.inter")}
     guess = nearest(dataset, present | {"ml-100k"})
     looked = " and ".join(dict.fromkeys(str(root / dataset) for root in roots))
+    known = dataset in known_converters()
+    put = f"`recbole-cold convert {dataset} SOURCE` makes them" if known else "put them there"
     return (
         f"data set '{dataset}' has no .inter file in {looked}; "
-        + (f"did you mean '{guess}'? " if guess and guess != dataset else "")
-        + "(put its atomic files there or give the folder above as --data_path)"
+        + (f"did you mean '{guess}'? " if guess and guess != dataset and not known else "")
+        + f"(for its atomic files: {put}, or give the folder above as --data_path)"
     )

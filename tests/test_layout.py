@@ -23,7 +23,7 @@ LAYERS = (
     {"model", "methods"},
     {"backbone"},
     {"data", "report"},
-    {"evaluation", "compat", "store", "graphs"},
+    {"evaluation", "compat", "store", "graphs", "converters"},
     {"keys", "kinds", "errors", "paths", "seeding"},
 )
 LINE = {room: number for number, rooms in enumerate(LAYERS) for room in rooms}

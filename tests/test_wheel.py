@@ -39,6 +39,19 @@ def test_code_and_yaml_are_those_of_the_wheel(environment):
     assert file.is_relative_to(environment.folder)
 
 
+def test_it_converts(environment, tmp_path):
+    """The converters are in the wheel, and without a checkout files go where --out says."""
+    (tmp_path / "ratings.dat").write_text("1::2::5::978300760\n")
+    (tmp_path / "users.dat").write_text("1::F::1::10::48067\n")
+    (tmp_path / "movies.dat").write_text("2::Jumanji (1995)::Adventure\n")
+    assert "book-crossing: " in environment.command("convert", "--list").stdout
+    out = tmp_path / "data" / "ml-1m"
+    done = environment.command("convert", "ml-1m", str(tmp_path), f"--out={out}")
+    assert done.returncode == 0, done.stderr
+    assert (out / "ml-1m.item").read_text().splitlines()[1:] == ["2\tJumanji\t1995\tAdventure"]
+    assert f"recbole-cold check --dataset=ml-1m --data_path={out.parent}" in done.stdout
+
+
 def test_it_leaves_nothing_behind_where_it_was_started(environment, tmp_path):
     """A check trains nothing and writes into the cache only."""
     words = ("check", "--dataset=ml-100k", f"--cache_dir={tmp_path / 'cache'}")

@@ -7,15 +7,21 @@ from typing import Any, NamedTuple
 
 from recbole_cold.errors import UserError, nearest
 
-VERBS = ("run", "compare", "tune", "benchmark", "reproduce", "plot", "check", "list", "doctor")
+VERBS = (
+    "run", "compare", "tune", "benchmark", "reproduce", "plot", "check", "convert", "list",
+    "doctor",
+)  # fmt: skip
 DEFAULT_MODELS = "Base,ItemBias,DropoutNet,MetaE,MWUF,CVAR"
 SHORT = {"-m": "--model", "-d": "--dataset", "-h": "--help"}  # as in RecBole's run_recbole.py
 SWITCHES = ("help", "version", "debug", "trust")  # take no value
 RESUMED = ("run", "compare", "tune", "benchmark", "reproduce")
-OF_ONE_VERB = {"fast": "reproduce", "list": "reproduce"}  # switches
+OF_VERBS = {"fast": ("reproduce",), "list": ("reproduce", "convert")}  # switches
 VALUELESS = ("resume", "leaks")  # may stand without a value
 # What words without -- mean.
-BARE = {"compare": "folders", "plot": "folders", "list": "names", "reproduce": "names"}
+BARE = {
+    "compare": "folders", "plot": "folders", "list": "names", "reproduce": "names",
+    "convert": "words",
+}  # fmt: skip
 
 
 class Arguments(NamedTuple):
@@ -49,9 +55,11 @@ def parse(argv: Sequence[str]) -> Arguments:
         name = SHORT.get(name, name).removeprefix("--")
         if not name or not word.startswith("-") or name.startswith("-"):
             raise UserError(_not_understood(word))
-        if OF_ONE_VERB.get(name, verb) != verb:
-            raise UserError(f"{verb} takes no --{name}: it goes with {OF_ONE_VERB[name]}")
-        if name in SWITCHES or name in OF_ONE_VERB:
+        if name in OF_VERBS and verb not in OF_VERBS[name]:
+            raise UserError(
+                f"{verb} takes no --{name}: it goes with {' and '.join(OF_VERBS[name])}"
+            )
+        if name in SWITCHES or name in OF_VERBS:
             if equals:
                 raise UserError(f"--{name} takes no value; write --{name}")
             flags[name] = True

@@ -9,7 +9,7 @@ import traceback
 from collections.abc import Callable, Sequence
 
 from recbole_cold import __version__
-from recbole_cold.cli import benchmark, check, compare, doctor, plot, reproduce, run, tune
+from recbole_cold.cli import benchmark, check, compare, convert, doctor, plot, reproduce, run, tune
 from recbole_cold.cli import list as list_names
 from recbole_cold.cli.arguments import Arguments, check_names, parse
 from recbole_cold.cli.screen import lasting_streams, log_to_screen
@@ -31,6 +31,7 @@ verbs
   benchmark  tune every method equally, then one table of them, with budgets
   plot     ID vectors of new items, or a new item's feature graphs (EmerG)
   check    split counts, fields and problems of a data set; leaks (--leaks)
+  convert  official downloads of data sets as atomic files
   list     methods and backbones; of one: paper, keys, defaults, meaning
   doctor   versions, devices, caches, what of RecBole is mended
 
@@ -63,6 +64,7 @@ HELPS = {
     "benchmark": benchmark.HELP,
     "plot": plot.HELP,
     "check": check.HELP,
+    "convert": convert.HELP,
     "list": list_names.HELP,
     "doctor": doctor.HELP,
 }
@@ -76,6 +78,7 @@ ACTIONS: dict[str, Callable[[Arguments], int]] = {
     "benchmark": benchmark.benchmark,
     "plot": plot.plot,
     "check": check.check,
+    "convert": convert.convert,
     "list": list_names.list_names,
     "doctor": doctor.doctor,
 }

@@ -218,6 +218,7 @@ def without_torch(*words):
         (["plot", "--model=Xyz"], "model 'Xyz' is unknown; `recbole-cold list`"),
         (["check", "-d", "ml-100k", "--model", "Bsae"], "did you mean 'Base'?"),
         (["list", "MUWF"], "did you mean 'MWUF'?"),
+        (["convert", "ml-1n", "x.zip"], "did you mean 'ml-1m'?"),
         (["rnu"], "did you mean 'run'?"),
         (["--seeds"], "--seeds has no value"),
     ],
@@ -230,7 +231,15 @@ def test_slips_are_answered_before_torch(words, sentence):
 
 
 @pytest.mark.parametrize(
-    "words", [["--help"], ["help", "doctor"], ["--version"], ["list"], ["list", "MWUF", "DeepFM"]]
+    "words",
+    [
+        ["--help"],
+        ["help", "doctor"],
+        ["--version"],
+        ["list"],
+        ["list", "MWUF", "DeepFM"],
+        ["convert", "--list"],
+    ],
 )
 def test_help_and_names_need_no_torch(words):
     code, out, err = without_torch(*words)

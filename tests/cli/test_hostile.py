@@ -335,6 +335,7 @@ FLAGS = {
         "trust": ["1"],
         "": ["5"],
     },
+    "convert": {"list": ["1"], "out": ["", "/proc/nope"], "data_path": [""], "resume": ["x"]},
     "list": {"model": ["x"], "resume": ["x"]},
 }  # fmt: skip
 
@@ -342,7 +343,9 @@ FLAGS = {
 @pytest.mark.parametrize("verb", FLAGS)
 def test_flags(ask, verb):
     first = [] if verb == "run" else [verb]
-    own = {"compare": ["--models=Base,CVAR"], "list": []}.get(verb, ["--model=CVAR"])
+    own = {"compare": ["--models=Base,CVAR"], "list": [], "convert": ["ml-1m", "x"]}.get(
+        verb, ["--model=CVAR"]
+    )
     wrong = []
     for flag, values in FLAGS[verb].items():
         for value in values:

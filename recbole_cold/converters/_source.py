@@ -1,0 +1,206 @@
+"""Raw files: in a folder, in a .zip, as a .gz, or plain; read once, line by line."""
+
+import csv
+import gzip
+import hashlib
+import io
+import sys
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO, NamedTuple
+
+from recbole_cold.errors import UserError
+
+LONG = 1 << 25  # bytes; a file above gets a progress bar
+_EVERY = 1 << 14  # lines between two updates of the bar
+_GZIP = b"\x1f\x8b"
+# A disk's fault; an archive that is cut short, damaged, with a password, or of an unknown kind.
+_UNREADABLE = (OSError, EOFError, zlib.error, zipfile.BadZipFile, RuntimeError)
+
+
+class _Opened(NamedTuple):
+    stream: BinaryIO
+    position: Callable[[], int]  # bytes read so far, of ``size``
+    size: int
+
+
+class Source:
+    """What the user gives: a folder, an archive, or a single file.
+
+    Args:
+        path: of it.
+        what: what it must be, for messages: ``the unpacked folder of x.zip, or x.zip itself``.
+    """
+
+    def __init__(self, path: Path, what: str) -> None:
+        self.path, self.what = path, what
+        self._used: dict[Path, None] = {}
+
+    def file(self, *names: str, encoding: str = "utf-8", alone: bool = False) -> "RawFile":
+        """The raw file of one of these names, whichever is there first.
+
+        Args:
+            alone: the source may be this file itself, whatever its name.
+
+        Raises:
+            UserError: there is none.
+        """
+        if self.path.is_dir():
+            present = [name for name in names if (self.path / name).is_file()]
+            path = self.path / (present or names)[0]
+            if not present:
+                raise self._unreadable(str(path), "No such file or directory")
+            return self._plain(path, encoding)
+        if not self.path.is_file():
+            why = "it is no file and no folder" if self.path.exists() else "it does not exist"
+            raise self._unreadable(str(self.path), why)
+        if zipfile.is_zipfile(self.path):
+            return self._member(names, encoding)
+        if not alone:
+            raise self._unreadable(str(self.path), "it is no folder and no .zip")
+        return self._plain(self.path, encoding)
+
+    def manifest(self) -> list[dict[str, Any]]:
+        """Name, size and SHA-256 of every file on disk that was read."""
+        return [
+            {"file": path.name, "bytes": path.stat().st_size, "sha256": sha256(path)}
+            for path in self._used
+        ]
+
+    def _plain(self, path: Path, encoding: str) -> "RawFile":
+        @contextmanager
+        def opened() -> Iterator[_Opened]:
+            with path.open("rb") as file:
+                yield _Opened(file, file.tell, path.stat().st_size)
+
+        self._used[path] = None
+        return RawFile(self, str(path), opened, encoding)
+
+    def _member(self, names: tuple[str, ...], encoding: str) -> "RawFile":
+        """A file in the archive, in whatever folder of it."""
+        try:
+            with zipfile.ZipFile(self.path) as archive:
+                members = {name.rpartition("/")[2]: name for name in archive.namelist()}
+        except _UNREADABLE as error:
+            raise self._unreadable(str(self.path), _why(error)) from error
+        found = next((members[name] for name in names if name in members), None)
+        if found is None:
+            raise self._unreadable(f"{self.path}/{names[0]}", "the archive has no such file")
+        member = found
+
+        @contextmanager
+        def opened() -> Iterator[_Opened]:
+            with zipfile.ZipFile(self.path) as archive, archive.open(member) as file:
+                yield _Opened(file, file.tell, archive.getinfo(member).file_size)
+
+        self._used[self.path] = None
+        return RawFile(self, f"{self.path}/{member}", opened, encoding)
+
+    def _unreadable(self, place: str, why: str) -> UserError:
+        return UserError(f"cannot read '{place}' ({why}); give {self.what}")
+
+
+class RawFile:
+    """A raw file; every call of ``lines`` or ``rows`` reads it anew.
+
+    Args:
+        source: where it is.
+        place: its path, for messages.
+        opened: opens it.
+        encoding: of its text.
+    """
+
+    def __init__(self, source: Source, place: str, opened: Any, encoding: str) -> None:
+        self.place, self.line = place, 0  # the number of the line that was read last
+        self._source, self._opened, self._encoding = source, opened, encoding
+
+    def lines(self) -> Iterator[str]:
+        """Its lines without their ends (a newline, or carriage return and newline).
+
+        Raises:
+            UserError: it cannot be read to its end, or is written in another encoding.
+        """
+        for line in self._raw_lines():
+            yield line.rstrip("\r\n")
+
+    def rows(self, columns: tuple[str, ...], again: str, **form: Any) -> Iterator[list[str]]:
+        """The cells of each line after the header.
+
+        Args:
+            columns: what the header must say; each line has as many cells.
+            again: what to do about a file of another form, for messages.
+            form: how cells are separated and quoted, as for ``csv.reader``.
+
+        Raises:
+            UserError: as ``lines``; or a line has another form, which is named.
+        """
+        cells = csv.reader(self._raw_lines(), **form)
+        try:
+            head = next(cells, [])
+            if head != list(columns):
+                absent = [name for name in columns if name not in head]
+                told = f"its header has no {', '.join(absent)}" if absent else "its header differs"
+                self.line = 1
+                raise self.fault(f"is not as it must be ({told}); {again}")
+            for row in cells:
+                if len(row) != len(columns):
+                    raise self.fault(f"has {len(row)} cells, not {len(columns)}; {again}")
+                yield row
+        except csv.Error as error:
+            raise self.fault(f"is not of the expected form ({error}); {again}") from error
+
+    def fault(self, what: str) -> UserError:
+        """An error that names the line that was read last."""
+        return UserError(f"line {self.line} of '{self.place}' {what}")
+
+    def _raw_lines(self) -> Iterator[str]:
+        self.line = 0
+        try:
+            with self._opened() as raw:
+                zipped = raw.stream.peek(2)[:2] == _GZIP
+                stream = gzip.GzipFile(fileobj=raw.stream) if zipped else raw.stream
+                text = io.TextIOWrapper(stream, self._encoding, newline="")
+                with _bar(self.place.rpartition("/")[2], raw.size) as show:
+                    for line in text:
+                        self.line += 1
+                        if not self.line % _EVERY:
+                            show(raw.position())
+                        yield line
+        except UnicodeError as error:
+            raise UserError(
+                f"'{self.place}' is not written in {self._encoding} somewhere after line "
+                f"{self.line}; download it anew"
+            ) from error
+        except _UNREADABLE as error:
+            raise self._source._unreadable(self.place, _why(error)) from error
+
+
+@contextmanager
+def _bar(name: str, size: int) -> Iterator[Callable[[int], Any]]:
+    """Context: a function that is told the bytes read so far, and shows them on a terminal."""
+    if size < LONG or not sys.stderr.isatty():
+        yield lambda done: None
+        return
+    try:
+        from tqdm import tqdm
+    except ImportError:  # the scripts of dataset_atomic run on a bare Python
+        yield lambda done: None
+        return
+    with tqdm(total=size, unit="B", unit_scale=True, desc=name, leave=False) as bar:
+        yield lambda done: bar.update(done - bar.n)
+
+
+def _why(error: BaseException) -> str:
+    return " ".join(str(getattr(error, "strerror", None) or error or type(error).__name__).split())
+
+
+def sha256(path: Path) -> str:
+    """The SHA-256 of a file's bytes, in hexadecimal."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
