@@ -20,12 +20,15 @@ from recbole_cold.backbone._base import ClickModel, embedded_fields
 from recbole_cold.backbone._shortcuts import pooled
 from recbole_cold.data.histories import LENGTH, PREFIX
 from recbole_cold.errors import UserError
+from recbole_cold.keys import LAYERS, Key
 
 # What a history of a side consists of: items of a user, users of an item.
 ELEMENTS = {
     "user": [FeatureSource.ITEM_ID, FeatureSource.ITEM],
     "item": [FeatureSource.USER_ID, FeatureSource.USER],
 }
+
+ATTENTION = Key("attention_hidden_size", LAYERS)
 
 
 def is_there(length_b: Tensor, width: int) -> Tensor:

@@ -12,8 +12,14 @@ import torch
 from torch import Tensor
 
 from recbole_cold.backbone._base import head
-from recbole_cold.backbone._sequence import SequenceModel, compared, is_there, sigmoid_net
-from recbole_cold.keys import DROPOUT, HIDDEN, LAYERS, Key
+from recbole_cold.backbone._sequence import (
+    ATTENTION,
+    SequenceModel,
+    compared,
+    is_there,
+    sigmoid_net,
+)
+from recbole_cold.keys import DROPOUT, HIDDEN
 
 
 def pool(weight_bn: Tensor, x_bnd: Tensor) -> Tensor:
@@ -33,14 +39,14 @@ class DIN(SequenceModel):
     keys: ClassVar = (
         HIDDEN,
         DROPOUT,
-        Key("attention_hidden_size", LAYERS),
+        ATTENTION,
     )
 
     def __init__(self, config, dataset) -> None:
         super().__init__(config, dataset)
         size = self.element_width
         width = self.num_feature_field * self.embedding_size + 2 * size
-        self.attention = sigmoid_net([4 * size, *config["attention_hidden_size"]])
+        self.attention = sigmoid_net([4 * size, *config[ATTENTION.name]])
         self.mlp = head([width, *config["mlp_hidden_size"]], config["dropout_prob"])
         self.apply(self._init_weights)
 

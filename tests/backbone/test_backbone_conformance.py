@@ -17,10 +17,11 @@ SIZES = {
     "DIN": {"mlp_hidden_size": [8], "attention_hidden_size": [4], "history_length": 6},
     "DIEN": {"mlp_hidden_size": [8], "aux_hidden_size": [4], "history_length": 6},
     "GRU4RecCTR": {"mlp_hidden_size": [8], "history_length": 6},
+    "MIMN": {"mlp_hidden_size": [8], "attention_hidden_size": [4], "history_length": 6},
     "LSTM4Rec": {"mlp_hidden_size": [8], "history_length": 6},
 }
 # Sequence models have so much in common that one of them is enough for the fast tests.
-SLOW = {"DIEN", "DIN", "LSTM4Rec"}
+SLOW = {"DIEN", "DIN", "LSTM4Rec", "MIMN"}
 TRAINS = {
     "Base": set(),
     "MetaE": {"generator"},

@@ -114,7 +114,7 @@ def test_a_row_ignores_the_rows_beside_it(plain, name):
 
 def test_every_backbone_of_ours_names_its_paper():
     plain = ["AFN", "Basic", "FINAL", "FinalMLP", "LorentzFM"]
-    assert sorted(OURS) == sorted([*plain, "DIEN", "DIN", "GRU4RecCTR", "LSTM4Rec"])
+    assert sorted(OURS) == sorted([*plain, "DIEN", "DIN", "GRU4RecCTR", "LSTM4Rec", "MIMN"])
     for name in OURS:
         cls = backbones()[name]
         assert issubclass(cls, ClickModel) and cls.paper
