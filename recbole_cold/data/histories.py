@@ -205,12 +205,24 @@ def histories_of(config: Any, dataset: Any, rows: Any) -> Histories | None:
         wanted = wanted & ~new.to(rows.device)[elements]
     return VisibleHistories(
         ids,
-        times_of(dataset.time, len(ids), _seed(config, split)),
+        _times(dataset.time, len(ids), split["train"], _seed(config, split)),
         wanted,
         rows.index(split["train"]),
         length=config["history_length"],
         side=side,
     )
+
+
+def _times(time: np.ndarray | None, n: int, train: np.ndarray, seed: int) -> np.ndarray:
+    """What orders the rows [n]; without times a drawn order, the rows of ``train`` first.
+
+    Their own order is drawn apart from the others': it must not depend on how many these are.
+    """
+    times = times_of(time, n, seed)
+    if time is None:
+        times = times + n
+        times[train] = times_of(None, len(train), seed)
+    return times
 
 
 def _id_field(dataset: Any, side: str) -> str:
@@ -237,7 +249,7 @@ def notes(config: Any, dataset: Any) -> Iterator[str]:
         said += f", rows of new {cold}s left out"
     if dataset.time is None:
         said += (
-            "; the data have no times, so earlier means the order drawn with seed "
-            f"{_seed(config, dataset.split)}"
+            "; the data have no times, so earlier means an order drawn with seed "
+            f"{_seed(config, dataset.split)}, training rows first"
         )
     yield said
