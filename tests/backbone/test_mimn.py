@@ -123,7 +123,7 @@ def test_weights_of_slots_are_shares(rng64):
     weight_bm = address(rng64(5, 4), rng64(5), rng64(3, 4), rng64(5, 3, 4))
     assert torch.allclose(weight_bm.sum(dim=1), torch.ones(5).double())
     for power in (0.5, 84.0):  # a plain power of even shares would be no number
-        for shares_bm in (weight_bm, torch.full((5, 3), 1 / 3)):
+        for shares_bm in (weight_bm, torch.full((5, 5), 0.2)):
             spread_bm = spread(shares_bm, rng64(5, 3).softmax(dim=1).to(shares_bm), torch.full(
                 (5,), power).to(shares_bm))  # fmt: skip
             assert torch.allclose(spread_bm.sum(dim=1), torch.ones(5).to(shares_bm))
