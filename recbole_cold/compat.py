@@ -132,6 +132,11 @@ def context_model_modules() -> Iterator[ModuleType]:
         yield importlib.import_module(f"{CONTEXT_MODELS}.{info.name}")
 
 
+def has_sequential_model(name: str) -> bool:
+    """Whether RecBole has a sequential model in a file ``<name>.py``; imports nothing."""
+    return (recbole_folder() / "model" / "sequential_recommender" / f"{name}.py").is_file()
+
+
 def recbole_folder() -> Path:
     """Where RecBole is installed; its yaml and its copy of ml-100k lie below. Imports nothing.
 

@@ -234,6 +234,10 @@ _TABLE = [
         Key("number_vectors", flag()),
         Key("mlp_batch_norm", flag()),
         Key("pooling", one_of("mean", "sum_with_pad")),
+        Key("history_side", one_of("user", "item")),
+        Key("history_length", whole(1, 10_000)),
+        Key("history", one_of("clicked", "all")),
+        Key("history_dropout", DROP),
     ),
     # What is made of the files
     *_rows(

@@ -70,13 +70,25 @@ class _Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
         package, _, name = fullname.rpartition(".")
-        if package != compat.CONTEXT_MODELS or not classes_of_file(name):
+        if package != compat.CONTEXT_MODELS or not _handed_on(name):
             return None
         return ModuleSpec(fullname, self, origin="recbole_cold")
 
     def exec_module(self, module: ModuleType) -> None:
-        for cls in classes_of_file(module.__name__.rpartition(".")[2]):
+        for cls in _handed_on(module.__name__.rpartition(".")[2]):
             setattr(module, cls.__name__, cls)
+
+
+def _handed_on(name: str) -> list[type]:
+    """The classes of ours, and of plug-ins, that RecBole finds as ``<name>.py``.
+
+    Its ``get_model`` looks among context models first, so a sequence model of ours would hide
+    RecBole's of that name (DIN, DIEN), which its runner can train and ours cannot be trained by.
+    """
+    found = classes_of_file(name)
+    if compat.has_sequential_model(name):
+        found = [cls for cls in found if not cls.__module__.startswith("recbole_cold.")]
+    return found
 
 
 def _stand_in_for_kmeans() -> None:

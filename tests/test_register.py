@@ -53,7 +53,7 @@ once = len(sys.meta_path), recbole.trainer.Trainer._save_checkpoint
 recbole_cold.register()
 assert once == (len(sys.meta_path), recbole.trainer.Trainer._save_checkpoint)
 from recbole.utils import get_model
-names = ["MWUF", "Base", "AFN", "FinalMLP", "DeepFM", "BPR"]
+names = ["MWUF", "Base", "AFN", "FinalMLP", "LSTM4Rec", "DeepFM", "BPR", "DIN"]
 print(json.dumps([before, once[0], [get_model(n).__module__ for n in names]]))
 """)
     before, length, modules = found
@@ -64,8 +64,11 @@ print(json.dumps([before, once[0], [get_model(n).__module__ for n in names]]))
         "recbole_cold.model.base",
         "recbole_cold.backbone.afn",
         "recbole_cold.backbone.finalmlp",
+        "recbole_cold.backbone.lstm4rec",
         "recbole.model.context_aware_recommender.deepfm",
         "recbole.model.general_recommender.bpr",
+        # Ours needs histories, which RecBole's runner does not make.
+        "recbole.model.sequential_recommender.din",
     ]
 
 

@@ -11,12 +11,15 @@ Shape letters: b rows of a batch, f fields, u users or items, d embedding size.
 import copy
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import torch
 from recbole.model.context_aware_recommender.pnn import OuterProductLayer
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from recbole_cold.data.histories import PREFIX
 
 _CHUNK = 65536  # items pooled at a time: bounds the [items, sequence length, d] intermediate
 
@@ -89,7 +92,7 @@ class Given(nn.Module):
 
 
 class Collapsed(dict):
-    """An interaction whose collapsed fields are one code per row: [b, 1]."""
+    """An interaction whose collapsed fields are one code per row [b, 1], in histories [b, n, 1]."""
 
     def __init__(self, interaction: Mapping[str, Tensor], codes: Mapping[str, Tensor]) -> None:
         super().__init__()
@@ -97,7 +100,7 @@ class Collapsed(dict):
 
     def __missing__(self, field: str) -> Tensor:
         code = self._codes.get(field)
-        value = self[field] = self.whole[field] if code is None else code[:, None]
+        value = self[field] = self.whole[field] if code is None else code[..., None]
         return value
 
 
@@ -148,6 +151,11 @@ class FrozenView:
         self.seam = seam
         model = seam.model
         self.id_of_field = _sequences_with_an_owner(seam)
+        # Elements of histories have the same fields, and their codes are in the history's ids.
+        elements = self.id_of_field.keys() & set(getattr(model, "element_fields", ()))
+        self._code_of = self.id_of_field | {
+            PREFIX + field: PREFIX + self.id_of_field[field] for field in elements
+        }
         plain_model, linear = seam.plain, model.first_order_linear
         if self.id_of_field:
             with torch.no_grad():
@@ -159,6 +167,8 @@ class FrozenView:
         # An attribute of this instance hides the class's method, in this view only.
         self._model.__dict__["embed_input_fields"] = self._embed_input_fields
         self._plain_fields = view(plain_model)
+        for name in getattr(model, "once_per_batch", ()):
+            self._model.__dict__[name] = partial(self._once, name)
 
     def _tables(self, module: nn.Module) -> dict[str, nn.Module]:
         positions = {field: at for at, field in enumerate(module.token_seq_field_names)}
@@ -168,7 +178,7 @@ class FrozenView:
         }
 
     def __call__(self, interaction: Mapping[str, Tensor]) -> Tensor:
-        codes = {field: interaction[id_field] for field, id_field in self.id_of_field.items()}
+        codes = {field: interaction[id_field] for field, id_field in self._code_of.items()}
         collapsed = Collapsed(interaction, codes)
         self._model.training = self.seam.model.training
         return self._model(collapsed)
@@ -195,6 +205,16 @@ class FrozenView:
         at = len(self.seam.model.token_seq_field_names) + self.seam.position
         parts = [sparse_bfd[:, :at], vector_bd[:, None], sparse_bfd[:, at + 1 :]]
         return torch.cat(parts, dim=1), dense
+
+    def _once(self, name: str, interaction: Collapsed) -> Any:
+        """What a function of the model that knows nothing of the ID's vector gives, once per
+        batch."""
+
+        def compute() -> Any:
+            with self._without_slot():
+                return getattr(type(self._model), name)(self._plain_fields, interaction)
+
+        return remember(interaction.whole, (self, name), compute)
 
     def first_order(self, interaction: Collapsed) -> Tensor:
         """The linear part [b, 1]: all but the ID's weight once per batch, and that weight."""

@@ -13,6 +13,7 @@ from recbole.utils import FeatureType
 from torch import Tensor
 
 from recbole_cold.data._vectors import missing
+from recbole_cold.data.histories import LENGTH, PREFIX, Histories
 from recbole_cold.data.vectors import Scaled, Vectors, vector_fields, vectors_of
 
 
@@ -68,6 +69,8 @@ class Rows:
         # Row columns keep their small dtype; codes become int64 (what embeddings index with)
         # one batch at a time.
         self.vectors: dict[str, Vectors] = {}
+        # Of one method's view, where its model reads them.
+        self.histories: Histories | None = None
         wide = vector_fields(dataset)
         self.columns = {
             field: self._vector(field, column, by_row=True)
@@ -85,7 +88,13 @@ class Rows:
         view.columns = dict(self.columns)
         view.user_features = dict(self.user_features)
         view.item_features = dict(self.item_features)
+        view.histories = copy.copy(self.histories)
         return view
+
+    def show(self, index: Tensor) -> None:
+        """Let the rows ``index`` be in this view's histories, if it has any, from now on."""
+        if self.histories is not None:
+            self.histories.show(index)
 
     def exchange(self, kind: str, field: str, column: np.ndarray) -> None:
         """Put another column of a field into this view; other views keep theirs.
@@ -160,11 +169,27 @@ class Rows:
             value = self.item_features[field].index_select(0, batch[self.item_field])
         elif field in self.user_features:
             value = self.user_features[field].index_select(0, batch[self.user_field])
+        elif self.histories is not None and field.startswith(PREFIX):
+            return self._in_history(field, self.histories, batch)
         else:
             raise KeyError(field)
         if value.is_floating_point():
             return self.as_number(value) if field in self.numerical else value
         return value.long()
+
+    def _in_history(self, field: str, histories: Histories, batch: Batch) -> Tensor:
+        """``history/<field>``: as ``input`` for each row of the histories, [b, n, ..], 0 where
+        there is none; ``history/length``: how many there are, [b]."""
+        if PREFIX not in batch.memo:
+            row_bn = histories.of(batch.index)
+            batch.memo[PREFIX] = row_bn, self.batch(row_bn.clamp(min=0).reshape(-1))
+        row_bn, each = batch.memo[PREFIX]
+        if field == LENGTH:
+            return (row_bn >= 0).sum(dim=1)
+        value = each[field.removeprefix(PREFIX)]
+        value = value.view(*row_bn.shape, *value.shape[1:])
+        none_bn = (row_bn < 0).view(*row_bn.shape, *(1 for _ in value.shape[2:]))
+        return value.masked_fill(none_bn, 0)
 
     @staticmethod
     def as_number(value: Tensor) -> Tensor:

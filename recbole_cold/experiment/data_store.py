@@ -16,6 +16,7 @@ from recbole_cold.data._vectors import vector_paths
 from recbole_cold.data._visible import visible
 from recbole_cold.data.dataset import ColdStartDataset
 from recbole_cold.data.held_out import hold_out
+from recbole_cold.data.histories import notes
 from recbole_cold.data.pseudo_new import pseudo_new
 from recbole_cold.data.rows import Rows
 from recbole_cold.data.split import Split, common_phases, frequency_split, split_from_parts
@@ -152,7 +153,9 @@ class DataStore:
         if wanted not in views:
             _make_room(views, _MOST_SPLITS)
             views[wanted] = split_data(self._data[key], config)
-        return views[wanted].view()
+        view = views[wanted].view()
+        view.notes = [*view.notes, *notes(config, view)]
+        return view
 
 
 def _make_room(kept: dict[str, Any], most: int) -> None:

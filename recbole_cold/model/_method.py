@@ -18,6 +18,7 @@ from torch.nn import functional as F
 from recbole_cold.backbone._modes import set_apart
 from recbole_cold.backbone._seam import Backbone, build_backbone
 from recbole_cold.backbone._shortcuts import lookup
+from recbole_cold.data.histories import histories_of
 from recbole_cold.data.rows import Batch, Rows
 from recbole_cold.errors import Misuse, UserError, blaming, nearest
 from recbole_cold.keys import Key
@@ -58,6 +59,7 @@ class ColdStartRecommender(AbstractRecommender):
         super().__init__()
         self.config = config
         self.rows: Rows = dataset.rows.view()
+        self.rows.histories = histories_of(config, dataset, self.rows)
         self.device = self.rows.device
         self.label_field = dataset.label_field
         user_side = dataset.split.cold_side == "user"
@@ -103,6 +105,8 @@ class ColdStartRecommender(AbstractRecommender):
         shift = torch.zeros(len(new_ids), dtype=torch.float64, device=self.device)
         self.register_buffer("new_shift", shift)
         self.rows_seen = SeenRows(self.device)
+        if self.rows.histories is not None:  # a state brings back what they show
+            self.rows_shown = SeenRows(self.device)
         self.register_buffer(
             "residual_variance", torch.tensor(1.0, dtype=shift.dtype, device=self.device)
         )
@@ -140,7 +144,13 @@ class ColdStartRecommender(AbstractRecommender):
         return ((self.counts - low) / (high - low).clamp(min=1.0)).clamp(0.0, 1.0)
 
     def observe(self, index: Tensor) -> None:
-        """Note rows that are visible from now on: a warm-up set, before it is learned on."""
+        """Note rows that are visible from now on: a warm-up set, before it is learned on.
+
+        Histories may show them at once: a row's own history has strictly earlier ones alone.
+        """
+        if self.rows.histories is not None:
+            self.rows_shown.add(index)
+            self.rows.show(index)
         if self.has_item_bias():
             note_rows(self, index)
         if self.config["count_source"] != "full":
@@ -278,6 +288,8 @@ class ColdStartRecommender(AbstractRecommender):
     def restored(self) -> None:
         """Called after a state was loaded; rebuilds whatever is derived from it."""
         self._feed_counts()
+        if self.rows.histories is not None:
+            self.rows.show(self.rows_shown.index)
 
     @torch.no_grad()
     def start_new_items(self) -> None:

@@ -14,6 +14,7 @@ from torch.nn import functional as F
 
 from recbole_cold.backbone._modes import evaluating
 from recbole_cold.backbone._shortcuts import lookup
+from recbole_cold.errors import UserError
 from recbole_cold.keys import EPOCHS, SHARE, SIZE, WEIGHT, Key
 from recbole_cold.kinds import flag
 from recbole_cold.model._content import (
@@ -70,6 +71,13 @@ class GAR(ColdStartRecommender):
 
     def __init__(self, config, dataset) -> None:
         super().__init__(config, dataset)
+        histories = self.rows.histories
+        if histories is not None and histories.side == dataset.split.cold_side:
+            side = histories.side
+            raise UserError(
+                f"GAR scores rows with another {side} in their place, which would have the first "
+                f"{side}'s history; choose the other history_side"
+            )
         side_ns = self.side_vectors()
         self.generator = ContentNet(
             side_ns.shape[1], config["gar_hidden_size"], self.embedding_size, config["gar_dropout"]

@@ -7,6 +7,7 @@ from recbole.data.interaction import Interaction
 from recbole_cold.backbone._base import embedded_fields
 from recbole_cold.backbone._seam import _with_pooling
 from recbole_cold.config import make_config
+from recbole_cold.data.histories import PREFIX, histories_of
 from recbole_cold.experiment.data_store import load_data, make_split
 
 SMALL = {
@@ -27,9 +28,9 @@ def prepared(tiny_path):
     """``prepared("AFN", key=value)``: a configuration and its data set, split and on the device."""
     split: list = []
 
-    def make(backbone, **keys):
+    def make(backbone, method="Base", **keys):
         keys = {**SMALL, "data_path": str(tiny_path.parent), **keys}
-        config = make_config("Base", "tiny", backbone, overrides=keys)
+        config = make_config(method, "tiny", backbone, overrides=keys)
         dataset = load_data(config)
         if not split:
             split.append(make_split(dataset, config))
@@ -58,10 +59,14 @@ def plain(prepared):
         torch.manual_seed(7)
         model = _with_pooling(config.backbone_class, config["pooling"])(config, dataset)
         model = model.double().eval()
+        dataset.rows.histories = histories_of(config, dataset, dataset.rows)
+        names = embedded_fields(model)
+        if dataset.rows.histories is not None:
+            names += [*model.history_fields, f"{PREFIX}{model.LABEL}"]
 
         def rows(numbers):
             batch = dataset.rows.batch(torch.as_tensor(numbers))
-            fields = {field: batch[field] for field in embedded_fields(model)}
+            fields = {field: batch[field] for field in names}
             return Interaction({**fields, model.LABEL: batch[model.LABEL].double()})
 
         return model, rows

@@ -14,7 +14,14 @@ SIZES = {
     "FINAL": {"block1_hidden_size": [8, 4], "block2_hidden_size": [8, 4]},
     "FinalMLP": {"mlp1_hidden_size": [8], "mlp2_hidden_size": [8], "fs_hidden_size": [4]},
     "LorentzFM": {},
+    "DIN": {"mlp_hidden_size": [8], "attention_hidden_size": [4], "history_length": 6},
+    "DIEN": {"mlp_hidden_size": [8], "aux_hidden_size": [4], "history_length": 6},
+    "GRU4RecCTR": {"mlp_hidden_size": [8], "history_length": 6},
+    "MIMN": {"mlp_hidden_size": [8], "attention_hidden_size": [4], "history_length": 6},
+    "LSTM4Rec": {"mlp_hidden_size": [8], "history_length": 6},
 }
+# Sequence models have so much in common that one of them is enough for the fast tests.
+SLOW = {"DIEN", "DIN", "LSTM4Rec", "MIMN"}
 TRAINS = {
     "Base": set(),
     "MetaE": {"generator"},
@@ -24,12 +31,17 @@ TRAINS = {
 }
 TRAINS_WARM = {"MetaE": set()}
 OTHER = {"numerical_features": ["income", "price"], "use_count": True}
-# Where a setting meets what only that backbone has: second tables, BatchNorm, two losses.
+ON_ITEMS = {"history_side": "item", "history_dropout": 0.3}
+# Where a setting meets what only that backbone has: second tables, BatchNorm, histories.
 VARIANTS = {
     "AFNReleased": {"protocol": "released"},
     "FINALReleased": {"protocol": "released"},
     "AFNOnNewUsers": {"cold_side": "user", "cold_threshold": 16, "warm_size": 3},
     "FinalMLPOnNewUsers": {"cold_side": "user", "cold_threshold": 16, "warm_size": 3},
+    "DINOnNewUsers": {"cold_side": "user", "cold_threshold": 16, "warm_size": 3, "history": "all"},
+    "DINReleased": {"protocol": "released", "history_side": "item"},
+    "GRU4RecCTROnItems": {**OTHER, **ON_ITEMS},
+    "BasicOnItems": {"basic_history": "mean", **ON_ITEMS, "backbone_dropout": True},
     "AFNWithOtherSettings": {**OTHER, "ensemble_dnn": True},
     "FinalMLPWithOtherSettings": {**OTHER, "fs1_context": "none", "fusion_heads": 1},
 }
@@ -53,7 +65,9 @@ def suite(method: str, backbone: str, options: dict, equivariant: bool = True) -
 for _backbone in SIZES:
     for _method in TRAINS:
         _suite = suite(_method, _backbone, {})
-        _suite.pytestmark = [] if _method == "Base" else [pytest.mark.slow]
+        _suite.pytestmark = (
+            [] if _method == "Base" and _backbone not in SLOW else [pytest.mark.slow]
+        )
         globals()[_suite.__name__] = _suite
 
 for _name, _options in VARIANTS.items():

@@ -35,3 +35,19 @@ def test_the_logit_is_an_mlp_of_all_embeddings(plain):
 def test_default_sizes(plain):
     layers = linear_layers(plain("Basic")[0].mlp)
     assert [layer.out_features for layer in layers] == [200, 80, 1]
+
+
+def test_the_mean_of_the_history_stands_beside_the_embeddings(plain):
+    model, rows = plain("Basic", mlp_hidden_size=[6], basic_history="mean", history_length=3)
+    lengths = [int(rows([n])["history/length"][0]) for n in range(60)]
+    index = [lengths.index(length) for length in (0, 2, 3)]
+    batch = rows(index)
+    with torch.no_grad():
+        logits = model(batch)
+        fields, x_bnd = model.concat_embed_input_fields(batch), model.history(batch)[0]
+    for row, length in enumerate((0, 2, 3)):
+        steps = x_bnd[row, :length].tolist() or [[0.0] * x_bnd.shape[2]]
+        mean = [sum(step[k] for step in steps) / len(steps) for k in range(x_bnd.shape[2])]
+        values = [*fields[row].flatten().tolist(), *mean]
+        (expected,) = naive_mlp(linear_layers(model.mlp), values)
+        assert abs(expected - logits[row].item()) < 1e-12

@@ -5,8 +5,8 @@ from defects import defect
 TESTS = "tests/backbone/test_every_backbone.py"
 DEFECTS = {
     "recbole_cold/backbone/basic.py": [
-        defect("first-order weights are added", ".flatten(1)).squeeze(-1)",
-               ".flatten(1)).squeeze(-1) + self.first_order_linear(interaction)[:, 0]",
+        defect("first-order weights are added", "return self.mlp(flat).squeeze(-1)",
+               "return self.mlp(flat).squeeze(-1) + self.first_order_linear(interaction)[:, 0]",
                "test_first_order_weights_take_no_part"),
         defect("no gradient to the embeddings", "self.concat_embed_input_fields(interaction)",
                "self.concat_embed_input_fields(interaction).detach()",

@@ -41,8 +41,8 @@ DEFECTS = {
                "test_a_gap_in_training_keeps_its_row"),
     ],
     "recbole_cold/experiment/data_store.py": [
-        defect("each view is scaled anew", "return views[wanted].view()",
-               "return split_data(self._data[key], config)",
+        defect("each view is scaled anew", "view = views[wanted].view()",
+               "view = split_data(self._data[key], config)",
                "test_views_of_a_store_share_what_was_scaled"),
     ],
 }  # fmt: skip

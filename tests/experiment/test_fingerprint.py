@@ -57,7 +57,10 @@ def in_new_process(action, place: Path, folder: Path):
 
 
 # ------------------------------------------------------------------ every file of the package
-RESULTS = [("Base", "FM"), ("Base", "AFN"), ("MWUF", "FM"), ("DropoutNet", "FM"), ("TaNP", "FM")]
+RESULTS = [
+    ("Base", "FM"), ("Base", "AFN"), ("Base", "DIN"), ("MWUF", "FM"), ("DropoutNet", "FM"),
+    ("TaNP", "FM"),
+]  # fmt: skip
 BACKBONES = [("Base", "FM"), ("MWUF", "FM"), ("DropoutNet", "FM"), ("TaNP", "FM")]
 ALL_RESULTS = {f"result {method} {backbone}" for method, backbone in RESULTS}
 ALL_BACKBONES = {f"backbone {method}" for method, _ in BACKBONES}
@@ -144,7 +147,9 @@ class TestEveryFile:
             ),
             ("model/mwuf.py", {"result MWUF FM"}),
             ("model/dropoutnet.py", {"result DropoutNet FM", "backbone DropoutNet"}),
-            ("backbone/_base.py", {"result Base AFN"}),
+            ("backbone/_base.py", {"result Base AFN", "result Base DIN"}),
+            ("backbone/_sequence.py", {"result Base DIN"}),
+            ("data/histories.py", EVERYTHING),
             ("data/split.py", ALL_RESULTS),  # a backbone's key has the split itself
             ("evaluation/metrics.py", ALL_RESULTS),
             ("training/optimizers.py", EVERYTHING),
@@ -159,7 +164,8 @@ class TestEveryFile:
         graph = Package("recbole_cold", SOURCE, {})
         backbones = {
             "seeding", "store", "model._method", "model._fit", "backbone._seam",
-            "backbone._shortcuts", "backbone._modes", "data.dataset", "data.rows", "data._build",
+            "backbone._shortcuts", "backbone._modes", "data.dataset", "data.rows",
+            "data.histories", "data._build",
             "data._atomic", "data._filters", "training.trainer", "training.optimizers",
             "training.checks", "training.backbone_cache",
         }  # fmt: skip
