@@ -267,6 +267,14 @@ def test_follows_from_the_seed(name):
     one, again, other = (made(seed, name, columns) for seed in (1, 1, 2))
     assert one == again and one.hash == again.hash != other.hash
     assert one.manifest["settings"] == other.manifest["settings"]
+    users = [set(columns.users[split.histories.targets]) for split in (one, other)]
+    assert users[0] != users[1]  # other users are warm
+    part_of = [
+        {columns.users[row]: part for part in HELD_OUT for row in split[part]}
+        for split in (one, other)
+    ]
+    both = users[0] & users[1]
+    assert any(part_of[0][user] != part_of[1][user] for user in both)
 
 
 def test_rows_of_equal_time_stay_as_in_the_file():
@@ -697,6 +705,15 @@ class TestRuns:
         found = Experiment(request, callbacks=[Epochs()]).run()
         scored = found["runs"][0]["seeds"][0]["phases"]["none"]["metrics"]
         assert len(told) == 2 and told[0] != told[1] == scored
+
+    def test_while_settings_are_chosen_nothing_is_fine_tuned(self, document):
+        found = document("Base", fit_on="valid")
+        (seed,) = found["runs"][0]["seeds"]
+        assert found["phases"] == list(seed["phases"]) == ["none", "ft_a", "ft_b", "ft_c"]
+        assert len({json.dumps(phase["metrics"]) for phase in seed["phases"].values()}) == 1
+        assert [stage["rows"] for stage in seed["stages"] if stage["name"] in FINE_TUNING] == [
+            0
+        ] * 3
 
     def test_the_split_is_the_configurations(self, session_keys):
         config = make_config("Base", "tiny", None, overrides=session_keys)
