@@ -92,7 +92,8 @@ class TestTable:
         assert names(run_wide=True) == {
             "model", "dataset", "backbone", "config_files", "seed", "seeds", "share_pretrained",
             "eval_on", "metrics", "smallest_effect", "wilcoxon", "base_model", "warm_sets",
-            "common_phases", "matched_row",
+            "common_phases", "matched_row", "split_rule", "session_subset", "session_form",
+            "session_length", "session_stride", "session_gap", "session_min", "session_user_min",
             "saved_dir", "cache_dir", "device", "gpu_id", "num_threads", "data_path",
             "keep_scores", "bootstrap_resamples", "delong", "reference_rows",
         }  # fmt: skip

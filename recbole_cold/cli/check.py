@@ -42,6 +42,8 @@ flags (any configuration key, as --key=value or --key value)
   --cold_threshold=N --warm_size=K       old: more than N rows; K rows of a new
                                          item in each warm-up set
   --cold_side=item|user                  which side is new
+  --split_rule=sessions                  each user's last session is held out;
+                                         --session_subset=wc|cw says of whom
   --write=DIR        also write the split as RecBole's ready files (one .inter
                      per part, and the .user and .item files) in DIR/NAME, and
                      say what a yaml needs to run on them

@@ -25,8 +25,7 @@ from recbole_cold.experiment.requests import (
     Request,
     data_folder,
     parse_entries,
-    reference_entries,
-    reference_texts,
+    reference_rows,
     refuse_run_wide,
 )
 from recbole_cold.experiment.scores import NAMED, SUFFIX, in_folder
@@ -100,9 +99,7 @@ class Campaign:
     def _references(experiment: Experiment) -> list[str]:
         """The reference rows that a table of these methods lacks, as on the command line."""
         rows = [entry.label for entry in experiment.entries]
-        wanted = experiment.first()["reference_rows"]
-        texts = reference_texts(wanted) if len(rows) > 1 else []
-        known = zip(texts, reference_entries(wanted), strict=False)
+        known = reference_rows(experiment.first()) if len(rows) > 1 else []
         return [absolute(text) for text, entry in known if entry.label not in rows]
 
     def first(self) -> Experiment:

@@ -19,7 +19,13 @@ logger = logging.getLogger(__name__)
 CHANGES_NO_NUMBER = {"seed"} | keys.names(
     without=[keys.COLUMNS, keys.DATA, keys.SPLIT, keys.PRETRAINING, keys.SCORES]
 )
-SAME_SPLIT = ("rule", "N", "K", "warm_sets", "cold_side", "order", "counts")
+_SAME_SPLIT = ("rule", "N", "K", "warm_sets", "cold_side", "order", "counts")
+_SAME_SESSIONS = ("rule", "settings", "cold_side", "order")  # counts follow from the seed
+
+
+def same_split(manifest: Mapping[str, Any]) -> tuple[str, ...]:
+    """Entries of a split's manifest that those of all seeds of one table have in common."""
+    return _SAME_SESSIONS if "settings" in manifest else _SAME_SPLIT
 
 
 class Found(NamedTuple):
@@ -58,8 +64,8 @@ class Earlier:
             split, theirs = dataset.split.manifest, document["split"]
             # A document tells the split of its first seed; the others differ where seeds draw it.
             drawn = split.get("order") != "time" or config["fit_on"] != "full"
-            if drawn:
-                same = all(split.get(name) == theirs.get(name) for name in SAME_SPLIT)
+            if drawn or "settings" in split:
+                same = all(split.get(name) == theirs.get(name) for name in same_split(split))
             else:
                 same = dataset.split.hash == theirs.get("hash")
             libraries = ("recbole_cold", "recbole", "torch")

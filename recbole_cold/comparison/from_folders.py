@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from recbole_cold import paths, report
-from recbole_cold.comparison.earlier import CHANGES_NO_NUMBER, SAME_SPLIT
+from recbole_cold.comparison.earlier import CHANGES_NO_NUMBER, same_split
 from recbole_cold.comparison.requests import row_name
 from recbole_cold.config import keys_of_click_model, make_config
 from recbole_cold.errors import UserError
@@ -161,7 +161,7 @@ def _refuse_mixed(found: Sequence[tuple[Path, Mapping[str, Any]]]) -> None:
         ]
         differs += [
             _difference(f"the split's {key}", first["split"].get(key), document["split"].get(key))
-            for key in SAME_SPLIT
+            for key in same_split(first["split"])
             if first["split"].get(key) != document["split"].get(key)
         ]
         if not differs:

@@ -29,6 +29,16 @@ def common_names(number: int) -> list[str]:
     return [f"common_{count}" for count in range(1, number + 1)]
 
 
+FINE_TUNING = ("ft_a", "ft_b", "ft_c")
+"""The parts of sessions that phases learn on; each user's last session is in one of them or in
+``test``."""
+
+
+def session_phases() -> list[Phase]:
+    """The phases of sessions: before any fine-tuning, then after each part; all on ``test``."""
+    return [Phase("none", None, "test"), *(Phase(name, name, "test") for name in FINE_TUNING)]
+
+
 def is_warm_file(part: str) -> bool:
     """Whether a ready file (``benchmark_filename``) is a warm-up part; its name alone says so."""
     return part.startswith("warm_")
@@ -54,12 +64,34 @@ def scored_on_next(phases: Sequence[Phase]) -> list[Phase]:
     ]
 
 
+def has_new_items(config: Any) -> bool:
+    """Whether the rule of a configuration makes items (or users) new; known before any data."""
+    return config["split_rule"] not in _WITHOUT_NEW_ITEMS
+
+
+_WITHOUT_NEW_ITEMS = ("sessions",)
+
+
 def phase_names(config: Any) -> list[str]:
     """The names of the phases that a configuration will give, known before any data is loaded."""
     files = config["benchmark_filename"]
     own = [name for name in files if is_warm_file(name)] if files else None
+    return [
+        phase.name for phase in _PHASES["files" if files else config["split_rule"]](config, own)
+    ]
+
+
+def _of_sets(config: Any, own: list[str] | None) -> list[Phase]:
     warm = warm_names(config["warm_sets"]) if own is None else own
-    return [phase.name for phase in protocol(warm, common=config["common_phases"])]
+    return protocol(warm, common=config["common_phases"])
+
+
+# What makes the parts -> the phases by a configuration and the warm-up parts among ready files.
+_PHASES: dict[str, Callable[[Any, list[str] | None], list[Phase]]] = {
+    "files": _of_sets,
+    "frequency": _of_sets,
+    "sessions": lambda config, own: session_phases(),
+}
 
 
 class Verbs(Protocol):

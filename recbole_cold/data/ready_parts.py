@@ -19,8 +19,13 @@ def write_atomic_parts(split: Split, dataset: Any, folder: str | Path) -> list[s
         dataset: the ``ColdStartDataset`` that ``split`` was made from.
 
     Raises:
-        UserError: the folder cannot be written.
+        UserError: the folder cannot be written, or the rows have histories.
     """
+    if split.histories is not None:
+        raise UserError(
+            "ready files hold rows, and a session is more than the row of its target; give "
+            "split_rule: sessions to the run, which makes the same sessions from seed and data"
+        )
     folder = Path(folder)
     header, lines = dataset.source_lines()
     for name, rows in split.parts.items():

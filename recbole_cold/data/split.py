@@ -27,12 +27,14 @@ from recbole_cold.data.phases import (
     scored_on_next,
     warm_names,
 )
+from recbole_cold.data.sessions import SessionTable, sessions_told
 from recbole_cold.errors import UserError
 
 Array = np.ndarray
 
-# The format of the files that ``save`` writes. Format 1 had no version and no phases.
-VERSION = 2
+# The format of the files that ``save`` writes. Format 1 had no version and no phases, format 2 no
+# histories; the oldest that ``load`` reads.
+VERSION, _OLDEST = 3, 2
 # Entries of the manifest that are no part of the hash, which covers the rule and the rows.
 _BESIDE_THE_RULE = ("hash", "version", "phases", "check")
 
@@ -42,9 +44,10 @@ class Split:
     """Named row numbers of one data set, the phases over them, and the rule they came from.
 
     Args:
-        parts: part name -> row numbers (int64). ``train`` is in file order. In every other part the
-            rows of one new id stand together, ids ascending, oldest row first; a warm-up part of
-            the frequency rule can therefore be read as ``split['warm_a'].reshape(-1, K)``.
+        parts: part name -> row numbers (int64). ``train`` is in file order, and so are all parts of
+            sessions, whose rows are the targets. In every other part the rows of one new id stand
+            together, ids ascending, oldest row first; a warm-up part of the frequency rule can
+            therefore be read as ``split['warm_a'].reshape(-1, K)``.
         old_ids: codes of the old items (or users), ascending.
         new_ids: codes of the new items (or users), ascending.
         manifest: rule, N, K, cold_side, order ('time', 'file' or 'seeded permutation'), rows per
@@ -52,6 +55,7 @@ class Split:
             ``phases`` stand beside it. Plain values, ready for JSON.
         phases: the phases in their order: name, part learned on, part scored. They are given
             explicitly; they do not follow from the names of parts.
+        histories: what came before each target, where rows are targets of sessions.
 
     Raises:
         ValueError: a phase names a part that there is not.
@@ -62,6 +66,7 @@ class Split:
     new_ids: Array
     manifest: Mapping[str, Any] = field(default_factory=dict)
     phases: Sequence[Phase] = ()
+    histories: SessionTable | None = None
 
     def __post_init__(self) -> None:
         parts = {name: _frozen(rows) for name, rows in self.parts.items()}
@@ -84,7 +89,10 @@ class Split:
 
     def _digest(self, manifest: Mapping[str, Any]) -> str:
         digest = hashlib.sha256(json.dumps(manifest, sort_keys=True).encode())
-        for array in (*self.parts.values(), self.old_ids, self.new_ids):
+        arrays = [*self.parts.values(), self.old_ids, self.new_ids]
+        if self.histories is not None:
+            arrays += [self.histories.targets, self.histories.rows]
+        for array in arrays:
             digest.update(len(array).to_bytes(8, "little"))
             digest.update(array.astype("<i8", copy=False).tobytes())
         return digest.hexdigest()
@@ -131,9 +139,11 @@ class Split:
     # A mappingproxy cannot be pickled; sweeps ship splits between processes.
     def __reduce__(self) -> tuple[Any, ...]:
         arrays = (dict(self.parts), self.old_ids, self.new_ids)
-        return Split, (*arrays, dict(self.manifest), self.phases)
+        return Split, (*arrays, dict(self.manifest), self.phases, self.histories)
 
     def __str__(self) -> str:
+        if self.histories is not None:
+            return sessions_told(self.manifest)
         total = sum(map(len, self.parts.values())) + sum(
             int(self.manifest.get(name, 0)) for name in ("dropped_rows", "later_rows", "cut_rows")
         )
@@ -164,6 +174,8 @@ class Split:
 
         buffer = io.BytesIO()
         parts = {f"part.{name}": rows for name, rows in self.parts.items()}
+        if self.histories is not None:
+            parts |= {"targets": self.histories.targets, "histories": self.histories.rows}
         np.savez(buffer, allow_pickle=False, old_ids=self.old_ids, new_ids=self.new_ids, **parts)
         manifest = {**self.manifest, "check": _check(self.manifest)}
         write_bytes(_beside(path, ".npz"), buffer.getvalue())
@@ -178,7 +190,8 @@ class Split:
         """
         try:
             manifest = read_manifest(path)
-            if manifest.get("version", 1) < VERSION:
+            version = manifest.get("version", 1)
+            if version < _OLDEST:
                 raise UserError(
                     f"the split stored at '{_beside(path, '.json')}' was written by an older "
                     "recbole_cold, which did not store its phases; make the split again"
@@ -193,6 +206,9 @@ class Split:
                 arrays["new_ids"],
                 manifest,
                 manifest["phases"],
+                SessionTable(arrays["targets"], arrays["histories"])
+                if "histories" in arrays
+                else None,
             )
         except FileNotFoundError as error:
             raise UserError(
@@ -202,7 +218,8 @@ class Split:
             raise _damaged(path) from error
         except (zipfile.BadZipFile, NotImplementedError, RuntimeError) as error:
             raise _damaged(path) from error
-        if split.hash != manifest.get("hash") or _check(split.manifest) != manifest.get("check"):
+        now = _check({**split.manifest, "version": version})
+        if split.hash != manifest.get("hash") or now != manifest.get("check"):
             raise _damaged(path)
         return split
 
@@ -284,7 +301,7 @@ def frequency_split(
         "K": int(size),
         "warm_sets": int(n_warm),
         "cold_side": cold_side,
-        "order": _order(time),
+        "order": order_of(time),
         "seed": None if time is not None else int(seed),
         "data_hash": data_hash,
         "dropped": int(dropped.sum()),
@@ -376,7 +393,7 @@ def split_from_parts(
     return Split(parts, old, new, manifest, protocol(names))
 
 
-def _order(time: Array | None) -> str:
+def order_of(time: Array | None) -> str:
     """What orders the rows of an item, for the manifest."""
     if time is None:
         return "seeded permutation"

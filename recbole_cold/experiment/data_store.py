@@ -3,6 +3,7 @@
 import glob
 import json
 import os
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,8 @@ from recbole_cold.data.held_out import hold_out
 from recbole_cold.data.histories import notes
 from recbole_cold.data.pseudo_new import pseudo_new
 from recbole_cold.data.rows import Rows
+from recbole_cold.data.session_split import Columns, session_split, until_held_out, validation
+from recbole_cold.data.sessions import SessionRule, one_class
 from recbole_cold.data.split import Split, common_phases, frequency_split, split_from_parts
 from recbole_cold.errors import UserError
 
@@ -37,7 +40,9 @@ def split_data(dataset: ColdStartDataset, config: ColdConfig) -> ColdStartDatase
 
     Its numbers are scaled, and its tokens masked, by what this split may see.
     """
-    return visible(dataset.view(make_split(dataset, config)), config)
+    view = visible(dataset.view(make_split(dataset, config)), config)
+    view.notes = [*view.notes, *one_class(view.split.manifest)]
+    return view
 
 
 def run_data(config: ColdConfig) -> ColdStartDataset:
@@ -46,9 +51,23 @@ def run_data(config: ColdConfig) -> ColdStartDataset:
 
 
 def make_split(dataset: ColdStartDataset, config: ColdConfig) -> Split:
-    """The split that a configuration asks for; the part to be scored is always ``test``."""
-    id_field = dataset.uid_field if config["cold_side"] == "user" else dataset.iid_field
-    ids, seed = np.asarray(dataset.inter[id_field]), config["seed"]
+    """The split that a configuration asks for; the part to be scored is always ``test``.
+
+    Raises:
+        UserError: the rule cannot be followed on these data, or a key has no meaning with it.
+    """
+    rule = config["split_rule"]
+    if dataset.parts is not None and rule != "frequency":
+        raise UserError(
+            f"benchmark_filename gives ready parts, and split_rule: {rule} makes parts of whole "
+            "data; leave one of them out"
+        )
+    return RULES[rule](dataset, config)
+
+
+def _by_frequency(dataset: ColdStartDataset, config: ColdConfig) -> Split:
+    """Old and new ids by their rows, or as ready parts have them."""
+    ids, seed = _cold_ids(dataset, config), config["seed"]
     if dataset.parts is not None:
         split = split_from_parts(
             dataset.parts, ids, data_hash=dataset.data_hash, cold_side=config["cold_side"]
@@ -82,6 +101,78 @@ def make_split(dataset: ColdStartDataset, config: ColdConfig) -> Split:
     split = common_phases(split, ids, config["common_phases"], config["common_size"])
     split = hold_out(split, ids, config["old_test_fraction"], seed)
     return split.scored_on(config["eval_on"])
+
+
+def _cold_ids(dataset: ColdStartDataset, config: ColdConfig) -> np.ndarray:
+    field = dataset.uid_field if config["cold_side"] == "user" else dataset.iid_field
+    return np.asarray(dataset.inter[field])
+
+
+# Keys that speak of new items -> the value that asks for nothing, and what is missing.
+_NEW_ITEMS_ONLY = {
+    "common_phases": (0, "cuts shared warm-up sets out of the test rows of each new item"),
+    "old_test_fraction": (0.0, "holds out rows of old items while new ones are learned"),
+    "eval_on": ("test", "scores the rows that new items get next"),
+}
+
+
+def _by_sessions(dataset: ColdStartDataset, config: ColdConfig) -> Split:
+    """Sessions of warm or cold users; the last of each user is held out."""
+    for key, (nothing, what) in _NEW_ITEMS_ONLY.items():
+        if config[key] != nothing:
+            raise UserError(
+                f"{key} {what}, and split_rule: sessions has no new {config['cold_side']}; "
+                f"leave {key} out"
+            )
+    columns = Columns(
+        np.asarray(dataset.inter[dataset.uid_field]),
+        np.asarray(dataset.inter[dataset.iid_field]),
+        dataset.time,
+        np.asarray(dataset.inter[dataset.label_field]),
+    )
+    split = session_split(
+        columns,
+        session_rule(config),
+        seed=config["seed"],
+        cold_side=config["cold_side"],
+        label_rule=_label_rule(config),
+        data_hash=dataset.data_hash,
+    )
+    until = config["train_until"] == "first_test"
+    if until:
+        split = until_held_out(split, columns)
+    if config["fit_on"] == "valid":
+        split = validation(split, columns, config["valid_fraction"], config["seed"])
+        if until:
+            split = until_held_out(split, columns)
+    return split
+
+
+def session_rule(config: ColdConfig) -> SessionRule:
+    """What a configuration says of sessions."""
+    return SessionRule(
+        subset=config["session_subset"],
+        form=config["session_form"],
+        length=config["session_length"],
+        stride=config["session_stride"],
+        gap=config["session_gap"],
+        least=config["session_min"],
+        user_min=config["session_user_min"],
+        count_source=config["count_source"],
+    )
+
+
+def _label_rule(config: ColdConfig) -> str:
+    """How labels were made, in words."""
+    rules = [f"{field} >= {value:g}" for field, value in (config["threshold"] or {}).items()]
+    return ", ".join(rules) or f"{config['LABEL_FIELD']}, as in the files"
+
+
+# The value of split_rule -> what makes the split.
+RULES: dict[str, Callable[[ColdStartDataset, ColdConfig], Split]] = {
+    "frequency": _by_frequency,
+    "sessions": _by_sessions,
+}
 
 
 def _scored_later(split: Split, config: ColdConfig, ids: Any, time: Any) -> Split:
@@ -123,9 +214,10 @@ def _stamp(path: Path) -> tuple[str, int, int]:
 
 
 def _split_key(config: ColdConfig) -> str:
-    return json.dumps(
-        [config[name] for name in sorted(keys.names(touching=[keys.SPLIT]))], default=str
-    )
+    # Sessions halve items by the counts of count_source, which touches no other split: it stays a
+    # key that can be searched.
+    names = {*keys.names(touching=[keys.SPLIT]), "count_source"}
+    return json.dumps([config[name] for name in sorted(names)], default=str)
 
 
 class DataStore:

@@ -11,7 +11,7 @@ from recbole_cold import report
 from recbole_cold.config import ColdConfig
 from recbole_cold.data.dataset import ColdStartDataset
 from recbole_cold.experiment.fingerprint import versions
-from recbole_cold.experiment.requests import Entry, reference_entries
+from recbole_cold.experiment.requests import Entry, reference_rows
 from recbole_cold.model._method import ColdStartRecommender
 
 
@@ -40,7 +40,7 @@ def new_document(command: str, config: ColdConfig, dataset: ColdStartDataset) ->
         "metrics": list(config["metrics"]),
         "share_pretrained": config["share_pretrained"],
         **{name: config[name] for name in ("base_model", "smallest_effect", "wilcoxon")},
-        "reference_rows": [each.label for each in reference_entries(config["reference_rows"])],
+        "reference_rows": [each.label for _, each in reference_rows(config)],
         "runs": [],
     }
 

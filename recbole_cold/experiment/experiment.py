@@ -375,6 +375,11 @@ class Experiment:
         dataset = self.data(config)
         phases = dataset.split.phases
         names = [part.name for part in phases]
+        if not len(dataset.split.new_ids):
+            raise UserError(
+                f"vectors of new and old {dataset.split.cold_side}s are drawn, and split_rule: "
+                f"{config['split_rule']} has no new ones; use another split_rule"
+            )
         if phase not in names:
             raise UserError(f"'{phase}' is not a phase; use one of {', '.join(names)}")
         method = build_method(config, dataset)

@@ -8,6 +8,7 @@ from typing import Any
 
 from recbole_cold import keys, paths
 from recbole_cold.config import ColdConfig, parse_value, read_yaml
+from recbole_cold.data.phases import has_new_items
 from recbole_cold.errors import UserError, nearest
 from recbole_cold.kinds import cut, text_of
 from recbole_cold.registry import absolute, entry_texts, find_method, split_outside
@@ -89,6 +90,18 @@ def reference_entries(value: str | Sequence[str]) -> list[Entry]:
         except UserError as error:
             raise UserError(f"reference_rows: {error}") from error
     return entries
+
+
+def reference_rows(config: Any) -> list[tuple[str, Entry]]:
+    """The rows that a configuration's ``reference_rows`` names and its split can have, each as it
+    was written and read: without new items those about new items are left out.
+
+    Raises:
+        UserError: one is no method, or is named twice.
+    """
+    wanted, new = config["reference_rows"], has_new_items(config)
+    rows = zip(reference_texts(wanted), reference_entries(wanted), strict=True)
+    return [row for row in rows if new or not find_method(row[1].spec).needs_new_items]
 
 
 def refuse_run_wide(entry: Entry) -> None:

@@ -5,6 +5,7 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
+from recbole_cold.data.phases import has_new_items
 from recbole_cold.errors import Interrupted, UserError, WriteError, nearest, told
 from recbole_cold.experiment.experiment import Experiment
 from recbole_cold.leaks import (
@@ -112,6 +113,12 @@ def find_leaks(
         Interrupted: ``experiment.stop`` asked for it.
     """
     experiment.prepare()
+    first = experiment.first()
+    if not has_new_items(first):
+        raise UserError(
+            "--leaks asks what new items must not tell, and split_rule: "
+            f"{first['split_rule']} has none; leave out --leaks"
+        )
     subjects = [Subject(experiment, entry) for entry in experiment.entries]
     lines: list[Line] = []
 

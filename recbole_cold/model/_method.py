@@ -52,12 +52,16 @@ class ColdStartRecommender(AbstractRecommender):
     keys: ClassVar[tuple[Key, ...]] = ()
     # The phases in which a method adapts to new items; tables mark the others as unadapted.
     serves: ClassVar[tuple[str, ...]] = ("cold", "warm")
+    # Whether it only has something to do where items (or users) are new; split_rule: sessions has
+    # none, and a method that works there says False.
+    needs_new_items: ClassVar[bool] = True
     # General keys that change no score of this method: a search leaves them out.
     idle_keys: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, config, dataset) -> None:
         super().__init__()
         self.config = config
+        self._refuse_without_new_items(dataset.split)
         self.rows: Rows = dataset.rows.view()
         self.rows.histories = histories_of(config, dataset, self.rows)
         self.device = self.rows.device
@@ -81,6 +85,22 @@ class ColdStartRecommender(AbstractRecommender):
         self.train_index = self._index(dataset.split["train"])
         self._register_ids(dataset.split)
         self._register_counts(dataset)
+
+    def _refuse_without_new_items(self, split) -> None:
+        """Raise a ``UserError`` where the split has no new item and this run is about such."""
+        if len(split.new_ids):
+            return
+        side, rule = split.cold_side, split.manifest.get("rule", "")
+        if self.needs_new_items:
+            raise UserError(
+                f"{builtins.type(self).__name__} is about new {side}s, and split_rule: {rule} has "
+                "none; use Base, or another split_rule"
+            )
+        if self.has_item_bias():
+            raise UserError(
+                f"item_bias and warm: map fit numbers of new {side}s, and split_rule: {rule} has "
+                "none; leave them out"
+            )
 
     def make_backbone(self, config, dataset) -> Backbone:
         """The click model, or the method's own network, behind the seam."""
@@ -230,8 +250,11 @@ class ColdStartRecommender(AbstractRecommender):
         return weights.detach()[self.old_ids].mean(dim=0)
 
     def warm_fits(self, index: Tensor) -> list[Fit]:
-        """The fits of a warm phase, on a warm-up set: the rows ``index`` of new items."""
-        return [self.finetune_fit(index)]
+        """The fits of a warm phase, on a warm-up set: the rows ``index`` of new items.
+
+        Where no item is new (sessions), there is no vector to fine-tune, and nothing is learned.
+        """
+        return [self.finetune_fit(index)] if len(self.new_ids) else []
 
     def finetune_fit(self, index: Tensor) -> Fit:
         """Fine-tuning of the new items' own rows and scalar weights, everything else frozen."""
@@ -326,6 +349,8 @@ class ColdStartRecommender(AbstractRecommender):
         return None if weights is None else self._served(ids, self.new_first_order, weights)
 
     def _served(self, ids: Tensor, new_vectors: Tensor, table: Tensor) -> Tensor:
+        if not len(new_vectors):  # of nothing no row can be looked up
+            return lookup(table, ids)
         slot = self.new_index[ids]
         new = lookup(new_vectors, slot.clamp(min=0))
         return torch.where((slot >= 0)[:, None], new, lookup(table, ids))

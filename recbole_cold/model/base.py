@@ -4,6 +4,8 @@
 embeddings. ``zero`` is what the released baselines amount to; ``random`` keeps the backbone's draw.
 """
 
+from typing import ClassVar
+
 from recbole_cold.model._method import ColdStartRecommender
 
 
@@ -11,3 +13,4 @@ class Base(ColdStartRecommender):
     """The backbone as it is; the row every method is compared with."""
 
     paper = "no method: the backbone alone"
+    needs_new_items: ClassVar = False

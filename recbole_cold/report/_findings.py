@@ -86,7 +86,7 @@ def _scope(comparison: Comparison) -> str:
     }
     new = document["split"].get("new")
     unit = comparison.unit
-    whose = f" of {new:,} new {unit}s" if new else f" of new {unit}s"
+    whose = f" of {new:,} new {unit}s" if new else "" if new == 0 else f" of new {unit}s"
     if document["eval_on"] == "next" or len(rows) != 1:
         scored = f"rows{whose}, each phase on its own"
     else:

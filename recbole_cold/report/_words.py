@@ -93,7 +93,9 @@ def _split_line(split: Mapping[str, Any]) -> str:
     counts = ", ".join(f"{name} {rows:,}" for name, rows in split.get("counts", {}).items())
     side = split.get("cold_side", "item")
     told = [f"split: {counts or 'counts unknown'}"]
-    if "old" in split and "new" in split:
+    if "words" in split:
+        told.append(split["words"])
+    elif "old" in split and "new" in split:
         told.append(f"{split['old']:,} old, {split['new']:,} new {side}s")
     rule = [f"{key}={split[key]}" for key in ("N", "K") if split.get(key) is not None]
     if rule:

@@ -222,6 +222,10 @@ class Trainer:
     def _plain_cold_metrics(self) -> dict[str, float]:
         """Metrics on ``probe`` of the backbone as it is now, without rows for new items."""
         method, plain = self.method, ColdStartRecommender
+        index = method.rows.index(self.probe)
+        if not len(method.new_ids):
+            scores = self._score(index, self._plain_chance)
+            return self._metrics(index, scores, self._labels(index))[0]
         with torch.no_grad():
             new_vectors, first = plain.cold_vectors(method), plain.cold_first_order(method)
 
@@ -230,7 +234,6 @@ class Trainer:
             weight = first.expand(len(vector), 1) if method.backbone.has_first_order else None
             return torch.sigmoid(method.backbone.logits(batch, vector, weight).double())
 
-        index = method.rows.index(self.probe)
         return self._metrics(index, self._score(index, predict), self._labels(index))[0]
 
     # ---------------------------------------------------------------- stages

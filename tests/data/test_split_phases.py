@@ -111,7 +111,10 @@ def test_the_hash_is_what_it_was_before_phases_were_written():
 
 @pytest.mark.parametrize("config", [{}, {"warm_sets": 2, "common_phases": 1}], ids=str)
 def test_names_are_known_before_the_data(config):
-    keys = {"benchmark_filename": None, "warm_sets": 3, "common_phases": 0, **config}
+    keys = {
+        "benchmark_filename": None, "split_rule": "frequency", "warm_sets": 3, "common_phases": 0,
+        **config,
+    }  # fmt: skip
     split = frequency_split(IDS, TIME, threshold=25, size=2, n_warm=keys["warm_sets"])
     split = common_phases(split, IDS, keys["common_phases"], 1)
     assert phase_names(keys) == [phase.name for phase in split.phases]
@@ -119,7 +122,9 @@ def test_names_are_known_before_the_data(config):
 
 def test_names_of_ready_files():
     files = ["train", "warm_x", "warm_y", "test"]
-    keys = {"benchmark_filename": files, "warm_sets": 3, "common_phases": 0}
+    keys = {
+        "benchmark_filename": files, "split_rule": "frequency", "warm_sets": 3, "common_phases": 0
+    }  # fmt: skip
     assert phase_names(keys) == ["cold", "warm_x", "warm_y"]
 
 

@@ -7,8 +7,8 @@ SOME = True
 DEFECTS = {
     "recbole_cold/experiment/data_store.py": [
         defect("all seeds have the split of the first",
-               "sorted(keys.names(touching=[keys.SPLIT]))",
-               'sorted(keys.names(touching=[keys.SPLIT]) - {"seed"})',
+               "{*keys.names(touching=[keys.SPLIT]), ",
+               '{*(keys.names(touching=[keys.SPLIT]) - {"seed"}), ',
                "test_two_seeds_have_a_split_each"),
         defect("splits pile up", "            _make_room(views, _MOST_SPLITS)\n", "",
                "test_splits_of_a_data_set_do_not_pile_up"),
