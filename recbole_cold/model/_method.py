@@ -203,7 +203,10 @@ class ColdStartRecommender(AbstractRecommender):
         return {}
 
     def trainable(self, stage: str) -> list[nn.Parameter]:
-        """The parameters that move in ``learn`` or ``warm_up``; the backbone's never do.
+        """The parameters that move in ``learn`` or ``warm_up``.
+
+        Those of the backbone never do, but where no item is new (sessions): the phases then go on
+        training the whole model.
 
         Raises:
             UserError: another stage.
@@ -216,6 +219,8 @@ class ColdStartRecommender(AbstractRecommender):
             )
         if stage == "learn":
             return []
+        if not len(self.new_ids):
+            return list(self.backbone.parameters())
         rows = [self.new_vectors]
         return [*rows, self.new_first_order] if self.backbone.has_first_order else rows
 
@@ -252,9 +257,21 @@ class ColdStartRecommender(AbstractRecommender):
     def warm_fits(self, index: Tensor) -> list[Fit]:
         """The fits of a warm phase, on a warm-up set: the rows ``index`` of new items.
 
-        Where no item is new (sessions), there is no vector to fine-tune, and nothing is learned.
+        Where no item is new, these are rows of any, and the whole model goes on learning.
         """
-        return [self.finetune_fit(index)] if len(self.new_ids) else []
+        fit = self.finetune_fit if len(self.new_ids) else self.whole_model_fit
+        return [fit(index)]
+
+    def whole_model_fit(self, index: Tensor) -> Fit:
+        """Further training of the whole model, as in pre-training; for splits without new items.
+
+        Adam's moments are carried from one phase to the next. In the first they begin at zero: a
+        pre-trained backbone out of the cache has none.
+        """
+        rate, decay = self.config["warm_learning_rate"], self.config["weight_decay"]
+        step = Step(self.backbone.calculate_loss, self.trainable("warm_up"), rate, decay)
+        epochs, batches = self.config["warm_epochs"], self.row_batches(index)
+        return Fit("fine-tune", [step], batches, epochs, mode="train", keep="fine-tune")
 
     def finetune_fit(self, index: Tensor) -> Fit:
         """Fine-tuning of the new items' own rows and scalar weights, everything else frozen."""
