@@ -1,6 +1,7 @@
 """The forest plot: differences to one reference row with their intervals, a panel per phase."""
 
 import math
+import statistics
 import textwrap
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -29,16 +30,19 @@ _LINE = 0.3  # inches of a row
 _GAP = 0.16
 _BAND = "#e4e4e4"
 _MOST_NAME = 34
+_FAR = 4  # a row that goes so many times as far as the median row does not set the scale
 _OFFSET = {"item": 0.14, "user": -0.14}  # of a row's line: items above, users below
 _LOOK = {"item": (COLOURS[0], "o", 2.4), "user": (COLOURS[5], "s", 1.4)}
 
 
 class _Line(NamedTuple):
-    """One row of the plot: its name, and the intervals and the claim of each phase."""
+    """One row of the plot: its name, the intervals and the claim of each phase, and whether others
+    are measured by it."""
 
     name: str
     intervals: dict[str, list[Known]]
     real: set[str]
+    is_reference: bool
 
 
 def forest_figure(
@@ -96,7 +100,8 @@ def _lines(
         real = {phase for phase, key in keys.items() if key in claims and claims[key].real}
         real = real if metric == "AUC" else set()  # a claim is one of AUC
         if any(known.values()):
-            lines.append(_Line(comparison.titles.get(row, row), known, real))
+            is_reference = row in comparison.references(backbone).values()
+            lines.append(_Line(comparison.titles.get(row, row), known, real, is_reference))
     return lines
 
 
@@ -124,8 +129,8 @@ def _figure(
     limits = _limits(comparison, [line for _, line in places], metric)
     for number, phase in enumerate(comparison.phases):
         axes = add_panel(figure, left + number * (_WIDE + _GAP), below, _WIDE, tall)
-        _draw(axes, comparison, phase, places, metric)
         axes.set_xlim(*limits)
+        _draw(axes, comparison, phase, places, metric)
         axes.set_ylim(at - 0.5 + 0.1, -0.5 - 0.1)
         axes.set_title(phase, fontsize=11, loc="left")
         axes.set_yticks([place for place, _ in places], labels=[""] * len(places))
@@ -155,6 +160,9 @@ def _draw(
             y = place - _OFFSET[known.by]
             axes.plot([known.low, known.high], [y, y], color=colour, linewidth=thick, zorder=2)
             filled = colour if phase in line.real or known.by != "item" else "white"
+            if _beyond(axes, known.difference):
+                _point_out(axes, known, y)
+                continue
             axes.plot(
                 [known.difference], [y], marker=marker, markersize=5.5 if known.by == "item" else 3,
                 color=colour, markerfacecolor=filled, zorder=3,
@@ -168,14 +176,45 @@ def _draw(
     open_frame(axes)
 
 
+def _beyond(axes: "Axes", value: float) -> bool:
+    low, high = axes.get_xlim()
+    return not low <= value <= high
+
+
+def _point_out(axes: "Axes", known: Known, y: float) -> None:
+    """An arrow at the edge of a panel for a difference beyond it; over items with its value."""
+    left = known.difference < 0
+    colour = _LOOK[known.by][0]
+    low, high = axes.get_xlim()
+    edge = low + (high - low) * (0.025 if left else 0.975)
+    axes.plot([edge], [y], marker="<" if left else ">", markersize=5, color=colour)
+    if known.by == "item":
+        axes.annotate(
+            f"{known.difference:+.3f}", (edge, y), (7 if left else -7, 0), fontsize=8.5,
+            textcoords="offset points", color=GREY, va="center", ha="left" if left else "right",
+        )  # fmt: skip
+
+
 def _limits(comparison: Comparison, lines: list[_Line], metric: str) -> tuple[float, float]:
-    """One range for all panels, around every interval, the band and zero."""
-    known = [one for line in lines for each in line.intervals.values() for one in each]
+    """One range for all panels, around the band, zero and every interval, but for those of rows so
+    far out that nothing could be told of the others."""
+    reach = [_reach(line) for line in lines]
+    usual = _FAR * statistics.median(reach)
+    near = [
+        line for line, far in zip(lines, reach, strict=True) if line.is_reference or far <= usual
+    ]
+    known = [one for line in near for each in line.intervals.values() for one in each]
     smallest = 1.5 * _smallest(comparison, metric)
     low = min(-smallest, *(one.low for one in known))
     high = max(smallest, *(one.high for one in known))
     margin = 0.06 * (high - low)
     return low - margin, high + margin
+
+
+def _reach(line: _Line) -> float:
+    """How far from zero the intervals of a row go."""
+    known = [one for each in line.intervals.values() for one in each]
+    return max(max(abs(one.low), abs(one.high)) for one in known)
 
 
 def _smallest(comparison: Comparison, metric: str) -> float:

@@ -477,6 +477,17 @@ class TestForest:
         assert low < -half and half < high
         assert not self.figure(made(), metric="LogLoss").axes[0].patches
 
+    def test_a_row_far_out_leaves_the_others_room(self):
+        far = tuple(value - 0.3 for value in BIAS)
+        with_far = self.figure(made({"New": GOOD, "Old": BASE, "Far": far}))
+        limits = self.figure(made({"New": GOOD, "Old": BASE})).axes[0].get_xlim()
+        for axes in with_far.axes:
+            assert axes.get_xlim() == pytest.approx(limits, rel=0.3)
+            arrows = [line for line in axes.get_lines() if line.get_marker() in ("<", ">")]
+            assert len(arrows) == 2 and {line.get_marker() for line in arrows} == {"<"}
+            (told,) = [text.get_text() for text in axes.texts]
+            assert float(told) < -0.1
+
     def test_backbones_under_each_other(self):
         documents = {"FM": a_document({"New": GOOD}), "DCN": a_document({"New": BASE})}
         figure = self.figure(Comparison(a_comparison(documents)), against="matched")
