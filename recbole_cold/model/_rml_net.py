@@ -17,27 +17,15 @@ from torch.nn import functional as F
 
 from recbole_cold.backbone._base import ClickModel
 from recbole_cold.backbone._layers import MLP, mlp
+from recbole_cold.backbone._sequence import compared, is_there, last_state
+from recbole_cold.data.histories import LENGTH, PREFIX
 from recbole_cold.errors import UserError
 from recbole_cold.model._fewshot import FieldGroup
 
-# A field of the history's rows is read under this prefix, and "history/length" is how many there
-# are. They are left-aligned, the oldest first.
-HISTORY = "history/"
-
 
 # ------------------------------------------------------------------------------- equations
-def attention_input(event_bne: Tensor, target_be: Tensor) -> Tensor:
-    """What the attention's network reads of each event: ``[E_t; E_T; E_t - E_T; E_t * E_T]``.
-
-    The paper has ``w_t = ffn(E_t, E_T)`` (eq. 2); difference and product are DIN's. [b, n, 4e].
-    """
-    target_bne = target_be[:, None].expand_as(event_bne)
-    parts = [event_bne, target_bne, event_bne - target_bne, event_bne * target_bne]
-    return torch.cat(parts, dim=2)
-
-
 def attended(weight_bn: Tensor, event_bne: Tensor, mask_bn: Tensor, pool: str) -> Tensor:
-    """The attention branch from its weights, which are not normalised (eq. 2).
+    """The attention branch from its weights ``w_t = ffn(E_t, E_T)``, not normalised (eq. 2).
 
     Args:
         pool: ``sum``: ``A = sum_t w_t E_t``, [b, e]; ``flatten``: the events side by side, as
@@ -67,18 +55,7 @@ def lstm_states(event_bne: Tensor, parameters: Sequence[Tensor]) -> Tensor:
         cell = torch.sigmoid(forget) * cell + torch.sigmoid(enter) * torch.tanh(candidate)
         hidden = torch.sigmoid(leave) * torch.tanh(cell)
         states.append(hidden)
-    if not states:
-        return hidden[:, None, :].expand(-1, 0, -1)
     return torch.stack(states, dim=1)
-
-
-def last_state(state_bnh: Tensor, length_b: Tensor) -> Tensor:
-    """The state after each session's last real event, zeros for an empty history: [b, h]."""
-    if state_bnh.shape[1] == 0:
-        return state_bnh.new_zeros(len(state_bnh), state_bnh.shape[2])
-    # Index -1 of an empty history would be the last position: clamp, then mask.
-    place = (length_b - 1).clamp(min=0)[:, None, None].expand(-1, 1, state_bnh.shape[2])
-    return state_bnh.gather(1, place)[:, 0] * (length_b > 0).to(state_bnh.dtype)[:, None]
 
 
 def click_losses(logit: Tensor, label: Tensor) -> Tensor:
@@ -126,7 +103,7 @@ class HistoryRows(dict):
         self._interaction = interaction
 
     def __missing__(self, field: str) -> Tensor:
-        value = self[field] = self._interaction[HISTORY + field].flatten(0, 1)
+        value = self[field] = self._interaction[PREFIX + field].flatten(0, 1)
         return value
 
 
@@ -150,6 +127,13 @@ class LSTM(nn.Module):
         return lstm_states(event_bne, parameters)
 
 
+def _positions(config, dataset) -> int:
+    """n, the positions of every history of a run."""
+    table = getattr(dataset.split, "histories", None)
+    most = config["history_length"]
+    return most if table is None else min(most, int(table.rows.shape[1]))
+
+
 class RMLNet(ClickModel):
     """Logits of sessions: ``MLP([A; R; E_U; E_T])`` of attention A and last LSTM state R (eq. 4).
 
@@ -158,19 +142,19 @@ class RMLNet(ClickModel):
 
     Args:
         config: of a method that has the keys ``rml_...``.
-        dataset: with ``rows`` whose batches have histories.
+        dataset: with its split.
 
     Raises:
         UserError: nothing is known of an item, since its only field is its ID, which is left out.
     """
 
-    # The data set's rows have to carry histories.
     reads_histories: ClassVar[bool] = True
 
     def __init__(self, config, dataset) -> None:
         super().__init__(config, dataset)
         self.branch, self.pool = config["rml_branch"], config["rml_att_pool"]
         self.out, self.aux_kind = config["rml_lstm_out"], config["rml_aux_head"]
+        self.history_dropout = config["history_dropout"]
         self.aux_target, self.aux_mean = config["rml_aux_includes_target"], config["rml_aux_mean"]
         self.weights = {
             "click": config["rml_alpha"],
@@ -179,7 +163,7 @@ class RMLNet(ClickModel):
         }
         self._group_fields(dataset, config["rml_session_ids"])
         width = self.event.width
-        n = self._positions(dataset) if "flatten" in (self.pool, self.out) else 0
+        n = _positions(config, dataset)
         sizes = {"sum": width, "last": width, "flatten": n * width}
         self.attention: MLP | None = None
         self.lstm: LSTM | None = None
@@ -210,11 +194,6 @@ class RMLNet(ClickModel):
                 "items (load_col), or set rml_session_ids: True"
             )
 
-    def _positions(self, dataset) -> int:
-        """n, the positions of every history."""
-        batch = dataset.rows.batch(dataset.rows.index(dataset.split["train"][:1]))
-        return int(batch[HISTORY + self._item_field].shape[1])
-
     # ---------------------------------------------------------------- what meta-learning moves
     def meta_parameters(self) -> list[nn.Parameter]:
         """theta_meta: of the LSTM and of the attention's network."""
@@ -224,9 +203,11 @@ class RMLNet(ClickModel):
     # ---------------------------------------------------------------- the forward pass
     def session(self, interaction: Mapping[str, Tensor]) -> Session:
         """The embedded session of every row of ``interaction``."""
-        length_b = interaction[HISTORY + "length"]
-        b, n = interaction[HISTORY + self._item_field].shape[:2]
-        mask_bn = torch.arange(n, device=length_b.device) < length_b[:, None]
+        length_b = interaction[LENGTH]
+        if self.training and self.history_dropout:
+            length_b = length_b * (torch.rand(len(length_b)) >= self.history_dropout).to(length_b)
+        b, n = interaction[PREFIX + self._item_field].shape[:2]
+        mask_bn = is_there(length_b, n)
         event_bne = self.event(HistoryRows(interaction), b * n).view(b, n, self.event.width)
         user_bu, target_be = self.user(interaction, b), self.event(interaction, b)
         return Session(user_bu, target_be, event_bne, mask_bn, length_b)
@@ -238,7 +219,8 @@ class RMLNet(ClickModel):
     def attend(self, session: Session) -> Tensor:
         """The attention branch A: [b, e], or [b, n * e]."""
         assert self.attention is not None
-        read = attention_input(session.event_bne, session.target_be)
+        # Difference and product are DIN's; the paper names E_t and E_T alone.
+        read = compared(session.event_bne, session.target_be)
         weight_bn = self.attention(read, session.mask_bn)[..., 0]
         return attended(weight_bn, session.event_bne, session.mask_bn, self.pool)
 
@@ -291,7 +273,7 @@ class RMLNet(ClickModel):
         click = click_losses(logit_b, label_b).mean()
         aux = click.new_zeros(())
         if state_bne is not None:
-            history_bn = interaction[HISTORY + self.LABEL]
+            history_bn = interaction[PREFIX + self.LABEL]
             aux = self.aux(session, state_bne, history_bn, label_b).mean()
         return click, squares(self.regularised()), aux
 

@@ -159,6 +159,11 @@ class RML(ColdStartRecommender):
         self.to(self.device)
 
     def make_backbone(self, config, dataset) -> Backbone:
+        if config["history_side"] != "user":
+            raise UserError(
+                "history_side: item gives a row the users of its item, and RML reads what its user "
+                "did; set history_side: user"
+            )
         return build_backbone(config, dataset, self.rows, self.id_field, OwnNetwork)
 
     @property

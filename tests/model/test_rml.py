@@ -9,59 +9,24 @@ from helpers import fill, state_of, what_moved
 from torch import nn
 
 from recbole_cold.backbone._modes import evaluating
-from recbole_cold.data.rows import Batch, Rows
+from recbole_cold.backbone._sequence import last_state
+from recbole_cold.data.histories import LENGTH, PREFIX
 from recbole_cold.errors import Interrupted, UserError
-from recbole_cold.model._rml_net import HISTORY, LSTM, aux_loss, last_state, lstm_states
+from recbole_cold.model._rml_net import LSTM, aux_loss
 from recbole_cold.model.rml import local_step, losses_after, sum_of, support_size
 from recbole_cold.training.optimizers import optimizers_of
 from recbole_cold.training.trainer import Trainer
 
 EXACT = {"rtol": 1e-9, "atol": 1e-11}
+N = 4  # positions of a history
 SMALL = {
     "rml_att_hidden": [5],
     "rml_hidden": [6, 5],
     "rml_aux_hidden": [4, 3],
     "rml_epochs": 1,
+    "history_length": N,
     "train_batch_size": 96,
 }
-N = 4
-
-
-# ------------------------------------------------------------------------------- histories
-def _table(rows):
-    """The last rows of old items before each row of a user, in file order: [n_rows, N]."""
-    users, items = (rows.columns[f].long() for f in (rows.user_field, rows.item_field))
-    visible = torch.bincount(items)[items] > 30
-    table, before = torch.full((len(users), N), -1), {}
-    for row, user in enumerate(users.tolist()):
-        known = before.setdefault(user, [])[-N:]
-        table[row, : len(known)] = torch.tensor(known, dtype=torch.long)
-        if visible[row]:
-            before[user].append(row)
-    return table
-
-
-@pytest.fixture(scope="module", autouse=True)
-def histories():
-    """Rows whose batches have the fields ``history/...``, by the plainest of rules."""
-    plain = Rows.input
-
-    def with_histories(self, field, batch):
-        if not field.startswith(HISTORY):
-            return plain(self, field, batch)
-        if "_table" not in self.__dict__:
-            self.__dict__["_table"] = _table(self)
-        row_bn = self.__dict__["_table"][batch.index]
-        real_bn = row_bn >= 0
-        if field == HISTORY + "length":
-            return real_bn.sum(dim=1)
-        flat = Batch(self, row_bn.clamp(min=0).flatten())
-        value = flat[field.removeprefix(HISTORY)].unflatten(0, row_bn.shape)
-        return value * real_bn.view(*row_bn.shape, *[1] * (value.dim() - 2)).to(value.dtype)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Rows, "input", with_histories)
-        yield
 
 
 @pytest.fixture
@@ -78,8 +43,8 @@ def rml(build):
 
 def fields_of(net):
     names = [*net.user.names, *net.event.names]
-    history = [HISTORY + name for name in (*net.event.names, net.LABEL, "length")]
-    return {*names, *history, net.LABEL, "item_id", HISTORY + "item_id"}
+    history = [PREFIX + name for name in (*net.event.names, net.LABEL, "length")]
+    return {*names, *history, net.LABEL, "item_id", PREFIX + "item_id"}
 
 
 def sessions(method):
@@ -87,7 +52,7 @@ def sessions(method):
     every = len(method.train_index) // 24
     batch = method.rows.batch(method.train_index[::every][:24])
     found = {field: batch[field].clone() for field in fields_of(method.net)}
-    assert set(found[HISTORY + "length"].tolist()) >= {0, 1, N}
+    assert set(found[LENGTH].tolist()) >= {0, 1, N}
     return found
 
 
@@ -97,10 +62,10 @@ def part(interaction, rows):
 
 def reordered(interaction):
     """Full histories with their events in another order."""
-    whole = part(interaction, interaction[HISTORY + "length"] == N)
+    whole = part(interaction, interaction[LENGTH] == N)
     order = torch.tensor([2, 0, 3, 1])
     moved = {
-        field: value[:, order] if field.startswith(HISTORY) and value.dim() > 1 else value
+        field: value[:, order] if field.startswith(PREFIX) and value.dim() > 1 else value
         for field, value in whole.items()
     }
     return whole, moved
@@ -146,18 +111,6 @@ class TestEquations:
         x = rng64(4, 3, 5)
         torch.testing.assert_close(ours(x), theirs(x)[0], **EXACT)
 
-    def test_no_position_at_all(self, rng64):
-        parameters = [rng64(8, 3), rng64(8, 2), rng64(8), rng64(8)]
-        states = lstm_states(rng64(4, 0, 3), parameters)
-        assert states.shape == (4, 0, 2)
-        assert last_state(states, torch.zeros(4, dtype=torch.long)).tolist() == [[0.0, 0.0]] * 4
-
-    def test_last_state(self, rng64):
-        states = rng64(3, 4, 2)
-        found = last_state(states, torch.tensor([1, 0, 4]))
-        assert torch.equal(found, torch.stack([states[0, 0], torch.zeros_like(found[1]),
-                                               states[2, 3]]))  # fmt: skip
-
     def test_aux_loss_of_labels_by_hand(self):
         logit = torch.tensor([[0.3, -1.2, 2.0], [0.7, 0.0, 9.0]], dtype=torch.float64)
         label = torch.tensor([[1.0, 0.0, 1.0], [0.0, 1.0, 1.0]])
@@ -179,7 +132,7 @@ class TestEquations:
         method = rml()
         net, rows = method.net, sessions(method)
         session = net.session(rows)
-        states, label = net.states(session), rows[HISTORY + net.LABEL]
+        states, label = net.states(session), rows[PREFIX + net.LABEL]
         total = 0.0
         for row in range(24):
             for t in range(1, int(session.length_b[row])):
@@ -257,7 +210,7 @@ class TestEquations:
         assert flat.shape == (24, N * width)
         torch.testing.assert_close(flat.view(24, N, width).sum(1), summed.attend(session), **EXACT)
         assert net.head.linear[0].in_features == 2 * N * width + width + net.user.width
-        first_state = part(rows, rows[HISTORY + "length"] == 0)
+        first_state = part(rows, rows[LENGTH] == 0)
         assert net(first_state).isfinite().all()
 
     def test_auxiliary_mlp(self, rml):
@@ -291,11 +244,11 @@ class TestSessions:
         method = rml(**keys)
         rows, net = sessions(method), method.net.train()
         other = copy.deepcopy(net)
-        length = rows[HISTORY + "length"]
+        length = rows[LENGTH]
         pad = torch.arange(N) >= length[:, None]
         filled = {}
         for field, value in rows.items():
-            if field.startswith(HISTORY) and value.dim() > 1:
+            if field.startswith(PREFIX) and value.dim() > 1:
                 value = torch.cat([value, value[:, :2]], dim=1)
                 at = torch.cat([pad, torch.ones(24, 2, dtype=torch.bool)], dim=1)
                 value = torch.where(at.view(24, N + 2, *[1] * (value.dim() - 2)),
@@ -310,7 +263,7 @@ class TestSessions:
         """And leaves only user and target: A = R = 0."""
         method = rml()
         net, rows = method.net.train(), sessions(method)
-        rows[HISTORY + "length"] = torch.zeros_like(rows[HISTORY + "length"])
+        rows[LENGTH] = torch.zeros_like(rows[LENGTH])
         loss = sum_of(net.weighted_losses(rows))
         found = gradients(loss, method.trainable("learn"))
         assert loss.isfinite() and all(g.isfinite().all() for g in found if g is not None)
@@ -324,7 +277,7 @@ class TestSessions:
         """R4: shifted labels change it, the first event's label and a single event do not."""
         method = rml()
         net, rows = method.net, sessions(method)
-        labels, label = HISTORY + net.LABEL, net.LABEL
+        labels, label = PREFIX + net.LABEL, net.LABEL
         plain = net.losses(rows)
         shifted = net.losses({**rows, labels: rows[labels].roll(1, dims=1)})
         assert not torch.isclose(shifted[2], plain[2]) and shifted[0] == plain[0]
@@ -332,7 +285,7 @@ class TestSessions:
         first[:, 0] = 1 - first[:, 0]
         assert net.losses({**rows, labels: first})[2] == plain[2]
         assert net.losses({**rows, label: 1 - rows[label]})[2] == plain[2]
-        one = {**rows, HISTORY + "length": rows[HISTORY + "length"].clamp(max=1)}
+        one = {**rows, LENGTH: rows[LENGTH].clamp(max=1)}
         assert net.losses(one)[2] == 0
 
     def test_the_target_in_the_auxiliary_loss(self, rml):
@@ -350,12 +303,22 @@ class TestSessions:
         real = (session.length_b > 0).double()
         torch.testing.assert_close(net.losses(rows)[2] - without, (term * real).sum() / 24, **EXACT)
 
+    def test_hidden_histories(self, rml):
+        """``history_dropout``: in training some sessions are as without a history; never else."""
+        method = rml(history_dropout=0.5)
+        net, rows = method.net, sessions(method)
+        torch.manual_seed(5)
+        length = net.train().session(rows).length_b
+        hidden = (length == 0) & (rows[LENGTH] > 0)
+        assert 3 <= hidden.sum() <= 20 and torch.equal(length[~hidden], rows[LENGTH][~hidden])
+        assert torch.equal(net.eval().session(rows).length_b, rows[LENGTH])
+
     def test_ids_can_be_left_out(self, rml):
         for ids, same in ((True, False), (False, True)):
             method = rml(rml_session_ids=ids)
             net, rows = method.net.eval(), sessions(rml())
             other = {**rows, "user_id": rows["user_id"].roll(1), "item_id": rows["item_id"].roll(1)}
-            other[HISTORY + "item_id"] = rows[HISTORY + "item_id"].roll(1, dims=0)
+            other[PREFIX + "item_id"] = rows[PREFIX + "item_id"].roll(1, dims=0)
             assert torch.equal(net(rows), net(other)) is same
 
     def test_fields_of_the_row_belong_to_the_event(self, rml):
@@ -367,7 +330,7 @@ class TestSessions:
         method = rml()
         net, rows = method.net.eval(), sessions(method)
         expected = net(rows)
-        del rows[HISTORY + net.LABEL]
+        del rows[PREFIX + net.LABEL]
         assert torch.equal(net(rows), expected)
 
 
@@ -695,6 +658,10 @@ class TestStages:
 
 
 class TestErrors:
+    def test_histories_of_items(self, rml):
+        with pytest.raises(UserError, match="RML reads what its user did; set history_side: user"):
+            rml(history_side="item")
+
     def test_no_fields_of_items(self, rml):
         with pytest.raises(UserError, match="nothing that is known of an item"):
             rml(rml_session_ids=False, load_col={
