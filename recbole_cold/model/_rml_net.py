@@ -153,7 +153,7 @@ class RMLNet(ClickModel):
     def __init__(self, config, dataset) -> None:
         super().__init__(config, dataset)
         self.branch, self.pool = config["rml_branch"], config["rml_att_pool"]
-        self.out, self.aux_kind = config["rml_lstm_out"], config["rml_aux_head"]
+        self.out = config["rml_lstm_out"]
         self.history_dropout = config["history_dropout"]
         self.aux_target, self.aux_mean = config["rml_aux_includes_target"], config["rml_aux_mean"]
         self.weights = {
@@ -168,14 +168,15 @@ class RMLNet(ClickModel):
         self.attention: MLP | None = None
         self.lstm: LSTM | None = None
         self.aux_head: MLP | None = None
+        aux_sizes = [2 * width, *config["rml_aux_hidden"], 1]
         joined = self.user.width + width
         if self.branch != "lstm":
             self.attention = mlp([4 * width, *config["rml_att_hidden"], 1], "dice")
             joined += sizes[self.pool]
         if self.branch != "att":
             joined += sizes[self.out]
-            if self.aux_kind == "mlp":
-                self.aux_head = mlp([2 * width, *config["rml_aux_hidden"], 1], "sigmoid")
+            if config["rml_aux_head"] == "mlp":
+                self.aux_head = mlp(aux_sizes, "sigmoid")
         self.head = mlp([joined, *config["rml_hidden"], 1], "dice")
         self.apply(self._init_weights)
         if self.branch != "att":

@@ -66,7 +66,7 @@ DEFECTS = {
         defect("padding among flattened states",
                "parts.append((state_bne * session.mask_bn[..., None]).flatten(1))",
                "parts.append(state_bne.flatten(1)[:, :-1])", "test_flattened_branches"),
-        defect("ReLU in the auxiliary layers", '1], "sigmoid")', '1], "relu")',
+        defect("ReLU in the auxiliary layers", 'aux_sizes, "sigmoid"', 'aux_sizes, "relu"',
                "test_auxiliary_mlp"),
         defect("IDs in any case", "set() if with_ids else {dataset.uid_field, dataset.iid_field}",
                "set()", "test_ids_can_be_left_out", "test_no_fields_of_items"),
