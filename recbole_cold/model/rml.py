@@ -119,6 +119,8 @@ class RML(ColdStartRecommender):
     paper = "Chen et al., MM 2022"
     year = 2022
     network: ClassVar[type[RMLNet]] = RMLNet
+    # A split into sessions has none, and is what the paper is about.
+    needs_new_items: ClassVar[bool] = False
     idle_keys: ClassVar = ("pretrain_epochs",)  # rml_epochs is all that it learns by
     keys: ClassVar = (
         Key("rml_branch", one_of("both", "lstm", "att")),
