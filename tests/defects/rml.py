@@ -68,6 +68,9 @@ DEFECTS = {
                "parts.append(state_bne.flatten(1)[:, :-1])", "test_flattened_branches"),
         defect("ReLU in the auxiliary layers", 'aux_sizes, "sigmoid"', 'aux_sizes, "relu"',
                "test_auxiliary_mlp"),
+        defect("sessions as long as any history",
+               "return most if table is None else min(most, int(table.rows.shape[1]))",
+               "return most", "test_a_batch_is_a_session"),
         defect("IDs in any case", "set() if with_ids else {dataset.uid_field, dataset.iid_field}",
                "set()", "test_ids_can_be_left_out", "test_no_fields_of_items"),
         defect("fields of the row are the user's",
@@ -141,7 +144,11 @@ DEFECTS = {
                "        index = self._index(everything)\n"
                "        batches = self.batches(index, kind)\n"
                "        steps = self.steps(kind, self.config[\"warm_learning_rate\"]",
-               "test_held_out_labels_reach_nothing_before_their_phase"),
+               "test_held_out_labels_reach_nothing_before_their_phase",
+               "test_labels_of_later_phases_reach_nothing"),
+        defect("refused where no item is new", "needs_new_items: ClassVar[bool] = False",
+               "needs_new_items: ClassVar[bool] = True",
+               "test_every_phase_is_fine_tuned_and_scored"),
         defect("phases learn nothing", 'epochs=self.config["warm_epochs"],', "epochs=0,",
                "test_order_of_the_phases_matters"),
         defect("local steps in any phase",

@@ -657,6 +657,55 @@ class TestStages:
             assert method.net.losses(rows)[0].item() < 0.8 * before
 
 
+class TestOnSessions:
+    """The paper's protocol: targets with the histories that the split gives them."""
+
+    @pytest.fixture
+    def rml(self, rml):
+        keys = {"split_rule": "sessions", "session_length": 4, "session_min": 2}
+        return lambda **more: rml(**keys, session_user_min=5, **more)
+
+    def test_a_batch_is_a_session(self, rml):
+        """n is the split's, whatever the longest history of other splits may be."""
+        method = rml(history_length=50, rml_lstm_out="flatten")
+        split = method.dataset.split
+        batch = method.rows.batch(method.rows.index(split["test"]))
+        session = method.net.session(batch)
+        table = split.histories.of(batch.index)
+        assert session.event_bne.shape[1] == table.shape[1] == 3
+        assert torch.equal(session.mask_bn, table >= 0) and session.mask_bn[:, 0].all()
+        items = method.rows.columns["item_id"].long()
+        history = batch[PREFIX + "item_id"]
+        assert torch.equal(history[table >= 0], items[table[table >= 0]])
+
+    def test_every_phase_is_fine_tuned_and_scored(self, rml):
+        method = rml(train_batch_size=12)
+        split, trainer = method.dataset.split, learned(method)
+        assert len(method.new_ids) == 0
+        scores = [trainer.score(method.rows.index(split["test"]))]
+        for phase in split.phases[1:]:
+            trainer.warm_up(phase.name, split[phase.warm_up_on])
+            scores.append(trainer.score(method.rows.index(split["test"])))
+        assert len(scores) == 4 and all(each.isfinite().all() for each in scores)
+        assert not any(torch.equal(scores[n], scores[n + 1]) for n in range(3))
+
+    def test_labels_of_later_phases_reach_nothing(self, rml):
+        """R7 of the paper's protocol: they are in no history either."""
+        states = []
+        for flipped in (False, True):
+            method = rml()
+            if flipped:
+                later = method.rows.index(
+                    [row for part in ("ft_b", "ft_c", "test") for row in method.dataset.split[part]]
+                )
+                label = method.rows.columns["label"].clone()
+                label[later] = 1 - label[later]
+                method.rows.columns["label"] = label
+            learned(method, "ft_a")
+            states.append(state_of(method.net))
+        assert all(torch.equal(value, states[1][name]) for name, value in states[0].items())
+
+
 class TestErrors:
     def test_histories_of_items(self, rml):
         with pytest.raises(UserError, match="RML reads what its user did; set history_side: user"):
