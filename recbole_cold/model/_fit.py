@@ -11,6 +11,7 @@ from recbole_cold.data.rows import Batch, Rows
 from recbole_cold.errors import Misuse, nearest
 
 MODES = ("frozen", "train")
+OPTIMIZERS = ("adam", "sgd")
 
 
 def no_such_mode(what: str, mode: str, known: Sequence[str]) -> Misuse:
@@ -26,7 +27,20 @@ def no_such_mode(what: str, mode: str, known: Sequence[str]) -> Misuse:
 class Step:
     """An optimizer with its loss, and the only parameters that it may move.
 
-    ``names`` are those of the parts of a loss that is a tuple, for the message if one is NaN.
+    Args:
+        loss: of a batch; a tuple is added up.
+        parameters: what moves.
+        learning_rate: in the first epoch of the fit.
+        weight_decay: Adam's L2 penalty.
+        names: of the parts of a loss that is a tuple, for the message if one is NaN.
+        optimizer: ``adam``, or ``sgd``: plain gradient descent.
+        betas: Adam's.
+        decay: what the learning rate is multiplied by after each epoch of the fit.
+        with_next: the optimizer of the fit's next step takes this one too, with this learning
+            rate: both move one set of moments. The next step's parameters include these.
+
+    Raises:
+        UserError: there is no such optimizer.
     """
 
     loss: Callable[[Any], Tensor | tuple[Tensor, ...]]
@@ -34,6 +48,16 @@ class Step:
     learning_rate: float
     weight_decay: float = 0.0
     names: Sequence[str] = ()
+    optimizer: str = "adam"
+    betas: tuple[float, float] = (0.9, 0.999)
+    decay: float = 1.0
+    with_next: bool = False
+
+    def __post_init__(self) -> None:
+        if self.optimizer not in OPTIMIZERS:
+            raise no_such_mode(
+                f"optimizer '{self.optimizer}' of a Step", self.optimizer, OPTIMIZERS
+            )
 
 
 class RowBatches:
@@ -90,7 +114,8 @@ class Fit:
             ``backbone_dropout`` say, off by default; ``train``: everything is in training mode.
         after: called once at the end, for instance to serve what was learned.
         keep: the optimizers' state is kept under this name, and a later ``Fit`` with the same
-            name continues from it.
+            name continues from it. The last step continues the last one's, and so on backwards:
+            a fit may leave out steps that come first.
 
     Raises:
         UserError: there is no such mode.

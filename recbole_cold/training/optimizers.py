@@ -1,4 +1,4 @@
-"""Adam for the parameters of a step; big embedding tables get the lazy form."""
+"""Adam for the parameters of a step; big embedding tables get the lazy form. Or plain SGD."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -19,18 +19,35 @@ def embedding_weights(module: nn.Module) -> dict[nn.Parameter, nn.Embedding]:
 
 
 class Optimizers:
-    """Adam for one step's parameters; big embedding tables get the lazy form.
+    """Adam for one step's parameters; big embedding tables get the lazy form. Or plain SGD.
 
     The lazy form (``SparseAdam``) moves only rows that occur in the batch. It is not the same
     optimizer as dense Adam, which keeps moving absent rows by their moments; ``name`` says which
     ran.
+
+    Args:
+        step: whose parameters these are.
+        method: that has them.
+        table_update: the key of that name.
+        shared: those of the fit's next step, which take this step as well; None: its own.
     """
 
-    def __init__(self, step: Step, method: nn.Module, table_update: str) -> None:
+    def __init__(
+        self, step: Step, method: nn.Module, table_update: str, shared: "Optimizers | None" = None
+    ) -> None:
+        self.own, self.decay = list(step.parameters), step.decay
+        self.start_rate = self.rate = step.learning_rate
+        if shared is not None:
+            self.parameters, self.lazy = shared.parameters, shared.lazy
+            self.parts, self.name = shared.parts, shared.name
+            return
         tables = embedding_weights(method)
         if table_update == "auto" and step.weight_decay:
             table_update = "dense"  # the lazy form has no L2 term
-        lazy = [p for p in step.parameters if p in tables and self._is_lazy(p, table_update)]
+        adam = step.optimizer == "adam"
+        lazy = [
+            p for p in step.parameters if adam and p in tables and self._is_lazy(p, table_update)
+        ]
         if lazy and step.weight_decay:
             raise UserError(
                 "table_update: lazy has no L2 term; set weight_decay: 0 or table_update: dense"
@@ -41,14 +58,17 @@ class Optimizers:
         dense = [p for p in step.parameters if id(p) not in marks]
         self.parameters, self.lazy = [*dense, *lazy], lazy
         self.parts: list[torch.optim.Optimizer] = []
+        rate, decay, betas = step.learning_rate, step.weight_decay, step.betas
+        if not adam:
+            self.parts.append(torch.optim.SGD(dense, lr=rate, weight_decay=decay))
+            self.name = "SGD"
+            return
         if dense:
             self.parts.append(
-                torch.optim.Adam(
-                    dense, lr=step.learning_rate, weight_decay=step.weight_decay, fused=True
-                )
+                torch.optim.Adam(dense, lr=rate, betas=betas, weight_decay=decay, fused=True)
             )
         if lazy:
-            self.parts.append(torch.optim.SparseAdam(lazy, lr=step.learning_rate))
+            self.parts.append(torch.optim.SparseAdam(lazy, lr=rate, betas=betas))
         self.name = "dense Adam" + (f", lazy on {len(lazy)} tables" if lazy else "")
 
     @staticmethod
@@ -57,16 +77,27 @@ class Optimizers:
             table_update == "auto" and parameter.shape[0] >= _LAZY_FROM_ROWS
         )
 
+    def start_epoch(self, epoch: int) -> None:
+        """Set the learning rate of an epoch of the fit, the first being 0."""
+        self.rate = self.start_rate * self.decay**epoch
+
     def zero_grad(self) -> None:
         for parameter in self.parameters:
             parameter.grad = None
 
     def step(self) -> None:
+        if len(self.own) < len(self.parameters):  # shared with a step that moves more
+            marks = {id(parameter) for parameter in self.own}
+            for parameter in self.parameters:
+                if id(parameter) not in marks:
+                    parameter.grad = None
         for parameter in self.lazy:
             if parameter.grad is not None and not parameter.grad.is_sparse:
                 # The method read the table past its module: rows without gradient are zero.
                 parameter.grad = parameter.grad.to_sparse(1)
         for part in self.parts:
+            for group in part.param_groups:
+                group["lr"] = self.rate
             part.step()
 
     def state_dict(self) -> list[dict[str, Any]]:
@@ -75,3 +106,23 @@ class Optimizers:
     def load_state_dict(self, states: Sequence[dict[str, Any]]) -> None:
         for part, state in zip(self.parts, states, strict=True):
             part.load_state_dict(state)
+
+
+def optimizers_of(steps: Sequence[Step], method: nn.Module, table_update: str) -> list[Optimizers]:
+    """The optimizers of a fit's steps, in their order."""
+    made: list[Optimizers] = []
+    for step in reversed(steps):
+        shared = made[-1] if step.with_next and made else None
+        made.append(Optimizers(step, method, table_update, shared))
+    return made[::-1]
+
+
+def continue_from(optimizers: Sequence[Optimizers], kept: Sequence[Any]) -> None:
+    """Load the states of an earlier fit's steps, the last into the last and so on backwards."""
+    for optimizer, state in zip(reversed(optimizers), reversed(kept), strict=False):
+        optimizer.load_state_dict(state)
+
+
+def names_of(optimizers: Sequence[Optimizers]) -> str:
+    """Which optimizers a fit has, each named once."""
+    return " and ".join(dict.fromkeys(optimizer.name for optimizer in optimizers))

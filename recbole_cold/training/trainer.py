@@ -30,7 +30,12 @@ from recbole_cold.training.backbone_cache import NOT_OURS, BackboneCache, logger
 from recbole_cold.training.callbacks import Callback, CallbackList
 from recbole_cold.training.checks import LossCheck, only_moving, planned, share_budget
 from recbole_cold.training.meter import Meter, start_up
-from recbole_cold.training.optimizers import Optimizers
+from recbole_cold.training.optimizers import (
+    Optimizers,
+    continue_from,
+    names_of,
+    optimizers_of,
+)
 
 
 class Trainer:
@@ -298,8 +303,8 @@ class Trainer:
     ) -> None:
         seed = self.pretrain_seed if stage == "pretrain" else self.seed
         method = self.method
-        optimizers = [Optimizers(step, method, self.config["table_update"]) for step in fit.steps]
-        counts["optimizer"] = optimizers[0].name if optimizers else ""
+        optimizers = optimizers_of(fit.steps, method, self.config["table_update"])
+        counts["optimizer"] = names_of(optimizers)
         moving = [parameter for step in fit.steps for parameter in step.parameters]
         backbone_ids = {id(parameter) for parameter in method.backbone.parameters()}
         frozen = not any(id(parameter) in backbone_ids for parameter in moving)
@@ -313,10 +318,7 @@ class Trainer:
             except NOT_OURS as error:
                 raise self._not_ours() from error
         else:
-            for optimizer, state in zip(
-                optimizers, self._kept.get(fit.keep or "", ()), strict=False
-            ):
-                optimizer.load_state_dict(state)
+            continue_from(optimizers, self._kept.get(fit.keep or "", ()))
             seeding.seed_layers(seed, stage, number, fit.name)
         bar = tqdm(
             total=limit,
@@ -333,6 +335,8 @@ class Trainer:
         tables = method.backbone.frozen_tables() if frozen else nullcontext()
         with only_moving(method, moving), tables, bar:
             while position["taken"] < limit:
+                for optimizer in optimizers:
+                    optimizer.start_epoch(position["epoch"])
                 shuffle = seeding.generator(seed, stage, number, fit.name, position["epoch"])
                 batches = fit.batches.epoch(shuffle, position["epoch"], position["batch"])
                 for batch in batches:

@@ -62,7 +62,8 @@ DEFECTS = {
                "self.id_field = dataset.iid_field", "test_users_can_be_the_cold_side[MWUF]"),
     ],
     "recbole_cold/training/optimizers.py": [
-        defect("no weight decay", "weight_decay=step.weight_decay", "weight_decay=0.0",
+        defect("no weight decay", "step.learning_rate, step.weight_decay, step.betas",
+               "step.learning_rate, 0.0, step.betas",
                "test_released_decay_turns_random_into_zero"),
     ],
     "recbole_cold/backbone/_modes.py": [

@@ -28,7 +28,8 @@ NO_LAYERS = {
 }  # fmt: skip
 DATA_KEYS = (
     "cold_side", "cold_threshold", "use_count", "use_timestamp", "numerical_features", "seq_len",
-    "load_col", "warm_size", "warm_sets", "number_scale", "unseen_tokens",
+    "load_col", "warm_size", "warm_sets", "number_scale", "unseen_tokens", "split_rule",
+    "session_length", "session_min", "session_user_min",
 )  # fmt: skip
 
 

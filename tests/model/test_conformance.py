@@ -17,6 +17,8 @@ GENERATE_ONCE = ("MetaE", "GMEA", "GMEG", "GMEP", "GAR", "ALDI", "ALDIMF")
 TRAINS_WARM = {name: set() for name in GENERATE_ONCE}
 # The recommender of GAR plays against its generator; ALDIMF scores by towers of its own.
 TRAINS_BACKBONE = {"GAR"}
+# Phases of RML are fine-tuning of its whole network.
+TUNES_BACKBONE = {"RML"}
 SERVES_NO_ROWS = {"ALDIMF"}
 
 # The suite interrupts and repeats: ten uses of each batch make it no stricter, only slow.
@@ -24,6 +26,7 @@ FEWER_REPEATS = {
     "CVAR": {"cvar_iters": 2},
     "AVAEW": {"avaew_iters": 2},
     "CSDM": {"csdm_iters": 2},
+    "RML": {"rml_epochs": 2},
 }
 
 
@@ -34,6 +37,7 @@ def conformance(name: str, method: type, **attributes) -> type:
         "trains": TRAINS.get(method.__name__),
         "trains_warm": TRAINS_WARM.get(method.__name__),
         "trains_backbone": method.__name__ in TRAINS_BACKBONE,
+        "tunes_backbone": method.__name__ in TUNES_BACKBONE,
         "serves_rows": method.__name__ not in SERVES_NO_ROWS,
         **attributes,
     }

@@ -14,11 +14,12 @@ from pool_here import run_here
 from recbole_cold import load_results, report
 from recbole_cold.cli.main import main
 from recbole_cold.config import keys_of, make_config
+from recbole_cold.data.phases import phase_names
 from recbole_cold.errors import Interrupted, UserError
 from recbole_cold.evaluation.metrics import auc
 from recbole_cold.experiment.requests import parse_entries
 from recbole_cold.papers.document import difference, marks
-from recbole_cold.papers.files import find_item, known_items, parse_item, read_item
+from recbole_cold.papers.files import UNBOUNDED, find_item, known_items, parse_item, read_item
 from recbole_cold.papers.requests import (
     FAST,
     ReproduceRequest,
@@ -33,7 +34,8 @@ NAMES = [
     "avaew-figure2", "avaew-table1", "avaew-table2", "csdm-figure2", "csdm-table2",
     "emerg-figure2", "emerg-figure3", "emerg-figure4", "emerg-figure5", "emerg-table1",
     "emerg-table2", "emerg-table4", "emerg-table5", "mwuf-figure2", "mwuf-figure3",
-    "mwuf-figure4", "mwuf-table1",
+    "mwuf-figure4", "mwuf-table1", "rml-table2-cw", "rml-table2-wc", "rml-table5-cw",
+    "rml-table5-wc",
 ]  # fmt: skip
 SMALL = {
     "paper": {"short": "P", "title": "T", "venue": "V", "year": 2000, "arxiv": "1"},
@@ -92,7 +94,7 @@ def test_every_item_that_is_promised_has_a_file():
 def test_each_file_is_read_and_has_a_form(name):
     item = find_item(name)
     assert item.form in report.FORMS
-    assert item.paper["year"] > 2000 and item.paper["arxiv"]
+    assert item.paper["year"] > 2000 and (item.paper.get("arxiv") or item.paper["doi"])
     assert (item.unknown is None) == bool(item.rows)
     assert item.title.startswith(item.paper["short"])
 
@@ -102,8 +104,9 @@ def test_published_numbers_are_shares_or_unknown(name):
     for row in find_item(name).rows:
         for numbers in (row.published, row.std):
             for by_metric in (numbers or {}).values():
-                for values in by_metric.values():
-                    assert all(value is None or 0 < value < 1 for value in values)
+                for metric, values in by_metric.items():
+                    most = math.inf if metric in UNBOUNDED else 1
+                    assert all(value is None or 0 < value < most for value in values)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -126,7 +129,11 @@ def test_each_row_and_key_is_one_of_this_project(name):
                     also_known={key for each in entries for key in keys_of(each.spec)},
                 )  # fmt: skip
                 assert config["protocol"] == item.protocol
-                assert config["cold_threshold"] == item.data[dataset].keys["cold_threshold"]
+                said = {**item.keys, **item.data[dataset].keys}
+                rule = said.get("split_rule", "frequency")
+                assert config["split_rule"] == rule and item.phases[-1] in phase_names(config)
+                needed = {"frequency": "cold_threshold", "sessions": "session_subset"}[rule]
+                assert config[needed] == said[needed]
 
 
 def test_numbers_stand_where_the_paper_has_them():
@@ -136,6 +143,11 @@ def test_numbers_stand_where_the_paper_has_them():
     rows = {row.name: row for row in find_item("emerg-table1").rows}
     assert rows["EmerG"].published["ml-1m"]["AUC"] == (0.7544, 0.7992, 0.8128, 0.8182)
     assert rows["MeLU"].published["ml-1m"]["AUC"][0] is None
+    rows = {row.name: row for row in find_item("mwuf-table1").rows}
+    assert rows["MWUF(AFN)"].published["ml-1m"]["AUC"][0] == 0.6370
+    rows = {row.name: row for row in find_item("rml-table5-cw").rows}
+    assert rows["w/o Meta & Att"].published["ml-1m"]["AUC"] == (0.8289, 0.9010, 0.8673)
+    assert rows["RML"].published["avazu"]["LogLoss"][2] == 0.1075
     rows = {row.name: row for row in find_item("mwuf-table1").rows}
     assert rows["MWUF(AFN)"].published["cikm2019"]["AUC"][3] == 0.7556
 
