@@ -178,12 +178,27 @@ def delong(ours: Array, theirs: Array, labels: Array) -> Interval:
     positive = np.asarray(labels) == 1
     first, second = (_placements(np.asarray(scores), positive) for scores in (ours, theirs))
     of_clicks, of_others = first[0] - second[0], first[1] - second[1]
-    if min(len(of_clicks), len(of_others)) < 2:
+    error = _error(of_clicks, of_others)
+    if math.isnan(error):
         return Interval(math.nan, math.nan, math.nan, math.nan)
     difference = float(of_clicks.mean())
-    variance = of_clicks.var(ddof=1) / len(of_clicks) + of_others.var(ddof=1) / len(of_others)
-    error = math.sqrt(variance)
     return Interval(difference, difference - 1.96 * error, difference + 1.96 * error, error)
+
+
+def auc_error(scores: Array, labels: Array) -> float:
+    """DeLong's standard error of one AUC, for independent rows; nan with fewer than two of a class.
+
+    A session's target is the only scored row of its user, so that rows of sessions are nearly
+    independent; those of new items are not (:func:`delong`).
+    """
+    return _error(*_placements(np.asarray(scores), np.asarray(labels) == 1))
+
+
+def _error(of_clicks: Array, of_others: Array) -> float:
+    if min(len(of_clicks), len(of_others)) < 2:
+        return math.nan
+    variance = of_clicks.var(ddof=1) / len(of_clicks) + of_others.var(ddof=1) / len(of_others)
+    return math.sqrt(variance)
 
 
 def _placements(scores: Array, positive: Array) -> tuple[Array, Array]:

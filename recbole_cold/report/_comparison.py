@@ -279,7 +279,12 @@ class Comparison:
     @property
     def unit(self) -> str:
         """What is new: ``item`` or ``user``."""
-        return str(self.document["documents"][0]["split"].get("cold_side", "item"))
+        return str(self.split.get("cold_side", "item"))
+
+    @property
+    def split(self) -> Mapping[str, Any]:
+        """The manifest of the first document's split."""
+        return self.document["documents"][0]["split"]
 
     def _figures(self, metric: str) -> Iterator[tuple[str, Row]]:
         for backbone, doc in self.by_backbone.items():

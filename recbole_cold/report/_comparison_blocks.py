@@ -208,6 +208,32 @@ def _mean_text(values: list[float], form: str = ".2f") -> str:
     return format(statistics.fmean(finite), form) if finite else "-"
 
 
+def error_block(comparison: Comparison) -> list[Block]:
+    """The standard error of one seed's AUC, means over the seeds; of sessions alone, whose scored
+    rows are few and of different users."""
+    if "AUC" not in comparison.metrics or comparison.split.get("rule") != "sessions":
+        return []
+
+    def text(backbone: str, row: str, phase: str) -> str:
+        run = comparison.run(backbone, row) or {"seeds": []}
+        phases = [seed["phases"].get(phase, {}) for seed in run["seeds"]]
+        return _mean_text([found.get("auc_error", math.nan) for found in phases], ".4f")
+
+    groups = [
+        (b, [(r, [text(b, r, p) for p in comparison.phases]) for r in comparison.rows_of(b)])
+        for b in comparison.backbones
+    ]
+    return [Block("standard error of an AUC", list(comparison.phases), groups)]
+
+
+def error_legend(comparison: Comparison) -> list[str]:
+    told = (
+        "standard error of an AUC: DeLong's, of one seed, whose sessions in test are of different "
+        "users; the ± above is how far seeds differ"
+    )
+    return [told] * bool(error_block(comparison))
+
+
 def old_block(comparison: Comparison) -> list[Block]:
     """AUC of held-out rows of old items, before a method learns and in each phase; means over the
     seeds. Nothing where no rows were held out."""

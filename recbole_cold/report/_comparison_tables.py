@@ -14,6 +14,8 @@ from recbole_cold.report._comparison_blocks import (
     area_legend,
     cost_block,
     count_block,
+    error_block,
+    error_legend,
     interval_blocks,
     interval_legend,
     leader_block,
@@ -43,7 +45,7 @@ def comparison_table(comparison: Comparison, width: int | None = None) -> str:
     blocks += [leader_block(comparison, metric) for metric in first if _many(comparison)]
     blocks += [test_block(comparison, metric) for metric in first if comparison.against]
     blocks += interval_blocks(comparison)[:1]
-    blocks += [*area_block(comparison, *first), *old_block(comparison)]
+    blocks += [*error_block(comparison), *area_block(comparison, *first), *old_block(comparison)]
     blocks.append(cost_block(comparison))
     parts = [headline(comparison, width), wrap(_facts(comparison), width)]
     parts += [_screen(block, width) for block in blocks]
@@ -61,8 +63,8 @@ def comparison_markdown(comparison: Comparison) -> str:
     blocks += [leader_block(comparison, metric) for metric in first if _many(comparison)]
     blocks += interval_blocks(comparison)
     blocks += [test_block(comparison, metric) for metric in _tested(comparison)]
-    blocks += [*area_block(comparison, *first), *count_block(comparison), *old_block(comparison)]
-    blocks.append(cost_block(comparison))
+    blocks += [*error_block(comparison), *area_block(comparison, *first)]
+    blocks += [*count_block(comparison), *old_block(comparison), cost_block(comparison)]
     parts += map(_pipes, blocks)
     parts += budget_markdown(comparison.document)
     parts += [escape_pipes(line) for line in _legend(comparison, "bold", "underlined")]
@@ -154,7 +156,7 @@ def _legend(comparison: Comparison, best: str, second: str) -> list[str]:
     told += _legend_of_tests(comparison)
     told += interval_legend(comparison)
     told += area_legend(area_block(comparison, *comparison.metrics[:1]))
-    told += old_legend(comparison)
+    told += [*error_legend(comparison), *old_legend(comparison)]
     told += unadapted_lines(_merged(comparison))
     if "RelaImpr" in comparison.metrics:
         told.append(

@@ -119,6 +119,10 @@ def _validate_seed(seed: Any, where: str, document: Document, source: str) -> No
             if value is not None and not _is(value, _NUMBER):
                 raise UserError(f"'{source}': {here}.metrics.{metric} must be a number or null.")
             phase["metrics"][metric] = math.nan if value is None else float(value)
+        if phase.get("auc_error", 0) is None:
+            phase["auc_error"] = math.nan
+        if not _is(phase.get("auc_error", 0.0), _NUMBER):
+            raise UserError(f"'{source}': {here}.auc_error must be a number or null.")
         if "old" in phase:
             _validate_old(phase["old"], f"{here}.old", source)
         if not _are_bins(phase.get("reliability", _NO_BINS)):

@@ -13,6 +13,8 @@ from recbole_cold.report._comparison_blocks import (
     area_block,
     area_legend,
     count_block,
+    error_block,
+    error_legend,
     interval_blocks,
     interval_legend,
     old_block,
@@ -61,8 +63,8 @@ def table(
     whole = of_run(doc, base)
     blocks = [headline(whole, width) if "AUC" in wanted else [], wrap(fact_lines(doc), width)]
     grids = [_metric_grid(doc, whole, metric, base, _starred) for metric in wanted]
-    blocks_beside = [*area_block(whole, *_first(wanted)), *old_block(whole)]
-    grids += _grids(whole, [*interval_blocks(whole)[:1], *blocks_beside])
+    beside = [*error_block(whole), *interval_blocks(whole)[:1]]
+    grids += _grids(whole, [*beside, *area_block(whole, *_first(wanted)), *old_block(whole)])
     grids.append(_steps_grid(doc))
     blocks += [screen_lines(grid, width) for grid in grids]
     told = [*_legend(doc, whole, wanted), *(f"warning: {w}" for w in warning_lines(doc))]
@@ -78,7 +80,7 @@ def markdown(doc: Document, metrics: Iterable[str] | None = None, base: str | No
     parts = [escape_pipes(findings(whole))]
     parts.append("\n".join(f"- {escape_pipes(fact)}" for fact in fact_lines(doc)))
     grids = [_metric_grid(doc, whole, metric, base, _bold) for metric in wanted]
-    blocks = [*interval_blocks(whole), *area_block(whole, *_first(wanted))]
+    blocks = [*error_block(whole), *interval_blocks(whole), *area_block(whole, *_first(wanted))]
     grids += _grids(whole, [*blocks, *count_block(whole), *old_block(whole)])
     parts += [_pipes(grid) for grid in [*grids, _steps_grid(doc)]]
     parts += [escape_pipes(line) for line in _legend(doc, whole, wanted, "bold")]
@@ -217,7 +219,7 @@ def _legend(doc: Document, whole: Comparison, metrics: Sequence[str], mark: str 
         told.append(rule(whole))
     told += interval_legend(whole)
     told += area_legend(area_block(whole, *_first(metrics)))
-    told += old_legend(whole)
+    told += [*error_legend(whole), *old_legend(whole)]
     return told + unadapted_lines(doc) + _cached(doc)
 
 

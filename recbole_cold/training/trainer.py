@@ -22,6 +22,7 @@ from recbole_cold import seeding
 from recbole_cold.backbone._modes import evaluating
 from recbole_cold.data.rows import Batch
 from recbole_cold.errors import Diverged, Interrupted, UserError
+from recbole_cold.evaluation.bootstrap import auc_error
 from recbole_cold.evaluation.metrics import auc, evaluate_with_groups, reliability, score_warnings
 from recbole_cold.model._fit import Fit
 from recbole_cold.model._method import ColdStartRecommender
@@ -144,6 +145,8 @@ class Trainer:
         result |= {"metrics": values, "warnings": score_warnings(scores, labels, values)}
         if groups:
             result["groups"] = groups
+        if "AUC" in values:
+            result["auc_error"] = auc_error(scores.cpu().numpy(), labels.cpu().numpy())
         if (bins := reliability(scores, labels)) is not None:
             result["reliability"] = bins
         if self.held_out is not None:

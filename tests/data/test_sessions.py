@@ -34,6 +34,8 @@ from recbole_cold.errors import UserError
 from recbole_cold.experiment.data_store import DataStore, run_data
 from recbole_cold.experiment.experiment import Experiment
 from recbole_cold.experiment.requests import Request
+from recbole_cold.report._comparison import of_run
+from recbole_cold.report._comparison_blocks import error_block
 from recbole_cold.training.callbacks import Callback
 
 SEEDS = (0, 1, 2)
@@ -698,6 +700,16 @@ class TestRuns:
         text = " ".join((report.table(found) + report.markdown(found)).split())
         assert "sessions wc, rows of warm users on cold items: sliding, 2 to 4 rows" in text
         assert "0 new" not in text and "new items" not in text and "reference rows" not in text
+
+    def test_beside_an_auc_stands_its_standard_error(self, document):
+        found = document("Base", seeds=2)
+        seeds = [seed["phases"]["ft_b"]["auc_error"] for seed in found["runs"][0]["seeds"]]
+        (block,) = error_block(of_run(found))
+        assert block.groups[0][1][0][1][2] == f"{np.nanmean(seeds):.4f}"
+        for text in (report.table(found), report.markdown(found)):
+            assert "standard error of an AUC" in text and "of different users" in text
+        other = document("Base", split_rule="frequency")
+        assert error_block(of_run(other)) == []
 
     @pytest.mark.parametrize("backbone", ["FM", "AFN"])
     def test_plain_backbones_and_epochs(self, session_keys, tmp_path, backbone):

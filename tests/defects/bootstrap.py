@@ -27,5 +27,10 @@ DEFECTS = {
         defect("methods are not paired", "first[0] - second[0], first[1] - second[1]",
                "first[0] - second[0], first[1] + second[1]",
                "test_is_its_kernel_written_out[None]"),
+        defect("the deviation of all rows", "of_clicks.var(ddof=1) / len(of_clicks)",
+               "of_clicks.var(ddof=1) / len(of_others)",
+               "test_is_how_far_aucs_of_other_rows_lie_apart"),
+        defect("two of a class are asked of neither", "len(of_others)) < 2:",
+               "len(of_others)) < 0:", "test_one_row_of_a_class_tells_none"),
     ],
 }  # fmt: skip

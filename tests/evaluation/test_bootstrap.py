@@ -9,6 +9,7 @@ from sklearn.metrics import roc_auc_score
 
 from recbole_cold.evaluation.bootstrap import (
     RankedScores,
+    auc_error,
     cluster_weights,
     delong,
     paired_interval,
@@ -126,6 +127,27 @@ class TestDeLong:
         assert found.error == pytest.approx(math.sqrt(variance), abs=1e-12)
         expected = roc_auc_score(labels, ours) - roc_auc_score(labels, theirs)
         assert found.difference == pytest.approx(expected, abs=1e-12)
+
+
+class TestErrorOfOneAUC:
+    def test_is_delongs_against_scores_that_say_nothing(self):
+        """A constant has placements of one half each: their part of the variance is zero."""
+        scores, labels, _ = table(9, rows=80)
+        against_constant = delong(scores, np.full(80, 0.5), labels)
+        assert auc_error(scores, labels) == pytest.approx(against_constant.error, abs=1e-15)
+
+    def test_is_how_far_aucs_of_other_rows_lie_apart(self):
+        rng = np.random.default_rng(11)
+        found, told = [], []
+        for _ in range(400):
+            labels = (rng.random(300) < 0.7).astype(np.float32)
+            scores = rng.normal(labels, 1)
+            found.append(roc_auc_score(labels, scores))
+            told.append(auc_error(scores, labels))
+        assert np.mean(told) == pytest.approx(np.std(found), rel=0.1)
+
+    def test_one_row_of_a_class_tells_none(self):
+        assert math.isnan(auc_error(np.array([0.1, 0.2, 0.3]), np.array([0, 0, 1])))
 
 
 def random_effects(rng, items=60, rows=20):
