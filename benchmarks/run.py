@@ -29,6 +29,7 @@ NAMES = (
     "few_shot_tanp",
     "few_shot_melu",
     "emerg",
+    "histories",
 )
 MARKERS = "<!-- figures -->", "<!-- end of figures -->"
 

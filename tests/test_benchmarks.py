@@ -48,6 +48,25 @@ def test_pretraining_would_notice_other_rows(benchmark, small, monkeypatch):
     assert table.agreement[module.OURS] > 1e-5
 
 
+def test_histories(benchmark, small):
+    """Gathering moves nothing, and DIN is the bare loop; both to the last bit."""
+    module = benchmark("histories")
+    table = module.measure(small(keys={"train_batch_size": 64}))
+    assert set(table.agreement.values()) == {0.0}
+    assert [row[0] for row in table.rows] == [
+        module.PLAIN, module.GATHERED, module.BARE, module.OURS, module.LSTM, module.META
+    ]  # fmt: skip
+
+
+@pytest.mark.slow
+def test_histories_would_notice_other_rows(benchmark, small, monkeypatch):
+    module = benchmark("histories")
+    original = module.shuffled
+    monkeypatch.setattr(module, "shuffled", lambda method, n: original(method, n).flip(0))
+    table = module.measure(small(keys={"train_batch_size": 64}))
+    assert table.agreement["DIN and its bare loop"] > 1e-6
+
+
 def test_evaluation(benchmark, small):
     table = benchmark("evaluation").measure(small())
     assert table.agreement["scores"] < 1e-6
