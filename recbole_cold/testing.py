@@ -43,7 +43,7 @@ SEED = 2020
 # The largest difference that another order of the same float32 sums may make.
 CLOSE = {"rtol": 1e-4, "atol": 1e-6}
 # Buffers of the base class that no stage changes.
-FIXED_BUFFERS = ("new_ids", "old_ids", "new_index", "count_range")
+FIXED_BUFFERS = ("new_ids", "old_ids", "new_index", "shift_index", "count_range")
 
 
 # ------------------------------------------------------------------------------- the data

@@ -96,10 +96,10 @@ class ColdStartRecommender(AbstractRecommender):
                 f"{builtins.type(self).__name__} is about new {side}s, and split_rule: {rule} has "
                 "none; use Base, or another split_rule"
             )
-        if self.has_item_bias():
+        if self.config["warm"] == "map":
             raise UserError(
-                f"item_bias and warm: map fit numbers of new {side}s, and split_rule: {rule} has "
-                "none; leave them out"
+                f"warm: map fits vectors of new {side}s, and split_rule: {rule} has none; leave it "
+                "out"
             )
 
     def make_backbone(self, config, dataset) -> Backbone:
@@ -122,7 +122,12 @@ class ColdStartRecommender(AbstractRecommender):
         # Whether new items have rows of their own by now.
         self.register_buffer("new_items_started", torch.tensor(False))
         # One number per new item on top of the logits, in double precision; see ``item_bias``.
-        shift = torch.zeros(len(new_ids), dtype=torch.float64, device=self.device)
+        # It is that of every item where none is new (sessions).
+        biased = new_ids if len(new_ids) else old_ids
+        shift_index = torch.full_like(new_index, -1)
+        shift_index[biased] = torch.arange(len(biased), device=self.device)
+        self.register_buffer("shift_index", shift_index, persistent=False)
+        shift = torch.zeros(len(biased), dtype=torch.float64, device=self.device)
         self.register_buffer("new_shift", shift)
         self.rows_seen = SeenRows(self.device)
         if self.rows.histories is not None:  # a state brings back what they show
@@ -380,7 +385,7 @@ class ColdStartRecommender(AbstractRecommender):
         """Click probabilities [b], in double precision: different logits stay different."""
         logit = self.logits(interaction).double()
         if self.has_item_bias():
-            slot = self.new_index[interaction[self.id_field]]
+            slot = self.shift_index[interaction[self.id_field]]
             logit = logit + torch.where(slot >= 0, self.new_shift[slot.clamp(min=0)], 0.0)
         return torch.sigmoid(logit)
 

@@ -63,7 +63,7 @@ def note_rows(method, index: Tensor) -> None:
             else:
                 scored = _logits(method, ascending), *_labels_and_items(method, ascending)
         drawn = generator(method.config["seed"], "item bias", len(method.rows_seen.index))
-        variance = _item_bias.learned_variance(*scored, len(method.new_ids), drawn)
+        variance = _item_bias.learned_variance(*scored, len(method.new_shift), drawn)
         method.residual_variance.fill_(variance)
     method.rows_seen.add(index)
 
@@ -94,7 +94,7 @@ def _labels_and_items(method, index: Tensor) -> tuple[Tensor, Tensor]:
     columns = method.rows.columns
     return (
         columns[method.label_field][index].double(),
-        method.new_index[columns[method.id_field][index].long()],
+        method.shift_index[columns[method.id_field][index].long()],
     )
 
 
@@ -107,7 +107,7 @@ def _fit_numbers(method, phase: str) -> None:
     index = method.rows_seen.index
     rows = (_logits(method, index), *_labels_and_items(method, index))
     variance = _variance(method)
-    found = _item_bias.fit(*rows, len(method.new_ids), variance)
+    found = _item_bias.fit(*rows, len(method.new_shift), variance)
     method.new_shift.copy_(found.shift + found.bias)
     logger.info("%s: item bias with variance %.3g, shift %.3g", phase, variance, found.shift)
 

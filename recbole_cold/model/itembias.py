@@ -1,4 +1,4 @@
-"""ItemBias: the cold model untouched, and one fitted number per new item.
+"""ItemBias: the cold model untouched, and one fitted number per new item (of sessions: per item).
 
 The yardstick of every warm-up method: pooled AUC of new items is almost wholly a comparison between
 items, and a number per item is the least that orders them. A method that does not pass this row has
@@ -21,6 +21,7 @@ class ItemBias(ColdStartRecommender):
     paper = "Zhang et al., KDD 2016"
     year = 2016
     idle_keys: ClassVar = FINE_TUNING
+    needs_new_items: ClassVar = False
 
     def has_item_bias(self) -> bool:
         return True

@@ -20,7 +20,7 @@ from recbole_cold.comparison.earlier import Earlier
 from recbole_cold.comparison.requests import Cell
 from recbole_cold.config import make_config
 from recbole_cold.data import session_split as session_split_module
-from recbole_cold.data.phases import FINE_TUNING, phase_names
+from recbole_cold.data.phases import FINE_TUNING, phase_names, run_phases
 from recbole_cold.data.session_split import (
     HELD_OUT,
     Columns,
@@ -31,12 +31,15 @@ from recbole_cold.data.session_split import (
 from recbole_cold.data.sessions import FORMS, SessionRule, SessionTable, one_class
 from recbole_cold.data.split import Split, frequency_split
 from recbole_cold.errors import UserError
+from recbole_cold.experiment.building import build_method
 from recbole_cold.experiment.data_store import DataStore, run_data
 from recbole_cold.experiment.experiment import Experiment
 from recbole_cold.experiment.requests import Request
+from recbole_cold.model._item_bias import fit
 from recbole_cold.report._comparison import of_run
 from recbole_cold.report._comparison_blocks import error_block
 from recbole_cold.training.callbacks import Callback
+from recbole_cold.training.trainer import Trainer
 
 SEEDS = (0, 1, 2)
 USERS, ITEMS = 150, 30
@@ -699,7 +702,40 @@ class TestRuns:
         assert run["seeds"][0]["phases"]["none"]["rows"] == n
         text = " ".join((report.table(found) + report.markdown(found)).split())
         assert "sessions wc, rows of warm users on cold items: sliding, 2 to 4 rows" in text
-        assert "0 new" not in text and "new items" not in text and "reference rows" not in text
+        assert "0 new" not in text and "new items" not in text, text
+
+    def test_every_item_may_get_a_number_and_no_vector_moves(self, session_keys):
+        keys = {**session_keys, "item_bias_variance": 0.7}
+        config = make_config("ItemBias", "tiny", "FM", overrides=keys)
+        data = run_data(config)
+        method = build_method(config, data)
+        trainer = Trainer(method, 7)
+        seen = np.concatenate([data.split[part] for part in FINE_TUNING])
+        batch = method.rows.batch(method.rows.index(seen))
+        logits = []
+
+        def note(name, rows):
+            with torch.no_grad():
+                logits.append(method.logits(batch).double())
+            return {}
+
+        run_phases(trainer, data.split, note)
+        assert all(torch.equal(logits[0], each) for each in logits)
+        ids, labels = batch[method.id_field], batch[method.label_field].double()
+        place = torch.searchsorted(method.old_ids, ids)
+        found = fit(logits[0], labels, place, len(method.old_ids), 0.7)
+        assert torch.allclose(method.new_shift, found.shift + found.bias, atol=1e-6)
+        with torch.no_grad():
+            moved = torch.logit(method.predict(batch)) - logits[0]
+        assert torch.allclose(moved, method.new_shift[place], atol=1e-6)
+        assert found.bias.abs().max() > 0.01
+
+    def test_numbers_end_the_phases_of_whole_models(self, document):
+        found = document("Base,Base[item_bias=True],ItemBias")
+        by_label = {run["label"]: run["seeds"][0]["phases"] for run in found["runs"]}
+        plain, ended, alone = (by_label[label] for label in by_label if "steps" not in label)
+        assert plain["none"]["metrics"] == ended["none"]["metrics"] == alone["none"]["metrics"]
+        assert plain["ft_a"]["metrics"] != ended["ft_a"]["metrics"] != alone["ft_a"]["metrics"]
 
     def test_beside_an_auc_stands_its_standard_error(self, document):
         found = document("Base", seeds=2)
@@ -803,9 +839,8 @@ REFUSED = [
     (["--old_test_fraction=0.1"], "old_test_fraction holds out rows of old items"),
     (["--eval_on=next"], "eval_on scores the rows that new items get next"),
     (["--model=MetaE"], "MetaE is about new items, and split_rule: sessions has none"),
-    (["--model=ItemBias"], "ItemBias is about new items"),
-    (["--item_bias=True"], "item_bias and warm: map fit numbers of new items"),
-    (["--warm=map"], "item_bias and warm: map fit numbers of new items"),
+    (["--model=MAP"], "MAP is about new items"),
+    (["--warm=map"], "warm: map fits vectors of new items, and split_rule: sessions has none"),
     (["--session_subset=both"], "session_subset 'both' is none of wc, cw"),
     (["--session_stride=0"], "session_stride must be a whole number of at least 1"),
     (["--write={folder}"], "ready files hold rows, and a session is more"),

@@ -132,6 +132,8 @@ DEFECTS = {
                "        if False:\n", "test_plain_backbones_and_epochs"),
     ],
     "recbole_cold/model/_method.py": [
+        defect("only new items get numbers", "biased = new_ids if len(new_ids) else old_ids",
+               "biased = new_ids", "test_every_item_may_get_a_number_and_no_vector_moves"),
         defect("a method of new items runs without any", "        if self.needs_new_items:\n",
                "        if False:\n", "test_refused_in_one_sentence"),
     ],
