@@ -109,8 +109,10 @@ def central_difference(function, vector, epsilon=1e-6):
 
 
 def test_cases_are_all_that_recbole_and_we_have():
-    """A context model that a later RecBole brings is either tested here or named as unwrappable; one
-    that reads histories, which RecBole's interactions have not, is tested in a file of its own."""
+    """A context model that a later RecBole brings is either tested here or named as unwrappable.
+
+    One that reads histories, which RecBole's interactions lack, is tested in a file of its own.
+    """
     ours = ("recbole.", "recbole_cold.")
     known = {name: cls for name, cls in backbones().items() if cls.__module__.startswith(ours)}
     reading = {name for name, cls in known.items() if getattr(cls, "reads_histories", False)}
