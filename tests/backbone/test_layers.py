@@ -82,8 +82,10 @@ def test_fixed_statistics(draw):
 
 def test_mlp_has_no_activation_at_the_end(draw):
     net, x = mlp([4, 3, 2], "relu").double(), draw(6, 4)
+    torch.nn.init.constant_(net.linear[1].bias, -5.0)
     expected = net.linear[1](torch.relu(net.linear[0](x)))
     torch.testing.assert_close(net(x), expected)
+    assert expected.min() < 0
 
 
 def test_mlp_hands_the_mask_to_dice(draw):

@@ -34,7 +34,7 @@ from recbole_cold.errors import UserError
 from recbole_cold.experiment.building import build_method
 from recbole_cold.experiment.data_store import DataStore, run_data
 from recbole_cold.experiment.experiment import Experiment
-from recbole_cold.experiment.requests import Request
+from recbole_cold.experiment.requests import Request, reference_rows
 from recbole_cold.model._item_bias import fit
 from recbole_cold.report._comparison import of_run
 from recbole_cold.report._comparison_blocks import error_block
@@ -736,6 +736,13 @@ class TestRuns:
         plain, ended, alone = (by_label[label] for label in by_label if "steps" not in label)
         assert plain["none"]["metrics"] == ended["none"]["metrics"] == alone["none"]["metrics"]
         assert plain["ft_a"]["metrics"] != ended["ft_a"]["metrics"] != alone["ft_a"]["metrics"]
+
+    def test_reference_rows_are_those_that_sessions_can_have(self, session_keys):
+        keys = {**session_keys, "reference_rows": ["Base", "ItemBias", "MetaE"]}
+        for rule, wanted in (("sessions", 2), ("frequency", 3)):
+            config = make_config("Base", "tiny", None, overrides={**keys, "split_rule": rule})
+            labels = [entry.label for _, entry in reference_rows(config)]
+            assert labels == ["Base", "ItemBias", "MetaE"][:wanted]
 
     def test_beside_an_auc_stands_its_standard_error(self, document):
         found = document("Base", seeds=2)

@@ -125,7 +125,7 @@ DEFECTS = {
     "recbole_cold/experiment/requests.py": [
         defect("a table misses what it cannot have",
                "if new or not find_method(row[1].spec).needs_new_items]", "if row]",
-               "test_base_learns_from_the_targets_of_every_part"),
+               "test_reference_rows_are_those_that_sessions_can_have"),
     ],
     "recbole_cold/training/trainer.py": [
         defect("epochs are scored with vectors of nobody", "        if not len(method.new_ids):\n",
