@@ -9,12 +9,11 @@ fields of an element, D = e * d its width.
 """
 
 from collections.abc import Sequence
-from itertools import pairwise
 from typing import Any, ClassVar
 
 import torch
 from recbole.utils import FeatureSource
-from torch import Tensor, nn
+from torch import Tensor
 
 from recbole_cold.backbone._base import ClickModel, embedded_fields
 from recbole_cold.backbone._shortcuts import pooled
@@ -55,14 +54,6 @@ def compared(x_bnd: Tensor, q_bd: Tensor) -> Tensor:
     """``[x; q; x - q; x * q]`` of every element x and the row's target q: [b, n, 4 D]."""
     q_bnd = q_bd[:, None].expand_as(x_bnd)
     return torch.cat([x_bnd, q_bnd, x_bnd - q_bnd, x_bnd * q_bnd], dim=-1)
-
-
-def sigmoid_net(sizes: Sequence[int]) -> nn.Sequential:
-    """Linear layers with sigmoids between them, the last one to a single number: [.., 1]."""
-    layers: list[nn.Module] = []
-    for before, after in pairwise(sizes):
-        layers += [nn.Linear(before, after), nn.Sigmoid()]
-    return nn.Sequential(*layers, nn.Linear(sizes[-1], 1))
 
 
 class SequenceModel(ClickModel):

@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from recbole_cold.backbone._base import head
-from recbole_cold.backbone._sequence import SequenceModel, is_there, sigmoid_net
+from recbole_cold.backbone._layers import mlp
+from recbole_cold.backbone._sequence import SequenceModel, is_there
 from recbole_cold.data.histories import PREFIX
 from recbole_cold.errors import UserError
 from recbole_cold.keys import DROPOUT, HIDDEN, LAYERS, WEIGHT, Key
@@ -88,7 +89,7 @@ class DIEN(SequenceModel):
         self.augru = AUGRU(size, size)
         self.attention = nn.Linear(size, size, bias=False)
         if self.aux_weight:
-            self.aux = sigmoid_net([2 * size, *config["aux_hidden_size"]])
+            self.aux = mlp([2 * size, *config["aux_hidden_size"], 1], "sigmoid")
         self.mlp = head([width, *config["mlp_hidden_size"]], config["dropout_prob"])
         self.apply(self._init_weights)
 

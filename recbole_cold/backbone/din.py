@@ -12,12 +12,12 @@ import torch
 from torch import Tensor
 
 from recbole_cold.backbone._base import head
+from recbole_cold.backbone._layers import mlp
 from recbole_cold.backbone._sequence import (
     ATTENTION,
     SequenceModel,
     compared,
     is_there,
-    sigmoid_net,
 )
 from recbole_cold.keys import DROPOUT, HIDDEN
 
@@ -46,7 +46,7 @@ class DIN(SequenceModel):
         super().__init__(config, dataset)
         size = self.element_width
         width = self.num_feature_field * self.embedding_size + 2 * size
-        self.attention = sigmoid_net([4 * size, *config[ATTENTION.name]])
+        self.attention = mlp([4 * size, *config[ATTENTION.name], 1], "sigmoid")
         self.mlp = head([width, *config["mlp_hidden_size"]], config["dropout_prob"])
         self.apply(self._init_weights)
 

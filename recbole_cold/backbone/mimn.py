@@ -13,12 +13,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from recbole_cold.backbone._layers import mlp
 from recbole_cold.backbone._sequence import (
     ATTENTION,
     SequenceModel,
     compared,
     is_there,
-    sigmoid_net,
 )
 from recbole_cold.keys import DROPOUT, HIDDEN, WEIGHT, Key
 from recbole_cold.kinds import flag, whole
@@ -119,7 +119,7 @@ class MIMN(SequenceModel):
         width = self.num_feature_field * self.embedding_size + 3 * size
         if self.induction:
             self.channel = nn.GRUCell(2 * size, size)
-            self.attention = sigmoid_net([4 * size, *config[ATTENTION.name]])
+            self.attention = mlp([4 * size, *config[ATTENTION.name], 1], "sigmoid")
             width += size
         layers: list[nn.Module] = [nn.BatchNorm1d(width)]
         for out in config["mlp_hidden_size"]:

@@ -7,7 +7,7 @@ Shape letters: b sessions, n positions of a history, e width of an event (an ite
 row's), u width of the user's fields.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import ClassVar, NamedTuple
 
 import torch
@@ -20,6 +20,7 @@ from recbole_cold.backbone._layers import MLP, mlp
 from recbole_cold.backbone._sequence import compared, is_there, last_state
 from recbole_cold.data.histories import LENGTH, PREFIX
 from recbole_cold.errors import UserError
+from recbole_cold.model._content import squares
 from recbole_cold.model._fewshot import FieldGroup
 
 
@@ -73,11 +74,6 @@ def aux_loss(logit_bm: Tensor, label_bm: Tensor, mask_bm: Tensor, mean: bool = F
     mask_bm = mask_bm.to(logit_bm.dtype)
     total_b = (click_losses(logit_bm, label_bm) * mask_bm).sum(dim=1)
     return total_b / mask_bm.sum(dim=1).clamp(min=1.0) if mean else total_b
-
-
-def squares(weights: Iterable[Tensor]) -> Tensor:
-    """``L_reg = sum ||W||^2`` of weight matrices (eq. 8)."""
-    return torch.stack([weight.square().sum() for weight in weights]).sum()
 
 
 # ------------------------------------------------------------------------------- the network
