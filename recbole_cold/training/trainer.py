@@ -6,7 +6,6 @@ what is done. Stages seed themselves, so a skipped or cached stage changes no la
 """
 
 import json
-import math
 import time
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
@@ -14,16 +13,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
 from recbole_cold import seeding
-from recbole_cold.backbone._modes import evaluating
-from recbole_cold.data.rows import Batch
 from recbole_cold.errors import Diverged, Interrupted, UserError
-from recbole_cold.evaluation.bootstrap import auc_error
-from recbole_cold.evaluation.metrics import auc, evaluate_with_groups, reliability, score_warnings
 from recbole_cold.model._fit import Fit
 from recbole_cold.model._method import ColdStartRecommender
 from recbole_cold.store import DamagedFile, load_state, save_state
@@ -37,6 +31,7 @@ from recbole_cold.training.optimizers import (
     names_of,
     optimizers_of,
 )
+from recbole_cold.training.scoring import Scoring
 
 
 class Trainer:
@@ -71,7 +66,7 @@ class Trainer:
         self.origin = origin
         self.method, self.config, self.seed = method, method.config, seed
         self.callbacks, self.probe = CallbackList(callbacks), probe
-        self.held_out = held_out
+        self.held_out, self.scoring = held_out, Scoring(method)
         shared = self.config["pretrain_seed"]
         self.pretrain_seed = seed if shared is None else shared
         self.state_path, self.cache, self.stop = state_path, cache, stop
@@ -105,7 +100,8 @@ class Trainer:
     def learn(self) -> None:
         """Learn from old items, then give the new items their cold rows."""
         if not self._is_done("learn"):
-            self._score_old_before()
+            if self.held_out is not None and "old_before" not in self.journal:
+                self.journal["old_before"] = self.scoring.pretrained_auc(self.held_out)
             self._stage(
                 "learn",
                 partial(planned, self.method, "learn_fits"),
@@ -135,114 +131,34 @@ class Trainer:
         """Metrics, counts and warnings of the method on ``rows``; remembered in the journal."""
         if name in self.journal["results"]:
             return self.journal["results"][name]
-        index = self.method.rows.index(rows)
-        labels = self._labels(index)
-        result: dict[str, Any] = {"rows": len(index), "positives": int(labels.sum())}
-        scores = self.score(index)
+        scores, result = self.scoring.of_phase(rows)
         if self.config["keep_scores"]:
             self.scores[name] = scores.float().cpu()
-        values, groups = self._metrics(index, scores, labels)
-        result |= {"metrics": values, "warnings": score_warnings(scores, labels, values)}
-        if groups:
-            result["groups"] = groups
-        if "AUC" in values:
-            result["auc_error"] = auc_error(scores.cpu().numpy(), labels.cpu().numpy())
-        if (bins := reliability(scores, labels)) is not None:
-            result["reliability"] = bins
         if self.held_out is not None:
-            result["old"] = self._old_items()
+            before = self.journal["old_before"]
+            result["old"] = self.scoring.of_old_items(self.held_out, before)
         if ("warm" if self._has_warmed_up() else "cold") not in self.method.serves:
             result["unadapted"] = True
         self.journal["results"][name] = result
         self._save()
-        self.callbacks.tell("phase_scored", name, values)
+        self.callbacks.tell("phase_scored", name, result["metrics"])
         return result
-
-    def _metrics(self, index: Tensor, scores: Tensor, labels: Tensor) -> tuple[dict, dict]:
-        """The configured metrics of scored rows, and what those inside groups rest on."""
-        wanted = [name for name in self.config["metrics"] if name != "RelaImpr"]
-        if not len(index):
-            return dict.fromkeys(wanted, math.nan), {}
-        method = self.method
-        codes = {"cold": method.id_field, "user": method.rows.user_field}
-        columns = {name: method.rows.columns[field] for name, field in codes.items()}
-        groups = {name: column[index] for name, column in columns.items()}
-        return evaluate_with_groups(scores, labels, wanted, self.config["f1_threshold"], groups)
-
-    def _score_old_before(self) -> None:
-        """Remember the AUC of the pre-trained backbone on old items' held-out rows.
-
-        A method with a network of its own has none.
-        """
-        if self.held_out is None or "old_before" in self.journal:
-            return
-        value = math.nan
-        if self.method.network is None:
-            with evaluating(self.method):
-                value = self._old_auc(self._plain_chance)
-        self.journal["old_before"] = value
-
-    def _plain_chance(self, batch: Batch) -> Tensor:
-        return torch.sigmoid(self.method.backbone.logits(batch).double())
-
-    def _old_items(self) -> dict[str, Any]:
-        return {
-            "rows": len(self.held_out),
-            "before": self.journal["old_before"],
-            "AUC": self._old_auc(self.method.predict),
-        }
-
-    def _old_auc(self, predict: Callable[[Batch], Tensor]) -> float:
-        index = self.method.rows.index(self.held_out)
-        return auc(self._score(index, predict), self._labels(index))
 
     def _has_warmed_up(self) -> bool:
         return any(stage["name"] not in ("pretrain", "learn") for stage in self.journal["stages"])
 
-    def _labels(self, index: Tensor) -> Tensor:
-        return self.method.rows.columns[self.method.label_field][index]
-
     def score(self, index: Tensor) -> Tensor:
         """Click probabilities of the rows ``index``, in one pre-allocated tensor."""
-        return self._score(index, self.method.predict)
-
-    @torch.no_grad()
-    def _score(self, index: Tensor, predict: Callable[[Batch], Tensor]) -> Tensor:
-        self.method.set_mode("evaluate")
-        scores = torch.empty(len(index), dtype=torch.float64, device=index.device)
-        size = self.config["eval_batch_size"]
-        with self.method.backbone.frozen_tables():
-            for start in range(0, len(index), size):
-                batch = self.method.rows.batch(index[start : start + size])
-                scores[start : start + size] = predict(batch)
-        return scores
+        return self.scoring.scores(index)
 
     def _tell_epoch(self, number: int) -> None:
         """Call the callbacks after a pre-training epoch, leaving modes and random state alone."""
         metrics: dict[str, float] = {}
         if self.probe is not None and self.callbacks.want_epoch_metrics:
             state = seeding.layer_state()
-            with evaluating(self.method):
-                metrics = self._plain_cold_metrics()
+            metrics = self.scoring.plain_cold_metrics(self.probe)
             seeding.restore_layers(state)
         self.callbacks.tell_epoch(number, metrics)
-
-    def _plain_cold_metrics(self) -> dict[str, float]:
-        """Metrics on ``probe`` of the backbone as it is now, without rows for new items."""
-        method, plain = self.method, ColdStartRecommender
-        index = method.rows.index(self.probe)
-        if not len(method.new_ids):
-            scores = self._score(index, self._plain_chance)
-            return self._metrics(index, scores, self._labels(index))[0]
-        with torch.no_grad():
-            new_vectors, first = plain.cold_vectors(method), plain.cold_first_order(method)
-
-        def predict(batch: Batch) -> Tensor:
-            vector = new_vectors[method.new_index[batch[method.id_field]]]
-            weight = first.expand(len(vector), 1) if method.backbone.has_first_order else None
-            return torch.sigmoid(method.backbone.logits(batch, vector, weight).double())
-
-        return self._metrics(index, self._score(index, predict), self._labels(index))[0]
 
     # ---------------------------------------------------------------- stages
     def _is_done(self, name: str) -> bool:

@@ -170,11 +170,12 @@ DEFECTS = {
                "if False:\n            raise", "test_too_few_rows"),
     ],
     "recbole_cold/training/trainer.py": [
-        defect("scoring moves the statistics", 'self.method.set_mode("evaluate")\n        scores',
-               "self.method.set_mode(\"train\")\n        scores",
-               "test_statistics_move_in_training_only"),
         defect("a resumed phase starts again with other optimizers",
                "optimizer.load_state_dict(state)\n                seeding",
                "pass\n                seeding", "test_resumed_in_a_phase"),
+    ],
+    "recbole_cold/training/scoring.py": [
+        defect("scoring moves the statistics", 'method.set_mode("evaluate")',
+               'method.set_mode("train")', "test_statistics_move_in_training_only"),
     ],
 }  # fmt: skip

@@ -127,9 +127,9 @@ DEFECTS = {
                "if new or not find_method(row[1].spec).needs_new_items]", "if row]",
                "test_reference_rows_are_those_that_sessions_can_have"),
     ],
-    "recbole_cold/training/trainer.py": [
-        defect("epochs are scored with vectors of nobody", "        if not len(method.new_ids):\n",
-               "        if False:\n", "test_plain_backbones_and_epochs"),
+    "recbole_cold/training/scoring.py": [
+        defect("epochs are scored with vectors of nobody",
+               "if len(method.new_ids):\n", "if True:\n", "test_plain_backbones_and_epochs"),
     ],
     "recbole_cold/model/_method.py": [
         defect("only new items get numbers", "biased = new_ids if len(new_ids) else old_ids",

@@ -371,7 +371,7 @@ class TestScore:
     def test_bins_of_a_reliability_diagram_are_kept(self, build):
         trainer, results = run_all(build())
         index = trainer.method.rows.index(trainer.method.dataset.split["test"])
-        scores, labels = trainer.score(index), trainer._labels(index)
+        scores, labels = trainer.score(index), trainer.scoring.labels(index)
         kept = results["warm_c"]["reliability"]
         assert sum(kept["rows"]) == results["warm_c"]["rows"] and len(kept["rows"]) == 15
         for name, column in (("predicted", scores), ("clicked", labels.double())):
