@@ -50,8 +50,8 @@ def lstm_states(event_bne: Tensor, parameters: Sequence[Tensor]) -> Tensor:
     from_input = event_bne @ weight_in.T + bias_in + bias_hidden
     hidden = cell = from_input.new_zeros(len(event_bne), weight_hidden.shape[1])
     states = []
-    for position in range(event_bne.shape[1]):
-        gates = from_input[:, position] + hidden @ weight_hidden.T
+    for at_position in from_input.unbind(dim=1):  # a slice each would have gradients of the whole
+        gates = at_position + hidden @ weight_hidden.T
         enter, forget, candidate, leave = gates.chunk(4, dim=1)
         cell = torch.sigmoid(forget) * cell + torch.sigmoid(enter) * torch.tanh(candidate)
         hidden = torch.sigmoid(leave) * torch.tanh(cell)
