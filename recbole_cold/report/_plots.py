@@ -99,7 +99,7 @@ def _drawn(shown: Shown, asked: Asked) -> Drawn:
     nothing = [math.nan] * len(first["phases"])
     panels = [
         Panel(
-            backbone or backbone_names(document),
+            backbone if len(documents) > 1 else "",
             [
                 Series(run["label"], nothing, nothing, nothing,
                        batches=batches.values.get((backbone, run["label"])))
@@ -112,7 +112,8 @@ def _drawn(shown: Shown, asked: Asked) -> Drawn:
     many = f"{len(seeds)} seeds ({seed_names(seeds)})" if len(seeds) > 1 else "one seed"
     runs = [run for document in documents.values() for run in document["runs"]]
     told = f"{scored_on({**first, 'runs': runs})}; protocol {first['protocol']}"
-    title = f"{first['dataset']}: {metric} on batches, {many}"
+    on = f", {next(iter(documents)) or backbone_names(first)}" if len(documents) == 1 else ""
+    title = f"{first['dataset']}{on}: {metric} on batches, {many}"
     return Drawn(title, told, "", metric, first["phases"], panels, batches.sizes)
 
 

@@ -99,7 +99,7 @@ def ridges_figure(
             names = [shorten(ridge.label, _MOST_NAME) for _, ridge in places]
             axes.set_yticks([place for place, _ in places], labels=names, fontsize=10.5)
             for name, place in headings.items():
-                axes.text(-(left - 0.2) / panel, place, shorten(name, 40), fontsize=11, va="center",
+                axes.text(-(left - 0.2) / panel, place, shorten(name, _MOST_NAME), fontsize=11, va="center",
                           weight="bold", transform=axes.get_yaxis_transform())  # fmt: skip
         axes.set_xlabel(metric, fontsize=10.5)
         axes.tick_params(axis="x", labelsize=9.5)
@@ -123,7 +123,9 @@ def _widths(
 ) -> tuple[float, float, float]:
     """The room of names, the figure's width and a panel's, in inches."""
     labels = [ridge.label for _, ridges in groups for ridge in ridges]
-    left = 0.35 + 0.085 * max(len(shorten(label, _MOST_NAME)) for label in labels)
+    names = max(0.085 * len(shorten(label, _MOST_NAME)) for label in labels)
+    # Headings are bold and larger.
+    left = 0.35 + max(names, *(0.11 * len(shorten(name, _MOST_NAME)) for name, _ in groups))
     panel = max(2.3, (7.0 - left - 0.25 - (phases - 1) * _GAP) / phases)
     return left, left + phases * panel + (phases - 1) * _GAP + 0.25, panel
 

@@ -206,6 +206,19 @@ class TestBatches:
                                               scores.scores["ft_a"][part]))  # fmt: skip
         assert found.values["", "RML"][1] == pytest.approx(expected) and len(expected) == 6
 
+    def test_of_several_backbones_each_has_a_heading(self):
+        documents = [{**a_document(), "schema": 1, "backbone_label": b} for b in ("FM", "DCN")]
+        shown = report.Comparison({"schema": 1, "documents": documents, "seeds": SEEDS})
+        rows = {(b, row): [[0.4, 0.6]] * 2 for b in ("FM", "DCN") for row in ("Base", "RML")}
+        asked = report.Asked("AUC", batches=report.Batches((16,), rows))
+        first = report.PLOTS["ridgelines"].draw([shown], asked).axes[0]
+        assert [text.get_text() for text in first.texts] == ["FM", "DCN"]
+        assert [each.get_text() for each in first.get_yticklabels()] == ["Base", "RML"] * 2
+        places = sorted([*(text.get_position()[1] for text in first.texts), *first.get_yticks()])
+        assert np.diff(places).min() >= 1  # nothing stands on anything
+        boxes = report.PLOTS["boxes"].draw([shown], asked).axes
+        assert [axes.get_title("left") for axes in boxes] == ["FM", "DCN"]
+
     def test_without_a_size_they_are_those_of_training(self):
         found = batches(self.rows(a_document()), PHASES, "AUC", find)
         assert found.sizes == (20,) and len(found.values["", "Base"][0]) == 3 + 2
@@ -258,7 +271,7 @@ class TestVerb:
         figure = load_results(folder).plot(kind="ridgelines", batch=4)
         assert [axes.get_title("left") for axes in figure.axes] == ["none", "ft_a", "ft_b", "ft_c"]
         assert "batches of 4 scored rows, all seeds" in told(figure)
-        assert "one class" in told(figure)
+        assert "one class" in told(figure) and "tiny, DeepFM: AUC on batches" in told(figure)
 
     @pytest.mark.parametrize(
         ("words", "sentence"),
