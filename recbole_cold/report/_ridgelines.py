@@ -99,8 +99,10 @@ def ridges_figure(
             names = [shorten(ridge.label, _MOST_NAME) for _, ridge in places]
             axes.set_yticks([place for place, _ in places], labels=names, fontsize=10.5)
             for name, place in headings.items():
-                axes.text(-(left - 0.2) / panel, place, shorten(name, _MOST_NAME), fontsize=11, va="center",
-                          weight="bold", transform=axes.get_yaxis_transform())  # fmt: skip
+                axes.text(
+                    -(left - 0.2) / panel, place, shorten(name, _MOST_NAME), fontsize=11,
+                    va="center", weight="bold", transform=axes.get_yaxis_transform(),
+                )  # fmt: skip
         axes.set_xlabel(metric, fontsize=10.5)
         axes.tick_params(axis="x", labelsize=9.5)
         axes.tick_params(axis="y", length=0)
