@@ -101,7 +101,7 @@ def lines_of_run(
     return lines
 
 
-def _figure(doc: Document, panels: Mapping[str, list[Line]], bands: Bands | None) -> Any:
+def _figure(doc: Document, panels: Mapping[str, list[Line]], bands: Bands | None = None) -> Any:
     """Panels side by side, laid out in inches: names need the same room in any picture."""
     first = next(iter(panels.values()))
     name_room = 0.45 + 0.085 * max(len(shorten(line.label, _LONGEST_NAME)) for line in first)
