@@ -18,7 +18,7 @@ DEFECTS = {
         defect("deviations whatever the split", "(asked is None and not _are_sessions(documents))",
                "asked is None", "test_sessions_have_bands_over_users_unless_asked"),
         defect("users for items", '"items": "item"}', '"items": "user"}',
-               "test_the_runs_own_curves_are_those_of_the_verb"),
+               "test_sessions_have_bands_over_users_unless_asked"),
         defect("rows without scores go unsaid", 'if without else ""', 'if not without else ""',
                "test_what_was_not_kept"),
         defect("what was asked for is left out in silence",

@@ -121,9 +121,9 @@ class TestBands:
         assert bands({"": a_document(seeds=SEEDS[:1])}, find).words == "band: 95 % over users"
         assert bands({"": a_document()}, find, "std") is None
         assert bands({"": a_document(rule="frequency")}, find) is None
-        assert bands({"": a_document(rule="frequency")}, find, "items").words.endswith(
-            "over items and seeds"
-        )
+        items = bands({"": a_document(rule="frequency")}, find, "items")
+        assert items.words == "band: 95 % over items and seeds"
+        assert items.ends == levels({"": a_document()}, find, Settings(25, 4), "item").ends
 
     def test_what_was_not_kept(self):
         def without(row, seed):
