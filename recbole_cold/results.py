@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
+    from recbole_cold.experiment.scores import Find
+
 _MOST_ROWS = 20  # of a table in a notebook
 
 
@@ -51,9 +53,15 @@ class Results:
 
     def _scores_of(self, documents: Mapping[str | None, Mapping[str, Any]]) -> "pd.DataFrame":
         """The scores of documents by backbone; None: each run names its own."""
-        from recbole_cold.experiment.scores import find_in, scores_frame
+        from recbole_cold.experiment.scores import scores_frame
 
-        return scores_frame(documents, find_in(self.folder, self._row_scores))
+        return scores_frame(documents, self.find_scores())
+
+    def find_scores(self) -> "Find":
+        """Finds the scores of a row and seed, in the folder or where none was kept."""
+        from recbole_cold.experiment.scores import find_in
+
+        return find_in(self.folder, self._row_scores)
 
     def table(self) -> str:
         """Scores and costs, as on the screen."""
@@ -67,21 +75,25 @@ class Results:
         metric: str | None = None,
         kind: str = "curves",
         beside: Sequence["Results"] = (),
+        band: str | None = None,
+        batch: int | None = None,
     ) -> "Figure":
         """A picture of the results; also written to ``path`` (png, pdf or svg) where one is given.
 
         Args:
             metric: what is drawn; AUC, if the results have it.
-            kind: ``curves``, ``panels``, ``reliability``, ``cd`` or ``forest``, as of
-                ``recbole-cold plot``.
+            kind: ``curves``, ``panels``, ``boxes``, ``ridgelines``, ``reliability``, ``cd`` or
+                ``forest``, as of ``recbole-cold plot``.
             beside: results on other data, for ``cd``.
+            band: of curves and panels: ``std``, ``users`` or ``items``.
+            batch: rows of a batch, of boxes and ridgelines; those of a training batch.
 
         Raises:
             UserError: there is nothing to draw, or the file cannot be written.
         """
-        chosen = report.plot_of(kind, 1 + len(beside))
-        shown = [self.shown, *(other.shown for other in beside)]
-        return _drawn(lambda: chosen.draw(shown, report.Asked(metric)), path)
+        results = [self, *beside]
+        chosen, asked = to_plot(results, kind, metric=metric, band=band, batch=batch)
+        return _drawn(lambda: chosen.draw([each.shown for each in results], asked), path)
 
     @property
     def shown(self) -> Any:
@@ -232,19 +244,25 @@ class SweepResults(Results):
         metric: str | None = None,
         kind: str | None = None,
         beside: Sequence[Results] = (),
+        band: str | None = None,
+        batch: int | None = None,
     ) -> "Figure":
         """The value against every axis of the space; also written where a path is given.
 
-        With a metric, a kind or other results: that picture of the final run.
+        With a metric, a kind, other results, a band or a batch: that picture of the final run.
         """
-        if metric is None and kind is None and not beside:
+        if metric is None and kind is None and not beside and band is None and batch is None:
             return _drawn(lambda: report.sweep_figure(self.document), path)
-        return self.final.plot(path, metric, kind or "curves", beside)
+        return self.final.plot(path, metric, kind or "curves", beside, band, batch)
 
     @property
     def shown(self) -> Any:
         """What pictures are made from: the final run."""
         return self.final.shown
+
+    def find_scores(self) -> "Find":
+        """Finds the scores of the final run."""
+        return self.final.find_scores()
 
     @property
     def failures(self) -> list[str]:
@@ -293,6 +311,47 @@ def load_results(folder: str | Path) -> Results:
         f"'{folder}' has no results.json, comparison.json or sweep.json; give the folder of a run, "
         "a comparison or a sweep that has results"
     )
+
+
+def to_plot(found: Sequence[Results], kind: str, **given: Any) -> tuple[report.Plot, report.Asked]:
+    """A kind of picture, and what it is asked for; what it draws of row scores is made here.
+
+    Args:
+        given: ``metric`` and the flags of pictures: ``against``, ``rope``, ``band``, ``batch``;
+            None is a picture's default.
+
+    Raises:
+        UserError: there is no such kind, it does not take a flag, or scores that it needs were not
+            kept.
+    """
+    from recbole_cold.evaluation.metrics import known_metrics
+    from recbole_cold.experiment.bands import bands
+    from recbole_cold.experiment.batches import batches
+
+    chosen = report.plot_of(kind, len(found))
+    metric = given.pop("metric", None)
+    asked = {name: value for name, value in given.items() if value is not None}
+    if extra := asked.keys() - set(chosen.takes):
+        flag = min(extra)
+        kinds = [name for name, each in report.PLOTS.items() if flag in each.takes]
+        raise UserError(f"--{flag} belongs to --kind={' and '.join(kinds)}; leave it out")
+    band, size = asked.pop("band", None), asked.pop("batch", None)
+    made = report.Asked(metric, **asked)
+    if "band" in chosen.takes:
+        documents = report.documents_of(found[0].shown)
+        made = made._replace(bands=bands(documents, found[0].find_scores(), band))
+    if "batch" in chosen.takes:
+        documents = report.documents_of(found[0].shown)
+        phases = next(iter(documents.values()))["phases"]
+        rows = [
+            ((backbone, run["label"]), run)
+            for backbone, document in documents.items()
+            for run in document["runs"]
+        ]
+        (name,) = known_metrics(metric or "AUC")
+        of_batches = batches(rows, phases, name, found[0].find_scores(), size)
+        made = made._replace(metric=name, batches=of_batches)
+    return chosen, made
 
 
 def _frame(values: Iterable[report.Value]) -> "pd.DataFrame":

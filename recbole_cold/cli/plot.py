@@ -27,12 +27,19 @@ flags of the first form
   --kind=curves      which picture:
     curves           metrics over the phases
     panels           the same, a panel per row with the others grey behind it
+    boxes            a metric on batches of scored rows, a box per row and phase
+    ridgelines       the same as densities, a panel per phase
     reliability      predicted and real share of clicks, a panel per phase
     cd               mean ranks over data sets and backbones, and which differ
     forest           differences to one row with intervals, a panel per phase
   --metric=AUC       what is drawn
   --to=FILE          a .png, .pdf or .svg; without it DIR/figures/KIND.png, of
                      several folders a new folder in --saved_dir=saved
+  --band=users       curves, panels: bands are 95 % intervals over users, over
+                     items, or one std over seeds; in splits into sessions it
+                     is users, else std
+  --batch=128        boxes, ridgelines: rows of a batch; without it those of a
+                     training batch
   --against=ROW      cd: the row that gains in the text are over; ItemBias
                      forest: the reference row: ItemBias, Base or matched
   --rope=0.002       cd: a gain up to it does not matter
@@ -49,11 +56,13 @@ flags of the third form
 
 examples
   recbole-cold plot saved/*-compare-* --kind=cd --metric=LogLoss
+  recbole-cold plot saved/ml-1m-compare-20260101-120000 --kind=ridgelines \
+      --batch=128
   recbole-cold plot -m Base,CVAR,CSDM -d ml-100k --phase warm_c
   recbole-cold plot saved/ml-100k-EmerG-20260101-120000 --item=51
 """
 
-_OF_RESULTS = {"kind", "metric", "to", "saved_dir", "against", "rope"}
+_OF_RESULTS = {"kind", "metric", "to", "saved_dir", "against", "rope", "band", "batch"}
 
 
 def plot(arguments: Arguments) -> int:
@@ -69,7 +78,7 @@ def _plot_results(arguments: Arguments) -> int:
     """Draw the results in some folders, and print what belongs to the picture."""
     from recbole_cold import report
     from recbole_cold.experiment.folders import make_folder
-    from recbole_cold.results import load_results
+    from recbole_cold.results import load_results, to_plot
 
     keys, folders = dict(arguments.keys), arguments.flags.get("folders", [])
     unknown = keys.keys() - _OF_RESULTS
@@ -81,12 +90,12 @@ def _plot_results(arguments: Arguments) -> int:
             + " [--metric=AUC] [--to=FILE]"
         )
     kind = keys.get("kind", "curves")
-    chosen = report.plot_of(kind, len(folders))
-    asked = report.Asked(keys.get("metric"), keys.get("against"), _rope(keys.get("rope")))
-    shown = [load_results(folder).shown for folder in folders]
-    if extra := keys.keys() & {"against", "rope"} - set(chosen.takes):
-        known = [name for name, each in report.PLOTS.items() if min(extra) in each.takes]
-        raise UserError(f"--{min(extra)} belongs to --kind={' and '.join(known)}; leave it out")
+    report.plot_of(kind, len(folders))  # a misspelt kind is told before files are read
+    given = {name: keys.get(name) for name in ("metric", "against", "band")}
+    given |= {"rope": _rope(keys.get("rope")), "batch": _batch(keys.get("batch"))}
+    found = [load_results(folder) for folder in folders]
+    chosen, asked = to_plot(found, kind, **given)
+    shown = [each.shown for each in found]
     if chosen.text is not None:
         print(chosen.text(shown, asked), end="\n\n")
     figure = chosen.draw(shown, asked)  # what cannot be drawn leaves no folder
@@ -110,6 +119,12 @@ def _rope(text: str | None) -> float | None:
     if value is None or 0 <= value < math.inf:
         return value
     raise UserError(f"--rope={text} is no difference; give a number from 0 on, such as 0.002")
+
+
+def _batch(text: str | None) -> int | None:
+    if text is None or (text.isascii() and text.isdigit()):
+        return None if text is None else int(text)
+    raise UserError(f"--batch={text} is no number of rows; give one such as 128")
 
 
 def _plot_graphs(arguments: Arguments) -> int:

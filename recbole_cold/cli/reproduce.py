@@ -20,8 +20,8 @@ usage: recbole-cold reproduce NAME [--dataset=ml-1m] [--data_path=DIR]
        recbole-cold reproduce --resume[=DIR]
 
   Runs the rows of a table or figure that have a method here, reuses equal
-  results of saved_dir, and writes table, Markdown, CSV, JSON and the picture in
-  the paper's form. Differences stand where the published number is at hand.
+  results of saved_dir, and writes table, Markdown, CSV, JSON and the pictures
+  in the paper's forms. Differences stand where the published number is at hand.
   Without --dataset: all data sets of the paper that are in DATA_PATH.
 
 flags (any configuration key, as --key=value or --key value; they win over the
@@ -142,8 +142,7 @@ def _print_table(folder: Path) -> None:
     found = report.load_reproduction(folder)
     print(report.reproduction_table(found))
     print(f"\nresults  {folder / 'reproduce.json'}")
-    names = ["reproduce.md", "reproduce.csv", "comparison.json", found.get("picture")]
-    for name in filter(None, names):
+    for name in ("reproduce.md", "reproduce.csv", "comparison.json", *found.get("pictures", [])):
         print(f"         {folder / name}")
 
 

@@ -5,7 +5,9 @@ from pathlib import Path
 
 from recbole_cold import report
 from recbole_cold.comparison.requests import CompareRequest
+from recbole_cold.experiment.bands import bands
 from recbole_cold.experiment.folders import FINISHED, make_folder
+from recbole_cold.experiment.scores import in_folder
 from recbole_cold.store import write_bytes
 
 
@@ -25,7 +27,8 @@ def write_files(comparison: report.Comparison, folder: Path, finished: bool = Tr
     write_bytes(folder / "comparison.tex", report.comparison_latex(comparison).encode())
     write_bytes(folder / "comparison.csv", report.comparison_csv(comparison).encode())
     if any(comparison.cells(metric) for metric in comparison.metrics[:1]):
-        report.plot_comparison(comparison, folder / "figures" / "phases.png")
+        of_lines = bands(comparison.by_backbone, in_folder(folder))
+        report.plot_comparison(comparison, folder / "figures" / "phases.png", bands=of_lines)
     if finished:
         text = report.comparison_table(comparison) + "\n"
         write_bytes(folder / FINISHED, text.encode())

@@ -22,7 +22,8 @@ _CHUNK = 60_000  # numbers of a piece of [r, n]: half a megabyte, which stays in
 
 
 class Interval(NamedTuple):
-    """A difference and where it lies with 95 % confidence; ``error`` is its standard error."""
+    """A difference, or a mean, and where it lies with 95 % confidence; ``error`` is its standard
+    error."""
 
     difference: float
     low: float
@@ -149,11 +150,24 @@ def paired_interval(
     Args:
         ours, theirs: for each seed the metric [1 + r]: on the rows as they are, then in each
             resample; both with the same weights.
+        nested_seed: as of :func:`seed_interval`.
+    """
+    gaps = [np.asarray(a) - np.asarray(b) for a, b in zip(ours, theirs, strict=True)]
+    return seed_interval(gaps, level, nested_seed)
+
+
+def seed_interval(
+    each: Sequence[Array], level: float = 0.95, nested_seed: int | None = None
+) -> Interval:
+    """The interval of a mean over seeds, by percentiles of the resamples.
+
+    Args:
+        each: for each seed the metric [1 + r]: on the rows as they are, then in each resample.
         nested_seed: also draw seeds with replacement in each resample, from this seed: the interval
             then holds for training again and for other items; ``None`` averages the seeds.
     """
-    gap = np.stack([np.asarray(a) - np.asarray(b) for a, b in zip(ours, theirs, strict=True)])
-    whole, resampled = gap[:, 0].mean(), gap[:, 1:]
+    values = np.stack([np.asarray(one) for one in each])
+    whole, resampled = values[:, 0].mean(), values[:, 1:]
     if nested_seed is None:
         means = resampled.mean(axis=0)
     else:

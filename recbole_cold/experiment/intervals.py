@@ -10,6 +10,7 @@ with 95 % confidence, ``error`` is its standard error. Shape letters: n rows, r 
 """
 
 import hashlib
+import math
 import statistics
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -26,6 +27,7 @@ from recbole_cold.evaluation.bootstrap import (
     cluster_weights,
     delong,
     paired_interval,
+    seed_interval,
     sums_by_cluster,
     within_auc_by_cluster,
 )
@@ -123,6 +125,62 @@ def intervals(
     }
     if not settings.resamples or not wanted:
         return Evidence([], [])
+    found, missing = _resampled(documents, wanted, find, settings, stop)
+    records = []
+    for backbone, of_backbone in pairs.items():
+        for row, against in of_backbone:
+            records += _records(backbone, row, against, documents[backbone], found, settings)
+    return Evidence(records, missing)
+
+
+class Levels(NamedTuple):
+    """Where the means of rows lie with 95 % confidence.
+
+    Attributes:
+        ends: by backbone, row, phase and metric (AUC, LogLoss, and WithinAUC over the cold side).
+        nested: whether seeds were drawn as well.
+        missing: a sentence per reason why there are none of some rows.
+    """
+
+    ends: dict[tuple[str, str, str, str], tuple[float, float]]
+    nested: bool
+    missing: list[str]
+
+
+def levels(
+    documents: Mapping[str, Mapping[str, Any]], find: Find, settings: Settings, side: str
+) -> Levels:
+    """The intervals of the rows' own means, in the resamples that differences are computed in.
+
+    Args:
+        documents: label of the backbone -> results document.
+        side: whose ids are drawn, ``item`` or ``user``.
+    """
+    wanted = {(b, run["label"]) for b, document in documents.items() for run in document["runs"]}
+    settings = settings._replace(delong=False)
+    found, missing = _resampled(documents, wanted, find, settings, lambda: False, (side,))
+    of_rows: dict[tuple[str, str, str, str], list[Array]] = defaultdict(list)
+    for place, each in found.items():
+        for what, values in each.values.items():
+            of_rows[place.backbone, place.row, what.phase, what.metric].append(values)
+    drawn = seeding.derive(settings.seed, "bootstrap", "seeds")
+    ends = {}
+    for key, values in of_rows.items():
+        interval = seed_interval(values, nested_seed=drawn if len(values) > 1 else None)
+        if math.isfinite(interval.low):
+            ends[key] = (interval.low, interval.high)
+    return Levels(ends, any(len(values) > 1 for values in of_rows.values()), missing)
+
+
+def _resampled(
+    documents: Mapping[str, Mapping[str, Any]],
+    wanted: set[tuple[str, str]],
+    find: Find,
+    settings: Settings,
+    stop: Callable[[], bool],
+    sides: Sequence[str] = SIDES,
+) -> tuple[dict[_Place, _Found], list[str]]:
+    """Every metric of the wanted rows in all resamples, and why there is none of some rows."""
     places = {
         _Place(backbone, run["label"], seed["seed"]): seed
         for backbone, document in documents.items()
@@ -130,7 +188,7 @@ def intervals(
         if (backbone, run["label"]) in wanted
         for seed in run["seeds"]
     }
-    found, draws, missing = _look(places, find, settings)
+    found, draws, missing = _look(places, find, settings, sides)
     widest = max(len(drawn.tokens) for drawn in draws.values())
     sizes = _blocks(settings.resamples, widest)
     with tqdm(
@@ -157,11 +215,7 @@ def intervals(
                         before = each.values.get(what, values[:0])
                         each.values[what] = np.concatenate([before, values])
                     bar.update()
-    records = []
-    for backbone, of_backbone in pairs.items():
-        for row, against in of_backbone:
-            records += _records(backbone, row, against, documents[backbone], found, settings)
-    return Evidence(records, missing)
+    return found, missing
 
 
 def _pairs(document: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
@@ -173,14 +227,17 @@ def _pairs(document: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 
 def _look(
-    places: Mapping[_Place, Mapping[str, Any]], find: Find, settings: Settings
+    places: Mapping[_Place, Mapping[str, Any]],
+    find: Find,
+    settings: Settings,
+    sides: Sequence[str],
 ) -> tuple[dict[_Place, _Found], dict[str, "_Draws"], list[str]]:
     """What there is, the ids in all of it, and a sentence per reason for what there is not.
 
     Scores are not kept here: they are read again, one file at a time.
     """
     found: dict[_Place, _Found] = {}
-    tokens = {side: np.zeros(0, dtype=str) for side in SIDES}
+    tokens = {side: np.zeros(0, dtype=str) for side in sides}
     reasons: dict[str, list[_Place]] = defaultdict(list)
     for place, seed in places.items():
         try:

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from recbole_cold import report
 from recbole_cold.errors import Interrupted, UserError, WriteError
+from recbole_cold.experiment.bands import bands
 from recbole_cold.experiment.experiment import Experiment
 from recbole_cold.experiment.folders import (
     FINISHED,
@@ -22,7 +23,7 @@ from recbole_cold.experiment.folders import (
 )
 from recbole_cold.experiment.intervals import DELONG, Settings, intervals, settings_from
 from recbole_cold.experiment.requests import Request
-from recbole_cold.experiment.scores import Find, RowScores
+from recbole_cold.experiment.scores import Find, RowScores, in_folder
 from recbole_cold.store import write_bytes
 from recbole_cold.training.callbacks import Callback
 
@@ -152,9 +153,11 @@ def screen_text(document: Mapping[str, Any]) -> str:
 def finish(document: Mapping[str, Any], folder: Path) -> None:
     """Write the report of a run; its last file says that the run is finished.
 
-    Everything shown is made from the results document.
+    Everything shown is made from the results document, and the bands of curves over users from the
+    row scores beside it.
     """
-    report.plot_curves(document, folder / "figures" / "curves.png")
+    of_lines = bands({"": document}, in_folder(folder))
+    report.plot_curves(document, folder / "figures" / "curves.png", of_lines)
     write_bytes(folder / "results.md", report.markdown(document).encode())
     write_bytes(folder / FINISHED, screen_text(document).encode())
 

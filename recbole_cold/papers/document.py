@@ -71,7 +71,7 @@ def reproduction(
         "published_seeds": item.seeds,
         "metrics": [name for name in first["metrics"] if name in shown.metrics],
         "phases": list(first["phases"]),
-        "form": item.form,
+        "forms": list(item.forms),
         "fast": fast_settings(request),
         "overrides": dict(request.overrides),
         "marks": marks(request, item, first, comparison["seeds"]),

@@ -62,7 +62,7 @@ class PaperItem:
         text: the file's text, from which an equal value can be read.
         item: "Table 1", "Figure 2".
         seeds: runs behind a published number; None if the paper does not say.
-        form: how it is drawn: a key of ``report.FORMS``.
+        forms: how it is drawn: keys of ``report.FORMS``, a picture each.
         unknown: why it has no rows, where what it shows is not to be had.
     """
 
@@ -78,7 +78,7 @@ class PaperItem:
     data: Mapping[str, PaperData]
     metrics: tuple[str, ...]
     phases: tuple[str, ...]
-    form: str
+    forms: tuple[str, ...]
     rows: tuple[PaperRow, ...]
     notes: tuple[str, ...]
     unknown: str | None
@@ -161,10 +161,15 @@ def parse_item(text: str, name: str, source: str) -> PaperItem:
     for key in ("short", "title", "venue", "year"):
         read.need(key in paper, f"paper has no {key}")
     read.need(bool(paper.keys() & _LINKS), "paper has neither doi nor arxiv")
-    for key in ("item", "shows", "protocol", "form"):
+    for key in ("item", "shows", "protocol"):
         read.need(isinstance(said.get(key), str), f"{key} must be a text")
-    known = ", ".join(FORMS)
-    read.need(said["form"] in FORMS, f"form is '{said['form']}', and there are {known}")
+    form = said.get("form")
+    forms = tuple(form) if isinstance(form, list) else (form,)
+    texts = all(isinstance(each, str) for each in forms)
+    read.need(bool(forms) and texts, "form must be a text or a list of texts")
+    for form in forms:
+        read.need(form in FORMS, f"form is '{form}', and there are {', '.join(FORMS)}")
+    read.need(len(set(forms)) == len(forms), "form names a form twice")
     seeds = said.get("seeds")
     read.need(seeds is None or (type(seeds) is int and seeds > 0), "seeds must be a number of runs")
     phases, metrics = read.texts(said, "phases"), read.texts(said, "metrics")
@@ -179,7 +184,7 @@ def parse_item(text: str, name: str, source: str) -> PaperItem:
     return PaperItem(
         name, text, paper, said["item"], said["shows"], said["protocol"],
         read.given(said, "keys"), read.given(said, "fast"), seeds, data, metrics, phases,
-        said["form"], rows, read.texts(said, "notes", least=0), unknown,
+        forms, rows, read.texts(said, "notes", least=0), unknown,
     )  # fmt: skip
 
 

@@ -7,10 +7,10 @@ from typing import Any, NamedTuple
 from recbole_cold import report
 from recbole_cold.comparison.campaign import Campaign
 from recbole_cold.errors import UserError
-from recbole_cold.evaluation.metrics import METRICS
+from recbole_cold.experiment.batches import batches
 from recbole_cold.experiment.folders import find_graphs
 from recbole_cold.experiment.requests import Request
-from recbole_cold.experiment.scores import DamagedScores, in_folder
+from recbole_cold.experiment.scores import in_folder
 from recbole_cold.experiment.session import Again, continue_run, run_request
 from recbole_cold.graphs import Graphs, load_graphs
 from recbole_cold.papers.requests import Part, ReproduceRequest, label_of
@@ -51,75 +51,64 @@ def gather(
     stop: Callable[[], bool],
     again: Again,
 ) -> Gathered:
-    """What the request's form needs beyond scores.
+    """What the request's forms need beyond scores.
 
     Raises:
         UserError: it cannot be had here.
     """
-    source = SOURCES.get(request.paper_item().form, lambda place: Gathered())
-    return source(Place(request, parts, campaigns, folder, stop, again))
+    place, found = Place(request, parts, campaigns, folder, stop, again), Gathered()
+    for form in request.paper_item().forms:
+        if form in SOURCES:
+            found = found._replace(**SOURCES[form](place))
+    return found
 
 
-def batches(
-    found: Mapping[str, Any], comparison: Mapping[str, Any], folder: Path
-) -> dict[tuple[str, str], list[list[float]]]:
-    """The first metric on every batch of test rows, by block and row: per phase, all seeds.
-
-    A batch is as many rows as one of training, in the order of the part.
+def draw(
+    found: Mapping[str, Any], comparison: Mapping[str, Any], drawn: Gathered, folder: Path
+) -> list[str]:
+    """Draw a reproduction in its forms; the files' names in the folder, none without numbers.
 
     Raises:
-        UserError: the metric is not one of scores and labels alone, or scores were not kept.
+        UserError: something that a form draws is not there, though no cell failed.
     """
-    name = found["metrics"][0]
-    metric = METRICS[name]
-    if metric.group:
-        raise UserError(f"boxes are of a metric of scores and labels; {name} needs groups of rows")
-    find = in_folder(folder)
+    of_batches = None
+    if set(found["forms"]) & set(report.OF_BATCHES):
+        of_batches = _batches(found, comparison, folder)
+    # What of one run is drawn is its first seed's.
+    whole = report.drawn_of(found, batches=of_batches)._replace(
+        graphs=drawn.graphs, item=drawn.item, vectors=drawn.vectors
+    )
+    names = []
+    for number, form in enumerate(found["forms"]):
+        name = f"figures/{found['name']}{f'-{form}' if number else ''}.png"
+        try:
+            report.plot_form(form, whole, folder / name)
+        except UserError:
+            if found["failures"]:  # every cell may have failed
+                continue
+            raise
+        names.append(name)
+    return names
+
+
+def _batches(
+    found: Mapping[str, Any], comparison: Mapping[str, Any], folder: Path
+) -> report.Batches:
+    """The first metric on every batch of test rows, by block and row.
+
+    A batch is as many rows as one of training.
+    """
     runs = {
         (document["backbone_label"], run["label"]): run
         for document in comparison["documents"]
         for run in document["runs"]
     }
-    values: dict[tuple[str, str], list[list[float]]] = {}
-    for row in found["rows"]:
-        run = runs.get((row["group"], row["label"]))
-        if run is None:
-            continue
-        of_row = values[row["block"], row["name"]] = [[] for _ in found["phases"]]
-        for seed in run["seeds"]:
-            try:
-                kept = find(row["label"], seed)
-            except DamagedScores as error:
-                raise UserError(f"{row['label']}, seed {seed['seed']}: {error}") from error
-            for place, phase in enumerate(found["phases"]):
-                labels, scores = kept.rows_of(phase).label, kept.scores[phase]
-                size = int(run["config"]["train_batch_size"])
-                of_row[place] += list(
-                    report.batch_values(lambda y, s: metric.function(s, y), labels, scores, size)
-                )
-    return values
+    places = [((row["block"], row["name"]), (row["group"], row["label"])) for row in found["rows"]]
+    rows = [(name, runs[place]) for name, place in places if place in runs]
+    return batches(rows, found["phases"], found["metrics"][0], in_folder(folder))
 
 
-def draw(
-    found: Mapping[str, Any], comparison: Mapping[str, Any], drawn: Gathered, folder: Path
-) -> str | None:
-    """Draw a reproduction in its form; the file's name in the folder, None without numbers."""
-    of_batches = batches(found, comparison, folder) if found["form"] == "boxes" else None
-    # What of one run is drawn is its first seed's.
-    whole = report.drawn_of(found, batches=of_batches)._replace(
-        graphs=drawn.graphs, item=drawn.item, vectors=drawn.vectors
-    )
-    name = f"figures/{found['name']}.png"
-    try:
-        report.plot_form(found["form"], whole, folder / name)
-    except UserError:
-        if found["failures"]:  # every cell may have failed
-            return None
-        raise
-    return name
-
-
-def _graphs(place: Place) -> Gathered:
+def _graphs(place: Place) -> dict[str, Any]:
     """A run that keeps its graphs, which cells of a comparison do not; it can be continued."""
     runs = sorted(place.folder.glob("*/request.json"))
     if runs:
@@ -139,10 +128,10 @@ def _graphs(place: Place) -> Gathered:
     if item not in list(graphs.items):
         some = ", ".join(list(map(str, graphs.items))[:5])
         raise UserError(f"--item: '{item}' is none of the new items; the first ones are {some}")
-    return Gathered(graphs=graphs, item=item)
+    return {"graphs": graphs, "item": item}
 
 
-def _vectors(place: Place) -> Gathered:
+def _vectors(place: Place) -> dict[str, Any]:
     """The vectors that items are served with before any row of a new one was seen."""
     panels = []
     for part, campaign in zip(place.parts, place.campaigns, strict=True):
@@ -153,8 +142,8 @@ def _vectors(place: Place) -> Gathered:
                 found = experiment.vectors(entry, "cold")
                 panels.append(found._replace(label=names[entry.label]))
     distances = {panel.label: report.mean_distance(panel) for panel in panels}
-    return Gathered(vectors=panels, distances=distances)
+    return {"vectors": panels, "distances": distances}
 
 
-SOURCES: dict[str, Callable[[Place], Gathered]] = {"graphs": _graphs, "vectors": _vectors}
-"""Form -> what gets its arrays; the other forms draw scores alone."""
+SOURCES: dict[str, Callable[[Place], dict[str, Any]]] = {"graphs": _graphs, "vectors": _vectors}
+"""Form -> what gets its arrays, by field of ``Gathered``; the other forms draw scores alone."""

@@ -84,7 +84,7 @@ def _write(
     report.write_json(folder / "comparison.json", comparison)
     found = document.reproduction(request, parts, comparison)
     if drawn is not None:
-        found["picture"] = pictures.draw(found, comparison, drawn, folder)
+        found["pictures"] = pictures.draw(found, comparison, drawn, folder)
         found["distances"] = drawn.distances
     report.write_json(folder / f"{FILE}.json", found)
     write_bytes(folder / f"{FILE}.md", report.reproduction_markdown(found).encode())

@@ -27,13 +27,20 @@ def state_of(item: PaperItem, data_path: str | None = None) -> State:
     if item.unknown is not None:
         return State(False, f"contents not at hand: {item.unknown}", here)
     if not item.runnable():
-        methods = ", ".join(dict.fromkeys(row.name for row in item.rows))
-        return State(False, f"needs method {methods}: {item.rows[0].absent}", here)
-    absent = list(dict.fromkeys(row.name for row in item.rows if row.model is None))
-    without = f", without {', '.join(absent)} (needs method)" if absent else ""
+        return State(False, _not_run(item), here)
+    without = f"; {_not_run(item)}" if len(item.runnable()) < len(item.rows) else ""
     if not here:
-        return State(False, f"needs data {needed(item)}{without}: see {DATA_PAGE}", here)
+        return State(False, f"needs data {needed(item)}: see {DATA_PAGE}{without}", here)
     return State(True, f"runs here ({', '.join(here)}){without}", here)
+
+
+def _not_run(item: PaperItem) -> str:
+    """``not run: A, B (why); C (why)``."""
+    names: dict[str, list[str]] = {}
+    for row in item.rows:
+        if row.absent is not None and row.name not in names.setdefault(row.absent, []):
+            names[row.absent].append(row.name)
+    return "not run: " + "; ".join(f"{', '.join(each)} ({why})" for why, each in names.items())
 
 
 def data_at_hand(item: PaperItem, data_path: str | None = None) -> list[str]:

@@ -25,8 +25,11 @@ from recbole_cold.report._document import SCHEMA, load, now, validate, write_jso
 from recbole_cold.report._drawing import save_figure
 from recbole_cold.report._forest_plot import forest_figure
 from recbole_cold.report._graphs import plot_graphs
+from recbole_cold.report._looks import Bands
 from recbole_cold.report._paper_figures import (
     FORMS,
+    OF_BATCHES,
+    Batches,
     Drawn,
     Panel,
     Series,
@@ -34,7 +37,7 @@ from recbole_cold.report._paper_figures import (
     plot_form,
 )
 from recbole_cold.report._pictures import curves_figure, plot_curves
-from recbole_cold.report._plots import PLOTS, Asked, plot_of
+from recbole_cold.report._plots import PLOTS, Asked, Plot, documents_of, plot_of
 from recbole_cold.report._references import missing_references, references_in
 from recbole_cold.report._reproduction import (
     drawn_of,
@@ -51,16 +54,20 @@ from recbole_cold.report._vectors import IdVectors, mean_distance, plot_vectors
 __all__ = [
     "FORMS",
     "MATCHED",
+    "OF_BATCHES",
     "OWN_NETWORK",
     "PLOTS",
     "SCHEMA",
     "Asked",
+    "Bands",
+    "Batches",
     "Cell",
     "Comparison",
     "Drawn",
     "IdVectors",
     "PairedTest",
     "Panel",
+    "Plot",
     "Row",
     "Series",
     "Value",
@@ -73,6 +80,7 @@ __all__ = [
     "comparison_table",
     "costs",
     "curves_figure",
+    "documents_of",
     "drawn_of",
     "forest_figure",
     "holm",

@@ -83,7 +83,7 @@ def _draw(axes: "Axes", curves: Mapping[str, list[float]], looks: Mapping[str, L
     for row, look in looks.items():
         if row in curves:
             x = list(range(1, len(curves[row]) + 1))
-            line = Line(row, look, x, curves[row], [0.0] * len(x))
+            line = Line(row, look, x, curves[row], curves[row], curves[row])
             draw_line(axes, line, width=1.7, marker=4, band=0.0)
     every = [value for values in curves.values() for value in values]
     axes.set_ylim(*with_margin(min(every), max(every), least=0.002))

@@ -20,9 +20,12 @@ from recbole_cold.report._drawing import (
     write_heading,
 )
 from recbole_cold.report._looks import (
+    Bands,
     Legend,
     Line,
     Look,
+    a_line,
+    band_words,
     draw_line,
     limits,
     looks_of_comparison,
@@ -37,7 +40,12 @@ _GAP = (0.35, 0.6)
 _SHARED_RANGE = 1.6  # panels share an axis unless that would flatten them by more than this
 
 
-def plot_comparison(comparison: Comparison, path: str | Path, metric: str | None = None) -> None:
+def plot_comparison(
+    comparison: Comparison,
+    path: str | Path,
+    metric: str | None = None,
+    bands: Bands | None = None,
+) -> None:
     """Draw ``metric`` over the phases, a panel per backbone, rows alike in all of them.
 
     Without a metric it is AUC, or else the table's first one.
@@ -46,17 +54,19 @@ def plot_comparison(comparison: Comparison, path: str | Path, metric: str | None
     Raises:
         UserError: the suffix is not png, pdf or svg, or nothing of the metric is known.
     """
-    save_figure(lambda: comparison_figure(comparison, metric), path)
+    save_figure(lambda: comparison_figure(comparison, metric, bands), path)
 
 
-def comparison_figure(comparison: Comparison, metric: str | None = None) -> Any:
+def comparison_figure(
+    comparison: Comparison, metric: str | None = None, bands: Bands | None = None
+) -> Any:
     """The picture of ``plot_comparison`` as a matplotlib figure.
 
     Raises:
         UserError: nothing of the metric is known.
     """
     metric, cells = cells_to_draw(comparison, metric)
-    return _figure(comparison, metric, cells)
+    return _figure(comparison, metric, cells, bands)
 
 
 def cells_to_draw(comparison: Comparison, metric: str | None = None) -> tuple[str, dict[Key, Cell]]:
@@ -79,7 +89,11 @@ def cells_to_draw(comparison: Comparison, metric: str | None = None) -> tuple[st
 
 
 def lines_of_backbone(
-    comparison: Comparison, backbone: str, cells: Mapping[Key, Cell], looks: Mapping[str, Look]
+    comparison: Comparison,
+    backbone: str,
+    cells: Mapping[Key, Cell],
+    looks: Mapping[str, Look],
+    bands: Bands | None = None,
 ) -> list[Line]:
     """Rows that have a value on a backbone, in their order."""
     lines = []
@@ -90,20 +104,20 @@ def lines_of_backbone(
             if (backbone, label, phase) in cells
         }
         if found:
-            spread = [row.std if row.n > 1 else 0.0 for row in found.values()]
-            means = [row.mean for row in found.values()]
-            lines.append(Line(label, look, list(found), means, spread))
+            lines.append(a_line(label, look, found, bands, backbone))
     return lines
 
 
-def _figure(comparison: Comparison, metric: str, cells: Mapping[Key, Cell]) -> Any:
+def _figure(
+    comparison: Comparison, metric: str, cells: Mapping[Key, Cell], bands: Bands | None
+) -> Any:
     """Panels in rows of at most three, laid out in inches; the legend has a row of its own."""
     count = len(comparison.backbones)
     across = count if count <= 3 else (2 if count == 4 else 3)
     down = math.ceil(count / across)
     looks = looks_of_comparison(comparison, metric)
     lines = {
-        backbone: lines_of_backbone(comparison, backbone, cells, looks)
+        backbone: lines_of_backbone(comparison, backbone, cells, looks, bands)
         for backbone in comparison.backbones
     }
     ranges = shared_limits(lines)
@@ -111,7 +125,8 @@ def _figure(comparison: Comparison, metric: str, cells: Mapping[Key, Cell]) -> A
     gap = _GAP[0] if shared else _GAP[0] + 0.35
     left, right = 0.75, 0.25
     wide = max(left + across * _PANEL[0] + (across - 1) * gap + right, 6.4)
-    told = textwrap.wrap(comparison_told(comparison, shared), int((wide - 0.5) / 0.078))
+    words = comparison_told(comparison, shared, band_words(bands, [metric], len(comparison.seeds)))
+    told = textwrap.wrap(words, int((wide - 0.5) / 0.078))
     legend = Legend(looks, wide)
     above, below = 0.62 + 0.2 * len(told) + 0.28, 0.5 + legend.height
     high = above + down * _PANEL[1] + (down - 1) * _GAP[1] + below
@@ -162,12 +177,16 @@ def shared_limits(lines: Mapping[str, Sequence[Line]]) -> dict[str, tuple[float,
     return {name: whole if one else own.get(name, whole) for name in lines}
 
 
-def comparison_told(comparison: Comparison, shared: bool) -> str:
-    """What the scores are of, what the bands are, and whether the panels share an axis."""
+def comparison_told(comparison: Comparison, shared: bool, bands: Sequence[str]) -> str:
+    """What the scores are of, what the bands are, and whether the panels share an axis.
+
+    Args:
+        bands: what ``band_words`` gives.
+    """
     doc = comparison.document["documents"][0]
     runs = [run for part in comparison.by_backbone.values() for run in part["runs"]]
     parts = [scored_on({**doc, "runs": runs}), f"protocol {doc['protocol']}"]
-    parts += ["band: ± 1 sample std"] if len(comparison.seeds) > 1 else []
+    parts += bands
     parts += ["pre-training shared over seeds"] if doc["share_pretrained"] else []
     parts += [] if shared else ["the panels' axes differ"]
     return "; ".join(parts)

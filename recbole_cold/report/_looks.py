@@ -43,13 +43,55 @@ class Look(NamedTuple):
 
 
 class Line(NamedTuple):
-    """One row in one panel: its phases by number, mean and deviation (0 of a single seed)."""
+    """One row in one panel: its phases by number, its means, and the ends of its band."""
 
     label: str
     look: Look
     x: list[int]
     mean: list[float]
-    std: list[float]
+    low: list[float]
+    high: list[float]
+
+
+class Bands(NamedTuple):
+    """The bands of curves where they are not deviations over seeds.
+
+    Attributes:
+        words: what they are, for the line under a title.
+        ends: by backbone ('' in a run), row, phase and metric.
+    """
+
+    words: str
+    ends: Mapping[tuple[str, str, str, str], tuple[float, float]]
+
+
+def a_line(
+    label: str, look: Look, rows: Mapping[int, Row], bands: Bands | None = None, backbone: str = ""
+) -> Line:
+    """The line of a row, its band one sample deviation on each side or what ``bands`` say.
+
+    Where neither is known, as with one seed, the band is as thin as the line.
+
+    Args:
+        rows: the figures of the row by the number of their phase.
+    """
+    ends = []
+    for row in rows.values():
+        spread = row.std if row.n > 1 and bands is None else 0.0
+        ends.append((row.mean - spread, row.mean + spread))
+        if bands is not None:
+            place = (backbone, row.label, row.phase, row.metric)
+            ends[-1] = bands.ends.get(place, ends[-1])
+    low, high = zip(*ends, strict=True)
+    return Line(label, look, list(rows), [row.mean for row in rows.values()], [*low], [*high])
+
+
+def band_words(bands: Bands | None, metrics: Iterable[str], seeds: int) -> list[str]:
+    """What the bands of a picture are, and what has none; nothing where there are none."""
+    if bands is None:
+        return ["band: ± 1 sample std"] * (seeds > 1)
+    without = sorted(set(metrics) - {metric for *_, metric in bands.ends})
+    return [bands.words + (f", none of {' and '.join(without)}" if without else "")]
 
 
 def looks_of_run(doc: Document, metric: str) -> dict[str, Look]:
@@ -147,7 +189,7 @@ def _mean_place(rows: Sequence[tuple[Row, str]], phases: Sequence[str]) -> Any:
 def draw_line(
     axes: "Axes", line: Line, *, width: float, marker: float, band: float, order: int = 2
 ) -> None:
-    """Draw a row's means and the band of one deviation around them.
+    """Draw a row's means and the band around them.
 
     Args:
         width, marker: of line and marker, in points. band: opacity of the band.
@@ -160,21 +202,21 @@ def draw_line(
         line.x, line.mean, linewidth=width, markersize=marker, zorder=order, label=line.label,
         **line.look.style,
     )  # fmt: skip
-    low = [mean - std for mean, std in zip(line.mean, line.std, strict=True)]
-    high = [mean + std for mean, std in zip(line.mean, line.std, strict=True)]
     axes.fill_between(
-        line.x, low, high, color=line.look.style["color"], alpha=band, linewidth=0, zorder=1
-    )
+        line.x, line.low, line.high, color=line.look.style["color"], alpha=band, linewidth=0,
+        zorder=1,
+    )  # fmt: skip
 
 
 def limits(lines: Iterable[Line]) -> tuple[float, float]:
     """The lowest and highest point of lines, with the bands of those that have one."""
-    ends = [
-        (mean - std * line.look.named, mean + std * line.look.named)
-        for line in lines
-        for mean, std in zip(line.mean, line.std, strict=True)
-    ]
-    return min(low for low, _ in ends), max(high for _, high in ends)
+    lines = list(lines)
+    lows = [(line.low if line.look.named else line.mean) for line in lines]
+    highs = [(line.high if line.look.named else line.mean) for line in lines]
+    # An interval by resamples may leave out the mean that it belongs to.
+    least = [min(*ends, *line.mean) for ends, line in zip(lows, lines, strict=True)]
+    most = [max(*ends, *line.mean) for ends, line in zip(highs, lines, strict=True)]
+    return min(least), max(most)
 
 
 class Legend:

@@ -33,14 +33,16 @@ from recbole_cold.report._drawing import (
     write_heading,
 )
 from recbole_cold.report._looks import (
+    Bands,
     Line,
+    band_words,
     draw_line,
     limits,
     looks_of_comparison,
     looks_of_run,
 )
 from recbole_cold.report._pictures import lines_of_run, metrics_to_draw, picture_title
-from recbole_cold.report._words import shorten
+from recbole_cold.report._words import all_seeds, shorten
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -69,20 +71,23 @@ _GRID_SIZE = _Size(10.5, 8.5, 1.9, 4.5, 26)
 _MATRIX_SIZE = _Size(9.5, 8, 1.7, 3, 14)
 
 
-def run_panels(doc: Document, metric: str | None = None) -> "Figure":
+def run_panels(doc: Document, metric: str | None = None, bands: Bands | None = None) -> "Figure":
     """``metric``, or the first one that has values, over the phases: a panel per row.
 
     Raises:
         UserError: no metric has a known value, or ``metric`` was not computed.
     """
     name = metrics_to_draw(doc, metric)[0]
-    lines = lines_of_run(doc, name, looks_of_run(doc, name))
+    lines = lines_of_run(doc, name, looks_of_run(doc, name), bands)
     wide = _LEFT + _width(len(lines)) + _RIGHT
-    title, told = picture_title(doc, int((wide - 0.5) / 0.078))
+    words = band_words(bands, [name], len(all_seeds(doc)))
+    title, told = picture_title(doc, int((wide - 0.5) / 0.078), words)
     return _grid(lines, doc["phases"], f"{title}: {name} ({better(name)})", told)
 
 
-def comparison_panels(comparison: Comparison, metric: str | None = None) -> "Figure":
+def comparison_panels(
+    comparison: Comparison, metric: str | None = None, bands: Bands | None = None
+) -> "Figure":
     """``metric``, or AUC, over the phases: a panel per row and backbone.
 
     Raises:
@@ -93,17 +98,18 @@ def comparison_panels(comparison: Comparison, metric: str | None = None) -> "Fig
     lines = {
         backbone: found
         for backbone in comparison.backbones
-        if (found := lines_of_backbone(comparison, backbone, cells, looks))
+        if (found := lines_of_backbone(comparison, backbone, cells, looks, bands))
     }
+    words = band_words(bands, [name], len(comparison.seeds))
     if len(lines) == 1:
         ((backbone, found),) = lines.items()
-        told = f"{better(name)}; {backbone}; {comparison_told(comparison, shared=True)}"
+        told = f"{better(name)}; {backbone}; {comparison_told(comparison, True, words)}"
         wide = _LEFT + _width(len(found)) + _RIGHT
         return _grid(
             found, comparison.phases, comparison_title(comparison, name), _wrapped(told, wide)
         )
     rows = [row for row in comparison.rows if any(_has(found, row) for found in lines.values())]
-    return _matrix(comparison, name, lines, rows)
+    return _matrix(comparison, name, lines, rows, words)
 
 
 def _width(rows: int) -> float:
@@ -158,14 +164,18 @@ def _grid(
 
 
 def _matrix(
-    comparison: Comparison, metric: str, lines: Mapping[str, Sequence[Line]], rows: Sequence[str]
+    comparison: Comparison,
+    metric: str,
+    lines: Mapping[str, Sequence[Line]],
+    rows: Sequence[str],
+    bands: Sequence[str],
 ) -> "Figure":
     ranges = shared_limits(lines)
     shared = len(set(ranges.values())) == 1
     gap = _MATRIX_GAP[0] + (0 if shared else _AXIS_ROOM)
     panel = (max(_MATRIX_PANEL[0], min(2.4, 5.6 / len(lines))), _MATRIX_PANEL[1])
     wide = max(_LEFT + len(lines) * (panel[0] + gap) - gap + _RIGHT, 6.4)
-    told = _wrapped(f"{better(metric)}; {comparison_told(comparison, shared)}", wide)
+    told = _wrapped(f"{better(metric)}; {comparison_told(comparison, shared, bands)}", wide)
     above, below = 0.62 + 0.2 * len(told) + 0.6, 0.55 + _KEY
     # The matrix has the room of a second line where a name needs one.
     most = _most(panel[0])

@@ -5,15 +5,16 @@
 
 import math
 import textwrap
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from recbole_cold.errors import UserError
+from recbole_cold.evaluation.metrics import METRICS
 from recbole_cold.graphs import Graphs
-from recbole_cold.report import _graphs, _vectors
+from recbole_cold.report import _graphs, _ridgelines, _vectors
 from recbole_cold.report._drawing import (
     BLACK,
     COLOURS,
@@ -43,7 +44,8 @@ class Series(NamedTuple):
     Attributes:
         mean, std, published: a number per phase.
         at: the row's place on the axis of a sweep.
-        batches: per phase, the metric on every batch of the scored rows.
+        batches: per phase, the metric on every batch of the scored rows; nan where one has rows of
+            one class only.
     """
 
     label: str
@@ -61,11 +63,24 @@ class Panel(NamedTuple):
     series: Sequence[Series]
 
 
+class Batches(NamedTuple):
+    """A metric on every batch of scored rows.
+
+    Attributes:
+        sizes: rows of a batch; several where the rows of a table differ in it.
+        values: by group (a block, a backbone) and name of a row: a list per phase, all seeds.
+    """
+
+    sizes: Sequence[int]
+    values: Mapping[tuple[str, str], Sequence[Sequence[float]]]
+
+
 class Drawn(NamedTuple):
     """All that a form may draw; a form says what it misses.
 
     Attributes:
         told: the line under the title; ``seeds``: over how many, where a form shows means.
+        batches: rows of a batch, for the forms in ``OF_BATCHES``.
         graphs: the feature graphs of ``item``, for heat maps.
         vectors: ID vectors, one panel per row.
     """
@@ -76,6 +91,7 @@ class Drawn(NamedTuple):
     metric: str = "AUC"
     phases: Sequence[str] = ()
     panels: Sequence[Panel] = ()
+    batches: Sequence[int] = ()
     graphs: Graphs | None = None
     item: str = ""
     vectors: Sequence[IdVectors] = ()
@@ -164,9 +180,7 @@ def boxes(drawn: Drawn) -> Any:
     Raises:
         UserError: no row has batches.
     """
-    if not any(each.batches for panel in drawn.panels for each in panel.series):
-        raise UserError("boxes need the scores of single rows, and none were kept.")
-
+    told = _batch_words(drawn)
     styles = _styles(drawn)
 
     def draw(axes: "Axes", panel: Panel) -> None:
@@ -175,21 +189,51 @@ def boxes(drawn: Drawn) -> Any:
             style = styles[each.label]
             places = np.arange(len(drawn.phases)) + (number - (count - 1) / 2) * 0.8 / count
             found = [_array(batch)[~np.isnan(_array(batch))] for batch in each.batches or ()]
-            colour = {"color": style["color"]}
+            colour, look = {"color": style["color"]}, _box_look(style)
             axes.boxplot(
                 found, positions=places[: len(found)], widths=0.66 / count, manage_ticks=False,
-                patch_artist=True, boxprops={"facecolor": style["color"], "alpha": 0.4},
+                patch_artist=True, boxprops=look,
                 whiskerprops=colour,
                 capprops=colour, medianprops={"color": "black", "linewidth": 1.4},
                 flierprops={"marker": ".", "markersize": 3, "markeredgecolor": style["color"]},
             )  # fmt: skip
-            axes.plot([], [], "s", color=style["color"], alpha=0.6, label=_name(each))
+            axes.bar([0], [math.nan], label=_name(each), **look)
         name_phases(axes, drawn.phases, most=30, sizes=(9, 10))
         axes.set_xlim(-0.6, len(drawn.phases) - 0.4)
 
-    return _panels(
-        drawn, draw, styles, "boxes: quartiles over batches of scored rows", hollow=False
-    )
+    drawn = drawn._replace(seeds="")  # nothing is a mean over seeds
+    return _panels(drawn, draw, styles, f"a box: quartiles of {told}", hollow=False)
+
+
+def ridgelines(drawn: Drawn) -> Any:
+    """Per phase a panel, in it a ridge per row: the density of the metric over the batches.
+
+    Raises:
+        UserError: no row has batches.
+    """
+    told = _batch_words(drawn)
+    styles = _styles(drawn)
+    groups = [
+        (
+            panel.title,
+            [
+                _ridgelines.Ridge(
+                    each.label, styles[each.label]["color"],
+                    [_array(batch)[~np.isnan(_array(batch))] for batch in each.batches],
+                )
+                for each in panel.series
+                if each.batches
+            ],
+        )
+        for panel in drawn.panels
+    ]  # fmt: skip
+    groups = [(title, ridges) for title, ridges in groups if ridges]
+    wide = _ridgelines.wide_of(groups, len(drawn.phases))
+    words = f"a ridge: density of {told}; peaks have one height; black: median; ticks: batches"
+    lines = textwrap.wrap("; ".join(filter(None, [drawn.told, words])), int((wide - 0.5) / 0.078))
+    metric = METRICS.get(drawn.metric)
+    most = 1.0 if metric is not None and metric.best == "high" else None
+    return _ridgelines.ridges_figure(groups, drawn.phases, drawn.metric, drawn.title, lines, most)
 
 
 def graphs(drawn: Drawn) -> Any:
@@ -223,10 +267,13 @@ FORMS: dict[str, Callable[[Drawn], Any]] = {
     "bars": bars,
     "sweep": sweep,
     "boxes": boxes,
+    "ridgelines": ridgelines,
     "graphs": graphs,
     "vectors": vectors,
 }
 """Form -> the function that draws it."""
+OF_BATCHES = ("boxes", "ridgelines")
+"""The forms that show a metric on batches of scored rows."""
 
 
 # ------------------------------------------------------------------------------- shared
@@ -251,6 +298,32 @@ def batch_values(
         strict=True,
     )
     return np.array([metric(y, s) if 0 < y.sum() < size else math.nan for y, s in pairs])
+
+
+def _batch_words(drawn: Drawn) -> str:
+    """What a batch is, how many there are, and how many of them have no value.
+
+    Raises:
+        UserError: there is no batch with a value.
+    """
+    rows = [each.batches for panel in drawn.panels for each in panel.series if each.batches]
+    counts = [len(batch) for batches in rows for batch in batches]
+    size = " or ".join(f"{size:,}" for size in drawn.batches)
+    if not rows:
+        raise UserError("boxes and ridgelines need the scores of single rows, and none were kept.")
+    if not sum(counts):
+        raise UserError(
+            f"no phase has a whole batch of {size} rows of one seed; take smaller batches."
+        )
+    gone = sum(int(np.isnan(_array(batch)).sum()) for batches in rows for batch in batches)
+    if gone == sum(counts):
+        raise UserError(f"every batch of {size} rows has one class only.")
+    low, high = min(counts), max(counts)
+    many = f"{low:,}" if low == high else f"{low:,} to {high:,}"
+    left_out = f"{gone:,} of all {sum(counts):,} have" if gone else "no batch has"
+    return f"{many} batches of {size} scored rows, all seeds; {left_out} one class" + (
+        " and are left out" if gone else ""
+    )
 
 
 def _panels(
@@ -346,6 +419,17 @@ def _style(number: int) -> dict[str, Any]:
         "marker": MARKERS[number % len(MARKERS)],
         "linestyle": _DASHES[number // len(colours) % len(_DASHES)],
     }
+
+
+def _box_look(style: Mapping[str, Any]) -> dict[str, Any]:
+    """Of a box: pale, and hatched where another row has its colour already."""
+    from matplotlib.colors import to_rgba
+
+    again = _DASHES.index(style["linestyle"])
+    return {
+        "facecolor": to_rgba(style["color"], 0.4), "edgecolor": style["color"],
+        "hatch": ("", "////", "....", "xxxx")[again],
+    }  # fmt: skip
 
 
 def _name(series: Series) -> str:

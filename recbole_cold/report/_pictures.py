@@ -18,7 +18,16 @@ from recbole_cold.report._drawing import (
     with_margin,
     write_heading,
 )
-from recbole_cold.report._looks import Line, Look, draw_line, limits, looks_of_run
+from recbole_cold.report._looks import (
+    Bands,
+    Line,
+    Look,
+    a_line,
+    band_words,
+    draw_line,
+    limits,
+    looks_of_run,
+)
 from recbole_cold.report._statistics import summary, wanted_metrics
 from recbole_cold.report._words import all_seeds, backbone_names, scored_on, seed_names, shorten
 
@@ -30,31 +39,35 @@ _FIRST = ("AUC", "LogLoss", "F1")  # drawn rather than others
 _LONGEST_NAME = 28
 
 
-def plot_curves(doc: Document, path: str | Path) -> None:
-    """Draw AUC over the phases, one line per run with its std band, and LogLoss beside it.
+def plot_curves(doc: Document, path: str | Path, bands: Bands | None = None) -> None:
+    """Draw AUC over the phases, one line per run with its band, and LogLoss beside it.
 
     Of more than eight methods only the best have colours; the others are grey, and named.
     The file appears whole or not at all; its suffix (png, pdf, svg) is the format.
 
+    Args:
+        bands: those of the lines; None: one sample deviation over the seeds on each side.
+
     Raises:
         UserError: no metric has a known value, the suffix is another, or the folder is unwritable.
     """
-    save_figure(lambda: curves_figure(doc), path)
+    save_figure(lambda: curves_figure(doc, bands=bands), path)
 
 
-def curves_figure(doc: Document, metric: str | None = None) -> Any:
+def curves_figure(doc: Document, metric: str | None = None, bands: Bands | None = None) -> Any:
     """The picture of ``plot_curves`` as a matplotlib figure.
 
     Args:
         metric: draw this one alone.
+        bands: those of the lines; None: one sample deviation over the seeds on each side.
 
     Raises:
         UserError: no metric has a known value, or ``metric`` was not computed.
     """
     names = metrics_to_draw(doc, metric)
     looks = looks_of_run(doc, names[0])
-    panels = {name: lines_of_run(doc, name, looks) for name in names}
-    return _figure(doc, panels)
+    panels = {name: lines_of_run(doc, name, looks, bands) for name in names}
+    return _figure(doc, panels, bands)
 
 
 def metrics_to_draw(doc: Document, metric: str | None = None) -> list[str]:
@@ -74,28 +87,30 @@ def metrics_to_draw(doc: Document, metric: str | None = None) -> list[str]:
     return known[:2]
 
 
-def lines_of_run(doc: Document, metric: str, looks: Mapping[str, Look]) -> list[Line]:
+def lines_of_run(
+    doc: Document, metric: str, looks: Mapping[str, Look], bands: Bands | None = None
+) -> list[Line]:
     """Rows of a run that have a value of ``metric``, in their order."""
     order = {name: number for number, name in enumerate(doc["phases"])}
     rows = [row for row in summary(doc, [metric]) if row.n]
     lines = []
     for label, look in looks.items():
-        known = [row for row in rows if row.label == label]
+        known = {order[row.phase]: row for row in rows if row.label == label}
         if known:
-            spread = [row.std if row.n > 1 else 0.0 for row in known]
-            means = [row.mean for row in known]
-            lines.append(Line(label, look, [order[row.phase] for row in known], means, spread))
+            lines.append(a_line(label, look, known, bands))
     return lines
 
 
-def _figure(doc: Document, panels: Mapping[str, list[Line]]) -> Any:
+def _figure(doc: Document, panels: Mapping[str, list[Line]], bands: Bands | None = None) -> Any:
     """Panels side by side, laid out in inches: names need the same room in any picture."""
     first = next(iter(panels.values()))
     name_room = 0.45 + 0.085 * max(len(shorten(line.label, _LONGEST_NAME)) for line in first)
     # Left edge and width of each panel: the names of the lines stand right of the first one.
     places = [(0.75, 4.6), (0.75 + 4.6 + name_room + 0.7, 3.4)][: len(panels)]
     wide = max(places[-1][0] + places[-1][1] + (0.3 if len(panels) > 1 else name_room), 7.0)
-    title, told = picture_title(doc, int((wide - 0.5) / 0.08))
+    title, told = picture_title(
+        doc, int((wide - 0.5) / 0.08), band_words(bands, panels, len(all_seeds(doc)))
+    )
     tall, below, above = max(3.6, 0.21 * len(first)), 0.55, 0.75 + 0.2 * len(told)
     high = below + tall + above
     figure = new_figure(wide, high)
@@ -108,16 +123,19 @@ def _figure(doc: Document, panels: Mapping[str, list[Line]]) -> Any:
     return figure
 
 
-def picture_title(doc: Document, width: int) -> tuple[str, list[str]]:
-    """Title and the lines under it, no longer than ``width`` characters."""
+def picture_title(doc: Document, width: int, bands: Sequence[str]) -> tuple[str, list[str]]:
+    """Title and the lines under it, no longer than ``width`` characters.
+
+    Args:
+        bands: what ``band_words`` gives.
+    """
     seeds = all_seeds(doc)
-    told = f"{scored_on(doc)}; protocol {doc['protocol']}"
-    if len(seeds) < 2:
-        return f"{doc['dataset']}, {backbone_names(doc)}, seed {seed_names(seeds)}", [told]
-    told += "; band: ± 1 sample std"
-    told += "; pre-training shared over seeds" if doc["share_pretrained"] else ""
-    title = f"{doc['dataset']}, {backbone_names(doc)}, {len(seeds)} seeds ({seed_names(seeds)})"
-    return title, textwrap.wrap(told, width, break_on_hyphens=False)
+    parts = [scored_on(doc), f"protocol {doc['protocol']}", *bands]
+    many = f"{len(seeds)} seeds ({seed_names(seeds)})" if len(seeds) > 1 else ""
+    if many and doc["share_pretrained"]:
+        parts.append("pre-training shared over seeds")
+    title = f"{doc['dataset']}, {backbone_names(doc)}, {many or f'seed {seed_names(seeds)}'}"
+    return title, textwrap.wrap("; ".join(parts), width, break_on_hyphens=False)
 
 
 def _draw(axes: "Axes", doc: Document, metric: str, lines: Sequence[Line]) -> None:

@@ -18,7 +18,7 @@ from recbole_cold.report._drawing import (
 )
 from recbole_cold.report._looks import Legend, Look, looks_of_comparison, looks_of_run
 from recbole_cold.report._pictures import metrics_to_draw, picture_title
-from recbole_cold.report._words import seed_names, shorten
+from recbole_cold.report._words import all_seeds, seed_names, shorten
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -67,9 +67,8 @@ def run_reliability(doc: Document, metric: str | None = None) -> "Figure":
     """
     looks = looks_of_run(doc, metrics_to_draw(doc, metric)[0])
     wide = _wide(len(doc["phases"]))
-    title, told = picture_title(doc, int((wide - 0.5) / 0.078))
-    told = textwrap.wrap(" ".join(told).replace("band: ± 1 sample std", _WHAT),
-                         int((wide - 0.5) / 0.078), break_on_hyphens=False)  # fmt: skip
+    words = [_WHAT] * (len(all_seeds(doc)) > 1)
+    title, told = picture_title(doc, int((wide - 0.5) / 0.078), words)
     return _figure({"": doc}, doc["phases"], looks, f"{title}: predicted and real clicks", told)
 
 
@@ -83,7 +82,7 @@ def comparison_reliability(comparison: Comparison, metric: str | None = None) ->
     phases, seeds = comparison.phases, comparison.seeds
     title = f"{comparison.document['documents'][0]['dataset']}: predicted and real clicks, "
     title += f"{len(seeds)} seeds ({seed_names(seeds)})" if len(seeds) > 1 else "one seed"
-    told = comparison_told(comparison, shared=True).replace("band: ± 1 sample std", _WHAT)
+    told = comparison_told(comparison, True, [_WHAT] * (len(seeds) > 1))
     lines = textwrap.wrap(told, int((_wide(len(phases)) - 0.5) / 0.078), break_on_hyphens=False)
     return _figure(comparison.by_backbone, phases, looks, title, lines)
 

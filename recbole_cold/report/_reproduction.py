@@ -14,7 +14,7 @@ from typing import Any
 
 from recbole_cold.errors import UserError
 from recbole_cold.report._document import SCHEMA
-from recbole_cold.report._paper_figures import Drawn, Panel, Series
+from recbole_cold.report._paper_figures import Batches, Drawn, Panel, Series
 from recbole_cold.report._tables import WIDTH, escape_pipes, screen_lines, wrap
 
 Reproduction = Mapping[str, Any]
@@ -123,12 +123,12 @@ def marks_of(doc: Reproduction, row: Mapping[str, Any]) -> str:
 def drawn_of(
     doc: Reproduction,
     metric: str | None = None,
-    batches: Mapping[tuple[str, str], Sequence[Sequence[float]]] | None = None,
+    batches: Batches | None = None,
 ) -> Drawn:
     """What a form draws of a reproduction: a panel per block.
 
     Args:
-        batches: by block and name of a row: per phase, the metric on every batch of rows.
+        batches: the metric on batches of rows, by block and name of a row.
     """
     metric = metric or doc["metrics"][0]
 
@@ -137,7 +137,7 @@ def drawn_of(
         ours, std, theirs = (
             [_nan(cell.get(key)) for cell in figures] for key in ("ours", "std", "published")
         )
-        own = (batches or {}).get((row["block"], row["name"]))
+        own = batches.values.get((row["block"], row["name"])) if batches is not None else None
         return Series(row["name"], ours, std, theirs, row.get("at"), own)
 
     panels = [
@@ -146,7 +146,8 @@ def drawn_of(
     ]
     told = f"{doc['called']}; protocol {doc['protocol']}"
     told += "; NOT COMPARABLE: a fast run" if doc["fast"] else ""
-    return Drawn(doc["title"], told, _seeds(doc), metric, doc["phases"], panels)
+    sizes = batches.sizes if batches is not None else ()
+    return Drawn(doc["title"], told, _seeds(doc), metric, doc["phases"], panels, sizes)
 
 
 def _nan(value: Any) -> float:

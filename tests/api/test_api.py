@@ -46,7 +46,7 @@ def keys(tiny_keys, tmp_path):
 @pytest.fixture
 def no_picture(monkeypatch):
     """Curves take longer than these runs."""
-    monkeypatch.setattr(report, "plot_curves", lambda document, path: None)
+    monkeypatch.setattr(report, "plot_curves", lambda *_, **__: None)
 
 
 @pytest.fixture(scope="module")
@@ -331,7 +331,7 @@ def without_ray(monkeypatch):
 
 class TestManyRuns:
     def test_compare(self, keys, without_ray, capsys, monkeypatch):
-        monkeypatch.setattr(report, "plot_comparison", lambda comparison, path: None)
+        monkeypatch.setattr(report, "plot_comparison", lambda *_, **__: None)
         found = recbole_cold.compare(["Base", MWUF], ["FM", "DeepFM"], reference_rows=[], **keys)
         frame = found.frame()
         assert set(zip(frame["method"], frame["backbone"], strict=True)) == {
@@ -359,7 +359,7 @@ class TestManyRuns:
 
     def test_tune_and_run_the_best(self, keys, without_ray, capsys, monkeypatch, numbers):
         for name in ("plot_curves", "plot_sweep"):
-            monkeypatch.setattr(report, name, lambda document, path: None)
+            monkeypatch.setattr(report, name, lambda *_, **__: None)
         found = recbole_cold.tune("MWUF", {"learning_rate": [0.001, 0.05]}, **keys, verbose=False)
         assert capsys.readouterr() == ("", "")
         frame = found.frame()

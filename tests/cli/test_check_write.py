@@ -40,7 +40,7 @@ def split_of(config):
 def test_a_run_on_the_files_has_the_parts_of_the_split(
     keys, tiny_keys, tiny_flags, tmp_path, capsys, monkeypatch
 ):
-    monkeypatch.setattr(report, "plot_curves", lambda document, path: None)
+    monkeypatch.setattr(report, "plot_curves", lambda *_, **__: None)
     flags = [flag for flag in tiny_flags if flag.partition("=")[0][2:] not in keys]
     words = [f"--{key}={value}" for key, value in keys.items()]
     assert main(["check", *flags, *words, "--write", str(tmp_path / "ready")]) == 0

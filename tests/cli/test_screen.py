@@ -61,7 +61,7 @@ class TestReaders:
     @pytest.mark.parametrize("verb", ["run", "compare", "tune"])
     def test_no_work_is_lost(self, verb, tiny_flags, tmp_path, monkeypatch):
         """Both readers are gone from the start; everything is on disk all the same."""
-        monkeypatch.setattr(report, "plot_curves", lambda document, path: None)
+        monkeypatch.setattr(report, "plot_curves", lambda *_, **__: None)
         words = {
             "run": ["--model=Base"],
             "compare": ["--models=Base,DropoutNet", "--warm_steps=2"],

@@ -370,7 +370,7 @@ def test_check_says_width_type_and_gaps(vectors_path, capsys):
 
 
 def test_written_parts_have_their_vectors(tiny_path, tiny_flags, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(report, "plot_curves", lambda document, path: None)
+    monkeypatch.setattr(report, "plot_curves", lambda *_, **__: None)
     n = len((tiny_path / "tiny.item").read_text().splitlines()) - 1
     matrix = np.random.default_rng(1).normal(size=(n, 5)).astype(np.float16)
     np.save(tmp_path / "there.npy", matrix)

@@ -39,8 +39,8 @@ DEFECTS = {
                "next(iter(backbones), \"\")", "test_a_run_is_a_comparison_on_one_backbone"),
     ],
     "recbole_cold/cli/plot.py": [
-        defect("the metric is not passed on", 'report.Asked(keys.get("metric"),',
-               "report.Asked(None,", "test_mistakes_are_one_sentence"),
+        defect("the metric is not passed on", 'for name in ("metric", "against", "band")}',
+               'for name in ("against", "band")}', "TestVerb::test_mistakes_are_one_sentence"),
         defect("a picture of curves whatever is asked", 'kind = keys.get("kind", "curves")',
                'kind = "curves"', "test_one_folder"),
     ],

@@ -36,18 +36,30 @@ DEFECTS = {
                "test_rows_on_one_backbone_are_one_comparison_and_own_networks_another"),
     ],
     "recbole_cold/papers/files.py": [
+        defect("a form may come twice", "len(set(forms)) == len(forms)", "True",
+               "test_what_a_file_misses_is_told"),
         defect("a share may be above one", "math.inf if metric in UNBOUNDED else 1", "math.inf",
                "test_a_number_that_is_no_share_is_refused"),
         defect("rows may have one name", "names.count(each) == 1", "bool(names.count(each))",
                "test_what_a_file_misses_is_told"),
     ],
-    "recbole_cold/papers/pictures.py": [
+    "recbole_cold/papers/states.py": [
+        defect("rows that are not run go unsaid", "if len(item.runnable()) < len(item.rows)",
+               "if not item.rows", "test_states",
+               "test_the_list_names_every_item_and_what_it_needs"),
+    ],
+    "recbole_cold/experiment/batches.py": [
         defect("boxes of the first seed alone", '        for seed in run["seeds"]:',
                '        for seed in run["seeds"][:1]:',
                "TestEndToEnd::test_boxes_are_of_the_kept_scores_batch_by_batch"),
         defect("every phase has the boxes of the first one",
                "labels, scores = kept.rows_of(phase).label, kept.scores[phase]",
                'labels, scores = kept.rows_of("cold").label, kept.scores["cold"]',
+               "TestEndToEnd::test_boxes_are_of_the_kept_scores_batch_by_batch"),
+    ],
+    "recbole_cold/papers/pictures.py": [
+        defect("the second form takes the place of the first",
+               "{f'-{form}' if number else ''}.png", ".png",
                "TestEndToEnd::test_boxes_are_of_the_kept_scores_batch_by_batch"),
         defect("a run for graphs is not looked at for scores",
                '"trials" / "graphs.json"', '"trials" / "graphs.txt"',

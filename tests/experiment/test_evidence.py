@@ -294,14 +294,14 @@ def keys(tiny_path):
 
 @pytest.fixture
 def no_picture(monkeypatch):
-    monkeypatch.setattr(report, "plot_curves", lambda document, path: None)
+    monkeypatch.setattr(report, "plot_curves", lambda *_, **__: None)
 
 
 @pytest.fixture(scope="module")
 def made(keys, tmp_path_factory):
     """A run of two methods on two seeds, with its folder."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(report, "plot_curves", lambda document, path: None)
+        patch.setattr(report, "plot_curves", lambda *_, **__: None)
         saved = tmp_path_factory.mktemp("saved")
         return recbole_cold.run("Base,ItemBias", seeds=2, saved_dir=saved, **keys)
 

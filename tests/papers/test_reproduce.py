@@ -34,8 +34,8 @@ NAMES = [
     "avaew-figure2", "avaew-table1", "avaew-table2", "csdm-figure2", "csdm-table2",
     "emerg-figure2", "emerg-figure3", "emerg-figure4", "emerg-figure5", "emerg-table1",
     "emerg-table2", "emerg-table4", "emerg-table5", "mwuf-figure2", "mwuf-figure3",
-    "mwuf-figure4", "mwuf-table1", "rml-table2-cw", "rml-table2-wc", "rml-table5-cw",
-    "rml-table5-wc",
+    "mwuf-figure4", "mwuf-table1", "rml-figure4-cw", "rml-figure4-wc", "rml-table2-cw",
+    "rml-table2-wc", "rml-table5-cw", "rml-table5-wc",
 ]  # fmt: skip
 SMALL = {
     "paper": {"short": "P", "title": "T", "venue": "V", "year": 2000, "arxiv": "1"},
@@ -93,7 +93,7 @@ def test_every_item_that_is_promised_has_a_file():
 @pytest.mark.parametrize("name", NAMES)
 def test_each_file_is_read_and_has_a_form(name):
     item = find_item(name)
-    assert item.form in report.FORMS
+    assert item.forms and set(item.forms) <= set(report.FORMS)
     assert item.paper["year"] > 2000 and (item.paper.get("arxiv") or item.paper["doi"])
     assert (item.unknown is None) == bool(item.rows)
     assert item.title.startswith(item.paper["short"])
@@ -170,6 +170,9 @@ def test_the_numbers_are_those_of_the_results_page():
         ({"paper": {**SMALL["paper"], "arxiv": None, "doy": 1}}, "unknown key 'doy'"),
         ({"item": 3}, "item must be a text"),
         ({"form": "pie"}, "form is 'pie', and there are table, curves"),
+        ({"form": ["boxes", "pie"]}, "form is 'pie', and there are table, curves"),
+        ({"form": ["boxes", "boxes"]}, "form names a form twice"),
+        ({"form": []}, "form must be a text or a list of texts"),
         ({"seeds": 0}, "seeds must be a number of runs"),
         ({"data": {}}, "data names no data set"),
         ({"metrics": "AUC"}, "metrics must be a list of texts"),
@@ -282,13 +285,14 @@ def test_states(tiny_path, tmp_path):
     folder = str(tiny_path.parent)
     assert state_of(an_item(), folder)[:2] == (
         True,
-        "runs here (tiny), without gone (needs method)",
+        "runs here (tiny); not run: gone (nobody has it)",
     )
-    assert state_of(an_item(), str(tmp_path)).words.startswith(
-        "needs data Tiny data (tiny) or Big data (big), without gone"
-    )
-    gone = an_item(blocks=rows_of({"name": "a", "absent": "nobody has it"}))
-    assert state_of(gone, folder)[:2] == (False, "needs method a: nobody has it")
+    words = state_of(an_item(), str(tmp_path)).words
+    assert words.startswith("needs data Tiny data (tiny) or Big data (big): see")
+    assert words.endswith("; not run: gone (nobody has it)")
+    rows = [{"name": name, "absent": why} for name, why in zip("abc", ("x", "y", "x"), strict=True)]
+    gone = an_item(blocks=rows_of(*rows))
+    assert state_of(gone, folder)[:2] == (False, "not run: a, c (x); b (y)")
     assert not state_of(find_item("csdm-figure2"), folder).runs
 
 
@@ -361,7 +365,8 @@ class TestEndToEnd:
         assert "published number not at hand" in shown  # of the row "dropping"
         assert "not run: gone: nobody has it" in shown
         assert "dropping: of what" in shown and "(n) 2 seeds here, 3 runs" in shown
-        assert (folder / found["picture"]).is_file() and (folder / "table.txt").is_file()
+        assert found["pictures"] == ["figures/small.png"]
+        assert (folder / "figures" / "small.png").is_file() and (folder / "table.txt").is_file()
         assert dropping["missing"] is None
 
     def test_csv_and_markdown_hold_the_same(self, reproduce):
@@ -411,7 +416,7 @@ class TestEndToEnd:
         monkeypatch.setattr(pool, "run_all", failing)
         code, folder, _ = reproduce(a_text(), "--seeds=1")
         assert code == 1 and "boom" in capsys.readouterr().err
-        assert report.load_reproduction(folder)["picture"] is None
+        assert report.load_reproduction(folder)["pictures"] == []
         assert not (folder / "table.txt").exists()
 
     def test_all_data_sets_of_the_paper_are_run_until_one_is_stopped(
@@ -467,6 +472,21 @@ class TestEndToEnd:
         assert extra["name"] == f"{report.MATCHED} on FM"
         assert "not in the paper" in capsys.readouterr().out
 
+    def test_sequence_models_of_mwuf_read_the_items_history(self, reproduce):
+        """A block of MWUF's figure 2 as it is packaged, on other data."""
+        text = yaml.safe_load(known_items()["mwuf-figure2"].read_text())
+        text["data"] = {"tiny": SMALL["data"]["tiny"]}
+        text["blocks"] = [each for each in text["blocks"] if each["name"] == "DIN"]
+        code, folder, ran = reproduce(yaml.safe_dump(text), "--fast", "--seeds=1")
+        assert (code, ran) == (0, 3)
+        found = report.load_reproduction(folder)
+        assert [row["name"] for row in found["rows"]] == ["base", "MetaEmb", "MWUF"]
+        for row in found["rows"]:
+            assert all(0 < cell["ours"] < 1 for cell in row["cells"]["AUC"].values())
+        (document,) = report.load_comparison(folder)["documents"]
+        configs = [run["config"] for run in document["runs"]]
+        assert {(c["history_side"], c["eval_on"]) for c in configs} == {("item", "next")}
+
     def test_graphs_are_drawn_of_one_run_whose_scores_are_used(self, reproduce):
         rows = [{"name": "b", "rows": [{"name": "EmerG", "model": "EmerG"}]}]
         keys_of_run = {"emerg_epochs": 1, "pretrain_epochs": 1, "warm_epochs": 1, "seeds": 1}
@@ -483,9 +503,12 @@ class TestEndToEnd:
         monkeypatch.setattr(
             report, "plot_form", lambda form, whole, path: drawn.append((form, whole))
         )
-        code, folder, _ = reproduce(a_text(form="boxes"), "--seeds=2")
-        ((form, whole),) = drawn
-        assert (code, form) == (0, "boxes")
+        code, folder, _ = reproduce(a_text(form=["boxes", "ridgelines"]), "--seeds=2")
+        (form, whole), (other, same) = drawn
+        assert (code, form, other) == (0, "boxes", "ridgelines") and same is whole
+        names = ["figures/small.png", "figures/small-ridgelines.png"]
+        assert report.load_reproduction(folder)["pictures"] == names
+        assert whole.batches == (64,)
         frame = load_results(folder).scores()
         plain = whole.panels[0].series[0]
         for phase, values in zip(whole.phases, plain.batches, strict=True):
@@ -519,7 +542,10 @@ def test_the_list_names_every_item_and_what_it_needs(tiny_path, capsys):
         assert f"\n{name} " in f"\n{shown}"
     assert "needs data MovieLens-1M (ml-1m)" in shown and "--dataset=NAME" in shown
     assert "contents not at hand: what EmerG's table 5" in shown
-    assert "without GRU4Rec, DIN, MWUF(GRU4Rec)" in shown
+    assert "not run: Meta-E (makes vectors of new items" in shown
+    # Sequence models are backbones here, so no row of MWUF's is left out.
+    (of_table,) = re.findall(r"mwuf-table1 .*\n.*\n(.*)", shown)
+    assert "needs data" in of_table and "not run" not in of_table
 
 
 @pytest.mark.parametrize(

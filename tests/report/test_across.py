@@ -13,7 +13,7 @@ from recbole_cold import report
 from recbole_cold.cli.main import HELPS, main
 from recbole_cold.errors import UserError
 from recbole_cold.evaluation import ranks
-from recbole_cold.report import MATCHED, PLOTS, Asked, Comparison, plot_of
+from recbole_cold.report import MATCHED, OF_BATCHES, PLOTS, Asked, Comparison, plot_of
 from recbole_cold.report._across import Across, across_text
 from recbole_cold.report._cd_plot import _levels, cd_figure
 from recbole_cold.report._plots import as_comparison
@@ -227,7 +227,7 @@ class TestKinds:
             plot_of("curves", 2)
         assert plot_of("cd", 2) is PLOTS["cd"]
 
-    @pytest.mark.parametrize("kind", sorted(PLOTS.keys() - {"forest"}))
+    @pytest.mark.parametrize("kind", sorted(PLOTS.keys() - {"forest", *OF_BATCHES}))
     def test_from_python(self, kind, tmp_path):
         found = [ComparisonResults(comparison(name).document, None) for name in ("one", "two")]
         beside = found[1:] if PLOTS[kind].several else ()
@@ -287,6 +287,7 @@ class TestVerb:
             (["c0", "c1", "--kind=cd", "--rope=-1"], "--rope=-1 is no difference"),
             (["c0", "c1", "--kind=cd", "--against=Nope"], "--against names 'Nope'"),
             (["c0", "--rope=0.1"], "--rope belongs to --kind=cd"),
+            (["run", "--kind=boxes", "--batch=9"], "Base, seed 2020: no row scores were kept"),
             (["c0", "--kind=curves", "--item=1"], "--kind is no flag of plot"),
             (["nope", "--kind=cd"], "has no results.json, comparison.json"),
             (["c0", "--to=a.bmp"], "name a file that ends in .png, .pdf or .svg"),

@@ -9,6 +9,7 @@ from sklearn.metrics import roc_auc_score
 from recbole_cold.errors import UserError
 from recbole_cold.graphs import Graphs
 from recbole_cold.report import FORMS, Drawn, IdVectors, Panel, Series, batch_values, plot_form
+from recbole_cold.report._ridgelines import density
 
 PHASES = ["cold", "warm_a", "warm_b"]
 NAN = math.nan
@@ -90,8 +91,79 @@ def test_boxes_are_quartiles_of_batches(drawn):
     assert (box[:, 1].min(), box[:, 1].max()) == pytest.approx((0.2, 0.4))
     medians = [each for each in axes.lines if each.get_color() == "black" and len(each.get_ydata())]
     assert [list(each.get_ydata()) for each in medians] == [[0.3, 0.3]] * 3
-    with pytest.raises(UserError, match="none were kept"):
-        panels("boxes", drawn)
+
+
+@pytest.mark.parametrize("form", ["boxes", "ridgelines"])
+def test_without_batches_there_is_no_picture(form, drawn):
+    for batches, words in (
+        (None, "none were kept"),
+        ([[]] * 3, "no phase has a whole batch of 64 rows"),
+        ([[NAN]] * 3, "every batch of 64 rows has one class"),
+    ):
+        rows = [BASE._replace(batches=batches)]
+        with pytest.raises(UserError, match=words):
+            panels(form, drawn._replace(panels=[Panel("FM", rows)], batches=(64,)))
+
+
+def a_normal_density(values, at):
+    """By the formula: Scott's bandwidth, n^(-1/5) sample deviations."""
+    wide = np.std(values, ddof=1) * len(values) ** -0.2
+    each = np.exp(-((np.subtract.outer(at, values) / wide) ** 2) / 2)
+    return each.sum(axis=1) / (len(values) * wide * math.sqrt(2 * math.pi))
+
+
+def test_a_ridge_is_a_kernel_density_with_its_peak_at_one():
+    values = np.array([0.6, 0.62, 0.7, 0.71, 0.8])
+    places, heights = density(values)
+    expected = a_normal_density(values, places)
+    assert heights == pytest.approx(expected / expected.max())
+    assert heights.max() == 1 and heights[[0, -1]].max() < 0.01
+    assert density(values[:1]) is None and density(np.full(5, 0.7)) is None
+
+
+def test_ridgelines_are_a_panel_per_phase_and_a_ridge_per_row(drawn):
+    batch = [0.1, 0.2, 0.3, 0.4, 0.97, NAN]
+    rows = [BASE._replace(batches=[batch, [0.5], []]), OURS._replace(batches=[batch[::-1]] * 3)]
+    axes = panels("ridgelines", drawn._replace(panels=[Panel("FM", rows)], batches=(64,)))
+    assert [each.get_title("left") for each in axes] == PHASES
+    assert [each.get_text() for each in axes[0].get_yticklabels()] == ["base", "ours"]
+    first, second, third = axes
+    ridges = [each for each in first.collections if each.get_label() in ("base", "ours")]
+    for ridge, place in zip(ridges, first.get_yticks(), strict=True):
+        y = ridge.get_paths()[0].vertices[:, 1]
+        assert (y.min(), y.max()) == pytest.approx((place - 1.25, place))
+    assert ridges[0].get_facecolor().tolist() != ridges[1].get_facecolor().tolist()
+    ticks = [each.get_segments() for each in first.collections if hasattr(each, "get_segments")]
+    assert [sorted(float(s[0, 0]) for s in each) for each in ticks] == [batch[:5]] * 2
+    medians = [each for each in first.lines if each.get_color() == "black"]
+    assert [list(each.get_xdata()) for each in medians] == [[0.3, 0.3]] * 2
+    # One batch has no density, and none not even a tick.
+    assert not [each for each in second.collections if each.get_label() == "base"]
+    assert [text.get_text() for text in third.texts] == ["no batch"]
+    assert {tuple(each.get_xlim()) for each in axes} == {first.get_xlim()}
+    assert first.get_xlim()[1] == 1  # no AUC is above
+
+
+@pytest.mark.parametrize("form", ["boxes", "ridgelines"])
+def test_batches_are_counted_in_the_words_of_the_picture(form, drawn):
+    def words(*rows):
+        whole = drawn._replace(panels=[Panel("FM", rows)], batches=(64,))
+        return " ".join(" ".join(text.get_text() for text in FORMS[form](whole).texts).split())
+
+    some = BASE._replace(batches=[[0.5, 0.6, NAN]] * 3)
+    whole = OURS._replace(batches=[[0.5, 0.7]] * 3)
+    told = words(some, whole)
+    assert "of 2 to 3 batches of 64 scored rows, all seeds" in told
+    assert "3 of all 15 have one class and are left out" in told and "2 seeds" not in told
+    assert "of 2 batches" in words(whole) and "no batch has one class" in words(whole)
+
+
+def test_boxes_with_one_colour_differ_by_their_hatches(drawn):
+    rows = [BASE._replace(label=f"row {k}", batches=[[0.1, 0.2, 0.4]] * 3) for k in range(9)]
+    (axes,) = panels("boxes", drawn._replace(panels=[Panel("FM", rows)]))
+    handles, labels = axes.get_legend_handles_labels()
+    looks = {(each[0].get_facecolor(), each[0].get_hatch()) for each in handles}
+    assert len(labels) == 9 == len(looks) > len({colour for colour, _ in looks})
 
 
 def test_a_row_looks_alike_in_all_panels(drawn):
