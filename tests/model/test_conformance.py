@@ -69,8 +69,10 @@ OTHER_SETTINGS = {
 # One backbone is enough for what is the same on all: whole models are fine-tuned.
 ON_SESSIONS = {"backbones": ("DeepFM",), "options": {}}
 TASKS_ON_SESSIONS = {"options": {"meta_epochs": 3, "episode_support": 3, "episode_query": 2}}
+# MetaE starts items that are no target in training, in the table.
+WRITES_ON_SESSIONS = {"MetaE"}
 # What the others of a kind do as well is left to the slow tests.
-SLOW_ON_SESSIONS = {"ColdNAS", "ItemBias", "MAMO", "TaNP"}
+SLOW_ON_SESSIONS = {"ColdNAS", "ItemBias", "MAMO", "MetaE", "TaNP"}
 OTHER_SESSIONS = {
     "session_form": "chunk",
     "session_min": 1,
@@ -118,4 +120,5 @@ for _name, _method in methods().items():
             globals()[_test] = conformance(
                 _test, _method, SessionConformance,
                 **{**_attributes, "options": _options, "marks": _marks},
+                trains_backbone=_name in WRITES_ON_SESSIONS,
             )  # fmt: skip
