@@ -81,7 +81,7 @@ for _backbone in SIZES:
         )
         globals()[_suite.__name__] = _suite
     _suite = on_sessions(_backbone)
-    _suite.pytestmark = [] if _backbone == "GRU4RecCTR" else [pytest.mark.slow]
+    _suite.pytestmark = [pytest.mark.slow]  # in tests/model RML is the fast one with histories
     globals()[_suite.__name__] = _suite
 
 for _name, _options in VARIANTS.items():

@@ -69,6 +69,7 @@ OTHER_SETTINGS = {
 # One backbone is enough for what is the same on all: whole models are fine-tuned.
 ON_SESSIONS = {"backbones": ("DeepFM",), "options": {}}
 TASKS_ON_SESSIONS = {"options": {"meta_epochs": 3, "episode_support": 3, "episode_query": 2}}
+ONE_PASS = {"RML": {"rml_epochs": 1}}
 # MetaE starts items that are no target in training, in the table.
 WRITES_ON_SESSIONS = {"MetaE"}
 # What the others of a kind do as well is left to the slow tests.
@@ -116,7 +117,7 @@ for _name, _method in methods().items():
             (f"Test{_name}OnSessions", {}, _slow if _name in SLOW_ON_SESSIONS else []),
             (f"Test{_name}OnOtherSessions", OTHER_SESSIONS, _slow),
         ):
-            _options = {**_attributes["options"], **_options}
+            _options = {**_attributes["options"], **ONE_PASS.get(_name, {}), **_options}
             globals()[_test] = conformance(
                 _test, _method, SessionConformance,
                 **{**_attributes, "options": _options, "marks": _marks},
