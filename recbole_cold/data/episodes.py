@@ -1,4 +1,4 @@
-"""Support and query rows of items as padded, masked tensors.
+"""Support and query rows of items as padded, masked tensors; in sessions those of users.
 
 Shape letters: t tasks (items), j blocks of an item, k rows of a block.
 """
@@ -58,6 +58,20 @@ def _by_item(
     keys = (ids[index],) if time is None else (time[index], ids[index])
     order = index[np.lexsort(keys)]
     return order, *np.unique(ids[order], return_index=True, return_counts=True)
+
+
+def newest_rows(
+    ids: np.ndarray, time: np.ndarray | None, index: np.ndarray, most: int
+) -> np.ndarray:
+    """The newest ``most`` rows of each item among ``index``: item by item, oldest first.
+
+    Args:
+        ids: item code of every row of the data set.
+        time: their times, or None to take ``index`` as the order.
+    """
+    order, _, start_t, count_t = _by_item(ids, time, index)
+    end_r = np.repeat(start_t + count_t, count_t)
+    return order[end_r - np.arange(len(order)) <= most]
 
 
 class Episode(NamedTuple):

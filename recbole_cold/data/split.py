@@ -120,6 +120,12 @@ class Split:
         """Whose ids are old and new: ``item`` or ``user``."""
         return str(self.manifest.get("cold_side", "item"))
 
+    @property
+    def task_side(self) -> str:
+        """Whose rows a meta-learner takes as a task: those of the side that can be new, or, where
+        rows are sessions, those of a user."""
+        return self.cold_side if self.histories is None else "user"
+
     def scored_on(self, eval_on: str) -> "Split":
         """The same rows with phases scored on ``test``, as they are made, or on the ``next``
         phase's rows."""

@@ -75,9 +75,13 @@ def tell_without_content(bare_b: Tensor, start: str) -> None:
         )
 
 
-def mean_where_bare(method, rows_md: Tensor) -> Tensor:
-    """Rows of new items, with the mean of old items' rows for those without content (logged)."""
-    bare = without_content(method.backbone)[method.new_ids]
+def mean_where_bare(method, rows_md: Tensor, ids: Tensor | None = None) -> Tensor:
+    """Rows of new items, with the mean of old items' rows for those without content (logged).
+
+    Args:
+        ids: whose rows they are, [m], if not those of the new items.
+    """
+    bare = without_content(method.backbone)[method.new_ids if ids is None else ids]
     tell_without_content(bare, "the mean of old items' embeddings")
     return torch.where(bare[:, None], method.old_mean().detach(), rows_md)
 

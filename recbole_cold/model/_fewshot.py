@@ -3,8 +3,11 @@
 Such a method has its own network with two functions, ``state`` (computed from the support) and
 ``task_logits`` (scores given the state), and a loss of episodes. It is meta-trained on old items as
 if they were new; in every phase a new item's state is computed from all its rows seen so far.
-Shape letters: t tasks (items of the cold side), k rows of a task, p width of the own side, q of
-everything else, b rows of a batch, m new items.
+
+Where rows are sessions no item is new, and a task is a user: his state is computed from the targets
+that he has in ``train``, and in the phases meta-training goes on with held-out targets as queries.
+"Item" below means what a task is. Shape letters: t tasks, k rows of a task, p width of the own
+side, q of everything else, b rows of a batch, m items with a support of their own.
 """
 
 import logging
@@ -30,11 +33,12 @@ from recbole_cold.model._fit import Fit, Step
 from recbole_cold.model._inner import Chunks
 from recbole_cold.model._layers import click_loss
 from recbole_cold.model._method import FINE_TUNING, ColdStartRecommender
+from recbole_cold.model._supports import QueryBatches, supports_of, times_of_tasks
 
 logger = logging.getLogger(__name__)
 
 State = dict[str, Tensor]
-# States of new items are kept between batches up to this size, and made anew for each beyond it.
+# States of items are kept between batches up to this size, and made anew for each beyond it.
 _STATE_BYTES = 2**31
 
 
@@ -103,16 +107,16 @@ class FieldGroup:
 class FewShotNetwork(ContextRecommender):
     """The embedding tables of a few-shot learner; subclasses add layers and two functions.
 
-    The cold side's own ID is left out unless ``own_id``: a new item's row was never trained.
+    The ID of a task is left out unless ``own_id``: a new item's row was never trained.
 
     Attributes:
-        own: the cold side's fields, ``own.width`` is p.
+        own: the fields of the tasks' side, ``own.width`` is p.
         other: all other fields, ``other.width`` is q.
     """
 
     def __init__(self, config, dataset) -> None:
         super().__init__(config, dataset)
-        user_side = config["cold_side"] == "user"
+        user_side = dataset.split.task_side == "user"
         self.id_field = dataset.uid_field if user_side else dataset.iid_field
         self.id_word = "user" if user_side else "item"
         sources = (
@@ -171,14 +175,18 @@ class FewShotRecommender(ColdStartRecommender):
     """Meta-training on old items and serving of new ones; subclasses name their ``network``.
 
     There is no pre-training and no optimizer step in the phases: each phase adds rows to the new
-    items' supports. An item without any is scored unadapted.
+    items' supports. An item without any is scored unadapted. In sessions supports stand from the
+    beginning, and the phases go on with meta-training.
     """
 
     serves = ("warm",)
-    idle_keys: ClassVar = ("pretrain_epochs", *FINE_TUNING)  # meta_epochs is all that it learns by
+    needs_new_items: ClassVar = False
+    # It learns by meta_epochs alone; sessions fine-tune, but not while settings are chosen.
+    idle_keys: ClassVar = ("pretrain_epochs", *FINE_TUNING)
     network: ClassVar[type[FewShotNetwork]]
     keys: ClassVar = (
         Key("own_id", flag()),
+        Key("episode_support", COUNT),
         Key("episode_query", COUNT),
         Key("meta_batch_size", COUNT),
         Key("meta_epochs", EPOCHS),
@@ -187,13 +195,16 @@ class FewShotRecommender(ColdStartRecommender):
 
     def __init__(self, config, dataset) -> None:
         super().__init__(config, dataset)
-        self._time = dataset.time
-        self._all_ids = np.asarray(dataset.inter[self.id_field])
+        split = dataset.split
+        self.task_field = dataset.uid_field if split.task_side == "user" else dataset.iid_field
+        self._time = times_of_tasks(dataset)
+        self._all_ids = np.asarray(dataset.inter[self.task_field])
         self._train = np.asarray(dataset.split["train"])
         self._chunks = Chunks(config["task_chunk"])
         self._states: State | None = None
         self._keeps_states = True
-        self._register_support(dataset.split)
+        most = config["episode_support"]
+        self.supports = supports_of(dataset, self.task_field, self.rows, most)
 
     def make_backbone(self, config, dataset) -> Backbone:
         return build_backbone(config, dataset, self.rows, self.id_field, OwnNetwork)
@@ -207,10 +218,14 @@ class FewShotRecommender(ColdStartRecommender):
         return []
 
     def trainable(self, stage: str) -> list[nn.Parameter]:
-        return list(self.backbone.parameters()) if stage == "learn" else []
+        moves = stage == "learn" or not self.supports.grow
+        return list(self.backbone.parameters()) if moves else []
 
     def warm_fits(self, index: Tensor) -> list[Fit]:
-        return []
+        return [] if self.supports.grow else [self.query_fit(index)]
+
+    def adapts(self, warmed_up: bool) -> bool:
+        return not self.supports.grow or super().adapts(warmed_up)
 
     def learn_fits(self) -> list[Fit]:
         return [self.meta_fit()]
@@ -234,8 +249,35 @@ class FewShotRecommender(ColdStartRecommender):
         epochs = self.config["meta_epochs"] if epochs is None else epochs
         return Fit(name, [step], self.batches(), epochs=epochs, mode="train")
 
+    def query_fit(self, index: Tensor) -> Fit:
+        """Meta-training goes on: each row of ``index`` is the query of its task.
+
+        A batch has as many of them as other models fine-tune on in a step. Adam's moments are
+        carried from one phase to the next; in the first they begin at zero, as those of others do.
+        """
+        moving = self.trainable("warm_up")
+        step = Step(
+            lambda episode: self._within_memory(self.episode_loss, episode, moving),
+            moving,
+            self.config["warm_learning_rate"],
+            self.config["weight_decay"],
+        )
+        size, epochs = self.config["train_batch_size"], self.config["warm_epochs"]
+        batches = QueryBatches(index, size, self.rows, self.queries)
+        after, kept = self._forget_states, "fine-tune"
+        return Fit("fine-tune", [step], batches, epochs, mode="train", after=after, keep=kept)
+
+    def queries(self, query: Batch) -> Episode:
+        """A task for each row of ``query``: the row, and the support of its item."""
+        ids_t = query[self.task_field]
+        rows_tk, mask_tk = self.supports.of(self.supports.slot_n[ids_t])
+        support = self.rows.batch(rows_tk.reshape(-1))
+        return Episode(ids_t, support, mask_tk, query, torch.ones_like(mask_tk[:, :1]))
+
     def support_sizes(self) -> list[int]:
-        """How many rows a new item has in each phase: K, 2K, 3K."""
+        """How many rows a new item has in each phase: K, 2K, 3K; where none is new, one size."""
+        if not self.supports.grow:
+            return [self.config["episode_support"]]
         size = self.config["warm_size"]
         return [size * (number + 1) for number in range(self.config["warm_sets"])]
 
@@ -250,18 +292,21 @@ class FewShotRecommender(ColdStartRecommender):
             self.config["meta_batch_size"],
         )
         most = max(self.support_sizes()) + self.config["episode_query"]
+        word, lower = f"{self.net.id_word}s", "session_min"
+        if self.supports.grow:
+            word, lower = f"old {word}", "cold_threshold"
         if not len(batches):
             raise UserError(
-                f"{type(self).__name__} needs old {self.net.id_word}s with at least 2 rows (one to "
-                "learn from, one to be tested on); lower cold_threshold or use other data"
+                f"{type(self).__name__} needs {word} with at least 2 rows (one to learn from, one "
+                f"to be tested on); lower {lower} or use other data"
             )
         if batches.short:
             logger.info(
-                "%d of %d old %ss have fewer than the %d rows of the largest support and its "
-                "query; theirs are shorter and masked",
+                "%d of %d %s have fewer than the %d rows of the largest support and its query; "
+                "theirs are shorter and masked",
                 batches.short,
-                len(self.old_ids),
-                self.net.id_word,
+                len(np.unique(self._all_ids[self._train])),
+                word,
                 most,
             )
         return batches
@@ -307,75 +352,55 @@ class FewShotRecommender(ColdStartRecommender):
     def own_side(self, ids: Tensor) -> Tensor:
         """The embedded own side of items: [t, p]; it belongs to no row."""
         batch = self.rows.batch(torch.zeros_like(ids))
-        batch[self.id_field] = ids
+        batch[self.task_field] = ids
         return self.net.own(batch, len(ids))
 
-    # ---------------------------------------------------------------- support of new items
-    def _register_support(self, split) -> None:
-        """Register buffers for the rows of all phases, so that state files have equal shapes."""
-        index = np.concatenate([np.asarray(split[name]) for name in split.warm_parts] or [[]])
-        slot = self.new_index[self._index(self._all_ids[index.astype(np.int64)])]
-        counts = torch.bincount(slot[slot >= 0], minlength=len(self.new_ids))
-        room = int(counts.max()) if len(counts) else 0
-        shape = (len(self.new_ids), room)
-        zeros = torch.zeros(shape, dtype=torch.long, device=self.device)
-        self.register_buffer("support_rows", zeros)
-        self.register_buffer("support_count", torch.zeros_like(self.new_ids))
-
+    # ---------------------------------------------------------------- supports
     def observe(self, index: Tensor) -> None:
         super().observe(index)
-        slot = self.new_index[self.rows.columns[self.id_field][index].long()]
-        index, slot = index[slot >= 0], slot[slot >= 0]
-        order = torch.argsort(slot, stable=True)
-        index, slot = index[order], slot[order]
-        count = torch.bincount(slot, minlength=len(self.new_ids))
-        place = torch.arange(len(slot), device=self.device) - (count.cumsum(0) - count)[slot]
-        place = place + self.support_count[slot]
-        fits = place < self.support_rows.shape[1]
-        self.support_rows[slot[fits], place[fits]] = index[fits]
-        self.support_count += count
-        self.support_count.clamp_(max=self.support_rows.shape[1])
-        self._states = None
+        if self.supports.grow:
+            self.supports.add(index, self.rows.columns[self.task_field][index].long())
+            self._states = None
 
     def restored(self) -> None:
         super().restored()
         self._states = None
 
+    def _forget_states(self) -> None:
+        self._states = None
+
     def _support(self, slot_t: Tensor) -> TaskRows:
-        """All rows seen of the new items ``slot_t``, padded to the longest."""
-        count_t = self.support_count[slot_t]
-        width = int(count_t.max()) if len(count_t) else 0
-        place = torch.arange(width, device=self.device)
-        mask_tk = (place < count_t[:, None]).to(torch.float32)
-        batch = self.rows.batch(self.support_rows[slot_t, :width].reshape(-1))
-        return self.task_rows(self.new_ids[slot_t], batch, mask_tk)
+        """The supports of the items ``slot_t``, padded to the longest."""
+        rows_tk, mask_tk = self.supports.of(slot_t)
+        batch = self.rows.batch(rows_tk.reshape(-1))
+        return self.task_rows(self.supports.ids[slot_t], batch, mask_tk)
 
     # ---------------------------------------------------------------- serving
     def adapted(self) -> State | None:
-        """The states of all new items, [m, ...] each; None where they would not fit."""
+        """The states of all items with supports, [m, ...] each; None where they would not fit."""
         if self._states is None and self._keeps_states:
             parts: list[State] = []
-            for part in self._chunks.each(len(self.new_ids), self._state_of):
+            for part in self._chunks.each(len(self.supports), self._state_of):
                 parts.append(part)
                 size = sum(v.numel() * v.element_size() for v in part.values())
                 share = size / max(len(next(iter(part.values()))), 1)
-                if share * len(self.new_ids) > _STATE_BYTES:
+                if share * len(self.supports) > _STATE_BYTES:
                     self._keeps_states = False
                     return None
             self._states = {k: torch.cat([part[k] for part in parts]) for k in parts[0]}
         return self._states
 
     def _state_of(self, tasks: slice) -> State:
-        slot = torch.arange(len(self.new_ids), device=self.device)[tasks]
+        slot = torch.arange(len(self.supports), device=self.device)[tasks]
         return self.net.state(self._support(slot))
 
     @torch.no_grad()
     def logits(self, interaction: Mapping[str, Tensor]) -> Tensor:
         """Logits [b]: each row by the state of its item, whatever else is in the batch."""
-        ids = interaction[self.id_field]
+        ids = interaction[self.task_field]
         other_bq = self.net.other(interaction, len(ids))
-        slot = self.new_index[ids]
-        warm = (slot >= 0) & (self.support_count[slot.clamp(min=0)] > 0)
+        slot = self.supports.slot_n[ids]
+        warm = (slot >= 0) & (self.supports.count[slot.clamp(min=0)] > 0)
         out = other_bq.new_empty(len(ids))
         for part, state_of in ((warm, self._states_for), (~warm, self._unadapted)):
             row = torch.nonzero(part)[:, 0]
@@ -404,7 +429,7 @@ class FewShotRecommender(ColdStartRecommender):
         return self.net.state(rows.empty())
 
     def _states_for(self, rows: TaskRows) -> State:
-        slot_t, states = self.new_index[rows.ids_t], self.adapted()
+        slot_t, states = self.supports.slot_n[rows.ids_t], self.adapted()
         if states is None:
             return self.net.state(self._support(slot_t))
         return {name: value[slot_t] for name, value in states.items()}

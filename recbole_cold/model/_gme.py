@@ -110,6 +110,7 @@ class GME(MetaE):
 
     paper = "Ouyang et al., SIGIR 2021"
     year = 2021
+    needs_new_items: ClassVar = True
     row_pairs = PAIRS[:2]
     keys: ClassVar = (
         Key("gme_neighbours", COUNT),

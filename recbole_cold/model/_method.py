@@ -297,6 +297,11 @@ class ColdStartRecommender(AbstractRecommender):
         """Whether each warm phase ends with one fitted number per new item (``item_bias``)."""
         return bool(self.config["item_bias"]) or self.config["warm"] == "map"
 
+    def adapts(self, warmed_up: bool) -> bool:
+        """Whether scores are adapted to rows that were seen, before (False) or after the first warm
+        phase; tables mark those that are not."""
+        return ("warm" if warmed_up else "cold") in self.serves
+
     def decided_keys(self) -> dict[str, Any]:
         """Configuration keys that this run has decided, written to a file for later runs."""
         return {}

@@ -22,6 +22,7 @@ from recbole_cold.model._fit import Fit, Step
 from recbole_cold.model._inner import inner_step, loss_in_chunks
 from recbole_cold.model._layers import click_loss, mlp
 from recbole_cold.model._method import ColdStartRecommender
+from recbole_cold.model._supports import times_of_tasks
 
 logger = logging.getLogger(__name__)
 
@@ -69,6 +70,8 @@ class MetaE(ColdStartRecommender):
 
     paper = "Pan et al., SIGIR 2019"
     year = 2019
+    # Where none is new, it starts those that are no target in training; nearly all are.
+    needs_new_items: ClassVar[bool] = False
     keys: ClassVar = (
         Key("metae_generator", one_of("mlp", "tanh_dense")),
         Key("metae_hidden_size", list_of(SIZE, filled=False)),
@@ -84,7 +87,7 @@ class MetaE(ColdStartRecommender):
         super().__init__(config, dataset)
         self.generator = self.make_generator(self.side_vectors().shape[1]).to(self.device)
         self.per_item = config["metae_inner"] == "per_item"
-        self._time = dataset.time
+        self._time = times_of_tasks(dataset)
         self._all_ids = np.asarray(dataset.inter[self.id_field])
         self._train = np.asarray(dataset.split["train"])
 
@@ -186,4 +189,27 @@ class MetaE(ColdStartRecommender):
     @torch.no_grad()
     def cold_vectors(self) -> Tensor:
         """Generated; the mean of old items where there is nothing to generate from."""
-        return mean_where_bare(self, self.generator(self.side_vectors()[self.new_ids]))
+        return self.generated(self.new_ids)
+
+    def generated(self, ids: Tensor) -> Tensor:
+        """First vectors of the items ``ids`` [m]: [m, d]."""
+        return mean_where_bare(self, self.generator(self.side_vectors()[ids]), ids)
+
+    @torch.no_grad()
+    def start_new_items(self) -> None:
+        """Where no item is new, those that training never read start as new ones do: in the table,
+        which the phases go on training with everything else."""
+        super().start_new_items()
+        if not len(self.new_ids):
+            ids = self.unread_ids()
+            self.backbone.id_table()[ids] = self.generated(ids)
+            if self.backbone.has_first_order:
+                self.backbone.first_order_table()[ids] = self.cold_first_order()
+
+    def unread_ids(self) -> Tensor:
+        """Old items of which neither a training row nor its history has one: [m]."""
+        read = self.train_index
+        if self.rows.histories is not None:
+            shown = self.rows.histories.of(read)
+            read = torch.cat([read, shown[shown >= 0]])
+        return self.old_ids[self._count(read)[self.old_ids] == 0]

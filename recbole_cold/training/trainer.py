@@ -137,7 +137,7 @@ class Trainer:
         if self.held_out is not None:
             before = self.journal["old_before"]
             result["old"] = self.scoring.of_old_items(self.held_out, before)
-        if ("warm" if self._has_warmed_up() else "cold") not in self.method.serves:
+        if not self.method.adapts(self._has_warmed_up()):
             result["unadapted"] = True
         self.journal["results"][name] = result
         self._save()

@@ -6,7 +6,7 @@ Sizes are small here: AFN's own, 1500 neurons, are no network for a test.
 import pytest
 
 from recbole_cold.registry import find_method
-from recbole_cold.testing import MethodConformance
+from recbole_cold.testing import MethodConformance, SessionConformance
 
 SIZES = {
     "AFN": {"log_neurons": 8, "mlp_hidden_size": [8], "ensemble_hidden_size": [4]},
@@ -47,6 +47,17 @@ VARIANTS = {
 }
 
 
+def on_sessions(backbone: str) -> type:
+    """The plain backbone on sessions, where all of it is fine-tuned."""
+    attributes = {
+        "method": find_method("Base"),
+        "backbones": (backbone,),
+        "options": SIZES[backbone],
+        "trains": set(),
+    }
+    return type(f"TestBaseOn{backbone}Sessions", (SessionConformance,), attributes)
+
+
 def suite(method: str, backbone: str, options: dict, equivariant: bool = True) -> type:
     return type(
         f"Test{method}On{backbone}",
@@ -69,6 +80,9 @@ for _backbone in SIZES:
             [] if _method == "Base" and _backbone not in SLOW else [pytest.mark.slow]
         )
         globals()[_suite.__name__] = _suite
+    _suite = on_sessions(_backbone)
+    _suite.pytestmark = [pytest.mark.slow]  # in tests/model RML is the fast one with histories
+    globals()[_suite.__name__] = _suite
 
 for _name, _options in VARIANTS.items():
     _backbone = next(name for name in SIZES if _name.startswith(name))

@@ -738,11 +738,11 @@ class TestRuns:
         assert plain["ft_a"]["metrics"] != ended["ft_a"]["metrics"] != alone["ft_a"]["metrics"]
 
     def test_reference_rows_are_those_that_sessions_can_have(self, session_keys):
-        keys = {**session_keys, "reference_rows": ["Base", "ItemBias", "MetaE"]}
+        keys = {**session_keys, "reference_rows": ["Base", "ItemBias", "MWUF"]}
         for rule, wanted in (("sessions", 2), ("frequency", 3)):
             config = make_config("Base", "tiny", None, overrides={**keys, "split_rule": rule})
             labels = [entry.label for _, entry in reference_rows(config)]
-            assert labels == ["Base", "ItemBias", "MetaE"][:wanted]
+            assert labels == ["Base", "ItemBias", "MWUF"][:wanted]
 
     def test_beside_an_auc_stands_its_standard_error(self, document):
         found = document("Base", seeds=2)
@@ -845,7 +845,7 @@ REFUSED = [
     (["--common_phases=1"], "common_phases cuts shared warm-up sets"),
     (["--old_test_fraction=0.1"], "old_test_fraction holds out rows of old items"),
     (["--eval_on=next"], "eval_on scores the rows that new items get next"),
-    (["--model=MetaE"], "MetaE is about new items, and split_rule: sessions has none"),
+    (["--model=MWUF"], "MWUF is about new items, and split_rule: sessions has none"),
     (["--model=MAP"], "MAP is about new items"),
     (["--warm=map"], "warm: map fits vectors of new items, and split_rule: sessions has none"),
     (["--session_subset=both"], "session_subset 'both' is none of wc, cw"),

@@ -15,7 +15,7 @@ DEFECTS = {
     ],
     "recbole_cold/model/_fewshot.py": [
         defect("rows of earlier phases are forgotten", "        super().observe(index)\n",
-               "        super().observe(index)\n        self.support_count.clamp_(max=0)\n",
+               "        super().observe(index)\n        self.supports.count.clamp_(max=0)\n",
                "test_each_phase_adapts_anew_to_all_rows_seen[MeLU]"),
         defect("labels of test rows leak", "self._by_task(ids[row], other_bq[row], state_of)",
                "self._by_task(ids[row], other_bq[row], state_of) \\\n"
@@ -28,16 +28,13 @@ DEFECTS = {
                "return self.net.state(self._support(slot_t))\n",
                "return self.net.state(rows.empty())\n",
                "test_states_that_are_not_kept_and_chunks_change_no_score[MeLU]"),
-        defect("supports are not in the state",
-               'self.register_buffer("support_count", torch.zeros_like(self.new_ids))',
-               'self.register_buffer("support_count", torch.zeros_like(self.new_ids), '
-               "persistent=False)", "test_supports_are_in_the_state[MeLU]"),
         defect("the own ID is always an input",
                'return {self.id_field} if config["own_id"] else set()', "return {self.id_field}",
                "test_the_own_id_is_an_input_only_if_asked_for[MeLU]",
                "test_new_users_are_tasks_too[MeLU]", "test_data_without_side_fields[MeLU]"),
-        defect("a phase counts without rows", "        self._states = None\n\n    def restored",
-               "        self._states = None\n        self.support_count += 1\n\n    def restored",
+        defect("a phase counts without rows", "            self._states = None\n\n    def restored",
+               "            self._states = None\n            self.supports.count += 1\n\n"
+               "    def restored",
                "test_a_phase_without_rows_changes_no_score[MeLU]"),
         defect("small batches go unsaid", "        if batches.short:\n", "        if False:\n",
                "test_large_k_and_large_batches"),
@@ -48,9 +45,15 @@ DEFECTS = {
         defect("unadapted scores are not marked", 'serves = ("warm",)', 'serves = ("cold", "warm")',
                "test_cold_scores_are_marked_unadapted"),
         defect("everything learns in the warm phases",
-               'return list(self.backbone.parameters()) if stage == "learn" else []',
+               "return list(self.backbone.parameters()) if moves else []",
                "return list(self.backbone.parameters())",
                "test_nothing_is_trained_before_learning_or_in_the_phases"),
+    ],
+    "recbole_cold/model/_supports.py": [
+        defect("supports are not in the state",
+               'self.register_buffer("count", torch.zeros_like(ids))',
+               'self.register_buffer("count", torch.zeros_like(ids), persistent=False)',
+               "test_supports_are_in_the_state[MeLU]"),
     ],
     "recbole_cold/model/melu.py": [
         defect("a task's place is its weight",

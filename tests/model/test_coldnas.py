@@ -411,7 +411,7 @@ class TestColdNAS:
         method.rows.columns[method.label_field] = label.clone()
         method.rows.columns[method.label_field][index] = 1 - label[index]
         assert torch.equal(scores(), plain)
-        mine = method.support_rows[0]
+        mine = method.supports.rows[0]
         method.rows.columns[method.label_field][mine] = 1 - label[mine]
         first = method.new_index[method.rows.columns[method.id_field][index].long()] == 0
         moved = (scores() - plain).abs()

@@ -2,8 +2,9 @@
 
 import pytest
 
+from recbole_cold.model._fewshot import FewShotRecommender
 from recbole_cold.registry import methods
-from recbole_cold.testing import MethodConformance
+from recbole_cold.testing import MethodConformance, SessionConformance
 
 # What learning and the warm phases move, where a method's own parameters are not all of it. A
 # method that is not named here may move whatever it owns.
@@ -30,7 +31,7 @@ FEWER_REPEATS = {
 }
 
 
-def conformance(name: str, method: type, **attributes) -> type:
+def conformance(name: str, method: type, suite: type = MethodConformance, **attributes) -> type:
     """The suite's class for one method, under a name that pytest collects."""
     attributes = {
         "method": method,
@@ -44,7 +45,7 @@ def conformance(name: str, method: type, **attributes) -> type:
     fewer = FEWER_REPEATS.get(method.__name__, {})
     attributes["options"] = {**fewer, **attributes.get("options", {})}
     marks = attributes.pop("marks", [])
-    return type(name, (MethodConformance,), {**attributes, "pytestmark": marks})
+    return type(name, (suite,), {**attributes, "pytestmark": marks})
 
 
 # Products of four numbers in +-0.01 are lost in single precision until hundreds of steps are made.
@@ -62,6 +63,22 @@ OTHER_SETTINGS = {
     "common_size": 2,
     "use_count": True,
     "use_timestamp": True,
+    "numerical_features": ["income", "price"],
+}
+
+# One backbone is enough for what is the same on all: whole models are fine-tuned.
+ON_SESSIONS = {"backbones": ("DeepFM",), "options": {}}
+TASKS_ON_SESSIONS = {"options": {"meta_epochs": 3, "episode_support": 3, "episode_query": 2}}
+ONE_PASS = {"RML": {"rml_epochs": 1}}
+# MetaE starts items that are no target in training, in the table.
+WRITES_ON_SESSIONS = {"MetaE"}
+# What the others of a kind do as well is left to the slow tests.
+SLOW_ON_SESSIONS = {"ColdNAS", "ItemBias", "MAMO", "MetaE", "TaNP"}
+OTHER_SESSIONS = {
+    "session_form": "chunk",
+    "session_min": 1,
+    "warm_steps": 3,
+    "item_bias": True,
     "numerical_features": ["income", "price"],
 }
 
@@ -92,3 +109,17 @@ for _name, _method in methods().items():
         if _method.network is not None and "Backbones" in _test:
             continue
         globals()[_test] = conformance(_test, _method, **_attributes)
+    if not _method.needs_new_items:
+        _few_shot = issubclass(_method, FewShotRecommender)
+        _attributes = TASKS_ON_SESSIONS if _few_shot else ON_SESSIONS
+        _slow = [pytest.mark.slow]
+        for _test, _options, _marks in (
+            (f"Test{_name}OnSessions", {}, _slow if _name in SLOW_ON_SESSIONS else []),
+            (f"Test{_name}OnOtherSessions", OTHER_SESSIONS, _slow),
+        ):
+            _options = {**_attributes["options"], **ONE_PASS.get(_name, {}), **_options}
+            globals()[_test] = conformance(
+                _test, _method, SessionConformance,
+                **{**_attributes, "options": _options, "marks": _marks},
+                trains_backbone=_name in WRITES_ON_SESSIONS,
+            )  # fmt: skip

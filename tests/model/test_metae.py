@@ -342,3 +342,49 @@ def test_a_step_over_many_tasks_in_chunks_is_the_whole_step(build, monkeypatch, 
     assert abs(loss_of(method, episode) - whole) < 1e-13
     assert (generator_gradient(method, episode) - expected).abs().max() < 1e-13
     assert split == [max(1, chunk_rows // 5)] * 2
+
+
+class TestSessions:
+    """Where no item is new, there may be items that are no target in training."""
+
+    KEYS = {"split_rule": "sessions", "session_length": 4, "session_min": 2, "session_user_min": 5}
+
+    @pytest.mark.parametrize("backbone", ["FM", "DIN"])
+    def test_items_that_are_no_target_in_training_start_generated(self, build, backbone):
+        """Their vector and scalar weight, unless a history has them, as DIN reads it."""
+        method = build("MetaE", backbone, **self.KEYS)
+        ids = method.rows.columns[method.id_field].long()
+        left_out = ids[method.train_index].unique()[:6]
+        method.train_index = method.train_index[~torch.isin(ids[method.train_index], left_out)]
+        read = {int(ids[row]) for row in method.train_index.tolist()}
+        if backbone == "DIN":
+            rows = method.rows.histories.of(method.train_index).flatten().tolist()
+            read |= {int(ids[row]) for row in rows if row >= 0}
+            assert read & set(left_out.tolist())
+        start = [item for item in method.old_ids.tolist() if item not in read]
+        assert start or backbone == "DIN"
+        table, weights = method.backbone.id_table(), method.backbone.first_order_table()
+        before, weights_before = table.detach().clone(), weights.detach().clone()
+        scalar, read = method.cold_first_order(), sorted(read)
+        with torch.no_grad():
+            expected = method.generator(method.side_vectors()[start])
+        method.start_new_items()
+        torch.testing.assert_close(table[start].detach(), expected)
+        assert torch.equal(table[read], before[read])
+        if method.backbone.has_first_order:
+            assert torch.equal(weights[start], scalar.expand(len(start), 1))
+            assert torch.equal(weights[read], weights_before[read])
+
+    def test_its_phases_are_those_of_its_backbone(self, build):
+        """Where every item is a target in training nothing is generated: scores are equal."""
+        scores = []
+        for name in ("MetaE", "Base"):
+            method = build(name, "FM", **self.KEYS)
+            if name == "MetaE":
+                method.unread_ids = lambda method=method: method.old_ids[:0]
+            trainer = Trainer(method, seed=7)
+            trainer.pretrain()
+            trainer.learn()
+            trainer.warm_up("ft_a", method.dataset.split["ft_a"])
+            scores.append(trainer.score(method.rows.index(method.dataset.split["test"])))
+        assert torch.equal(*scores)

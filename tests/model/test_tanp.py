@@ -404,8 +404,8 @@ class TestTaNP:
         method.rows.columns[method.label_field] = label.clone()
         method.rows.columns[method.label_field][index] = 1 - label[index]
         assert torch.equal(scores(), plain)
-        method.rows.columns[method.label_field][method.support_rows[0]] = (
-            1 - label[method.support_rows[0]]
+        method.rows.columns[method.label_field][method.supports.rows[0]] = (
+            1 - label[method.supports.rows[0]]
         )
         first = method.new_index[method.rows.columns[method.id_field][index].long()] == 0
         moved = (scores() - plain).abs()
