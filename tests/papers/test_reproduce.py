@@ -35,7 +35,8 @@ NAMES = [
     "emerg-figure2", "emerg-figure3", "emerg-figure4", "emerg-figure5", "emerg-table1",
     "emerg-table2", "emerg-table4", "emerg-table5", "mwuf-figure2", "mwuf-figure3",
     "mwuf-figure4", "mwuf-table1", "rml-figure4-cw", "rml-figure4-wc", "rml-table2-cw",
-    "rml-table2-wc", "rml-table5-cw", "rml-table5-wc",
+    "rml-table2-wc", "rml-table3-cw", "rml-table3-wc", "rml-table4-cw", "rml-table4-wc",
+    "rml-table5-cw", "rml-table5-wc",
 ]  # fmt: skip
 SMALL = {
     "paper": {"short": "P", "title": "T", "venue": "V", "year": 2000, "arxiv": "1"},
