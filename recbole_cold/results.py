@@ -168,6 +168,77 @@ class ComparisonResults(Results):
         return _html_of(repr(self), list(self.comparison.by_backbone.values()))
 
 
+class SubsetResults(Results):
+    """Scores on several subsets of sessions: data sets of their own, with a run (or a comparison)
+    each.
+
+    Attributes:
+        document: in ``subsets`` the document of each, by its name.
+        subsets: the results of each, by its name; ``found["wc"]`` is one of them.
+    """
+
+    def __init__(self, subsets: Mapping[str, Results], folder: Path | None) -> None:
+        from recbole_cold.experiment.subsets import joined
+
+        super().__init__(joined({name: own.document for name, own in subsets.items()}), folder)
+        self.subsets = dict(subsets)
+
+    def __getitem__(self, name: str) -> Results:
+        """The results on one subset.
+
+        Raises:
+            UserError: there is none of this name.
+        """
+        if name not in self.subsets:
+            raise UserError(f"'{name}' is none of the subsets {', '.join(self.subsets)}")
+        return self.subsets[name]
+
+    def frame(self) -> "pd.DataFrame":
+        """One row per score: subset, method, backbone, phase, metric, seed, value."""
+        return _stacked({name: own.frame() for name, own in self.subsets.items()})
+
+    def scores(self) -> "pd.DataFrame":
+        """One row per evaluated row: subset, method, backbone, seed, phase, item, user, label,
+        score.
+
+        Raises:
+            UserError: no row scores were kept, or what was kept is damaged.
+        """
+        return _stacked({name: own.scores() for name, own in self.subsets.items()})
+
+    def table(self, width: int | None = None) -> str:
+        """Scores and costs of all subsets side by side.
+
+        Args:
+            width: columns of the screen; subsets that do not fit go underneath.
+        """
+        shown = {name: own.shown for name, own in self.subsets.items()}
+        return f"{report.subsets_table(shown, width)}\n"
+
+    @property
+    def shown(self) -> Any:
+        """Pictures are made from one subset.
+
+        Raises:
+            UserError: says which there are.
+        """
+        first = next(iter(self.subsets))
+        place = f"'{self.folder / first}'" if self.folder else f"found[{first!r}]"
+        raise UserError(
+            f"a picture shows one subset, and these are results on {' and '.join(self.subsets)}; "
+            f"give one of them, {place} for instance"
+        )
+
+    def __repr__(self) -> str:
+        told = "; ".join(f"{name}: {own!r}" for name, own in self.subsets.items())
+        return f"<subsets {told}>"
+
+    def _repr_html_(self) -> str:
+        return "".join(
+            f"<p>{html.escape(name)}</p>{own._repr_html_()}" for name, own in self.subsets.items()
+        )
+
+
 class SweepResults(Results):
     """Settings that were tried, and the best one's scores on ``test``.
 
@@ -295,12 +366,19 @@ class SweepResults(Results):
 def load_results(folder: str | Path) -> Results:
     """The results in the folder of a run, a comparison or a sweep.
 
+    Of several subsets of sessions: of those that have results.
+
     Raises:
         UserError: it holds none of them, or a file in it is damaged.
     """
+    from recbole_cold.experiment.subsets import folders_in
     from recbole_cold.sweep.folders import read_sweep
 
     folder = paths.absolute(folder)
+    begun = folders_in(folder)
+    subsets = {n: load_results(place) for n, place in begun.items() if _has_results(place)}
+    if subsets:
+        return SubsetResults(subsets, folder)
     if (folder / "comparison.json").is_file():
         return ComparisonResults(report.load_comparison(folder), folder)
     if (folder / "sweep.json").is_file():
@@ -352,6 +430,49 @@ def to_plot(found: Sequence[Results], kind: str, **given: Any) -> tuple[report.P
         of_batches = batches(rows, phases, name, found[0].find_scores(), size)
         made = made._replace(metric=name, batches=of_batches)
     return chosen, made
+
+
+def _has_results(folder: Path) -> bool:
+    return any((folder / name).is_file() for name in ("results.json", "comparison.md"))
+
+
+def results_of(
+    document: Mapping[str, Any],
+    folder: Path | None,
+    scores: Mapping[str, Mapping[tuple[str, int], Any]] | None = None,
+    kind: type[Results] = Results,
+) -> Any:
+    """The results of a run or comparison, or those of the subsets that it is on.
+
+    Args:
+        scores: row scores that no folder holds, by subset; '' where there is none.
+        kind: of the results.
+    """
+    from recbole_cold.experiment.subsets import PARTS
+
+    kept = scores or {}
+    if PARTS not in document:
+        return kind(document, folder, kept.get(""))
+    subsets = {
+        name: kind(own, None if folder is None else folder / name, kept.get(name))
+        for name, own in document[PARTS].items()
+    }
+    return SubsetResults(subsets, folder)
+
+
+def _stacked(frames: Mapping[str, "pd.DataFrame"]) -> "pd.DataFrame":
+    """Frames underneath each other, with their names in a column ``subset``."""
+    import numpy as np
+    import pandas as pd
+
+    whole = pd.concat(list(frames.values()), ignore_index=True)
+    first = next(iter(frames.values()))
+    for column in first.columns[first.dtypes == "category"]:  # those of two frames may differ
+        whole[column] = pd.api.types.union_categoricals([own[column] for own in frames.values()])
+    lengths = [len(own) for own in frames.values()]
+    names = pd.Categorical.from_codes(np.repeat(range(len(frames)), lengths), list(frames))
+    whole.insert(0, "subset", names)
+    return whole
 
 
 def _frame(values: Iterable[report.Value]) -> "pd.DataFrame":

@@ -47,6 +47,7 @@ from recbole_cold.report._reproduction import (
     reproduction_table,
 )
 from recbole_cold.report._statistics import Row, Value, paired_test, summary, values
+from recbole_cold.report._subsets import subsets_markdown, subsets_table
 from recbole_cold.report._sweep import plot_sweep, sweep_figure
 from recbole_cold.report._tables import costs, markdown, table
 from recbole_cold.report._vectors import IdVectors, mean_distance, plot_vectors
@@ -105,6 +106,8 @@ __all__ = [
     "reproduction_markdown",
     "reproduction_table",
     "save_figure",
+    "subsets_markdown",
+    "subsets_table",
     "summary",
     "sweep_figure",
     "table",
