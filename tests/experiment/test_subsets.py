@@ -19,7 +19,7 @@ from recbole_cold.store import write_bytes
 from recbole_cold.trials import ray_pool
 
 SUBSETS = ["wc", "cw"]
-MODELS = "Base,Base[warm_epochs=2],ItemBias"
+MODELS = "Base,ItemBias"
 SESSIONS = {
     "threshold": {"rating": 4}, "split_rule": "sessions", "session_length": 4, "session_min": 2,
     "session_user_min": 5, "embedding_size": 4, "train_batch_size": 64, "pretrain_epochs": 1,
@@ -204,7 +204,7 @@ def test_rows_of_one_subset_alone_and_the_matched_row(both):
     found = cells_of(text)
     assert "steps)" not in text
     assert [row for title, row in found if title == "LogLoss"] == [
-        "", "Base", "Base[warm_epochs=2]", "ItemBias", MATCHED,
+        "", "Base", "ItemBias", MATCHED,
     ]  # fmt: skip
     assert found["LogLoss", "ItemBias"][4:] == ["-"] * 4
     assert "-" not in found["LogLoss", "ItemBias"][:4] + found["LogLoss", MATCHED]
@@ -214,8 +214,8 @@ def test_rows_of_one_subset_alone_and_the_matched_row(both):
 
 
 # ------------------------------------------------------------------------------- commands
-def test_a_command_shows_one_table(flags, both, tmp_path, capsys):
-    assert main([f"--model={MODELS}", *flags(), "--session_subset=[cw,wc]"]) == 0
+def test_a_command_shows_one_table(flags, tmp_path, capsys):
+    assert main(["--model=Base", *flags(seeds=1), "--session_subset=[cw,wc]"]) == 0
     out = capsys.readouterr().out
     folder = only_folder(tmp_path / "saved")
     assert sorted(path.name for path in folder.iterdir() if path.is_dir()) == sorted(SUBSETS)
@@ -223,10 +223,6 @@ def test_a_command_shows_one_table(flags, both, tmp_path, capsys):
         assert f"results  {folder / name / 'results.json'}" in out
         assert (folder / name / "table.txt").is_file()
     assert f"markdown {folder / 'results.md'}" in out and "cw ft_c" in out
-    files = [(each / "results.md").read_text().partition("cost per seed")[0]
-             for each in (folder, both.folder)]  # fmt: skip
-    ours, theirs = (cells_of(text) for text in files)
-    assert ours["LogLoss", "ItemBias"] == theirs["LogLoss", "ItemBias"]
     assert main([f"--resume={folder}"]) == 0  # only read
     assert capsys.readouterr().out.count("cw ft_c") == out.count("cw ft_c")
 
@@ -362,28 +358,25 @@ def test_a_comparison_of_both(flags, both, monkeypatch, tmp_path, capsys):
     """It takes what a run on both left, runs what is missing, and shows one table."""
     ran = run_here(monkeypatch)
     saved = tmp_path / "saved"
-    assert main(["--model=Base,ItemBias", *flags(), "--session_subset=both"]) == 0
+    assert main([f"--model={MODELS}", *flags(seeds=1), "--session_subset=both"]) == 0
     capsys.readouterr()
-    words = [f"--models={MODELS}", *flags(), "--session_subset=both", "--matched_row=False"]
-    assert main(["compare", *words]) == 0
+    words = [f"--models={MODELS},Base[warm_epochs=2]", *flags(seeds=1), "--matched_row=False"]
+    assert main(["compare", *words, "--session_subset=both"]) == 0
     out = capsys.readouterr().out
-    assert {(spec.overrides["session_subset"], spec.model) for spec in ran} == {
-        (name, "Base[warm_epochs=2]") for name in SUBSETS
-    }
+    added = [(spec.overrides["session_subset"], spec.model) for spec in ran]
+    assert added == [(name, "Base[warm_epochs=2]") for name in SUBSETS]
     (folder,) = saved.glob("*-compare-*")
     cells = cells_of((folder / "comparison.md").read_text(), named=True)
     for number, name in enumerate(SUBSETS):
         document = report.load_comparison(folder / name)["documents"][0]
-        runs = {run["label"]: run["seeds"] for run in both[name].document["runs"]}
+        first = {run["label"]: run["seeds"][0] for run in both[name].document["runs"]}
         for run in document["runs"]:
-            scored = [
-                [seed["phases"] for seed in own] for own in (run["seeds"], runs[run["label"]])
-            ]
-            assert str(scored[0]) == str(scored[1])
-        means = [row for row in report.summary(document, ["LogLoss"]) if row.label == "ItemBias"]
-        shown = cells["LogLoss", "ItemBias"][4 * number : 4 * number + 4]
-        assert [f"{row.mean:.4f} ± {row.std:.4f}" in cell for row, cell in zip(means, shown,
-                strict=True)] == [True] * 4  # fmt: skip
+            if run["label"] in first:
+                assert str(run["seeds"][0]["phases"]) == str(first[run["label"]]["phases"])
+        means = [row.mean for row in report.summary(document, ["LogLoss"])]
+        shown = [cells["LogLoss", run["label"]][4 * number :][:4] for run in document["runs"]]
+        texts = [cell for own in shown for cell in own]
+        assert all(f"{mean:.4f}" in text for mean, text in zip(means, texts, strict=True))
     assert "wc none" in out and "cw none" in out and (folder / "table.txt").exists()
     before = len(ran)
     assert main(["compare", f"--resume={folder}"]) == 0
