@@ -101,8 +101,9 @@ def run_request(
             name: Experiment(part, begun.get(name), stop, store=store, callbacks=callbacks)
             for name, part in parts.items()
         }
+        # What is wrong with one is said before another is trained.
         for each in experiments.values():
-            each.prepare()  # what is wrong with one is said before another is trained
+            each.prepare()
         if not keep:
             found = {n: _run_in_memory(each, n, take_scores) for n, each in experiments.items()}
             return Ran(joined(found), None)
