@@ -16,8 +16,6 @@ if TYPE_CHECKING:
 
     from recbole_cold.experiment.scores import Find
 
-_MOST_ROWS = 20  # of a table in a notebook
-
 
 class Results:
     """Scores of one run: methods, phases, metrics and seeds.
@@ -110,7 +108,7 @@ class Results:
         return f"<results of {labels} on {self.document['dataset']}{_place(self.folder)}>"
 
     def _repr_html_(self) -> str:
-        return _html_of(repr(self), [self.document])
+        return report.html_of(repr(self), [self.document])
 
 
 class ComparisonResults(Results):
@@ -165,7 +163,7 @@ class ComparisonResults(Results):
         )
 
     def _repr_html_(self) -> str:
-        return _html_of(repr(self), list(self.comparison.by_backbone.values()))
+        return report.html_of(repr(self), list(self.comparison.by_backbone.values()))
 
 
 class SubsetResults(Results):
@@ -360,7 +358,7 @@ class SweepResults(Results):
         rows = [
             [*(str(each["params"][key]) for key in keys), f"{each['mean']:.4f}"] for each in known
         ]
-        return _html(repr(self), [*keys, self.document["selection"]["metric"]], rows)
+        return report.html_table(repr(self), [*keys, self.document["selection"]["metric"]], rows)
 
 
 def load_results(folder: str | Path) -> Results:
@@ -498,38 +496,3 @@ def _png(figure: "Figure") -> bytes:
 
 def _place(folder: Path | None) -> str:
     return "" if folder is None else f", in {folder}"
-
-
-def _html_of(title: str, documents: Sequence[Mapping[str, Any]]) -> str:
-    """The first metric's means in every phase, a row per backbone and method."""
-    phases = documents[0]["phases"]
-    metric = next(iter(documents[0]["metrics"]), "")
-    rows = []
-    for document in documents:
-        cells = {(r.label, r.phase): r for r in report.summary(document, [metric])}
-        for run in document["runs"]:
-            texts = [_cell(cells[run["label"], phase]) for phase in phases]
-            backbone = str(document.get("backbone_label", run["backbone"]))
-            rows.append([run["label"], backbone, *texts])
-    return _html(title, ["method", f"{metric} on", *phases], rows)
-
-
-def _cell(row: report.Row) -> str:
-    if not math.isfinite(row.mean):
-        return "-"
-    return f"{row.mean:.4f}" + (f" ± {row.std:.4f}" if math.isfinite(row.std) else "")
-
-
-def _html(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A small table without scripts, styles from elsewhere or anything else from the network."""
-
-    def line(tag: str, cells: Sequence[str]) -> str:
-        return "<tr>" + "".join(f"<{tag}>{html.escape(str(c))}</{tag}>" for c in cells) + "</tr>"
-
-    shown = [line("td", row) for row in rows[:_MOST_ROWS]]
-    left = len(rows) - len(shown)
-    note = f"<p>and {left} more; see .frame() or .table()</p>" if left else ""
-    return (
-        f"<div><p>{html.escape(title)}</p><table><thead>{line('th', header)}</thead>"
-        f"<tbody>{''.join(shown)}</tbody></table>{note}</div>"
-    )

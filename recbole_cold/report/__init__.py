@@ -25,6 +25,7 @@ from recbole_cold.report._document import SCHEMA, load, now, validate, write_jso
 from recbole_cold.report._drawing import save_figure
 from recbole_cold.report._forest_plot import forest_figure
 from recbole_cold.report._graphs import plot_graphs
+from recbole_cold.report._html import html_of, html_table
 from recbole_cold.report._looks import Bands
 from recbole_cold.report._paper_figures import (
     FORMS,
@@ -85,6 +86,8 @@ __all__ = [
     "drawn_of",
     "forest_figure",
     "holm",
+    "html_of",
+    "html_table",
     "load",
     "load_comparison",
     "load_reproduction",

@@ -31,7 +31,7 @@ SESSIONS = {
 def no_pictures():
     """Curves take longer to draw than these runs take; test_report.py draws them."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(report, "plot_curves", lambda document, path: write_bytes(path, b"curves"))
+        patch.setattr(report, "plot_curves", lambda _, path, bands: write_bytes(path, b"curves"))
         yield
 
 
