@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from recbole_cold.data.frames import from_frames
     from recbole_cold.errors import Stopped, UserError
     from recbole_cold.recbole_door import register
-    from recbole_cold.results import ComparisonResults, Results, SweepResults
+    from recbole_cold.results import ComparisonResults, Results, SubsetResults, SweepResults
     from recbole_cold.sweep.tune_space import param_space
     from recbole_cold.training.callbacks import Callback
     from recbole_cold.trials.trainable import trainable
@@ -26,6 +26,7 @@ _PLACES = {
     "ComparisonResults": "results",
     "Results": "results",
     "Stopped": "errors",
+    "SubsetResults": "results",
     "SweepResults": "results",
     "UserError": "errors",
     "benchmark": "api",
@@ -44,6 +45,7 @@ __all__ = [
     "ComparisonResults",
     "Results",
     "Stopped",
+    "SubsetResults",
     "SweepResults",
     "UserError",
     "__version__",

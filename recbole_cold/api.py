@@ -18,7 +18,14 @@ from recbole_cold.data._cache import cache_root
 from recbole_cold.data.frames import Frames
 from recbole_cold.errors import UserError
 from recbole_cold.experiment.requests import Request, from_files, request_from
-from recbole_cold.results import ComparisonResults, Results, SweepResults, load_results
+from recbole_cold.results import (
+    ComparisonResults,
+    Results,
+    SubsetResults,
+    SweepResults,
+    load_results,
+    results_of,
+)
 from recbole_cold.training.callbacks import Callback
 
 __all__ = ["benchmark", "compare", "load_results", "run", "tune"]
@@ -59,6 +66,9 @@ def run(
         keys: any configuration key. ``saved_dir=None`` keeps no folder; it is ``saved`` otherwise,
             as on the command line.
 
+    Returns:
+        The scores; of ``session_subset="both"`` a ``SubsetResults``, with those of each subset.
+
     Raises:
         UserError: what is asked for cannot be; one sentence.
         Stopped: Ctrl-C; the state is on disk, and the message says how to continue.
@@ -71,14 +81,15 @@ def run(
         if resume is not None and resume is not False:
             given = {**asked, **_files_as_key(config_files)}
             folder = folder_to_resume(resume, given, asked.get("saved_dir", "saved"), trust=trust)
-            return Results(*continue_run(folder, stop, again=_again("run"), callbacks=callbacks))
+            again = _again("run")
+            return results_of(*continue_run(folder, stop, again=again, callbacks=callbacks))
         keep = asked.get("saved_dir", "") is not None
         if not keep:
             del asked["saved_dir"]
         request = _request(asked, config_files, _command("run", asked))
-        scores: dict[tuple[str, int], Any] = {}
+        scores: dict[str, Any] = {}
         options = {"again": _again("run"), "keep": keep, "callbacks": callbacks}
-        return Results(*run_request(request, stop=stop, take_scores=scores, **options), scores)
+        return results_of(*run_request(request, stop=stop, take_scores=scores, **options), scores)
 
 
 def compare(
@@ -94,7 +105,7 @@ def compare(
     trust: bool = False,
     verbose: bool = True,
     **keys: Any,
-) -> ComparisonResults:
+) -> ComparisonResults | SubsetResults:
     """Methods on backbones as one table with tests, as ``recbole-cold compare`` does.
 
     Results that are in ``saved_dir`` already are reused; the others are run on Ray.
@@ -107,6 +118,9 @@ def compare(
         verbose: one line per trial on stderr.
         keys: ``against``, ``concurrent``, ``cpus_per_trial``, ``gpus_per_trial``, ``ray_address``,
             and any configuration key.
+
+    Returns:
+        ``ComparisonResults``; of ``session_subset="both"`` a ``SubsetResults`` of such.
 
     Raises:
         UserError: what is asked for cannot be; one sentence.
@@ -139,9 +153,8 @@ def compare(
                 asked, lambda rest: _request(rest, config_files, command), command, CALL
             )
         again = _again("compare")
-        return ComparisonResults(
-            *session.compare_request(request, saved, folder, stop, again=again)
-        )
+        ran = session.compare_request(request, saved, folder, stop, again=again)
+        return results_of(*ran, kind=ComparisonResults)
 
 
 def tune(

@@ -197,7 +197,7 @@ _TABLE = [
     *_rows(
         [SPLIT, SCORES],
         Key("split_rule", one_of("frequency", "sessions")),
-        Key("session_subset", one_of("wc", "cw")),
+        Key("session_subset", either(one_of("wc", "cw", "both"), list_of(one_of("wc", "cw")))),
         Key("session_form", one_of("sliding", "chunk", "gap")),
         Key("session_length", whole(2, 10_000)),
         Key("session_stride", COUNT),

@@ -16,8 +16,6 @@ if TYPE_CHECKING:
 
     from recbole_cold.experiment.scores import Find
 
-_MOST_ROWS = 20  # of a table in a notebook
-
 
 class Results:
     """Scores of one run: methods, phases, metrics and seeds.
@@ -110,7 +108,7 @@ class Results:
         return f"<results of {labels} on {self.document['dataset']}{_place(self.folder)}>"
 
     def _repr_html_(self) -> str:
-        return _html_of(repr(self), [self.document])
+        return report.html_of(repr(self), [self.document])
 
 
 class ComparisonResults(Results):
@@ -165,7 +163,78 @@ class ComparisonResults(Results):
         )
 
     def _repr_html_(self) -> str:
-        return _html_of(repr(self), list(self.comparison.by_backbone.values()))
+        return report.html_of(repr(self), list(self.comparison.by_backbone.values()))
+
+
+class SubsetResults(Results):
+    """Scores on several subsets of sessions: data sets of their own, with a run (or a comparison)
+    each.
+
+    Attributes:
+        document: in ``subsets`` the document of each, by its name.
+        subsets: the results of each, by its name; ``found["wc"]`` is one of them.
+    """
+
+    def __init__(self, subsets: Mapping[str, Results], folder: Path | None) -> None:
+        from recbole_cold.experiment.subsets import joined
+
+        super().__init__(joined({name: own.document for name, own in subsets.items()}), folder)
+        self.subsets = dict(subsets)
+
+    def __getitem__(self, name: str) -> Results:
+        """The results on one subset.
+
+        Raises:
+            UserError: there is none of this name.
+        """
+        if name not in self.subsets:
+            raise UserError(f"'{name}' is none of the subsets {', '.join(self.subsets)}")
+        return self.subsets[name]
+
+    def frame(self) -> "pd.DataFrame":
+        """One row per score: subset, method, backbone, phase, metric, seed, value."""
+        return _stacked({name: own.frame() for name, own in self.subsets.items()})
+
+    def scores(self) -> "pd.DataFrame":
+        """One row per evaluated row: subset, method, backbone, seed, phase, item, user, label,
+        score.
+
+        Raises:
+            UserError: no row scores were kept, or what was kept is damaged.
+        """
+        return _stacked({name: own.scores() for name, own in self.subsets.items()})
+
+    def table(self, width: int | None = None) -> str:
+        """Scores and costs of all subsets side by side.
+
+        Args:
+            width: columns of the screen; subsets that do not fit go underneath.
+        """
+        shown = {name: own.shown for name, own in self.subsets.items()}
+        return f"{report.subsets_table(shown, width)}\n"
+
+    @property
+    def shown(self) -> Any:
+        """Pictures are made from one subset.
+
+        Raises:
+            UserError: says which there are.
+        """
+        first = next(iter(self.subsets))
+        place = f"'{self.folder / first}'" if self.folder else f"found[{first!r}]"
+        raise UserError(
+            f"a picture shows one subset, and these are results on {' and '.join(self.subsets)}; "
+            f"give one of them, {place} for instance"
+        )
+
+    def __repr__(self) -> str:
+        told = "; ".join(f"{name}: {own!r}" for name, own in self.subsets.items())
+        return f"<subsets {told}>"
+
+    def _repr_html_(self) -> str:
+        return "".join(
+            f"<p>{html.escape(name)}</p>{own._repr_html_()}" for name, own in self.subsets.items()
+        )
 
 
 class SweepResults(Results):
@@ -289,18 +358,25 @@ class SweepResults(Results):
         rows = [
             [*(str(each["params"][key]) for key in keys), f"{each['mean']:.4f}"] for each in known
         ]
-        return _html(repr(self), [*keys, self.document["selection"]["metric"]], rows)
+        return report.html_table(repr(self), [*keys, self.document["selection"]["metric"]], rows)
 
 
 def load_results(folder: str | Path) -> Results:
     """The results in the folder of a run, a comparison or a sweep.
 
+    Of several subsets of sessions: of those that have results.
+
     Raises:
         UserError: it holds none of them, or a file in it is damaged.
     """
+    from recbole_cold.experiment.subsets import folders_in
     from recbole_cold.sweep.folders import read_sweep
 
     folder = paths.absolute(folder)
+    begun = folders_in(folder)
+    subsets = {n: load_results(place) for n, place in begun.items() if _has_results(place)}
+    if subsets:
+        return SubsetResults(subsets, folder)
     if (folder / "comparison.json").is_file():
         return ComparisonResults(report.load_comparison(folder), folder)
     if (folder / "sweep.json").is_file():
@@ -354,6 +430,49 @@ def to_plot(found: Sequence[Results], kind: str, **given: Any) -> tuple[report.P
     return chosen, made
 
 
+def _has_results(folder: Path) -> bool:
+    return any((folder / name).is_file() for name in ("results.json", "comparison.md"))
+
+
+def results_of(
+    document: Mapping[str, Any],
+    folder: Path | None,
+    scores: Mapping[str, Mapping[tuple[str, int], Any]] | None = None,
+    kind: type[Results] = Results,
+) -> Any:
+    """The results of a run or comparison, or those of the subsets that it is on.
+
+    Args:
+        scores: row scores that no folder holds, by subset; '' where there is none.
+        kind: of the results.
+    """
+    from recbole_cold.experiment.subsets import PARTS
+
+    kept = scores or {}
+    if PARTS not in document:
+        return kind(document, folder, kept.get(""))
+    subsets = {
+        name: kind(own, None if folder is None else folder / name, kept.get(name))
+        for name, own in document[PARTS].items()
+    }
+    return SubsetResults(subsets, folder)
+
+
+def _stacked(frames: Mapping[str, "pd.DataFrame"]) -> "pd.DataFrame":
+    """Frames underneath each other, with their names in a column ``subset``."""
+    import numpy as np
+    import pandas as pd
+
+    whole = pd.concat(list(frames.values()), ignore_index=True)
+    first = next(iter(frames.values()))
+    for column in first.columns[first.dtypes == "category"]:  # those of two frames may differ
+        whole[column] = pd.api.types.union_categoricals([own[column] for own in frames.values()])
+    lengths = [len(own) for own in frames.values()]
+    names = pd.Categorical.from_codes(np.repeat(range(len(frames)), lengths), list(frames))
+    whole.insert(0, "subset", names)
+    return whole
+
+
 def _frame(values: Iterable[report.Value]) -> "pd.DataFrame":
     import pandas as pd
 
@@ -377,38 +496,3 @@ def _png(figure: "Figure") -> bytes:
 
 def _place(folder: Path | None) -> str:
     return "" if folder is None else f", in {folder}"
-
-
-def _html_of(title: str, documents: Sequence[Mapping[str, Any]]) -> str:
-    """The first metric's means in every phase, a row per backbone and method."""
-    phases = documents[0]["phases"]
-    metric = next(iter(documents[0]["metrics"]), "")
-    rows = []
-    for document in documents:
-        cells = {(r.label, r.phase): r for r in report.summary(document, [metric])}
-        for run in document["runs"]:
-            texts = [_cell(cells[run["label"], phase]) for phase in phases]
-            backbone = str(document.get("backbone_label", run["backbone"]))
-            rows.append([run["label"], backbone, *texts])
-    return _html(title, ["method", f"{metric} on", *phases], rows)
-
-
-def _cell(row: report.Row) -> str:
-    if not math.isfinite(row.mean):
-        return "-"
-    return f"{row.mean:.4f}" + (f" ± {row.std:.4f}" if math.isfinite(row.std) else "")
-
-
-def _html(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A small table without scripts, styles from elsewhere or anything else from the network."""
-
-    def line(tag: str, cells: Sequence[str]) -> str:
-        return "<tr>" + "".join(f"<{tag}>{html.escape(str(c))}</{tag}>" for c in cells) + "</tr>"
-
-    shown = [line("td", row) for row in rows[:_MOST_ROWS]]
-    left = len(rows) - len(shown)
-    note = f"<p>and {left} more; see .frame() or .table()</p>" if left else ""
-    return (
-        f"<div><p>{html.escape(title)}</p><table><thead>{line('th', header)}</thead>"
-        f"<tbody>{''.join(shown)}</tbody></table>{note}</div>"
-    )

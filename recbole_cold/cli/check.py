@@ -43,7 +43,8 @@ flags (any configuration key, as --key=value or --key value)
                                          item in each warm-up set
   --cold_side=item|user                  which side is new
   --split_rule=sessions                  each user's last session is held out;
-                                         --session_subset=wc|cw says of whom
+                                         --session_subset=wc|cw|both says of
+                                         whom; both: one after the other
   --write=DIR        also write the split as RecBole's ready files (one .inter
                      per part, and the .user and .item files) in DIR/NAME, and
                      say what a yaml needs to run on them
@@ -73,10 +74,10 @@ def check(arguments: Arguments) -> int:
         if folder is not None:
             raise UserError("--leaks and --write are two things; give one of them")
         return _leaks(arguments)
-    experiment = Experiment(request_of(arguments._replace(keys=keys), default_models="Base"))
+    request = request_of(arguments._replace(keys=keys), default_models="Base")
+    experiment = Experiment(request)
     if folder is None:
-        print(experiment.describe())
-        experiment.prepare()  # what only a method can know: columns that it lacks, odd sizes
+        _describe(experiment)
         return 0
     target = _target(Path(folder), experiment.first())
     text = experiment.describe()
@@ -85,6 +86,20 @@ def check(arguments: Arguments) -> int:
     print(f"\nsplit of seed {experiment.first()['seed']} in {target}; a yaml for it:")
     print(yaml.safe_dump(values, sort_keys=False, default_flow_style=None), end="")
     return 0
+
+
+def _describe(experiment: Any) -> None:
+    """Print the data set and its split, or those of every subset of sessions that is asked for."""
+    from recbole_cold.experiment.experiment import Experiment
+    from recbole_cold.experiment.subsets import requests_of
+
+    parts = requests_of(experiment.request, experiment.first())
+    each = [Experiment(part, store=experiment.store) for part in parts.values()] or [experiment]
+    print(each[0].describe())
+    for other in each[1:]:
+        print(f"\n{other.describe_split()}")
+    for one in each:
+        one.prepare()  # what only a method can know: columns that it lacks, odd sizes
 
 
 def _leaks(arguments: Arguments) -> int:

@@ -8,7 +8,7 @@ from typing import Any
 
 from recbole_cold import paths
 from recbole_cold.cli.arguments import Arguments, request_of, resumed_folder, words_of
-from recbole_cold.cli.screen import Stop
+from recbole_cold.cli.screen import Stop, columns
 from recbole_cold.errors import Interrupted, UserError
 
 HELP = """\
@@ -81,16 +81,24 @@ def _again(folder: Path) -> str:
 
 def print_table(folder: Path) -> None:
     """The table of what is there, if anything is, and its files."""
-    from recbole_cold import report
+    from recbole_cold.experiment.subsets import folders_in
+    from recbole_cold.results import SubsetResults, load_results
 
-    if not (folder / "comparison.md").exists():
+    places = [place for place in [*folders_in(folder).values(), folder] if _has_table(place)]
+    if not places:
         return
-    print(report.comparison_table(report.Comparison(report.load_comparison(folder))))
-    print(f"\nresults  {folder / 'comparison.json'}")
-    for name in ("comparison.md", "comparison.tex", "comparison.csv", "figures/phases.png",
-                 "figures/best-of-n.png"):  # fmt: skip
-        if (folder / name).exists():
-            print(f"         {folder / name}")
+    found = load_results(folder)
+    print(found.table(columns()) if isinstance(found, SubsetResults) else found.table())
+    print()
+    for place in places:
+        for name in ("comparison.json", "comparison.md", "comparison.tex", "comparison.csv",
+                     "figures/phases.png", "figures/best-of-n.png"):  # fmt: skip
+            if (place / name).exists():
+                print(f"{'results' if name.endswith('.json') else '':<8} {place / name}")
+
+
+def _has_table(folder: Path) -> bool:
+    return (folder / "comparison.md").exists()
 
 
 def show(document: dict[str, Any], folder: Path, again: Callable[[Path], str] | None = None) -> int:

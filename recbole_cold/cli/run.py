@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from recbole_cold.cli.arguments import Arguments, request_of, resumed_folder
-from recbole_cold.cli.screen import Stop
+from recbole_cold.cli.screen import Stop, columns
 from recbole_cold.errors import Interrupted
 
 HELP = """\
@@ -67,10 +67,15 @@ def _again(folder: Path) -> str:
 def _show(document: dict[str, Any], folder: Path) -> int:
     """Print the table and where everything is; 1 when a method failed, 0 otherwise."""
     from recbole_cold.experiment.session import screen_text
+    from recbole_cold.experiment.subsets import PARTS
 
-    print(screen_text(document))
-    print(f"results  {folder / 'results.json'}\nmarkdown {folder / 'results.md'}")
-    print(f"curves   {folder / 'figures' / 'curves.png'}")
+    places = [folder / name for name in document.get(PARTS, [""])]
+    print(screen_text(document, columns()))
+    for place in places:
+        print(f"results  {place / 'results.json'}")
+    print(f"markdown {folder / 'results.md'}")
+    for place in places:
+        print(f"curves   {place / 'figures' / 'curves.png'}")
     for failure in document.get("failures", []):
         print(f"failed: {failure}", file=sys.stderr)
     return 1 if document.get("failures") else 0

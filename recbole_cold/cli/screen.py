@@ -3,6 +3,7 @@
 import contextlib
 import logging
 import os
+import shutil
 import signal
 import sys
 import threading
@@ -10,6 +11,11 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 logger = logging.getLogger("recbole_cold")
+
+
+def columns(least: int = 120) -> int:
+    """The width of the terminal, or ``least`` where there is none or a narrower one."""
+    return max(least, shutil.get_terminal_size((least, 24)).columns)
 
 
 class Stop:

@@ -14,6 +14,7 @@ from typing import Any
 from recbole_cold import keys, report
 from recbole_cold.comparison.earlier import Earlier, Found
 from recbole_cold.comparison.requests import Cell, CompareRequest, row_name
+from recbole_cold.config import ColdConfig
 from recbole_cold.data._cache import cache_root
 from recbole_cold.errors import UserError
 from recbole_cold.experiment.data_store import DataStore
@@ -88,11 +89,7 @@ class Campaign:
         self.ran = 0
 
     def _experiment(self, backbone: Entry, store: DataStore) -> Experiment:
-        asked = self.request
-        request = Request(
-            self.texts, asked.dataset, backbone.spec, list(asked.config_files),
-            {**asked.overrides, **backbone.variant}, asked.command, asked.place,
-        )  # fmt: skip
+        request = _request_on(backbone, self.request, self.texts)
         return Experiment(request, stop=self.stop, store=store)
 
     @staticmethod
@@ -300,6 +297,25 @@ class Campaign:
                 runs[label] = {**known.run, **names, "seeds": []}
             runs[label]["seeds"].append({**known.seed, "from": known.source})
         return {**experiment.document, "backbone_label": backbone, "runs": list(runs.values())}
+
+
+def _request_on(backbone: Entry, asked: CompareRequest, texts: Sequence[str]) -> Request:
+    """The request of a comparison's rows on one of its backbones."""
+    return Request(
+        texts, asked.dataset, backbone.spec, list(asked.config_files),
+        {**asked.overrides, **backbone.variant}, asked.command, asked.place,
+    )  # fmt: skip
+
+
+def first_config(asked: CompareRequest) -> ColdConfig:
+    """The configuration of the first row on the first backbone; no data is needed.
+
+    Raises:
+        UserError: something in it cannot be.
+    """
+    backbone = parse_entries(asked.backbones, "--backbones")[0]
+    texts = [absolute(text) for text in entry_texts(asked.models)]
+    return Experiment(_request_on(backbone, asked, texts)).first()
 
 
 def by_backbone(document: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from recbole_cold import keys, report
 from recbole_cold.comparison.requests import VERB, Cell
+from recbole_cold.data.session_split import SUBSETS
 from recbole_cold.errors import UserError
 from recbole_cold.experiment.experiment import Experiment
 from recbole_cold.experiment.fingerprint import code_of, versions
@@ -92,9 +93,12 @@ def _key(data: str, code: Any, config: Mapping[str, Any], seed: int) -> str:
 
 def _documents(saved_dir: Path, own: Path | None) -> Iterator[tuple[Path, dict[str, Any]]]:
     """Whole results documents, the newest file first; what cannot be read is left out."""
-    patterns = ("*/results.json", "*/comparison.json", "*/final/results.json")
-    paths = [path for pattern in patterns for path in saved_dir.glob(pattern)]
-    folders = [path.parent for path in saved_dir.glob("*/request.json") if verb_of(path) == VERB]
+    patterns = ["*/results.json", "*/comparison.json", "*/final/results.json", "*/request.json"]
+    patterns += [f"*/{subset}/{name[2:]}" for subset in SUBSETS for name in patterns]
+    found = [path for pattern in patterns for path in saved_dir.glob(pattern)]
+    asked = [path for path in found if path.name == "request.json"]
+    paths = [path for path in found if path not in asked]
+    folders = [path.parent for path in asked if verb_of(path) == VERB]
     folders += [own] if own is not None else []
     paths += [path for folder in dict.fromkeys(folders) for path in folder.glob("trials/*.json")]
     for path in sorted(paths, key=lambda path: path.stat().st_mtime_ns, reverse=True):

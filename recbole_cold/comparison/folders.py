@@ -1,7 +1,9 @@
 """The folders of comparisons and the files in them."""
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from recbole_cold import report
 from recbole_cold.comparison.requests import CompareRequest
@@ -32,3 +34,18 @@ def write_files(comparison: report.Comparison, folder: Path, finished: bool = Tr
     if finished:
         text = report.comparison_table(comparison) + "\n"
         write_bytes(folder / FINISHED, text.encode())
+
+
+def write_subsets(
+    documents: Mapping[str, dict[str, Any]], folder: Path, finished: bool = True
+) -> None:
+    """Write the tables of the comparisons on several subsets of sessions, side by side.
+
+    Args:
+        documents: subset -> its comparison.
+    """
+    shown = {name: report.Comparison(document) for name, document in documents.items()}
+    command = str(next(iter(documents.values()))["command"])
+    write_bytes(folder / "comparison.md", report.subsets_markdown(shown, command).encode())
+    if finished:
+        write_bytes(folder / FINISHED, f"{report.subsets_table(shown)}\n".encode())

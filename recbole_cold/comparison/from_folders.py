@@ -12,9 +12,8 @@ from recbole_cold.comparison.earlier import CHANGES_NO_NUMBER, same_split
 from recbole_cold.comparison.requests import row_name
 from recbole_cold.config import keys_of_click_model, make_config
 from recbole_cold.errors import UserError
-from recbole_cold.experiment.requests import (
-    Entry,
-)
+from recbole_cold.experiment.requests import Entry
+from recbole_cold.experiment.subsets import folders_in
 
 logger = logging.getLogger(__name__)
 
@@ -130,7 +129,15 @@ def _results_in(path: Path) -> list[tuple[Path, dict[str, Any]]]:
             path = file.parent
             break
     found = [(path, doc) for doc in documents if any(run["seeds"] for run in doc["runs"])]
-    if not found:
+    parts = folders_in(path)
+    if parts:
+        logger.warning(
+            "'%s' is left out: it has a run on each subset of sessions, which are data sets of "
+            "their own; give %s",
+            path,
+            " or ".join(f"'{part}'" for part in parts.values()),
+        )
+    elif not found:
         logger.warning("'%s' has no results and is left out", path)
     return found
 

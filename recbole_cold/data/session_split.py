@@ -3,7 +3,7 @@
 Source: Chen et al., MM 2022, section 4.2; decisions where the paper is silent: docs/sessions.md.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,6 +20,14 @@ _WARM_USERS = 0.8  # warm and cold ones 4 : 1
 _ROUNDS = 10
 # Subset -> whether its users, and its items, are warm.
 SUBSETS = {"wc": (True, False), "cw": (False, True)}
+_SEVERAL = {"both": tuple(SUBSETS)}  # words for more than one
+
+
+def subsets_of(asked: str | Sequence[str]) -> list[str]:
+    """The subsets that a value of ``session_subset`` names, in the order of ``SUBSETS``."""
+    names = [asked] if isinstance(asked, str) else asked
+    named = {own for name in names for own in _SEVERAL.get(name, (name,))}
+    return [name for name in SUBSETS if name in named]
 
 
 class Columns(NamedTuple):

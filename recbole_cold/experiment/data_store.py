@@ -20,10 +20,17 @@ from recbole_cold.data.held_out import hold_out
 from recbole_cold.data.histories import notes
 from recbole_cold.data.pseudo_new import pseudo_new
 from recbole_cold.data.rows import Rows
-from recbole_cold.data.session_split import Columns, session_split, until_held_out, validation
+from recbole_cold.data.session_split import (
+    Columns,
+    session_split,
+    subsets_of,
+    until_held_out,
+    validation,
+)
 from recbole_cold.data.sessions import SessionRule, one_class
 from recbole_cold.data.split import Split, common_phases, frequency_split, split_from_parts
 from recbole_cold.errors import UserError
+from recbole_cold.kinds import text_of
 
 # Views of one data set that are kept, each with its split and scaled columns: numbers per row.
 _MOST_SPLITS = 16
@@ -149,9 +156,20 @@ def _by_sessions(dataset: ColdStartDataset, config: ColdConfig) -> Split:
 
 
 def session_rule(config: ColdConfig) -> SessionRule:
-    """What a configuration says of sessions."""
+    """What a configuration says of sessions.
+
+    Raises:
+        UserError: it names several subsets, and here there can be one.
+    """
+    subset, *others = subsets_of(config["session_subset"])
+    if others:
+        raise UserError(
+            f"session_subset: {text_of(config['session_subset'])} names several data sets, with a "
+            "model each, and only run, compare and check take them one after the other; here give "
+            f"one, session_subset: {subset} or {' or '.join(others)}"
+        )
     return SessionRule(
-        subset=config["session_subset"],
+        subset=subset,
         form=config["session_form"],
         length=config["session_length"],
         stride=config["session_stride"],

@@ -311,9 +311,13 @@ class Experiment:
             size = f"{dataset.num(name):,} tokens" if "token" in kind.value else "number"
             size = described(dataset, name) if name in vector_fields(dataset) else size
             lines.append(f"  {name:<20} {kind.value:<10} {source.value:<12} {size}")
-        lines += ["", str(dataset.split), *in_time(dataset.split, dataset)]
-        lines += [f"note: {note}" for note in dataset.notes]
-        return "\n".join(lines)
+        return "\n".join([*lines, "", self.describe_split()])
+
+    def describe_split(self) -> str:
+        """The split of the first seed as a text, with what is to be known of the data."""
+        dataset = self.data(self.first())
+        lines = [str(dataset.split), *in_time(dataset.split, dataset)]
+        return "\n".join([*lines, *(f"note: {note}" for note in dataset.notes)])
 
     def _run_of(self, entry: Entry) -> dict[str, Any] | None:
         return next((run for run in self.document["runs"] if run["label"] == entry.label), None)

@@ -143,11 +143,8 @@ def pretraining_key(method: ColdStartRecommender, seed: int, split: Split, spec:
     """The key of a pre-trained backbone: a hash of all that determines it."""
     config = method.config
     own = keys_of(spec) - keys_of_backbone(config) - set(_overall_keys())
-    relevant = {
-        key: value
-        for key, value in config.as_dict().items()
-        if key not in keys.names(without=[keys.PRETRAINING]) and key not in own
-    }
+    apart = keys.names(without=[keys.PRETRAINING]) | own
+    relevant = {key: value for key, value in config.as_dict().items() if key not in apart}
     relevant["id_first_order"] = config["id_first_order"] == "off"
     if config["use_count"]:
         relevant["count_source"] = config["count_source"]

@@ -25,6 +25,7 @@ from recbole_cold.report._document import SCHEMA, load, now, validate, write_jso
 from recbole_cold.report._drawing import save_figure
 from recbole_cold.report._forest_plot import forest_figure
 from recbole_cold.report._graphs import plot_graphs
+from recbole_cold.report._html import html_of, html_table
 from recbole_cold.report._looks import Bands
 from recbole_cold.report._paper_figures import (
     FORMS,
@@ -47,6 +48,7 @@ from recbole_cold.report._reproduction import (
     reproduction_table,
 )
 from recbole_cold.report._statistics import Row, Value, paired_test, summary, values
+from recbole_cold.report._subsets import subsets_markdown, subsets_table
 from recbole_cold.report._sweep import plot_sweep, sweep_figure
 from recbole_cold.report._tables import costs, markdown, table
 from recbole_cold.report._vectors import IdVectors, mean_distance, plot_vectors
@@ -84,6 +86,8 @@ __all__ = [
     "drawn_of",
     "forest_figure",
     "holm",
+    "html_of",
+    "html_table",
     "load",
     "load_comparison",
     "load_reproduction",
@@ -105,6 +109,8 @@ __all__ = [
     "reproduction_markdown",
     "reproduction_table",
     "save_figure",
+    "subsets_markdown",
+    "subsets_table",
     "summary",
     "sweep_figure",
     "table",

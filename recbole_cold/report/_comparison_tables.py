@@ -27,11 +27,18 @@ from recbole_cold.report._comparison_blocks import (
 )
 from recbole_cold.report._findings import findings, headline, rule
 from recbole_cold.report._references import missing_references
-from recbole_cold.report._tables import WIDTH, escape_pipes, screen_lines, wrap
+from recbole_cold.report._tables import (
+    WIDTH,
+    Parts,
+    escape_pipes,
+    listed,
+    pipes,
+    screen_block,
+    wrap,
+)
 from recbole_cold.report._words import (
     fact_lines,
     score_warnings_of,
-    shorten,
     unadapted_lines,
 )
 
@@ -40,39 +47,57 @@ from recbole_cold.report._words import (
 def comparison_table(comparison: Comparison, width: int | None = None) -> str:
     """The comparison for a screen: what it says, every metric, tests of the first, costs."""
     width = width or WIDTH
+    found = comparison_parts(comparison, width)
+    parts = [found.says, wrap(found.facts, width)]
+    parts += [screen_block(block, width) for block in found.blocks]
+    parts.append(budget_lines(comparison.document, width))
+    parts.append(wrap([*found.legend, *found.doubts], width))
+    return "\n\n".join("\n".join(part) for part in parts if part)
+
+
+def comparison_parts(comparison: Comparison, width: int = WIDTH) -> Parts:
+    """What :func:`comparison_table` shows beside a budget."""
     first = comparison.metrics[:1]
     blocks = [metric_block(comparison, metric, _starred) for metric in comparison.metrics]
     blocks += [leader_block(comparison, metric) for metric in first if _many(comparison)]
     blocks += [test_block(comparison, metric) for metric in first if comparison.against]
     blocks += interval_blocks(comparison)[:1]
     blocks += [*error_block(comparison), *area_block(comparison, *first), *old_block(comparison)]
-    blocks.append(cost_block(comparison))
-    parts = [headline(comparison, width), wrap(_facts(comparison), width)]
-    parts += [_screen(block, width) for block in blocks]
-    parts.append(budget_lines(comparison.document, width))
-    parts.append(wrap([*_legend(comparison, "*", "_"), *_doubts(comparison)], width))
-    return "\n\n".join("\n".join(part) for part in parts if part)
+    return Parts(
+        headline(comparison, width),
+        _facts(comparison),
+        [*blocks, cost_block(comparison)],
+        _legend(comparison, "*", "_"),
+        _doubts(comparison),
+    )
 
 
 def comparison_markdown(comparison: Comparison) -> str:
     """The same in Markdown, best bold and second underlined, with the tests of every metric."""
+    found = comparison_markdown_parts(comparison)
+    parts = [*found.says, listed(found.facts), *map(pipes, found.blocks)]
+    parts += budget_markdown(comparison.document)
+    parts += [*map(escape_pipes, found.legend), listed(found.doubts)]
+    parts.append(f"```\n{comparison.document.get('command', '')}\n```")
+    return "\n\n".join(filter(None, parts)) + "\n"
+
+
+def comparison_markdown_parts(comparison: Comparison) -> Parts:
+    """What :func:`comparison_markdown` shows beside a budget."""
     first = comparison.metrics[:1]
-    parts = [escape_pipes(findings(comparison))]
-    parts.append("\n".join(f"- {escape_pipes(fact)}" for fact in _facts(comparison)))
     blocks = [metric_block(comparison, metric, _html) for metric in comparison.metrics]
     blocks += [leader_block(comparison, metric) for metric in first if _many(comparison)]
     blocks += interval_blocks(comparison)
     blocks += [test_block(comparison, metric) for metric in _tested(comparison)]
     blocks += [*error_block(comparison), *area_block(comparison, *first)]
     blocks += [*count_block(comparison), *old_block(comparison), cost_block(comparison)]
-    parts += map(_pipes, blocks)
-    parts += budget_markdown(comparison.document)
-    parts += [escape_pipes(line) for line in _legend(comparison, "bold", "underlined")]
-    doubts = _doubts(comparison)
-    if doubts:
-        parts.append("\n".join(f"- {escape_pipes(line)}" for line in doubts))
-    parts.append(f"```\n{comparison.document.get('command', '')}\n```")
-    return "\n\n".join(parts) + "\n"
+    return Parts(
+        [escape_pipes(findings(comparison))],
+        _facts(comparison),
+        blocks,
+        _legend(comparison, "bold", "underlined"),
+        _doubts(comparison),
+    )
 
 
 def comparison_latex(comparison: Comparison) -> str:
@@ -256,32 +281,3 @@ def _tabular(block: Block, caption: str) -> str:
 def _dashes(cells: Iterable[str]) -> Iterator[str]:
     for cell in cells:
         yield "--" if cell == "-" else cell
-
-
-def _screen(block: Block, width: int) -> list[str]:
-    """Aligned lines with the backbones as headings, which no column makes room for."""
-    grid, headings = [[block.title, *block.columns]], {}
-    for backbone, rows in block.groups:
-        if backbone:
-            headings[len(grid)] = backbone
-        grid += [["  " * bool(backbone) + row, *cells] for row, cells in rows]
-    lines = []
-    for number, line in enumerate(screen_lines(grid, width)):
-        place = number % len(grid)  # columns that do not fit repeat all lines underneath
-        if place in headings:
-            lines.append(shorten(headings[place], width))
-        lines.append(line)
-    return lines
-
-
-def _pipes(block: Block) -> str:
-    """Backbone and method in columns of their own."""
-    named = any(backbone for backbone, _ in block.groups)
-    first = ["backbone", block.title] if named else [block.title]
-    lines = ["| " + " | ".join(map(escape_pipes, [*first, *block.columns])) + " |"]
-    lines.append("|" + " --- |" * len(first) + " ---: |" * len(block.columns))
-    for backbone, rows in block.groups:
-        for row, cells in rows:
-            place = [backbone, row] if named else [row]
-            lines.append("| " + " | ".join(map(escape_pipes, [*place, *cells])) + " |")
-    return "\n".join(lines)

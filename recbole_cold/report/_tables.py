@@ -3,7 +3,7 @@
 import statistics
 import textwrap
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from recbole_cold.evaluation.metrics import COMPARISONS, best_where
 from recbole_cold.report._claims import SIGN
@@ -45,6 +45,24 @@ Grid = list[list[str]]
 Dress = Callable[[str, bool, str], str]
 
 
+class Parts(NamedTuple):
+    """What a text about results is made of.
+
+    Attributes:
+        says: what the results say.
+        facts: what holds for all numbers.
+        blocks: the tables.
+        legend: what the signs in them mean.
+        doubts: warnings, and what is missing or failed.
+    """
+
+    says: list[str]
+    facts: list[str]
+    blocks: list[Block]
+    legend: list[str]
+    doubts: list[str]
+
+
 def table(
     doc: Document,
     metrics: Iterable[str] | None = None,
@@ -59,43 +77,67 @@ def table(
         base: label of the run that RelaImpr is relative to; the configured base_model.
     """
     width = width or WIDTH
+    parts = screen_parts(doc, metrics, width, base)
+    blocks = [parts.says, wrap(parts.facts, width)]
+    blocks += [screen_block(block, width) for block in parts.blocks]
+    blocks.append(wrap([*parts.legend, *parts.doubts], width))
+    return "\n\n".join("\n".join(block) for block in blocks if block)
+
+
+def screen_parts(
+    doc: Document,
+    metrics: Iterable[str] | None = None,
+    width: int = WIDTH,
+    base: str | None = None,
+) -> Parts:
+    """What :func:`table` shows; only what the results say is of ``width`` already."""
     wanted = wanted_metrics(doc, metrics)
     whole = of_run(doc, base)
-    blocks = [headline(whole, width) if "AUC" in wanted else [], wrap(fact_lines(doc), width)]
-    grids = [_metric_grid(doc, whole, metric, base, _starred) for metric in wanted]
+    blocks = [_metric_block(doc, whole, metric, base, _starred) for metric in wanted]
     beside = [*error_block(whole), *interval_blocks(whole)[:1]]
-    grids += _grids(whole, [*beside, *area_block(whole, *_first(wanted)), *old_block(whole)])
-    grids.append(_steps_grid(doc))
-    blocks += [screen_lines(grid, width) for grid in grids]
-    told = [*_legend(doc, whole, wanted), *(f"warning: {w}" for w in warning_lines(doc))]
-    blocks.append(wrap(told, width))
-    return "\n\n".join("\n".join(block) for block in blocks if block)
+    blocks += _titled(whole, [*beside, *area_block(whole, *_first(wanted)), *old_block(whole)])
+    return Parts(
+        headline(whole, width) if "AUC" in wanted else [],
+        fact_lines(doc),
+        [*blocks, _steps_block(doc)],
+        _legend(doc, whole, wanted),
+        [f"warning: {line}" for line in warning_lines(doc)],
+    )
 
 
 def markdown(doc: Document, metrics: Iterable[str] | None = None, base: str | None = None) -> str:
     """What the results say, then the tables of :func:`table` and more in Markdown, best values
     bold, with the command that made it."""
+    found = markdown_parts(doc, metrics, base)
+    parts = [*found.says, listed(found.facts), *map(pipes, found.blocks)]
+    parts += [*map(escape_pipes, found.legend), listed(found.doubts)]
+    parts.append(f"```\n{doc['command']}\n```")
+    return "\n\n".join(filter(None, parts)) + "\n"
+
+
+def markdown_parts(
+    doc: Document, metrics: Iterable[str] | None = None, base: str | None = None
+) -> Parts:
+    """What :func:`markdown` shows; what the results say is Markdown already."""
     wanted = wanted_metrics(doc, metrics)
     whole = of_run(doc, base)
-    parts = [escape_pipes(findings(whole))]
-    parts.append("\n".join(f"- {escape_pipes(fact)}" for fact in fact_lines(doc)))
-    grids = [_metric_grid(doc, whole, metric, base, _bold) for metric in wanted]
+    tables = [_metric_block(doc, whole, metric, base, _bold) for metric in wanted]
     blocks = [*error_block(whole), *interval_blocks(whole), *area_block(whole, *_first(wanted))]
-    grids += _grids(whole, [*blocks, *count_block(whole), *old_block(whole)])
-    parts += [_pipes(grid) for grid in [*grids, _steps_grid(doc)]]
-    parts += [escape_pipes(line) for line in _legend(doc, whole, wanted, "bold")]
-    found = warning_lines(doc)
-    if found:
-        parts.append("\n".join(f"- warning: {escape_pipes(line)}" for line in found))
-    parts.append(f"```\n{doc['command']}\n```")
-    return "\n\n".join(parts) + "\n"
+    tables += _titled(whole, [*blocks, *count_block(whole), *old_block(whole)])
+    return Parts(
+        [escape_pipes(findings(whole))],
+        fact_lines(doc),
+        [*tables, _steps_block(doc)],
+        _legend(doc, whole, wanted, "bold"),
+        [f"warning: {line}" for line in warning_lines(doc)],
+    )
 
 
 def _first(metrics: Sequence[str]) -> list[str]:
     return [name for name in metrics if name not in COMPARISONS][:1]
 
 
-def _grids(whole: Comparison, blocks: Iterable[Block]) -> list[Grid]:
+def _titled(whole: Comparison, blocks: Iterable[Block]) -> list[Block]:
     """Tables of a comparison of one group as those of a run, under the labels of its rows."""
 
     def named(text: str) -> str:
@@ -104,26 +146,36 @@ def _grids(whole: Comparison, blocks: Iterable[Block]) -> list[Grid]:
         return text
 
     return [
-        [
+        _block(
             [named(block.title), *block.columns],
-            *([named(row), *cells] for _, rows in block.groups for row, cells in rows),
-        ]
+            [[named(row), *cells] for _, rows in block.groups for row, cells in rows],
+        )
         for block in blocks
     ]
 
 
+def _block(head: list[str], lines: Iterable[list[str]]) -> Block:
+    """A table without groups."""
+    return Block(head[0], head[1:], [("", [(line[0], line[1:]) for line in lines])])
+
+
 def costs(doc: Document, width: int | None = None) -> str:
     """The costs of each run per seed: seconds by stage, CPU seconds, steps, rows, memory, size."""
-    grid = [
-        ["cost per seed", "pre-train s", "learn s", "warm-up s", "CPU s", "steps", "rows seen",
-         "peak MiB", "parameters"]
-    ]  # fmt: skip
+    width = width or WIDTH
+    return "\n".join([*screen_block(cost_block(doc), width), *wrap(cost_legend(doc), width)])
+
+
+def cost_block(doc: Document) -> Block:
+    """The table of :func:`costs`."""
+    head = ["cost per seed", "pre-train s", "learn s", "warm-up s", "CPU s", "steps", "rows seen",
+            "peak MiB", "parameters"]  # fmt: skip
+    lines = []
     for run in doc["runs"]:
         stages = [seed["stages"] for seed in run["seeds"]]
         mark = "c" if any(stage["cached"] for part in stages for stage in part) else ""
         peaks = [stage["peak_memory_mb"] for part in stages for stage in part]
         size = run["parameters"]
-        grid.append([
+        lines.append([
             run["label"],
             _mean(total_of(part, "seconds", {"pretrain"}) for part in stages) + mark,
             _mean(total_of(part, "seconds", {"learn"}) for part in stages),
@@ -134,9 +186,12 @@ def costs(doc: Document, width: int | None = None) -> str:
             f"{max(peaks):,.0f}" if peaks else "-",
             f"{size.get('backbone', 0):,} + {size.get('method', 0):,}",
         ])  # fmt: skip
-    told = ["parameters: backbone + method; peak MiB: the highest of all stages and seeds"]
-    width = width or WIDTH
-    return "\n".join([*screen_lines(grid, width), *wrap([*told, *_cached(doc)], width)])
+    return _block(head, lines)
+
+
+def cost_legend(doc: Document) -> list[str]:
+    told = "parameters: backbone + method; peak MiB: the highest of all stages and seeds"
+    return [told, *_cached(doc)]
 
 
 def _mean(values: Iterable[float], form: str = ",.1f") -> str:
@@ -153,9 +208,9 @@ def _bold(text: str, best: bool, sign: str) -> str:
     return (f"**{text}**" if best else text) + (f" <sup>{sign}</sup>" if sign else "")
 
 
-def _metric_grid(
+def _metric_block(
     doc: Document, whole: Comparison, metric: str, base: str | None, dress: Dress
-) -> Grid:
+) -> Block:
     """Header and one line per run.
 
     Args:
@@ -182,21 +237,21 @@ def _metric_grid(
     lines = [
         [run["label"]] + [cells[run["label"], p] for p in doc["phases"]] for run in doc["runs"]
     ]
-    return [[title, *names], *lines]
+    return _block([title, *names], lines)
 
 
-def _steps_grid(doc: Document) -> Grid:
+def _steps_block(doc: Document) -> Block:
     """Optimizer steps per stage and seconds in all, which show whether budgets were equal."""
     stages = [seed["stages"] for run in doc["runs"] for seed in run["seeds"]]
     names = list(dict.fromkeys(stage["name"] for part in stages for stage in part))
-    grid = [["optimizer steps", *names, "seconds", "CPU s"]]
+    lines = []
     for run in doc["runs"]:
         parts = [seed["stages"] for seed in run["seeds"]]
-        grid.append([run["label"], *(_steps(parts, name) for name in names)])
-        grid[-1] += [
+        lines.append([run["label"], *(_steps(parts, name) for name in names)])
+        lines[-1] += [
             _mean(total_of(part, key) for part in parts) for key in ("seconds", "cpu_seconds")
         ]
-    return grid
+    return _block(["optimizer steps", *names, "seconds", "CPU s"], lines)
 
 
 def _steps(parts: Sequence[Sequence[Mapping[str, Any]]], name: str) -> str:
@@ -257,10 +312,38 @@ def screen_lines(grid: Grid, width: int) -> list[str]:
     return lines
 
 
-def _pipes(grid: Grid) -> str:
-    lines = ["| " + " | ".join(map(escape_pipes, line)) + " |" for line in grid]
-    lines.insert(1, "| --- |" + " ---: |" * (len(grid[0]) - 1))
+def screen_block(block: Block, width: int) -> list[str]:
+    """Aligned lines with the backbones as headings, which no column makes room for."""
+    grid, headings = [[block.title, *block.columns]], {}
+    for backbone, rows in block.groups:
+        if backbone:
+            headings[len(grid)] = backbone
+        grid += [["  " * bool(backbone) + row, *cells] for row, cells in rows]
+    lines = []
+    for number, line in enumerate(screen_lines(grid, width)):
+        place = number % len(grid)  # columns that do not fit repeat all lines underneath
+        if place in headings:
+            lines.append(shorten(headings[place], width))
+        lines.append(line)
+    return lines
+
+
+def pipes(block: Block) -> str:
+    """A table in Markdown; backbone and method in columns of their own."""
+    named = any(backbone for backbone, _ in block.groups)
+    first = ["backbone", block.title] if named else [block.title]
+    lines = ["| " + " | ".join(map(escape_pipes, [*first, *block.columns])) + " |"]
+    lines.append("|" + " --- |" * len(first) + " ---: |" * len(block.columns))
+    for backbone, rows in block.groups:
+        for row, cells in rows:
+            place = [backbone, row] if named else [row]
+            lines.append("| " + " | ".join(map(escape_pipes, [*place, *cells])) + " |")
     return "\n".join(lines)
+
+
+def listed(lines: Iterable[str]) -> str:
+    """Points in Markdown; '' without any."""
+    return "\n".join(f"- {escape_pipes(line)}" for line in lines)
 
 
 def escape_pipes(text: str) -> str:

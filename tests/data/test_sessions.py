@@ -848,7 +848,7 @@ REFUSED = [
     (["--model=MWUF"], "MWUF is about new items, and split_rule: sessions has none"),
     (["--model=MAP"], "MAP is about new items"),
     (["--warm=map"], "warm: map fits vectors of new items, and split_rule: sessions has none"),
-    (["--session_subset=both"], "session_subset 'both' is none of wc, cw"),
+    (["--session_subset=all"], "session_subset must be one of wc, cw, both or a list of values"),
     (["--session_stride=0"], "session_stride must be a whole number of at least 1"),
     (["--write={folder}"], "ready files hold rows, and a session is more"),
     (["--leaks"], "--leaks asks what new items must not tell"),
@@ -896,4 +896,4 @@ def test_forms_have_values_of_the_key():
 
     for key, names in (("session_form", FORMS), ("session_subset", SUBSETS)):
         assert set(names) == {name for name in names if ROWS[key].kind.accepts(name)}
-        assert not ROWS[key].kind.accepts("both")
+        assert not ROWS[key].kind.accepts("all")

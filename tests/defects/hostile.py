@@ -28,7 +28,7 @@ DEFECTS = {
                "    return [said for said, file in found]", "test_files[model: 5]"),
     ],
     "recbole_cold/cli/check.py": [
-        defect("check builds no method", "        experiment.prepare()", "        pass",
+        defect("check builds no method", "        one.prepare()", "        pass",
                "test_names_that_only_a_method_knows"),
     ],
     "recbole_cold/cli/arguments.py": [

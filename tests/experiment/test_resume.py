@@ -41,7 +41,7 @@ def fresh_cache(monkeypatch, tmp_path):
 @pytest.fixture(autouse=True)
 def no_pictures(monkeypatch):
     """Curves take longer to draw than these runs take; test_report.py draws them."""
-    monkeypatch.setattr(report, "plot_curves", lambda document, path: write_bytes(path, b"curves"))
+    monkeypatch.setattr(report, "plot_curves", lambda _, path, bands: write_bytes(path, b"curves"))
 
 
 @pytest.fixture
