@@ -125,6 +125,7 @@ def test_a_column_has_the_numbers_of_a_run_alone(both, alone, numbers, name):
     assert {run["config"]["session_subset"] for run in ours["runs"]} == {name}
 
 
+@pytest.mark.slow
 def test_without_a_folder_the_same_numbers(both, keys, numbers, tmp_path):
     found = recbole_cold.run(MODELS, session_subset=SUBSETS, saved_dir=None, **keys)
     assert found.folder is None
@@ -227,7 +228,9 @@ def test_a_command_shows_one_table(flags, tmp_path, capsys):
     assert capsys.readouterr().out.count("cw ft_c") == out.count("cw ft_c")
 
 
-@pytest.mark.parametrize("place", [("wc", "Base", 4), ("cw", "ItemBias", 3)])
+@pytest.mark.parametrize(
+    "place", [pytest.param(("wc", "Base", 4), marks=pytest.mark.slow), ("cw", "ItemBias", 3)]
+)
 def test_interrupted_and_continued(flags, trained, both, numbers, place, tmp_path, capsys):
     trained.stop_at = place
     words = [f"--model={MODELS}", *flags(), "--session_subset=both"]
@@ -250,6 +253,7 @@ def test_interrupted_and_continued(flags, trained, both, numbers, place, tmp_pat
     assert "cw ft_c" in (folder / "table.txt").read_text()
 
 
+@pytest.mark.slow
 def test_a_subset_may_be_continued_alone(flags, trained, tmp_path):
     trained.stop_at = ("cw", "Base", 4)
     assert main(["--model=Base", *flags(), "--session_subset=both"]) == 130
@@ -387,6 +391,7 @@ def test_a_comparison_of_both(flags, both, monkeypatch, tmp_path, capsys):
     assert set(again.frame()["subset"]) == set(SUBSETS)
 
 
+@pytest.mark.slow
 def test_a_comparison_is_continued_in_the_second_subset(flags, monkeypatch, tmp_path, capsys):
     ran = run_here(monkeypatch)
     words = ["compare", "--models=Base,ItemBias", *flags(seeds=1), "--session_subset=both"]
