@@ -56,7 +56,6 @@ flags of the third form
 
 examples
   recbole-cold plot saved/*-compare-* --kind=cd --metric=LogLoss
-  recbole-cold plot saved/ml-1m-compare-20260101-120000 --kind=ridgelines
   recbole-cold plot -m Base,CVAR,CSDM -d ml-100k --phase warm_c
   recbole-cold plot saved/ml-100k-EmerG-20260101-120000 --item=51
 """
