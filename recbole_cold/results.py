@@ -413,11 +413,12 @@ def to_plot(found: Sequence[Results], kind: str, **given: Any) -> tuple[report.P
         raise UserError(f"--{flag} belongs to --kind={' and '.join(kinds)}; leave it out")
     band, size = asked.pop("band", None), asked.pop("batch", None)
     made = report.Asked(metric, **asked)
+    if not {"band", "batch"} & set(chosen.takes):
+        return chosen, made
+    documents, find = report.documents_of(found[0].shown), found[0].find_scores()
     if "band" in chosen.takes:
-        documents = report.documents_of(found[0].shown)
-        made = made._replace(bands=bands(documents, found[0].find_scores(), band))
+        made = made._replace(bands=bands(documents, find, band))
     if "batch" in chosen.takes:
-        documents = report.documents_of(found[0].shown)
         phases = next(iter(documents.values()))["phases"]
         rows = [
             ((backbone, run["label"]), run)
@@ -425,7 +426,7 @@ def to_plot(found: Sequence[Results], kind: str, **given: Any) -> tuple[report.P
             for run in document["runs"]
         ]
         (name,) = known_metrics(metric or "AUC")
-        of_batches = batches(rows, phases, name, found[0].find_scores(), size)
+        of_batches = batches(rows, phases, name, find, size)
         made = made._replace(metric=name, batches=of_batches)
     return chosen, made
 

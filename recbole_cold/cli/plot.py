@@ -120,8 +120,10 @@ def _rope(text: str | None) -> float | None:
 
 
 def _batch(text: str | None) -> int | None:
-    if text is None or (text.isascii() and text.isdigit()):
-        return None if text is None else int(text)
+    if text is None:
+        return None
+    if text.isascii() and text.isdigit():
+        return int(text)
     raise UserError(f"--batch={text} is no number of rows; give one such as 128")
 
 

@@ -96,8 +96,8 @@ def _documents(saved_dir: Path, own: Path | None) -> Iterator[tuple[Path, dict[s
     patterns = ["*/results.json", "*/comparison.json", "*/final/results.json", "*/request.json"]
     patterns += [f"*/{subset}/{name[2:]}" for subset in SUBSETS for name in patterns]
     found = [path for pattern in patterns for path in saved_dir.glob(pattern)]
-    asked = [path for path in found if path.name == "request.json"]
-    paths = [path for path in found if path not in asked]
+    paths = [path for path in found if path.name != "request.json"]
+    asked = (path for path in found if path.name == "request.json")
     folders = [path.parent for path in asked if verb_of(path) == VERB]
     folders += [own] if own is not None else []
     paths += [path for folder in dict.fromkeys(folders) for path in folder.glob("trials/*.json")]

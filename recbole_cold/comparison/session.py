@@ -52,13 +52,13 @@ def compare_request(
     with contextlib.ExitStack() as held:
         if folder is not None:
             held.enter_context(only_one(folder))
-        parts = requests_of(request, first_config(request))
+        config = first_config(request)
+        parts = requests_of(request, config)
         campaigns = {name: Campaign(part, stop) for name, part in (parts or {"": request}).items()}
         for campaign in campaigns.values():
             campaign.check()
         if (request.cpus, request.gpus, request.ray_address) != (1.0, 0.0, None):
             pool.room(request.cpus, request.gpus, request.ray_address)
-        config = next(iter(campaigns.values())).first().first()
         if folder is None:
             named = {KEY: list(parts)} if parts else {}
             asked = replace(request, overrides={**request.overrides, **named})

@@ -114,6 +114,28 @@ def name_phases(
     axes.set_xlim(-margin, len(phases) - 1 + margin)
 
 
+def name_rows(
+    axes: "Axes",
+    rows: Sequence[tuple[float, str]],
+    headings: Sequence[tuple[float, str]],
+    left: float,
+    size: float,
+) -> None:
+    """Name the rows of a panel, and groups of them by bold headings.
+
+    Args:
+        rows, headings: place and name of each.
+        left: where headings begin, in widths of the panel from its left edge.
+        size: of headings, in points.
+    """
+    axes.set_yticks([place for place, _ in rows], labels=[n for _, n in rows], fontsize=10.5)
+    for place, name in headings:
+        axes.text(
+            left, place, name, fontsize=size, va="center", weight="bold",
+            transform=axes.get_yaxis_transform(),
+        )  # fmt: skip
+
+
 def with_margin(
     low: float, high: float, share: float = 0.06, least: float = 0.005
 ) -> tuple[float, float]:

@@ -15,6 +15,7 @@ from recbole_cold.report._drawing import (
     GREY,
     TEXT_GREY,
     add_panel,
+    name_rows,
     new_figure,
     open_frame,
     write_heading,
@@ -135,13 +136,9 @@ def _figure(
         axes.set_title(phase, fontsize=11, loc="left")
         axes.set_yticks([place for place, _ in places], labels=[""] * len(places))
         if number == 0:
-            shown = [shorten(line.name, _MOST_NAME) for _, line in places]
-            axes.set_yticks([place for place, _ in places], labels=shown, fontsize=10.5)
-            for backbone, place in headings.items():
-                axes.text(
-                    -(left - 0.2) / _WIDE, place, shorten(backbone, 40), fontsize=10.5, va="center",
-                    weight="bold", transform=axes.get_yaxis_transform(),
-                )  # fmt: skip
+            rows = [(place, shorten(line.name, _MOST_NAME)) for place, line in places]
+            shown = [(place, shorten(backbone, 40)) for backbone, place in headings.items()]
+            name_rows(axes, rows, shown, -(left - 0.2) / _WIDE, size=10.5)
     write_heading(figure, title, told, down=(0.34, 0.44), sizes=(13.5, 10.5))
     _legend(figure, comparison, metric, wide, high)
     return figure

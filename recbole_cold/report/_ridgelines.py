@@ -8,6 +8,7 @@ import numpy as np
 from recbole_cold.report._drawing import (
     TEXT_GREY,
     add_panel,
+    name_rows,
     new_figure,
     open_frame,
     with_margin,
@@ -96,13 +97,9 @@ def ridges_figure(
         axes.set_title(phase, fontsize=11, loc="left")
         axes.set_yticks([place for place, _ in places], labels=[""] * len(places))
         if number == 0:
-            names = [shorten(ridge.label, _MOST_NAME) for _, ridge in places]
-            axes.set_yticks([place for place, _ in places], labels=names, fontsize=10.5)
-            for name, place in headings.items():
-                axes.text(
-                    -(left - 0.2) / panel, place, shorten(name, _MOST_NAME), fontsize=11,
-                    va="center", weight="bold", transform=axes.get_yaxis_transform(),
-                )  # fmt: skip
+            names = [(place, shorten(ridge.label, _MOST_NAME)) for place, ridge in places]
+            shown = [(place, shorten(name, _MOST_NAME)) for name, place in headings.items()]
+            name_rows(axes, names, shown, -(left - 0.2) / panel, size=11)
         axes.set_xlabel(metric, fontsize=10.5)
         axes.tick_params(axis="x", labelsize=9.5)
         axes.tick_params(axis="y", length=0)
