@@ -114,9 +114,10 @@ class VisibleHistories:
         )
         begin_b = torch.maximum(begin_b, end_b - self.length)
         place_bn = begin_b[:, None] + torch.arange(self.length, device=index.device)
-        inside = place_bn < end_b[:, None]
-        place_bn = place_bn.clamp(max=len(self._element_m) - 1)
-        return torch.where(inside, self._element_m[place_bn].long(), -1)
+        none_bn = place_bn >= end_b[:, None]
+        place_bn = place_bn.clamp_(max=len(self._element_m) - 1)
+        row_bn = self._element_m.index_select(0, place_bn.view(-1)).view(shape)
+        return row_bn.masked_fill_(none_bn, -1).long()
 
 
 def _changes(column: np.ndarray) -> np.ndarray:

@@ -45,6 +45,32 @@ class Batch(dict):
         return self.memo[key]
 
 
+class _Elements(Batch):
+    """The rows of a batch's histories, one history after the other, padded; 0 where there is none.
+
+    Args:
+        row_bn: row numbers [b, n], -1 where there is none.
+    """
+
+    def __init__(self, rows: "Rows", row_bn: Tensor) -> None:
+        super().__init__(rows, row_bn.clamp(min=0).view(-1))
+        self.none_bn = row_bn < 0
+
+    def __missing__(self, field: str) -> Tensor:
+        value = self.rows.input(field, self)
+        # Ids and columns of rows are emptied. Features of an emptied id are those of the padding:
+        # 0 already, but for numbers, which are read as pairs.
+        if field in self.rows.columns or value.is_floating_point():
+            empty = self.none_bn.view(-1, *(1 for _ in value.shape[1:]))
+            value = value.masked_fill_(empty, 0)
+        self[field] = value
+        return value
+
+    def length(self) -> Tensor:
+        """How many rows each history has [b]."""
+        return self.none_bn.shape[1] - self.none_bn.sum(dim=1)
+
+
 class Rows:
     """All rows of a data set as tensors on one device.
 
@@ -181,15 +207,12 @@ class Rows:
         """``history/<field>``: as ``input`` for each row of the histories, [b, n, ..], 0 where
         there is none; ``history/length``: how many there are, [b]."""
         if PREFIX not in batch.memo:
-            row_bn = histories.of(batch.index)
-            batch.memo[PREFIX] = row_bn, self.batch(row_bn.clamp(min=0).reshape(-1))
-        row_bn, each = batch.memo[PREFIX]
+            batch.memo[PREFIX] = _Elements(self, histories.of(batch.index))
+        elements = batch.memo[PREFIX]
         if field == LENGTH:
-            return (row_bn >= 0).sum(dim=1)
-        value = each[field.removeprefix(PREFIX)]
-        value = value.view(*row_bn.shape, *value.shape[1:])
-        none_bn = (row_bn < 0).view(*row_bn.shape, *(1 for _ in value.shape[2:]))
-        return value.masked_fill(none_bn, 0)
+            return elements.length()
+        value = elements[field.removeprefix(PREFIX)]
+        return value.view(*elements.none_bn.shape, *value.shape[1:])
 
     @staticmethod
     def as_number(value: Tensor) -> Tensor:
