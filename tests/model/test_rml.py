@@ -8,10 +8,12 @@ import torch
 from helpers import fill, state_of, what_moved
 from torch import nn
 
+from recbole_cold.backbone._layers import MaskedNorm
 from recbole_cold.backbone._modes import evaluating
 from recbole_cold.backbone._sequence import last_state
 from recbole_cold.data.histories import LENGTH, PREFIX
 from recbole_cold.errors import Interrupted, UserError
+from recbole_cold.model import rml as rml_module
 from recbole_cold.model._rml_net import LSTM, aux_loss
 from recbole_cold.model.rml import local_step, losses_after, sum_of, support_size
 from recbole_cold.training.optimizers import optimizers_of
@@ -540,6 +542,27 @@ def learned(method, *phases, tmp=None, stop=lambda: False):
     return trainer
 
 
+def dices(method):
+    return [part for part in method.net.modules() if isinstance(part, MaskedNorm)]
+
+
+def entering_dice(method):
+    """Mean and variance of what enters each layer while ``train`` is scored, by layer."""
+    found = {}
+
+    def hook(norm, inputs):
+        x, mask = (*inputs, None)[:2]
+        real = x.reshape(-1, x.shape[-1]) if mask is None else x[mask]
+        found[norm] = real.mean(dim=0), real.var(dim=0)
+
+    handles = [norm.register_forward_pre_hook(hook) for norm in dices(method)]
+    with evaluating(method), torch.no_grad():
+        method.net(method.rows.batch(method.train_index))
+    for handle in handles:
+        handle.remove()
+    return found
+
+
 class TestStages:
     def test_statistics_move_in_training_only(self, rml):
         """R6: scores are the same twice, and in any batch."""
@@ -551,6 +574,48 @@ class TestStages:
         assert what_moved(before, method) == set()
         torch.testing.assert_close(once[:3], alone, **EXACT)
         assert not method.net.head.activation[0].norm.running_mean.eq(0).any()
+
+    def test_it_is_scored_with_statistics_of_its_final_weights(self, rml):
+        """After learning and after each phase: what enters Dice's layers when ``train`` is scored
+        has the means and variances that they are normalised by."""
+        method, moving = rml(), rml(rml_statistics="moving")
+        for each, close in ((method, True), (moving, False)):
+            trainer = learned(each)
+            for phase in (None, "warm_a"):
+                if phase is not None:
+                    trainer.warm_up(phase, each.dataset.split[phase])
+                found = [
+                    torch.allclose(norm.running_mean, mean, rtol=0.02, atol=1e-3 * spread)
+                    and torch.allclose(norm.running_var, variance, rtol=0.02)
+                    for norm, (mean, variance) in entering_dice(each).items()
+                    for spread in [float(variance.sqrt().min())]
+                ]
+                assert len(found) == 3 and all(found) == close
+        for one, other in zip(method.parameters(), moving.parameters(), strict=True):
+            assert torch.equal(one, other)
+
+    def test_labels_have_no_part_in_the_statistics(self, rml):
+        method = rml()
+        learned(method)
+        before = state_of(method)
+        for norm in dices(method):
+            norm.running_mean.fill_(9.0)
+        labels = method.rows.columns[method.rows.label_field]
+        method.rows.columns[method.rows.label_field] = 1 - labels
+        method.settle()
+        assert what_moved(before, method) == set()
+
+    def test_of_many_sessions_some_are_drawn(self, rml, monkeypatch):
+        method = rml()
+        monkeypatch.setattr(rml_module, "_SETTLED", 40)
+        looks = []
+        method.net.register_forward_hook(lambda net, inputs, out: looks.append(inputs[0].index))
+        method.settle()
+        method.settle()
+        one, again = looks
+        assert len(one) == 40 and torch.equal(one, again)
+        assert set(one.tolist()) <= set(method.train_index.tolist())
+        assert not torch.equal(one.sort().values, method.train_index.sort().values[:40])
 
     def test_held_out_labels_reach_nothing_before_their_phase(self, rml):
         """R7."""
