@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from recbole_cold import __version__
 from recbole_cold.converters._counting import Interactions
+from recbole_cold.converters._official import Official, compared
 from recbole_cold.converters._source import Source, sha256
 from recbole_cold.converters._writing import all_or_none, remove_others
 from recbole_cold.errors import UserError, nearest
@@ -71,6 +72,9 @@ class Converter(NamedTuple):
         options: choices of the user.
         time: the field of the time, in seconds since 1970 (UTC); '' where there is none.
         notes: what else to know of the atomic files.
+        refused: columns of the raw files that tell a row's outcome; they are never written.
+        official: counts of the complete data, one or several versions of them. The report compares;
+            another count is no error, for people convert parts.
     """
 
     name: str
@@ -84,6 +88,8 @@ class Converter(NamedTuple):
     options: tuple[Option, ...] = ()
     time: str = ""
     notes: tuple[str, ...] = ()
+    refused: tuple[str, ...] = ()
+    official: tuple[Official, ...] = ()
 
     def defaults(self) -> dict[str, Any]:
         """The values of all options where nothing is asked for."""
@@ -151,8 +157,13 @@ def convert(
             if table.suffix not in SUFFIXES:
                 raise UserError(f"the table '{table.suffix}' is none of {', '.join(SUFFIXES)}")
             counting = None
+            fields = [field.partition(":")[0] for field in header]
+            if outcomes := {*fields} & {*converter.refused}:
+                raise UserError(
+                    f"the table '{table.suffix}' has the column '{min(outcomes)}', which tells a "
+                    "row's outcome; mend the converter"
+                )
             if table.suffix == "inter":
-                fields = [field.partition(":")[0] for field in header]
                 counting = seen = Interactions(fields, label.field, label.least, converter.time)
             path = folder / f"{converter.name}.{table.suffix}"
             counts[table.suffix] = _write(path, header, table, counting)
@@ -168,7 +179,13 @@ def convert(
             "options": options,
             "label": label._asdict(),
             "rows": counts,
+            "refused": list(converter.refused),
             **_of(seen, counts["inter"]["kept"], converter.time),
+            "official": compared(
+                converter.official,
+                counts,
+                {"users": len(seen.users), "items": len(seen.items), "clicks": seen.clicks},
+            ),
             "files": {path.name: _described(path) for path in written},
         }
         (folder / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")

@@ -6,13 +6,15 @@ from datetime import datetime, timezone
 from typing import Any
 
 from recbole_cold.converters._converting import Conversion, Converter
+from recbole_cold.converters._official import told
 
 _WIDTH = 100
 _ROWS = {"inter": "interactions", "user": "rows of users", "item": "rows of items"}
 
 
 def report(converter: Converter, done: Conversion) -> str:
-    """Rows read, kept and left out, users, items, clicks, times, missing values, files."""
+    """Rows read, kept and left out, users, items, clicks, times, missing values, files; what was
+    refused, and how the counts compare with those of the complete data."""
     found = done.manifest
     sources = ", ".join(f"{each['file']} ({each['bytes']:,} bytes)" for each in found["sources"])
     lines = [f"{converter.title} as '{converter.name}', from {sources}"]
@@ -28,6 +30,10 @@ def report(converter: Converter, done: Conversion) -> str:
         if found[f"rows_per_{one}"]
     ]
     lines.append(f"  times: {_times(found['time'])}")
+    if found["refused"]:
+        columns = ", ".join(found["refused"])
+        lines.append(f"  refused, for they tell a row's outcome: {columns}")
+    lines += [f"  {words}" for each in found["official"] if (words := told(each))]
     for text in (*converter.notes, f"origin: {converter.origin}", f"terms: {converter.terms}"):
         lines += textwrap.wrap(
             text, _WIDTH, initial_indent="  ", subsequent_indent="    ", break_on_hyphens=False
