@@ -15,7 +15,7 @@ from recbole_cold.converters._converting import (
     convert,
     number,
 )
-from recbole_cold.converters._drawing import NOT_DRAWN, SAMPLE, draw, is_drawn
+from recbole_cold.converters._drawing import NOT_DRAWN, SAMPLE, Sample, draw, is_drawn
 from recbole_cold.converters._finding import find_converter, known_converters
 from recbole_cold.converters._official import Official
 from recbole_cold.converters._report import report
@@ -31,6 +31,7 @@ __all__ = [
     "Official",
     "Option",
     "RawFile",
+    "Sample",
     "Source",
     "Table",
     "choice",

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime, timezone
 from typing import Any
 
-from recbole_cold.converters._converting import Conversion, Converter
+from recbole_cold.converters._converting import EPOCH, Conversion, Converter
 from recbole_cold.converters._official import told
 
 _WIDTH = 100
@@ -46,6 +46,8 @@ def _rows(what: str, counts: Mapping[str, Any]) -> Iterator[str]:
     yield f"  {what}: {counts['read']:,} read, {counts['kept']:,} kept"
     for why, count in counts["left_out"].items():
         yield f"    left out: {count:,} {why}"
+    for what, count in counts.get("among", {}).items():
+        yield f"    among them: {count:,} {what}"
     if counts["missing"]:
         shares = (f"{field} {n / counts['kept']:.1%}" for field, n in counts["missing"].items())
         yield f"    missing: {', '.join(shares)}"
@@ -59,6 +61,8 @@ def _shares(one: str, shares: Mapping[str, int]) -> str:
 def _times(time: Mapping[str, str] | None) -> str:
     if time is None:
         return "none; the order of an item's rows is drawn from a run's seed"
+    if time["unit"] != f"seconds since {EPOCH}":
+        return f"{float(time['first']):,.0f} to {float(time['last']):,.0f} {time['unit']}"
     first, last = (
         datetime.fromtimestamp(float(time[end]), timezone.utc).strftime("%Y-%m-%d %H:%M:%S")
         for end in ("first", "last")

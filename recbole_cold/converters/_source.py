@@ -1,4 +1,4 @@
-"""Raw files: in a folder, in a .zip, as a .gz, or plain; read once, line by line."""
+"""Raw files: in a folder, in a .zip, as a .gz or .tar.gz, or plain; read once, line by line."""
 
 import csv
 import gzip
@@ -6,6 +6,7 @@ import hashlib
 import io
 import itertools
 import sys
+import tarfile
 import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -18,8 +19,11 @@ from recbole_cold.errors import UserError
 LONG = 1 << 25  # bytes; a file above gets a progress bar
 _EVERY = 1 << 14  # lines between two updates of the bar
 _GZIP = b"\x1f\x8b"
+_TAR, _TAR_AT = b"ustar", 257  # what a .tar has at this place
 # A disk's fault; an archive that is cut short, damaged, with a password, or of an unknown kind.
-_UNREADABLE = (OSError, EOFError, zlib.error, zipfile.BadZipFile, RuntimeError)
+_UNREADABLE = (
+    OSError, EOFError, zlib.error, zipfile.BadZipFile, tarfile.TarError, RuntimeError,
+)  # fmt: skip
 
 
 class _Opened(NamedTuple):
@@ -189,6 +193,7 @@ class RawFile:
             with self._opened() as raw:
                 zipped = raw.stream.peek(2)[:2] == _GZIP
                 stream = gzip.GzipFile(fileobj=raw.stream) if zipped else raw.stream
+                stream = _first_of_tar(stream)
                 # A mark at the beginning that some programs write is no part of the first cell.
                 known = "utf-8-sig" if self._encoding == "utf-8" else self._encoding
                 text = io.TextIOWrapper(stream, known, newline="")
@@ -205,6 +210,17 @@ class RawFile:
             ) from error
         except _UNREADABLE as error:
             raise self._source._unreadable(self.place, _why(error)) from error
+
+
+def _first_of_tar(stream: Any) -> Any:
+    """The first file in a .tar, read forwards alone; the stream itself where it is none."""
+    if stream.peek(_TAR_AT + len(_TAR))[_TAR_AT:][: len(_TAR)] != _TAR:
+        return stream
+    archive = tarfile.open(fileobj=stream, mode="r:")  # noqa: SIM115 - closed with its stream
+    for member in archive:
+        if member.isfile() and not member.name.rpartition("/")[2].startswith("._"):
+            return archive.extractfile(member)
+    raise tarfile.TarError("there is no file in the archive")
 
 
 @contextmanager

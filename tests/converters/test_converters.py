@@ -4,6 +4,7 @@ import gzip
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 from hashlib import sha256
@@ -188,12 +189,46 @@ def test_an_interruption_leaves_nothing(raw, tmp_path, monkeypatch, capsys):
 
 def test_sigterm_is_an_interruption(raw, tmp_path, monkeypatch):
     """Sent while files are written; the handler of before returns."""
-    import signal
-
     before = signal.getsignal(signal.SIGTERM)
     monkeypatch.setattr(_converting, "_described", lambda _: os.kill(os.getpid(), signal.SIGTERM))
     assert main(["convert", "ml-1m", str(raw), f"--out={tmp_path / 'out'}"]) == 130
     assert not (tmp_path / "out").exists() and signal.getsignal(signal.SIGTERM) is before
+
+
+@pytest.mark.parametrize("name", ["ml-1m", "taobao-ad", "cikm2019"])
+def test_a_kill_leaves_nothing_half_written(name, raw, taobao, cikm, converted, tmp_path):
+    """kill -9 while files are written: what was there is untouched, and the next run clears up."""
+    source = {"ml-1m": raw, "taobao-ad": taobao(), "cikm2019": cikm()}[name]
+    assert converted(name, source)[0] == 0
+    out = tmp_path / "out"
+    before = contents(out)
+    (out / f"{name}.user").unlink()  # a part that somebody lost
+    del before[f"{name}.user"]
+    child = os.fork()
+    if child == 0:
+        _converting._described = lambda _: os.kill(os.getpid(), signal.SIGKILL)
+        converters.convert(converters.find_converter(name), source, out, {})
+        os._exit(1)
+    _, status = os.waitpid(child, 0)
+    assert os.WTERMSIG(status) == signal.SIGKILL
+    (left,) = out.glob(".*")
+    assert {path.name: path.read_bytes() for path in out.iterdir() if path != left} == before
+    assert converted(name, source)[0] == 0
+    assert not left.exists() and (out / f"{name}.user").is_file()
+
+
+def test_a_folder_that_another_conversion_is_writing_stays(tmp_path):
+    """What it has begun is no left-over of a killed one."""
+    with _writing.all_or_none(tmp_path, "a") as ours:
+        (ours / "a").write_text("ours")
+        child = os.fork()
+        if child == 0:
+            with _writing.all_or_none(tmp_path, "b") as theirs:
+                (theirs / "b").write_text("theirs")
+            os._exit(0)
+        _, status = os.waitpid(child, 0)
+        assert status == 0 and (tmp_path / "b").read_text() == "theirs" and (ours / "a").is_file()
+    assert {path.name for path in tmp_path.iterdir()} == {"a", "b"}
 
 
 def test_other_files_stay_and_those_of_another_conversion_go(clicks, converted, tmp_path):
@@ -316,6 +351,8 @@ def test_cells_are_read_as_they_were_written(dump, converted, tmp_path):
         (["book-crossing", "a", "--rows=some"], "--rows 'some' is none of rated, all"),
         (["book-crossing", "a", "--positive=11"], "'11' is no whole number from 1 to 10"),
         (["book-crossing", "a", "--positive=x"], "'x' is no whole number from 1 to 10"),
+        (["taobao-ad", "a", "--no_profile=maybe"], "'maybe' is none of keep, drop"),
+        (["cikm2019", "a", "--positive=cart"], "takes no --positive; it takes --sample_users, --s"),
         (["avazu", "a", "--sample_users=nan"], "'nan' is no number from 1e-06 to 1"),
         (["avazu", "a", "--item_field=click"], "'click' is none of id, C1, "),
         (["avazu", "a", "--item_columns=C17,hour"], "'C17,hour' is no list of columns out of C1,"),
@@ -347,7 +384,7 @@ def test_a_converter_is_found_by_its_file():
     folder = Path(converters.__file__).parent
     files = {path.stem for path in folder.glob("*.py") if path.name[0] != "_"}
     assert {name.replace("-", "_") for name in converters.known_converters()} == files
-    assert {"ml_1m", "book_crossing", "avazu"} <= files
+    assert {"ml_1m", "book_crossing", "avazu", "taobao_ad", "cikm2019"} <= files
 
 
 OWN = """
@@ -550,12 +587,17 @@ def test_the_converter_of_the_page(tmp_path, capsys):
         ("ml_1m.py", "ml-1m", [], []),
         ("book_crossing.py", "book-crossing", ["--zeros"], ["--rows=all"]),
         ("avazu.py", "avazu", ["--sample_users", "0.9"], ["--sample_users=0.9"]),
+        ("taobao_ad.py", "taobao-ad", ["--no_profile", "drop"], ["--no_profile=drop"]),
+        ("cikm2019.py", "cikm2019", [], []),
     ],
 )
 def test_a_script_writes_what_the_command_writes(
-    script, name, words, as_command, raw, dump, clicks, tmp_path, converted
+    script, name, words, as_command, raw, dump, clicks, taobao, cikm, tmp_path, converted
 ):
-    source = {"ml-1m": raw, "book-crossing": dump, "avazu": clicks()}[name]
+    source = {
+        "ml-1m": raw, "book-crossing": dump, "avazu": clicks(), "taobao-ad": taobao(),
+        "cikm2019": cikm(),
+    }[name]  # fmt: skip
     code, told, _, read = converted(name, source, *as_command, out="command")
     assert code == 0 and read["inter"]
     done = door(script, "--raw", source, "--out", tmp_path / "script", *words)
