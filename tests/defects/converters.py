@@ -78,8 +78,8 @@ DEFECTS = {
                "head = [(also or {}).get(name.strip(), name.strip()) for name in head]",
                "head = [name.strip() for name in head]", "test_headers[user,item,klick-]"),
         defect("damaged archives are tracebacks",
-               "    OSError, EOFError, zlib.error, zipfile.BadZipFile, tarfile.TarError, RuntimeError",
-               "    OSError", "test_damaged_archives_are_one_sentence"),
+               "OSError, EOFError, zlib.error, zipfile.BadZipFile, tarfile.TarError, RuntimeError",
+               "OSError", "test_damaged_archives_are_one_sentence"),
     ],
     "recbole_cold/cli/convert.py": [
         defect("the next command looks elsewhere", "    if done.out.parent != _data_path(None):",

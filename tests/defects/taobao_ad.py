@@ -1,4 +1,4 @@
-"""Taobao's display ads: outcomes turned round, users who vanish, NULL as a brand, all in a sample."""
+"""Taobao's display ads: outcomes turned round, lost users, NULL as a brand, samples with all."""
 
 from defects import defect
 
