@@ -6,11 +6,14 @@ Shape letters: b rows, n positions of a history, w width of a layer.
 """
 
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+from recbole_cold.backbone._modes import evaluating
 
 
 def dice(x: Tensor, standard: Tensor, alpha_w: Tensor) -> Tensor:
@@ -40,8 +43,10 @@ class MaskedNorm(nn.BatchNorm1d):
 
     def __init__(self, width: int, eps: float = 1e-8) -> None:
         super().__init__(width, eps=eps, affine=False)
-        # Whether training moves the running statistics (``fixed_statistics``).
+        # Whether training moves the running statistics (``fixed_statistics``), and how many real
+        # entries they are the mean of (``settle_statistics``); None: a moving average.
         self.moving = True
+        self.seen: Tensor | None = None
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         """``x`` standardised.
@@ -65,7 +70,11 @@ class MaskedNorm(nn.BatchNorm1d):
     def _move(self, mean: Tensor, variance: Tensor, n: Tensor) -> None:
         # As in PyTorch the running variance is the unbiased one.
         unbiased = variance * n / (n - 1.0).clamp(min=1.0)
-        weight = self.momentum * (n > 0).to(mean.dtype)
+        if self.seen is None:
+            weight = self.momentum * (n > 0).to(mean.dtype)
+        else:
+            self.seen = self.seen + n
+            weight = n / self.seen.clamp(min=1.0)
         self.running_mean.lerp_(mean, weight)
         self.running_var.lerp_(unbiased, weight)
 
@@ -139,3 +148,29 @@ def fixed_statistics(*parts: nn.Module) -> Iterator[None]:
     finally:
         for norm, moving in zip(norms, before, strict=True):
             norm.moving = moving
+
+
+@torch.no_grad()
+def settle_statistics(model: nn.Module, batches: Iterable[Any]) -> None:
+    """Take the running statistics of ``model``'s layers of ``MaskedNorm`` anew from ``batches``.
+
+    A moving average is one of weights that have moved on since. Where a layer's spread is small
+    against its drift, as it is while embeddings are young, the two have little to do with each
+    other, and a network that tells clicks apart in training mode does not when it is scored. So the
+    means and variances of the batches are averaged with the weights as they are, each batch
+    weighted by its real entries. Wu and Johnson, "Rethinking 'Batch' in BatchNorm", 2021, arXiv
+    2105.07576, section 3.
+
+    Args:
+        batches: each one is given to ``model``; all else is in evaluation mode.
+    """
+    norms = [part for part in model.modules() if isinstance(part, MaskedNorm)]
+    with evaluating(model):
+        for norm in norms:
+            norm.training, norm.seen = True, norm.running_mean.new_zeros(())
+        try:
+            for batch in batches:
+                model(batch)
+        finally:
+            for norm in norms:
+                norm.seen = None

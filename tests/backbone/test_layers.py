@@ -6,7 +6,13 @@ import pytest
 import torch
 from torch import nn
 
-from recbole_cold.backbone._layers import Dice, MaskedNorm, fixed_statistics, mlp
+from recbole_cold.backbone._layers import (
+    Dice,
+    MaskedNorm,
+    fixed_statistics,
+    mlp,
+    settle_statistics,
+)
 
 
 @pytest.fixture
@@ -78,6 +84,32 @@ def test_fixed_statistics(draw):
         assert layer.running_mean.eq(0).all() and layer.running_var.eq(1).all()
     torch.testing.assert_close(layer(x), inside)
     assert layer.running_mean.abs().min() > 0
+
+
+def test_settled_statistics_are_those_of_all_batches(draw):
+    """Means of the batches, weighted by their real entries; what was there before is forgotten, and
+    afterwards the average moves again."""
+    layer, x = MaskedNorm(3).double(), draw(7, 3)
+    mask = torch.tensor([True, True, False, True, True, True, True])
+
+    class Model(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.norm, self.drop = layer, torch.nn.Dropout(0.9)
+
+        def forward(self, part):
+            assert torch.equal(self.drop(x), x)
+            return self.norm(x[part], mask[part])
+
+    layer.running_mean.fill_(9.0)
+    model = Model()
+    settle_statistics(model, [slice(0, 3), slice(2, 3), slice(3, 7)])
+    torch.testing.assert_close(layer.running_mean, x[mask].mean(dim=0))
+    spread = (2 * x[:2].var(dim=0) + 4 * x[3:].var(dim=0)) / 6
+    torch.testing.assert_close(layer.running_var, spread)
+    assert layer.training and model.drop.training and layer.seen is None
+    layer(draw(6, 3))
+    assert not torch.allclose(layer.running_mean, x[mask].mean(dim=0))
 
 
 def test_mlp_has_no_activation_at_the_end(draw):
