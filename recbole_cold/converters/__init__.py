@@ -15,23 +15,31 @@ from recbole_cold.converters._converting import (
     convert,
     number,
 )
+from recbole_cold.converters._drawing import NOT_DRAWN, SAMPLE, Sample, draw, is_drawn
 from recbole_cold.converters._finding import find_converter, known_converters
+from recbole_cold.converters._official import Official
 from recbole_cold.converters._report import report
 from recbole_cold.converters._source import RawFile, Source
 from recbole_cold.converters._writing import ended_by_sigterm
 
 __all__ = [
+    "NOT_DRAWN",
+    "SAMPLE",
     "Conversion",
     "Converter",
     "Label",
+    "Official",
     "Option",
     "RawFile",
+    "Sample",
     "Source",
     "Table",
     "choice",
     "convert",
+    "draw",
     "ended_by_sigterm",
     "find_converter",
+    "is_drawn",
     "known_converters",
     "number",
     "report",

@@ -9,11 +9,13 @@ from typing import Any, NamedTuple
 
 from recbole_cold import __version__
 from recbole_cold.converters._counting import Interactions
+from recbole_cold.converters._official import Official, compared
 from recbole_cold.converters._source import Source, sha256
 from recbole_cold.converters._writing import all_or_none, remove_others
 from recbole_cold.errors import UserError, nearest
 
 MANIFEST = "manifest.json"
+EPOCH = "1970, UTC"
 SUFFIXES = ("inter", "user", "item")
 NO_ID = "without a user or an item"
 TWICE = "of an id that came before: its first row counts"
@@ -48,12 +50,14 @@ class Table(NamedTuple):
             ``user_id:token item_id:token``.
         rows: the cells of each row as texts; '' is a missing value.
         left_out: why rows were left out -> how many; ``rows`` counts while it is read.
+        among: what one should know of rows that are kept -> how many; counted likewise.
     """
 
     suffix: str
     header: str
     rows: Iterable[Sequence[str]]
     left_out: Counter[str]
+    among: Counter[str] | None = None
 
 
 class Converter(NamedTuple):
@@ -69,8 +73,12 @@ class Converter(NamedTuple):
         tables: its tables, one after the other, from a source and the values of all options.
         label: the label's rule, by the values of the options.
         options: choices of the user.
-        time: the field of the time, in seconds since 1970 (UTC); '' where there is none.
+        time: the field of the time, in seconds; '' where there is none.
+        since: when its seconds begin, where that is another moment than that of ``EPOCH``.
         notes: what else to know of the atomic files.
+        refused: columns of the raw files that tell a row's outcome; they are never written.
+        official: counts of the complete data, one or several versions of them. The report compares;
+            another count is no error, for people convert parts.
     """
 
     name: str
@@ -83,7 +91,10 @@ class Converter(NamedTuple):
     label: Callable[[Mapping[str, Any]], Label]
     options: tuple[Option, ...] = ()
     time: str = ""
+    since: str = EPOCH
     notes: tuple[str, ...] = ()
+    refused: tuple[str, ...] = ()
+    official: tuple[Official, ...] = ()
 
     def defaults(self) -> dict[str, Any]:
         """The values of all options where nothing is asked for."""
@@ -151,8 +162,13 @@ def convert(
             if table.suffix not in SUFFIXES:
                 raise UserError(f"the table '{table.suffix}' is none of {', '.join(SUFFIXES)}")
             counting = None
+            fields = [field.partition(":")[0] for field in header]
+            if outcomes := {*fields} & {*converter.refused}:
+                raise UserError(
+                    f"the table '{table.suffix}' has the column '{min(outcomes)}', which tells a "
+                    "row's outcome; mend the converter"
+                )
             if table.suffix == "inter":
-                fields = [field.partition(":")[0] for field in header]
                 counting = seen = Interactions(fields, label.field, label.least, converter.time)
             path = folder / f"{converter.name}.{table.suffix}"
             counts[table.suffix] = _write(path, header, table, counting)
@@ -168,7 +184,13 @@ def convert(
             "options": options,
             "label": label._asdict(),
             "rows": counts,
-            **_of(seen, counts["inter"]["kept"], converter.time),
+            "refused": list(converter.refused),
+            **_of(seen, counts["inter"]["kept"], converter),
+            "official": compared(
+                converter.official,
+                counts,
+                {"users": len(seen.users), "items": len(seen.items), "clicks": seen.clicks},
+            ),
             "files": {path.name: _described(path) for path in written},
         }
         (folder / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
@@ -219,6 +241,7 @@ def _write(
         "kept": kept,
         "left_out": dict(table.left_out),
         "missing": {field: n for field, n in zip(fields, missing, strict=True) if n},
+        **({} if table.among is None else {"among": dict(table.among)}),
     }
 
 
@@ -255,15 +278,16 @@ def _quoted(cell: str) -> str:
     return '"' + cell.replace('"', '""') + '"' if cell.startswith('"') else cell
 
 
-def _of(seen: Interactions, rows: int, time: str) -> dict[str, Any]:
+def _of(seen: Interactions, rows: int, converter: Converter) -> dict[str, Any]:
+    time = converter.time
     return {
         "users": len(seen.users),
         "items": len(seen.items),
         "positive_share": seen.clicks / rows,
         "rows_per_user": seen.users.shares(),
         "rows_per_item": seen.items.shares(),
-        "time": {"field": time, "unit": "seconds since 1970, UTC", "first": seen.first,
-                 "last": seen.last} if time else None,
+        "time": {"field": time, "unit": f"seconds since {converter.since}",
+                 "first": seen.first, "last": seen.last} if time else None,
     }  # fmt: skip
 
 

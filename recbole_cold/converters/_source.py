@@ -1,13 +1,15 @@
-"""Raw files: in a folder, in a .zip, as a .gz, or plain; read once, line by line."""
+"""Raw files: in a folder, in a .zip, as a .gz or .tar.gz, or plain; read once, line by line."""
 
 import csv
 import gzip
 import hashlib
 import io
+import itertools
 import sys
+import tarfile
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
@@ -17,8 +19,11 @@ from recbole_cold.errors import UserError
 LONG = 1 << 25  # bytes; a file above gets a progress bar
 _EVERY = 1 << 14  # lines between two updates of the bar
 _GZIP = b"\x1f\x8b"
+_TAR, _TAR_AT = b"ustar", 257  # what a .tar has at this place
 # A disk's fault; an archive that is cut short, damaged, with a password, or of an unknown kind.
-_UNREADABLE = (OSError, EOFError, zlib.error, zipfile.BadZipFile, RuntimeError)
+_UNREADABLE = (
+    OSError, EOFError, zlib.error, zipfile.BadZipFile, tarfile.TarError, RuntimeError,
+)  # fmt: skip
 
 
 class _Opened(NamedTuple):
@@ -126,28 +131,54 @@ class RawFile:
         for line in self._raw_lines():
             yield line.rstrip("\r\n")
 
-    def rows(self, columns: tuple[str, ...], again: str, **form: Any) -> Iterator[list[str]]:
+    def rows(
+        self,
+        columns: tuple[str, ...],
+        again: str,
+        also: Mapping[str, str] | None = None,
+        **form: Any,
+    ) -> Iterator[list[str]]:
         """The cells of each line after the header.
 
         Args:
-            columns: what the header must say; each line has as many cells.
+            columns: what the header must say, blanks around a name aside; each line has as many
+                cells.
             again: what to do about a file of another form, for messages.
+            also: other names that the header may have -> the column.
             form: how cells are separated and quoted, as for ``csv.reader``.
 
         Raises:
             UserError: as ``lines``; or a line has another form, which is named.
         """
-        cells = csv.reader(self._raw_lines(), **form)
+        lines = self._raw_lines()
+        head = next(self._cells(itertools.islice(lines, 1), again, form), [])
+        head = [(also or {}).get(name.strip(), name.strip()) for name in head]
+        if head != list(columns):
+            absent = [name for name in columns if name not in head]
+            more = [name for name in head if name not in columns]
+            told = f"its header has no {', '.join(absent)}" if absent else "its header differs"
+            if more and not absent:
+                told = f"its header has {', '.join(more)}, which the official file has not"
+            self.line = 1
+            raise self.fault(f"is not as it must be ({told}); {again}")
+        yield from self._cells(lines, again, form, len(columns))
+
+    def rows_without_header(self, width: int, again: str, **form: Any) -> Iterator[list[str]]:
+        """The cells of each line, of a file that has no header; ``width`` of them.
+
+        Raises:
+            UserError: as ``rows``.
+        """
+        yield from self._cells(self._raw_lines(), again, form, width)
+
+    def _cells(
+        self, lines: Iterable[str], again: str, form: Mapping[str, Any], width: int | None = None
+    ) -> Iterator[list[str]]:
+        """The cells of each line, ``width`` of them; None: of a header, as many as there are."""
         try:
-            head = next(cells, [])
-            if head != list(columns):
-                absent = [name for name in columns if name not in head]
-                told = f"its header has no {', '.join(absent)}" if absent else "its header differs"
-                self.line = 1
-                raise self.fault(f"is not as it must be ({told}); {again}")
-            for row in cells:
-                if len(row) != len(columns):
-                    raise self.fault(f"has {len(row)} cells, not {len(columns)}; {again}")
+            for row in csv.reader(lines, **form):
+                if width is not None and len(row) != width:
+                    raise self.fault(f"has {len(row)} cells, not {width}; {again}")
                 yield row
         except csv.Error as error:
             raise self.fault(f"is not of the expected form ({error}); {again}") from error
@@ -162,7 +193,10 @@ class RawFile:
             with self._opened() as raw:
                 zipped = raw.stream.peek(2)[:2] == _GZIP
                 stream = gzip.GzipFile(fileobj=raw.stream) if zipped else raw.stream
-                text = io.TextIOWrapper(stream, self._encoding, newline="")
+                stream = _first_of_tar(stream)
+                # A mark at the beginning that some programs write is no part of the first cell.
+                known = "utf-8-sig" if self._encoding == "utf-8" else self._encoding
+                text = io.TextIOWrapper(stream, known, newline="")
                 with _bar(self.place.rpartition("/")[2], raw.size) as show:
                     for line in text:
                         self.line += 1
@@ -176,6 +210,17 @@ class RawFile:
             ) from error
         except _UNREADABLE as error:
             raise self._source._unreadable(self.place, _why(error)) from error
+
+
+def _first_of_tar(stream: Any) -> Any:
+    """The first file in a .tar, read forwards alone; the stream itself where it is none."""
+    if stream.peek(_TAR_AT + len(_TAR))[_TAR_AT:][: len(_TAR)] != _TAR:
+        return stream
+    archive = tarfile.open(fileobj=stream, mode="r:")  # noqa: SIM115 - closed with its stream
+    for member in archive:
+        if member.isfile() and not member.name.rpartition("/")[2].startswith("._"):
+            return archive.extractfile(member)
+    raise tarfile.TarError("there is no file in the archive")
 
 
 @contextmanager

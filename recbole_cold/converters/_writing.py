@@ -1,22 +1,27 @@
 """Several files that appear in a folder together, or not at all."""
 
 import contextlib
+import fcntl
 import os
 import shutil
 import signal
 import tempfile
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from recbole_cold.errors import WriteError
+
+_PREFIX = ".converting."
 
 
 @contextlib.contextmanager
 def all_or_none(out: Path, last: str) -> Iterator[Path]:
     """Context: an empty folder; what is in it at the end moves to ``out``, file by file.
 
-    After an error or an interruption ``out`` is as it was before, and absent if it was absent.
+    After an error or an interruption ``out`` is as it was before, and absent if it was absent. A
+    process that is killed leaves its folder, with a dot before its name; the next one that comes
+    to an end removes it.
 
     Args:
         last: the name of the file that moves last: after a power cut, files are as it describes
@@ -29,9 +34,13 @@ def all_or_none(out: Path, last: str) -> Iterator[Path]:
     temporary = None
     try:
         out.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(prefix=".converting.", dir=out))
-        yield temporary
-        _move(temporary, out, last)
+        with _shared(out) as is_alone:
+            temporary = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=out))
+            yield temporary
+            _move(temporary, out, last)
+            if is_alone():
+                for left in out.glob(f"{_PREFIX}*"):
+                    shutil.rmtree(left, ignore_errors=True)
     except BaseException as error:
         if temporary is not None:
             shutil.rmtree(temporary, ignore_errors=True)
@@ -44,6 +53,26 @@ def all_or_none(out: Path, last: str) -> Iterator[Path]:
             f"cannot write to '{out}' ({error.strerror or error}); choose another --out"
         ) from error
     shutil.rmtree(temporary, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _shared(out: Path) -> Iterator[Callable[[], bool]]:
+    """Context: what says whether no other process is in this context for this folder."""
+    folder = os.open(out, os.O_RDONLY)
+    try:
+        with contextlib.suppress(OSError):  # a file system without locks: nobody is ever alone
+            fcntl.flock(folder, fcntl.LOCK_SH)
+
+        def is_alone() -> bool:
+            try:
+                fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                return False
+            return True
+
+        yield is_alone
+    finally:
+        os.close(folder)
 
 
 def _move(temporary: Path, out: Path, last: str) -> None:

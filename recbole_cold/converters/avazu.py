@@ -9,14 +9,15 @@ different rates, so the share of clicks is not that of real traffic.
 Source: https://www.kaggle.com/c/avazu-ctr-prediction
 """
 
-import hashlib
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timezone
 from operator import itemgetter
 from typing import Any
 
-from recbole_cold.converters._converting import Converter, Label, Option, Table, choice, number
+from recbole_cold.converters._converting import Converter, Label, Option, Table, choice
+from recbole_cold.converters._drawing import NOT_DRAWN, SAMPLE, draw
+from recbole_cold.converters._official import Official
 from recbole_cold.converters._source import RawFile, Source
 
 COLUMNS = (
@@ -32,7 +33,6 @@ FEATURES = tuple(
 NULL_DEVICE = "a99f214a"
 WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 NO_DEVICE = "of the null device (--null_device=address or one keeps them)"
-NOT_DRAWN = "of users who are not drawn (--sample_users)"
 
 
 def moment(hour: str) -> tuple[str, str, str]:
@@ -59,12 +59,6 @@ def user_of(device: str, address: str, model: str, null_device: str) -> str:
     if device != NULL_DEVICE or null_device == "one":
         return device
     return f"{address}_{model}" if null_device == "address" else ""
-
-
-def is_drawn(user: str, share: float, seed: int) -> bool:
-    """Whether a user is among a share of them, by a hash of the user and the seed."""
-    digest = hashlib.blake2b(f"{seed}/{user}".encode(), digest_size=8).digest()
-    return int.from_bytes(digest, "big") < share * 2.0**64
 
 
 class Items:
@@ -109,7 +103,7 @@ def impressions(
     places, item_places = (
         [place[each] for each in columns] for columns in (features, items.columns)
     )
-    null_device, share, seed = (options[each] for each in ("null_device", "sample_users", "seed"))
+    null_device, drawn = options["null_device"], draw(options)
     moments: dict[str, tuple[str, str, str]] = {}
     for cells in file.rows(COLUMNS, "download it anew"):
         click, hour, item, device, address, model = read(cells)
@@ -125,7 +119,7 @@ def impressions(
         if not user:
             left_out[NO_DEVICE] += 1
             continue
-        if share < 1 and not is_drawn(user, share, seed):
+        if not drawn(user):
             left_out[NOT_DRAWN] += 1
             continue
         if item_places:
@@ -183,15 +177,12 @@ CONVERTER = Converter(
             "whose a row of the null device is: address makes a user of its address and model, one "
             "makes all of them one user, drop leaves them out",
         ),
-        Option(
-            "sample_users", "1", number(float, 1e-6, 1),
-            "this share of the users, with all their rows, drawn by a hash",
-        ),
-        Option("seed", "2020", number(int, 0, 2**63), "of that draw"),
+        *SAMPLE,
     ),
     time="timestamp",
     notes=(
         "device_id and device_ip are in the user and no features; C20 = -1 is a value of its own",
         "times are hours: rows of one hour keep the order of the file",
     ),
+    official=(Official("the competition's file", {"rows": 40_428_967}),),
 )  # fmt: skip

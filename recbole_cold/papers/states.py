@@ -57,5 +57,5 @@ def data_at_hand(item: PaperItem, data_path: str | None = None) -> list[str]:
 
 
 def needed(item: PaperItem) -> str:
-    """``Taobao display ads (taobao) or CIKM 2019 (cikm2019)``."""
+    """``Taobao display ads (taobao-ad) or CIKM 2019 (cikm2019)``."""
     return " or ".join(f"{data.called} ({name})" for name, data in item.data.items())

@@ -1,10 +1,13 @@
 """Raw files of a few lines, in the form and with the oddities of the official ones."""
 
 import gzip
+import io
+import tarfile
 import zipfile
 
 import pytest
 from avazu_lines import AVAZU, AVAZU_ROWS
+from taobao_lines import CIKM, TAOBAO
 
 from recbole_cold.cli.main import main
 
@@ -57,6 +60,44 @@ def clicks(tmp_path):
         path = tmp_path / name
         path.write_bytes(gzip.compress(text) if name.endswith(".gz") else text)
         return path
+
+    return write
+
+
+def _tables(folder, files, changed, end, mark, pack):
+    """Write each of ``files`` (name -> lines) as name.csv, or as ``pack`` says, to ``folder``."""
+    folder.mkdir(exist_ok=True)
+    for name, lines in {**files, **changed}.items():
+        text = mark.encode() + end.join([*lines, ""]).encode()
+        if pack == "gz":
+            (folder / f"{name}.csv.gz").write_bytes(gzip.compress(text))
+        elif pack == "tar.gz":
+            with tarfile.open(folder / f"{name}.csv.tar.gz", "w:gz") as archive:
+                for called, content in ((f"._{name}.csv", b"not it"), (f"{name}.csv", text)):
+                    member = tarfile.TarInfo(called)
+                    member.size = len(content)
+                    archive.addfile(member, io.BytesIO(content))
+        else:
+            (folder / f"{name}.csv").write_bytes(text)
+    return folder
+
+
+@pytest.fixture
+def taobao(tmp_path):
+    """``taobao(raw_sample=lines, end=...)``: a folder with the files of Taobao's display ads."""
+
+    def write(folder="taobao", end="\n", mark="", pack="", **changed):
+        return _tables(tmp_path / folder, TAOBAO, changed, end, mark, pack)
+
+    return write
+
+
+@pytest.fixture
+def cikm(tmp_path):
+    """``cikm(user=lines, end=...)``: a folder with the files of CIKM 2019."""
+
+    def write(folder="cikm", end="\n", mark="", pack="", **changed):
+        return _tables(tmp_path / folder, CIKM, changed, end, mark, pack)
 
     return write
 

@@ -4,6 +4,7 @@ import gzip
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 from hashlib import sha256
@@ -188,12 +189,46 @@ def test_an_interruption_leaves_nothing(raw, tmp_path, monkeypatch, capsys):
 
 def test_sigterm_is_an_interruption(raw, tmp_path, monkeypatch):
     """Sent while files are written; the handler of before returns."""
-    import signal
-
     before = signal.getsignal(signal.SIGTERM)
     monkeypatch.setattr(_converting, "_described", lambda _: os.kill(os.getpid(), signal.SIGTERM))
     assert main(["convert", "ml-1m", str(raw), f"--out={tmp_path / 'out'}"]) == 130
     assert not (tmp_path / "out").exists() and signal.getsignal(signal.SIGTERM) is before
+
+
+@pytest.mark.parametrize("name", ["ml-1m", "taobao-ad", "cikm2019"])
+def test_a_kill_leaves_nothing_half_written(name, raw, taobao, cikm, converted, tmp_path):
+    """kill -9 while files are written: what was there is untouched, and the next run clears up."""
+    source = {"ml-1m": raw, "taobao-ad": taobao(), "cikm2019": cikm()}[name]
+    assert converted(name, source)[0] == 0
+    out = tmp_path / "out"
+    before = contents(out)
+    (out / f"{name}.user").unlink()  # a part that somebody lost
+    del before[f"{name}.user"]
+    child = os.fork()
+    if child == 0:
+        _converting._described = lambda _: os.kill(os.getpid(), signal.SIGKILL)
+        converters.convert(converters.find_converter(name), source, out, {})
+        os._exit(1)
+    _, status = os.waitpid(child, 0)
+    assert os.WTERMSIG(status) == signal.SIGKILL
+    (left,) = out.glob(".*")
+    assert {path.name: path.read_bytes() for path in out.iterdir() if path != left} == before
+    assert converted(name, source)[0] == 0
+    assert not left.exists() and (out / f"{name}.user").is_file()
+
+
+def test_a_folder_that_another_conversion_is_writing_stays(tmp_path):
+    """What it has begun is no left-over of a killed one."""
+    with _writing.all_or_none(tmp_path, "a") as ours:
+        (ours / "a").write_text("ours")
+        child = os.fork()
+        if child == 0:
+            with _writing.all_or_none(tmp_path, "b") as theirs:
+                (theirs / "b").write_text("theirs")
+            os._exit(0)
+        _, status = os.waitpid(child, 0)
+        assert status == 0 and (tmp_path / "b").read_text() == "theirs" and (ours / "a").is_file()
+    assert {path.name for path in tmp_path.iterdir()} == {"a", "b"}
 
 
 def test_other_files_stay_and_those_of_another_conversion_go(clicks, converted, tmp_path):
@@ -316,6 +351,8 @@ def test_cells_are_read_as_they_were_written(dump, converted, tmp_path):
         (["book-crossing", "a", "--rows=some"], "--rows 'some' is none of rated, all"),
         (["book-crossing", "a", "--positive=11"], "'11' is no whole number from 1 to 10"),
         (["book-crossing", "a", "--positive=x"], "'x' is no whole number from 1 to 10"),
+        (["taobao-ad", "a", "--no_profile=maybe"], "'maybe' is none of keep, drop"),
+        (["cikm2019", "a", "--positive=cart"], "takes no --positive; it takes --sample_users, --s"),
         (["avazu", "a", "--sample_users=nan"], "'nan' is no number from 1e-06 to 1"),
         (["avazu", "a", "--item_field=click"], "'click' is none of id, C1, "),
         (["avazu", "a", "--item_columns=C17,hour"], "'C17,hour' is no list of columns out of C1,"),
@@ -347,7 +384,7 @@ def test_a_converter_is_found_by_its_file():
     folder = Path(converters.__file__).parent
     files = {path.stem for path in folder.glob("*.py") if path.name[0] != "_"}
     assert {name.replace("-", "_") for name in converters.known_converters()} == files
-    assert {"ml_1m", "book_crossing", "avazu"} <= files
+    assert {"ml_1m", "book_crossing", "avazu", "taobao_ad", "cikm2019"} <= files
 
 
 OWN = """
@@ -406,6 +443,107 @@ def test_mistakes_in_a_converter_of_the_user(change, sentence, tmp_path, capsys)
     assert sentence in err and err.count("\n") == 1 and not (tmp_path / "out").exists()
 
 
+def ran_own(code, log, tmp_path, capsys, *words):
+    """Exit code, what was told, what was complained of, and the manifest, of a user's converter."""
+    (tmp_path / "mine.py").write_text(code)
+    (tmp_path / "log.txt").write_text(log)
+    paths = [str(tmp_path / "mine.py"), str(tmp_path / "log.txt"), f"--out={tmp_path / 'out'}"]
+    code = main(["convert", *paths, *words])
+    manifest = tmp_path / "out" / "manifest.json"
+    found = json.loads(manifest.read_text()) if code == 0 else None
+    return code, *capsys.readouterr(), found
+
+
+def test_columns_that_tell_the_outcome_are_said_and_never_written(tmp_path, capsys):
+    refusing = OWN.replace('"3 stars"))', '"3 stars"), refused=("liked", "bought"))')
+    code, told, _, found = ran_own(refusing, "a|x|3\n", tmp_path, capsys)
+    assert code == 0 and "  refused, for they tell a row's outcome: liked, bought\n" in told
+    assert found["refused"] == ["liked", "bought"]
+    code, told, _, found = ran_own(OWN, "a|x|3\n", tmp_path, capsys)
+    assert code == 0 and "refused" not in told and found["refused"] == []
+    before = contents(tmp_path / "out")
+    writing = refusing.replace("stars:float", "liked:float").replace('("stars"', '("liked"')
+    code, _, complaint, _ = ran_own(writing, "a|x|3\n", tmp_path, capsys)
+    assert code == 2 and "has the column 'liked', which tells a row's outcome; mend" in complaint
+    assert contents(tmp_path / "out") == before
+
+
+OFFICIAL = """, official=(
+    Official("round 1", {"rows": 3, "users": 2, "items": 9, "clicks": 1, "rows of users": 4}),
+    Official("round 2", {"rows": 5, "users": 3}),
+))
+"""
+
+
+def test_counts_are_compared_with_those_of_the_complete_data(tmp_path, capsys):
+    """Rows of any choice; what is kept, only where nothing was left out."""
+    comparing = OWN.replace("choice", "Official, choice").rstrip()[:-1] + OFFICIAL
+    code, told, _, found = ran_own(comparing, "a|x|3\nb|x|1\nb|y|2\n", tmp_path, capsys)
+    lines = [line.strip() for line in told.splitlines()]
+    assert code == 0 and "3 rows, as in round 1" in lines and "2 users, as in round 1" in lines
+    assert "2 items; 9 in round 1" in lines and "1 clicks, as in round 1" in lines
+    assert not any("rows of users;" in line for line in lines)  # there is no such file
+    assert found["official"] == [
+        {"what": "rows", "here": 3, "official": {"round 1": 3, "round 2": 5}},
+        {"what": "users", "here": 2, "official": {"round 1": 2, "round 2": 3}},
+        {"what": "items", "here": 2, "official": {"round 1": 9}},
+        {"what": "clicks", "here": 1, "official": {"round 1": 1}},
+        {"what": "rows of users", "here": None, "official": {"round 1": 4}},
+    ]
+    code, told, _, found = ran_own(comparing, "a|x|3\nb|x|?\n|y|2\na|y|1\n", tmp_path, capsys)
+    assert code == 0 and "  4 rows; 3 in round 1, 5 in round 2\n" in told
+    assert "users; " not in told and "users, as in" not in told and "clicks, as in" not in told
+    assert [each["here"] for each in found["official"]] == [4, None, None, None, None]
+    wrong = comparing.replace('"clicks"', '"taps"')  # byte code is known by a file's length, too
+    code, _, complaint, _ = ran_own(wrong, "a|x|3\n", tmp_path, capsys)
+    assert code == 2 and "'taps' is none of rows, rows of users, rows of items, us" in complaint
+
+
+HEADED = """
+from collections import Counter
+from recbole_cold.converters import SAMPLE, Converter, Label, Table, draw
+
+def tables(source, options):
+    log, drawn = source.file("log.txt", alone=True), draw(options)
+    rows = (row for row in log.rows(("user", "item", "click"), "export", {"klick": "click"})
+            if drawn(row[0]))
+    yield Table("inter", "user_id:token item_id:token label:float", rows, Counter())
+
+CONVERTER = Converter("mine", "My log", "log.txt", "me", "mine", "3 rows", tables,
+                      lambda options: Label("label", 1, "clicked"), options=SAMPLE)
+"""
+
+
+@pytest.mark.parametrize(
+    ("head", "sentence"),
+    [
+        ("user,item,click", ""),
+        ("\ufeffuser, item ,click \r", ""),
+        ("user,item,klick", ""),
+        ("user,click", r"line 1 of .* \(its header has no item\); export"),
+        ("user,item,click,count", r"\(its header has count, which the official file has not\)"),
+        ("item,user,click", r"\(its header differs\); export"),
+    ],
+)
+def test_headers(head, sentence, tmp_path, capsys):
+    """Marks of an encoding, blanks and other names that are known are none of the data."""
+    code, _, complaint, _ = ran_own(HEADED, f"{head}\na,x,1\n", tmp_path, capsys)
+    if sentence:
+        assert code == 2 and re.search(sentence, complaint), complaint
+    else:
+        assert code == 0, complaint
+        text = (tmp_path / "out" / "mine.inter").read_text().splitlines()
+        assert text[1:] == ["a\tx\t1"]
+
+
+def test_a_share_of_the_users_is_an_option_for_every_converter(tmp_path, capsys):
+    log = "user,item,click\n" + "".join(f"u{n % 300},x,1\n" for n in range(900))
+    code, _, _, found = ran_own(HEADED, log, tmp_path, capsys, "--sample_users=0.3")
+    assert code == 0 and 60 < found["users"] < 120
+    assert found["rows"]["inter"]["kept"] == 3 * found["users"]
+    assert found["options"] == {"sample_users": 0.3, "seed": 2020}
+
+
 def block_of_the_page(word):
     """The Python in docs/your-own-data.md that has this word."""
     page = (ROOT / "docs" / "your-own-data.md").read_text(encoding="utf-8")
@@ -449,12 +587,17 @@ def test_the_converter_of_the_page(tmp_path, capsys):
         ("ml_1m.py", "ml-1m", [], []),
         ("book_crossing.py", "book-crossing", ["--zeros"], ["--rows=all"]),
         ("avazu.py", "avazu", ["--sample_users", "0.9"], ["--sample_users=0.9"]),
+        ("taobao_ad.py", "taobao-ad", ["--no_profile", "drop"], ["--no_profile=drop"]),
+        ("cikm2019.py", "cikm2019", [], []),
     ],
 )
 def test_a_script_writes_what_the_command_writes(
-    script, name, words, as_command, raw, dump, clicks, tmp_path, converted
+    script, name, words, as_command, raw, dump, clicks, taobao, cikm, tmp_path, converted
 ):
-    source = {"ml-1m": raw, "book-crossing": dump, "avazu": clicks()}[name]
+    source = {
+        "ml-1m": raw, "book-crossing": dump, "avazu": clicks(), "taobao-ad": taobao(),
+        "cikm2019": cikm(),
+    }[name]  # fmt: skip
     code, told, _, read = converted(name, source, *as_command, out="command")
     assert code == 0 and read["inter"]
     done = door(script, "--raw", source, "--out", tmp_path / "script", *words)

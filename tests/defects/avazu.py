@@ -14,12 +14,6 @@ DEFECTS = {
         defect("the null device is one user",
                'if device != NULL_DEVICE or null_device == "one":', "if True:",
                "test_lines", "test_the_null_device"),
-        defect("rows are drawn, not users", 'digest = hashlib.blake2b(f"{seed}/{user}".encode()',
-               'import itertools\n    rows = globals().setdefault("_rows", itertools.count())\n'
-               '    digest = hashlib.blake2b(f"{seed}/{next(rows)}".encode()',
-               "test_a_sample_has_whole_users_and_its_share_of_them"),
-        defect("all seeds draw the same", 'f"{seed}/{user}"', 'f"{user}"',
-               "test_a_sample_has_whole_users_and_its_share_of_them"),
         defect("the item is a feature, too",
                'if each not in (*of_items, options["item_field"])]', "if each not in of_items]",
                "test_the_item_is_no_feature_beside", "test_lines"),
@@ -27,5 +21,15 @@ DEFECTS = {
                "test_columns_that_differ_on_an_items_rows_are_refused"),
         defect("any click is one", '        if click not in ("0", "1"):', "        if False:",
                "test_lines_of_another_form[change0-line 3 of .* has the click '2', not 0 or 1]"),
+    ],
+    "recbole_cold/converters/_drawing.py": [
+        defect("rows are drawn, not users", 'digest = hashlib.blake2b(f"{seed}/{user}".encode()',
+               'import itertools\n    rows = globals().setdefault("_rows", itertools.count())\n'
+               '    digest = hashlib.blake2b(f"{seed}/{next(rows)}".encode()',
+               "test_a_sample_has_whole_users_and_its_share_of_them"),
+        defect("all seeds draw the same", 'f"{seed}/{user}"', 'f"{user}"',
+               "test_a_sample_has_whole_users_and_its_share_of_them"),
+        defect("a part is all", "if share == 1:", "if share > 0:",
+               "test_a_sample_has_whole_users_and_its_share_of_them"),
     ],
 }  # fmt: skip
