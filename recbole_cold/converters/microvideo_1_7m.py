@@ -16,6 +16,7 @@ Micro-Video Click-Through Prediction", MM 2018, and https://huggingface.co/datas
 
 import bisect
 import math
+import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from operator import itemgetter
@@ -45,24 +46,35 @@ class Row(NamedTuple):
 
 
 class New:
-    """A new item: how many rows it has, and its oldest ones with their time and place in the file.
+    """A new item: how many rows it has, and its oldest ones after their time and place in the file.
 
-    Rows of one time keep the order of the file.
+    Rows of one time keep the order of the file. There are millions of them, so texts that many rows
+    share are kept once.
     """
 
-    def __init__(self) -> None:
-        self.count = 0
-        self.oldest: list[tuple[float, int, Row]] = []
+    __slots__ = ("_oldest", "count", "name")
+
+    def __init__(self, name: str) -> None:
+        self.name, self.count = name, 0
+        self._oldest: list[tuple[float, int, str, str, str]] = []
 
     def add(self, place: int, row: Row, most: int) -> None:
         """One more row; the oldest ``most`` are remembered."""
         self.count += 1
-        bisect.insort(self.oldest, (float(row.time), place, row))
-        del self.oldest[most:]
+        key = float(row.time), place
+        if len(self._oldest) < most or key < self._oldest[-1][:2]:
+            kept = (*key, sys.intern(row.user), row.time, sys.intern(row.click))
+            bisect.insort(self._oldest, kept)
+            del self._oldest[most:]
+
+    def oldest(self, first: int, last: int) -> Iterator[Row]:
+        """The rows that are remembered, from the one number to before the other."""
+        for _, _, user, time, click in self._oldest[first:last]:
+            yield Row(user, self.name, time, click)
 
     def has(self, place: int, row: Row) -> bool:
         """Whether a row is among the oldest."""
-        return (float(row.time), place) <= self.oldest[-1][:2]
+        return (float(row.time), place) <= self._oldest[-1][:2]
 
 
 class Videos:
@@ -153,7 +165,10 @@ def new_items(file: RawFile, options: Mapping[str, Any], videos: Videos) -> dict
     most = len(WARM) * options["warm_size"]
     found: dict[str, New] = {}
     for place, row in rows(file, options, videos, Counter()):
-        found.setdefault(row.item, New()).add(place, row, most)
+        item = found.get(row.item)
+        if item is None:
+            item = found[row.item] = New(row.item)
+        item.add(place, row, most)
     if not any(item.count > most for item in found.values()):
         raise UserError(
             f"no item of '{file.place}' has more than {most} rows, so none is left for the test; "
@@ -187,11 +202,7 @@ def tables(source: Source, options: Mapping[str, Any]) -> Iterator[Table]:
     for step, name in enumerate(WARM):
         yield part(
             name,
-            (
-                row
-                for item in new.values()
-                for _, _, row in item.oldest[step * size : (step + 1) * size]
-            ),
+            (row for item in new.values() for row in item.oldest(step * size, (step + 1) * size)),
             Counter(),
         )
     left_out = Counter()

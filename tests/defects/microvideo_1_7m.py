@@ -6,15 +6,15 @@ TESTS = "tests/converters/test_microvideo_1_7m.py"
 SOME = True
 DEFECTS = {
     "recbole_cold/converters/microvideo_1_7m.py": [
-        defect("times are texts", "(float(row.time), place, row))",
-               "(len(self.oldest), place, row))",
+        defect("times are texts", "        key = float(row.time), place",
+               "        key = float(len(self._oldest)), place",
                "test_the_oldest_rows_of_new_items_are_their_warm_up_sets"),
         defect("rows of warm-up sets are in the test, too",
                "        elif not item.has(place, row):", "        else:",
                "test_the_oldest_rows_of_new_items_are_their_warm_up_sets"),
         defect("of two rows of one time both are warm",
-               "return (float(row.time), place) <= self.oldest[-1][:2]",
-               "return float(row.time) <= self.oldest[-1][0]",
+               "return (float(row.time), place) <= self._oldest[-1][:2]",
+               "return float(row.time) <= self._oldest[-1][0]",
                "test_the_oldest_rows_of_new_items_are_their_warm_up_sets"),
         defect("items with few rows are new, too",
                "for name, item in found.items() if item.count >= most}",
