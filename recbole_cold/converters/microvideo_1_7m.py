@@ -99,9 +99,14 @@ class Videos:
         """The items so far are the old ones."""
         self.old = frozenset(self.category)
 
-    def rows(self) -> Iterator[Sequence[str]]:
-        """Item and category."""
-        return iter(self.category.items())
+    def rows(self, new: Mapping[str, "New"], left_out: Counter[str]) -> Iterator[Sequence[str]]:
+        """Item and category, of old items and those of ``new``: each row of the file makes an id,
+        which takes its place in a model's tables."""
+        for item, category in self.category.items():
+            if item in self.old or item in new:
+                yield item, category
+            else:
+                left_out[RARE] += 1
 
 
 def head_of(file: RawFile, line: str) -> list[str]:
@@ -207,7 +212,9 @@ def tables(source: Source, options: Mapping[str, Any]) -> Iterator[Table]:
         )
     left_out = Counter()
     yield part("test", test_rows(rows(file, options, videos, left_out), new, left_out), left_out)
-    yield Table("item", "item_id:token cate_id:token", videos.rows(), Counter())
+    left_out = Counter()
+    header = "item_id:token cate_id:token"
+    yield Table("item", header, videos.rows(new, left_out), left_out)
 
 
 CONVERTER = Converter(

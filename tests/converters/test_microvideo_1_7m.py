@@ -55,9 +55,10 @@ def test_the_oldest_rows_of_new_items_are_their_warm_up_sets(videos, converted, 
         "warm_c": ["1\t20\t50\t1", "2\t21\t42\t1", "3\t22\t12\t0"],
         "test": ["3\t20\t50\t1", "2\t20\t60\t0", "3\t21\t43\t0"],
     }
-    assert read["item"] == ["10\t7", "11\t8", "20\t7", "21\t8", "22\t8", "23\t9"]
+    assert read["item"] == ["10\t7", "11\t8", "20\t7", "21\t8", "22\t8"]
     assert "interactions: 16 read, 15 kept" in told
-    assert "left out: 1 of new items with fewer rows than the warm-up sets take" in told
+    rare = "left out: 1 of new items with fewer rows than the warm-up sets take"
+    assert told.count(rare) == 2  # a row, and an item
     assert "in parts, for benchmark_filename: train 3, warm_a 3, warm_b 3, warm_c 3, test 3" in told
     assert "3 users, 5 items, 40.00% clicks" in told
     assert "16 rows; 12,737,617 in MicroVideo1.7M_x1" in told
@@ -185,4 +186,4 @@ def test_vectors_of_covers_as_the_page_makes_them(videos, tmp_path, monkeypatch,
     capsys.readouterr()
     assert main(["check", "--dataset=microvideo-1.7m", *words]) == 0
     told = capsys.readouterr().out
-    assert "vector of 64 numbers, float32, 3 missing" in told
+    assert "vector of 64 numbers, float32, 2 missing" in told
