@@ -12,13 +12,13 @@ Exposed Videos", CIKM 2022, and the README of the data.
 
 import math
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import date
 from operator import itemgetter
 from typing import Any
 
 from recbole_cold.converters._converting import Converter, Label, Option, Table, choice
-from recbole_cold.converters._drawing import NOT_DRAWN, SAMPLE, draw
+from recbole_cold.converters._drawing import NOT_DRAWN, SAMPLE, Sample
 from recbole_cold.converters._official import Official
 from recbole_cold.converters._source import RawFile, Source
 
@@ -61,14 +61,13 @@ def digits(text: str) -> bool:
 
 
 def impressions(
-    files: Sequence[RawFile], options: Mapping[str, Any], left_out: Counter[str]
+    files: Sequence[RawFile], drawn: Callable[[str], bool], left_out: Counter[str]
 ) -> Iterator[Sequence[str]]:
     """User, video, time in seconds, page, hour of the day in Beijing, whether at random, click.
 
     Raises:
         UserError: a line has another form than KuaiRand writes.
     """
-    drawn = draw(options)
     read = itemgetter(
         *map(LOG.index, ("user_id", "video_id", "hourmin", "time_ms", "is_click", "is_rand", "tab"))
     )
@@ -96,7 +95,11 @@ def users(file: RawFile) -> Iterator[Sequence[str]]:
 
 
 def week(file: RawFile, day: str) -> str:
-    """The ISO week of a day as 2022-14; '' where there is no day."""
+    """The ISO week of a day as 2022-14; '' where there is no day.
+
+    Raises:
+        UserError: it is no day.
+    """
     if not day:
         return ""
     try:
@@ -107,14 +110,18 @@ def week(file: RawFile, day: str) -> str:
 
 
 def length(file: RawFile, milliseconds: str) -> str:
-    """The natural logarithm of a video's seconds; '' where they are not known, or zero."""
+    """The seconds of a video; '' where they are not known, or zero.
+
+    Raises:
+        UserError: it is no length.
+    """
     try:
         seconds = float(milliseconds or 0) / 1000
     except ValueError:
         seconds = math.nan
     if not 0 <= seconds < math.inf:
         raise file.fault(f"has the video_duration '{milliseconds}', no milliseconds; {AGAIN}")
-    return f"{math.log(seconds):.4f}" if seconds else ""
+    return f"{seconds:.3f}" if seconds else ""
 
 
 def videos(file: RawFile) -> Iterator[Sequence[str]]:
@@ -134,21 +141,26 @@ def tables(source: Source, options: Mapping[str, Any]) -> Iterator[Table]:
     def read(name: str) -> RawFile:
         return source.file(name, f"data/{name}")
 
-    left_out: Counter[str] = Counter()
+    sample, left_out = Sample(options), Counter[str]()
+    rows = impressions([read(name) for name in LOGS[options["logs"]]], sample.keeps, left_out)
     yield Table(
         "inter",
         "user_id:token item_id:token timestamp:float tab:token hour:token is_rand:token "
         "label:float",
-        impressions([read(name) for name in LOGS[options["logs"]]], options, left_out),
+        sample.interactions(rows),
         left_out,
     )
     header = " ".join(f"{column}:token" for column in OF_USERS)
-    yield Table("user", header, users(read("user_features_pure.csv")), Counter())
+    left_out = Counter()
+    rows = sample.users(users(read("user_features_pure.csv")), left_out)
+    yield Table("user", header, rows, left_out)
     header = (
         "item_id:token author_id:token video_type:token upload_type:token upload_week:token "
-        "music_id:token music_type:token tag:token_seq duration_log:float"
+        "music_id:token music_type:token tag:token_seq duration:float"
     )
-    yield Table("item", header, videos(read("video_features_basic_pure.csv")), Counter())
+    left_out = Counter()
+    rows = sample.items(videos(read("video_features_basic_pure.csv")), left_out)
+    yield Table("item", header, rows, left_out)
 
 
 CONVERTER = Converter(
@@ -175,7 +187,7 @@ CONVERTER = Converter(
         "is_rand says how a row came about and is no feature: properties/dataset leaves it out",
         "left out: means over the whole month (video_features_statistic_pure.csv), the users' "
         "undated counts (their ranges stay), and how a video was seen later (visible_status)",
-        "duration_log is the natural logarithm of a video's seconds; hours are Beijing's",
+        "duration is in seconds; hours are Beijing's",
     ),
     refused=OUTCOMES,
     official=(

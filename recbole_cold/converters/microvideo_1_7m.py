@@ -196,7 +196,7 @@ def test_rows(
 
 def tables(source: Source, options: Mapping[str, Any]) -> Iterator[Table]:
     def part(name: str, lines: Iterator[Row], left_out: Counter[str]) -> Table:
-        return Table("inter", HEADER, lines, left_out, name)
+        return Table("inter", HEADER, lines, left_out, part=name)
 
     videos, left_out = Videos(), Counter[str]()
     train = rows(source.file("train.csv"), options, videos, left_out)
@@ -235,6 +235,7 @@ CONVERTER = Converter(
         *SAMPLE,
     ),
     time="timestamp",
+    since="a moment that is not told; perhaps no seconds, for their order alone counts",
     notes=(
         "the split is that of the data: all items of test.csv are new; a run that scores all of "
         "test.csv at once, without warm-up sets, is not possible yet",

@@ -14,12 +14,12 @@ import itertools
 import json
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime, timezone
 from typing import Any
 
 from recbole_cold.converters._converting import Converter, Label, Table
-from recbole_cold.converters._drawing import NOT_DRAWN, SAMPLE, draw
+from recbole_cold.converters._drawing import NOT_DRAWN, SAMPLE, Sample
 from recbole_cold.converters._official import Official
 from recbole_cold.converters._source import RawFile, Source
 from recbole_cold.errors import UserError
@@ -64,14 +64,13 @@ def cells(file: RawFile, width: int) -> Iterator[list[str]]:
 
 
 def impressions(
-    files: Mapping[str, RawFile], options: Mapping[str, Any], left_out: Counter[str]
+    files: Mapping[str, RawFile], drawn: Callable[[str], bool], left_out: Counter[str]
 ) -> Iterator[Sequence[str]]:
     """User, news, time, page, and the click: a row for each news item that a page showed.
 
     Raises:
         UserError: a line has another form than MIND writes.
     """
-    drawn = draw(options)
     for part, file in files.items():
         for page, user, text, _, shown in cells(file, BEHAVIORS):
             try:
@@ -123,18 +122,19 @@ def tables(source: Source, options: Mapping[str, Any]) -> Iterator[Table]:
             f"'{pages['dev'].place}' begins as '{pages['train'].place}' does, so it is a copy of "
             "it; get MINDsmall_dev from another place"
         )
-    left_out: Counter[str] = Counter()
+    sample, left_out = Sample(options), Counter[str]()
     yield Table(
         "inter",
         "user_id:token item_id:token timestamp:float impression_id:token label:float",
-        impressions(pages, options, left_out),
+        sample.interactions(impressions(pages, sample.keeps, left_out)),
         left_out,
     )
+    left_out = Counter()
     yield Table(
         "item",
         "item_id:token category:token subcategory:token title:token_seq entity:token_seq",
-        news([folder.file("news.tsv") for folder in folders.values()]),
-        Counter(),
+        sample.items(news([folder.file("news.tsv") for folder in folders.values()]), left_out),
+        left_out,
     )
 
 

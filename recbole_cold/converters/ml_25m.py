@@ -9,11 +9,11 @@ Source: F. M. Harper and J. A. Konstan, "The MovieLens Datasets: History and Con
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from recbole_cold.converters._converting import Converter, Label, Table
-from recbole_cold.converters._drawing import NOT_DRAWN, SAMPLE, draw
+from recbole_cold.converters._drawing import NOT_DRAWN, SAMPLE, Sample
 from recbole_cold.converters._official import Official
 from recbole_cold.converters._source import RawFile, Source
 
@@ -33,14 +33,13 @@ def title_and_year(text: str) -> tuple[str, str]:
 
 
 def ratings(
-    file: RawFile, options: Mapping[str, Any], left_out: Counter[str]
+    file: RawFile, drawn: Callable[[str], bool], left_out: Counter[str]
 ) -> Iterator[Sequence[str]]:
     """User, movie, stars, time.
 
     Raises:
         UserError: a line has another form than MovieLens writes.
     """
-    drawn = draw(options)
     for user, movie, stars, time in file.rows(RATINGS, "unpack the archive anew"):
         if stars not in STARS:
             raise file.fault(f"has the rating '{stars}', not 0.5 to 5.0 in halves; unpack it anew")
@@ -60,11 +59,14 @@ def movies(file: RawFile) -> Iterator[Sequence[str]]:
 
 
 def tables(source: Source, options: Mapping[str, Any]) -> Iterator[Table]:
-    left_out: Counter[str] = Counter()
+    sample, left_out = Sample(options), Counter[str]()
+    rows = ratings(source.file("ratings.csv"), sample.keeps, left_out)
     header = "user_id:token item_id:token rating:float timestamp:float"
-    yield Table("inter", header, ratings(source.file("ratings.csv"), options, left_out), left_out)
+    yield Table("inter", header, sample.interactions(rows), left_out)
+    left_out = Counter()
+    rows = sample.items(movies(source.file("movies.csv")), left_out)
     header = "item_id:token movie_title:token_seq release_year:token genre:token_seq"
-    yield Table("item", header, movies(source.file("movies.csv")), Counter())
+    yield Table("item", header, rows, left_out)
 
 
 CONVERTER = Converter(

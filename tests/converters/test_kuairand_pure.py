@@ -71,7 +71,7 @@ def test_lines(kuairand, converted, tmp_path):
         "\t\t\t\t\t\t",
     ]
     assert read["item"] == [
-        "1071\t123\tNORMAL\tLongImport\t2022-14\t9155697141\t9\t39\t4.4709",  # log(87.433)
+        "1071\t123\tNORMAL\tLongImport\t2022-14\t9155697141\t9\t39\t87.433",
         "20\t456\tAD\tShortImport\t2020-53\t6355810746\t\t12 65\t",
         "30\t789\tNORMAL\tKmovie\t\t6618412736\t4\t\t",
     ]
@@ -83,7 +83,7 @@ def test_lines(kuairand, converted, tmp_path):
         "user_id:token", "item_id:token", "timestamp:float", "tab:token", "hour:token",
         "is_rand:token", "label:float",
     ]  # fmt: skip
-    assert "tag:token_seq\tduration_log:float" in heads["item"]
+    assert "tag:token_seq\tduration:float" in heads["item"]
     assert "times: 2022-04-08 08:54:36 to 2022-05-08 14:59:59 (UTC)" in told
     assert (
         "  4 rows; 2,622,668 in all three logs, 1,436,609 in the standard logs, 1,186,059 in"
@@ -125,6 +125,9 @@ def test_a_sample_of_the_users(kuairand, converted):
     users = [row.split("\t")[0] for row in read["inter"]]
     assert code == 0 and len(users) == 3 * len(set(users)) and 25 < len(set(users)) < 75
     assert f"left out: {600 - len(users)} of users who are not drawn" in told
+    # Features of the users and videos in these rows alone.
+    assert {row.split("\t")[0] for row in read["user"]} == {"0", "3"} & set(users)
+    assert [row.split("\t")[0] for row in read["item"]] == ["20"]
 
 
 @pytest.mark.parametrize(
@@ -182,4 +185,4 @@ def test_a_run_reads_all_but_how_a_row_came_about(kuairand, tmp_path, capsys):
     }  # fmt: skip
     assert written - {*data.field2type} == {"is_rand"}
     assert {*data.field2token_id["tag"]} == {"[PAD]", "39", "12", "65"}
-    assert "duration_log" in data.raw["item"]
+    assert "duration" in data.raw["item"]

@@ -57,6 +57,7 @@ def test_the_oldest_rows_of_new_items_are_their_warm_up_sets(videos, converted, 
     }
     assert read["item"] == ["10\t7", "11\t8", "20\t7", "21\t8", "22\t8"]
     assert "interactions: 16 read, 15 kept" in told
+    assert "times: 3 to 60 seconds since a moment that is not told" in told
     rare = "left out: 1 of new items with fewer rows than the warm-up sets take"
     assert told.count(rare) == 2  # a row, and an item
     assert "in parts, for benchmark_filename: train 3, warm_a 3, warm_b 3, warm_c 3, test 3" in told

@@ -121,7 +121,8 @@ def test_a_sample_has_whole_users(mind, converted):
     lines = [f"{n}\tU{n % 200}\t11/11/2019 9:05:58 AM\t\tN1-1 N2-0\n" for n in range(400)]
     (mind / "MINDsmall_train" / "behaviors.tsv").write_text("".join(lines))
     code, told, _, read = converted("mind-small", mind, "--sample_users=0.25")
-    users = [row.split("\t")[0] for row in read["inter"]]
+    users, news = zip(*(row.split("\t")[:2] for row in read["inter"]), strict=True)
+    assert {row.split("\t")[0] for row in read["item"]} == {"N55689"} & set(news)
     users = [user for user in users if user != "U91836"]
     assert code == 0 and len(users) == 4 * len(set(users)) and 25 < len(set(users)) < 75
     assert f"left out: {801 - len(read['inter'])} of users who are not drawn" in told

@@ -81,6 +81,9 @@ def test_a_sample_of_the_users(ml25m, converted):
     users = [row.split("\t")[0] for row in read["inter"]]
     assert code == 0 and len(users) == 3 * len(set(users)) and 25 < len(set(users)) < 75
     assert f"left out: {600 - len(users)} of users who are not drawn" in told
+    listed = {line.split(b",")[0].decode() for line in MOVIES.splitlines()[1:]}
+    rated = {row.split("\t")[1] for row in read["inter"]} & listed
+    assert {row.split("\t")[0] for row in read["item"]} == rated != listed
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,9 @@ TESTS = "tests/converters/test_kuairand_pure.py"
 SOME = True
 DEFECTS = {
     "recbole_cold/converters/kuairand_pure.py": [
+        defect("features of others are in a sample",
+               'rows = sample.users(users(read("user_features_pure.csv")), left_out)',
+               'rows = users(read("user_features_pure.csv"))', "test_a_sample_of_the_users"),
         defect("outcomes are not refused", "    refused=OUTCOMES,", "    refused=(),",
                "test_outcomes_of_a_row_are_refused"),
         defect("times are milliseconds", 'f"{time[:-3]}.{time[-3:]}"', "time", "test_lines"),

@@ -6,6 +6,9 @@ TESTS = "tests/converters/test_ml_25m.py"
 SOME = True
 DEFECTS = {
     "recbole_cold/converters/ml_25m.py": [
+        defect("features of others are in a sample",
+               'rows = sample.items(movies(source.file("movies.csv")), left_out)',
+               'rows = movies(source.file("movies.csv"))', "test_a_sample_of_the_users"),
         defect("years of a series stay in the title", "(?:\\s*[-\\u2013]\\s*(?:\\d{4})?\\s*)?", "",
                "test_lines"),
         defect("blanks behind the year hide it", '?\\)\\s*", re.DOTALL)', '?\\)", re.DOTALL)',
