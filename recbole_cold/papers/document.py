@@ -1,5 +1,6 @@
 """The reproduction's document: numbers of a comparison beside those of the paper."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -145,6 +146,7 @@ def _row(
             cells.setdefault(metric, {})[phase] = {
                 "ours": ours.mean if ours is not None else None,
                 "std": ours.std if ours is not None and ours.n > 1 else None,
+                "error": _error(shown, (group, label, phase)) if metric == "AUC" else None,
                 "seeds": ours.n if ours is not None else 0,
                 "unadapted": bool(ours is not None and ours.unadapted),
                 "published": theirs,
@@ -158,6 +160,11 @@ def _row(
     }  # fmt: skip
 
 
+def _error(shown: report.Comparison, key: tuple[str, str, str]) -> float | None:
+    error = shown.auc_error(key)
+    return None if math.isnan(error) else error
+
+
 def _extra(shown: report.Comparison, group: str, label: str, metrics: Sequence[str]) -> Document:
     """A row of ours that the paper does not have: the plain backbone at equal steps, say."""
     cells: dict[str, dict[str, Any]] = {}
@@ -168,6 +175,7 @@ def _extra(shown: report.Comparison, group: str, label: str, metrics: Sequence[s
                 std = cell.row.std if cell.row.n > 1 else None
                 cells.setdefault(metric, {})[phase] = {
                     "ours": cell.row.mean, "std": std, "seeds": cell.row.n,
+                    "error": _error(shown, (group, label, phase)) if metric == "AUC" else None,
                     "unadapted": cell.row.unadapted,
                 }  # fmt: skip
     return {

@@ -129,6 +129,20 @@ class Comparison:
         runs = self.by_backbone.get(backbone, {}).get("runs", [])
         return next((run for run in runs if run["label"] == row), None)
 
+    def auc_error(self, key: Key) -> float:
+        """The standard error of one seed's AUC, a mean over the seeds; nan where it is not known.
+
+        It is known of sessions alone, whose scored rows are few and of different users.
+        """
+        backbone, row, phase = key
+        run = self.run(backbone, row)
+        if run is None or self.split.get("rule") != "sessions":
+            return math.nan
+        phases = [seed["phases"].get(phase, {}) for seed in run["seeds"]]
+        errors = [found.get("auc_error", math.nan) for found in phases]
+        finite = [error for error in errors if math.isfinite(error)]
+        return statistics.fmean(finite) if finite else math.nan
+
     def _setting(self, key: str, default: Any) -> Any:
         """What was asked for once for the whole table; older files do not say it."""
         return self.document.get(key, self.document["documents"][0].get(key, default))

@@ -215,9 +215,7 @@ def error_block(comparison: Comparison) -> list[Block]:
         return []
 
     def text(backbone: str, row: str, phase: str) -> str:
-        run = comparison.run(backbone, row) or {"seeds": []}
-        phases = [seed["phases"].get(phase, {}) for seed in run["seeds"]]
-        return _mean_text([found.get("auc_error", math.nan) for found in phases], ".4f")
+        return _mean_text([comparison.auc_error((backbone, row, phase))], ".4f")
 
     groups = [
         (b, [(r, [text(b, r, p) for p in comparison.phases]) for r in comparison.rows_of(b)])
@@ -226,12 +224,14 @@ def error_block(comparison: Comparison) -> list[Block]:
     return [Block("standard error of an AUC", list(comparison.phases), groups)]
 
 
+AUC_ERROR = (
+    "standard error of an AUC: DeLong's, of one seed, whose sessions in test are of different "
+    "users; the ± above is how far seeds differ"
+)
+
+
 def error_legend(comparison: Comparison) -> list[str]:
-    told = (
-        "standard error of an AUC: DeLong's, of one seed, whose sessions in test are of different "
-        "users; the ± above is how far seeds differ"
-    )
-    return [told] * bool(error_block(comparison))
+    return [AUC_ERROR] * bool(error_block(comparison))
 
 
 def old_block(comparison: Comparison) -> list[Block]:

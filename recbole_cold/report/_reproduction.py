@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from recbole_cold.errors import UserError
+from recbole_cold.report._comparison_blocks import AUC_ERROR
 from recbole_cold.report._document import SCHEMA
 from recbole_cold.report._paper_figures import Batches, Drawn, Panel, Series
 from recbole_cold.report._tables import WIDTH, escape_pipes, screen_lines, wrap
@@ -80,7 +81,7 @@ def reproduction_markdown(doc: Reproduction) -> str:
 
 REPRODUCTION_COLUMNS = (
     "paper", "item", "dataset", "block", "row", "model", "backbone", "phase", "metric", "ours",
-    "std", "seeds", "published", "published_std", "published_seeds", "difference", "marks",
+    "std", "error", "seeds", "published", "published_std", "published_seeds", "difference", "marks",
     "not_run",
 )  # fmt: skip
 
@@ -99,7 +100,8 @@ def reproduction_csv(doc: Reproduction) -> str:
                     "dataset": doc["dataset"], "block": row["block"], "row": row["name"],
                     "model": row["model"], "backbone": row["backbone"], "phase": phase,
                     "metric": metric, "ours": cell.get("ours"), "std": cell.get("std"),
-                    "seeds": cell.get("seeds"), "published": cell.get("published"),
+                    "error": cell.get("error"), "seeds": cell.get("seeds"),
+                    "published": cell.get("published"),
                     "published_std": cell.get("published_std"),
                     "published_seeds": doc["published_seeds"],
                     "difference": cell.get("difference"), "marks": marks_of(doc, row),
@@ -178,6 +180,8 @@ def _lines(
         yield f"{row['name']}: not run", []
     else:
         yield name, [_number(cell, "ours", "std") for cell in cells]
+        if any(cell.get("error") is not None for cell in cells):
+            yield "  standard error", [_number(cell, "error", None) for cell in cells]
     if row.get("extra") or "d" in doc["marks"]:
         return
     if not _has(row, metric, "published"):
@@ -232,6 +236,7 @@ def _legend(doc: Reproduction) -> list[str]:
         for cell in by_phase.values()
     )
     lines += ["u: unadapted: few-shot learners have nothing to learn from yet"] * unadapted
+    lines += [AUC_ERROR] * any(_has(row, "AUC", "error") for row in doc["rows"])
     return [*lines, *(f"note: {note}" for note in doc["notes"])]
 
 

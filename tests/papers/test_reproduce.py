@@ -385,6 +385,36 @@ class TestEndToEnd:
         text = (folder / "reproduce.md").read_text()
         assert f"| {cell['ours']:.4f} |" in text and f"{cell['difference']:+.4f} |" in text
 
+    def test_sessions_have_standard_errors_beside_their_auc(self, reproduce, capsys):
+        keys = {
+            "split_rule": "sessions", "session_length": 4, "session_min": 2,
+            "session_user_min": 5,
+        }  # fmt: skip
+        data = {"tiny": {"called": "Tiny data"}}
+        text = a_text(
+            keys=keys, data=data, phases=["ft_a", "ft_c"], metrics=["AUC", "LogLoss"],
+            blocks=rows_of({"name": "plain", "model": "Base"}, backbone="FM"),
+        )  # fmt: skip
+        code, folder, _ = reproduce(text, "--seeds=2")
+        assert code == 0
+        found = report.load_reproduction(folder)
+        (run,) = report.load_comparison(folder)["documents"][0]["runs"]
+        (row,) = found["rows"]
+        for phase in ("ft_a", "ft_c"):
+            errors = [seed["phases"][phase]["auc_error"] for seed in run["seeds"]]
+            cell = row["cells"]["AUC"][phase]
+            known = [error for error in errors if not math.isnan(error)]  # one has one click
+            assert cell["error"] == pytest.approx(sum(known) / len(known)) and cell["error"] > 0
+            assert row["cells"]["LogLoss"][phase]["error"] is None
+        shown, markdown = capsys.readouterr().out, (folder / "reproduce.md").read_text()
+        for told in (shown, markdown):
+            assert f"{row['cells']['AUC']['ft_c']['error']:.4f}" in told
+            assert "standard error of an AUC: DeLong's" in " ".join(told.split())
+        lines = csv.DictReader((folder / "reproduce.csv").read_text().splitlines())
+        errors = {(line["metric"], line["phase"]): line["error"] for line in lines}
+        assert float(errors["AUC", "ft_a"]) == row["cells"]["AUC"]["ft_a"]["error"]
+        assert errors["LogLoss", "ft_a"] == ""
+
     def test_results_are_reused_and_a_stop_keeps_what_is_there(
         self, reproduce, monkeypatch, tmp_path, capsys
     ):
