@@ -51,6 +51,8 @@ class Table(NamedTuple):
         rows: the cells of each row as texts; '' is a missing value.
         left_out: why rows were left out -> how many; ``rows`` counts while it is read.
         among: what one should know of rows that are kept -> how many; counted likewise.
+        part: of interactions that are split already, which part they are (``train``, ``warm_a``,
+            ..., ``test``): a file each, all with one header, for ``benchmark_filename``.
     """
 
     suffix: str
@@ -58,6 +60,7 @@ class Table(NamedTuple):
     rows: Iterable[Sequence[str]]
     left_out: Counter[str]
     among: Counter[str] | None = None
+    part: str = ""
 
 
 class Converter(NamedTuple):
@@ -154,6 +157,7 @@ def convert(
     options = _options(converter, given)
     label, raw = converter.label(options), Source(Path(source), converter.source)
     counts: dict[str, Any] = {}
+    parts: dict[str, Any] = {}
     seen = None
     before = _files_of(out / MANIFEST)
     with all_or_none(out, MANIFEST) as folder:
@@ -169,9 +173,13 @@ def convert(
                     "row's outcome; mend the converter"
                 )
             if table.suffix == "inter":
-                counting = seen = Interactions(fields, label.field, label.least, converter.time)
-            path = folder / f"{converter.name}.{table.suffix}"
-            counts[table.suffix] = _write(path, header, table, counting)
+                seen = seen or Interactions(fields, label.field, label.least, converter.time)
+                counting = seen
+            name = f"{converter.name}.{table.part}".rstrip(".")
+            written = _write(folder / f"{name}.{table.suffix}", header, table, counting)
+            if table.part:
+                parts[table.part] = written
+            counts[table.suffix] = _with(counts.get(table.suffix), written)
         if seen is None or not counts["inter"]["kept"]:
             raise UserError(f"'{source}' has no interactions that could be kept; give another")
         written = sorted(folder.iterdir())
@@ -184,6 +192,7 @@ def convert(
             "options": options,
             "label": label._asdict(),
             "rows": counts,
+            "parts": parts,
             "refused": list(converter.refused),
             **_of(seen, counts["inter"]["kept"], converter),
             "official": compared(
@@ -243,6 +252,16 @@ def _write(
         "missing": {field: n for field, n in zip(fields, missing, strict=True) if n},
         **({} if table.among is None else {"among": dict(table.among)}),
     }
+
+
+def _with(before: dict[str, Any] | None, more: dict[str, Any]) -> dict[str, Any]:
+    """The counts of the files of one kind so far, and of one more."""
+    if before is None:
+        return more
+    added: dict[str, Any] = {what: before[what] + more[what] for what in ("read", "kept")}
+    for what in [each for each in ("left_out", "missing", "among") if each in more]:
+        added[what] = dict(Counter(before[what]) + Counter(more[what]))
+    return added
 
 
 def _rows_to_keep(

@@ -20,6 +20,9 @@ def report(converter: Converter, done: Conversion) -> str:
     lines = [f"{converter.title} as '{converter.name}', from {sources}"]
     for suffix, counts in found["rows"].items():
         lines += _rows(_ROWS[suffix], counts)
+        if suffix == "inter" and found["parts"]:
+            sizes = (f"{part} {each['kept']:,}" for part, each in found["parts"].items())
+            lines.append(f"    in parts, for benchmark_filename: {', '.join(sizes)}")
     lines.append(
         f"  {found['users']:,} users, {found['items']:,} items, "
         f"{found['positive_share']:.2%} clicks: {found['label']['words']}"

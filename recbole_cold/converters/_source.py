@@ -1,5 +1,6 @@
 """Raw files: in a folder, in a .zip, as a .gz or .tar.gz, or plain; read once, line by line."""
 
+import copy
 import csv
 import gzip
 import hashlib
@@ -42,7 +43,25 @@ class Source:
 
     def __init__(self, path: Path, what: str) -> None:
         self.path, self.what = path, what
+        self._root, self._inside = path, ""  # what the user gave; a folder in an archive
         self._used: dict[Path, None] = {}
+
+    def part(self, name: str) -> "Source":
+        """A folder of this name in this source, or an archive ``name.zip`` in its folder.
+
+        Raises:
+            UserError: there is none.
+        """
+        found = copy.copy(self)  # what it reads counts as read from this source
+        if not self.path.is_dir():
+            found._inside = f"{self._inside}{name}/"
+            return found
+        found.path = self.path / name
+        if not found.path.is_dir():
+            found.path = self.path / f"{name}.zip"
+        if not found.path.exists():
+            raise self._unreadable(str(self.path / name), "No such file or directory")
+        return found
 
     def file(self, *names: str, encoding: str = "utf-8", alone: bool = False) -> "RawFile":
         """The raw file of one of these names, whichever is there first.
@@ -71,9 +90,13 @@ class Source:
     def manifest(self) -> list[dict[str, Any]]:
         """Name, size and SHA-256 of every file on disk that was read."""
         return [
-            {"file": path.name, "bytes": path.stat().st_size, "sha256": sha256(path)}
+            {"file": self._told(path), "bytes": path.stat().st_size, "sha256": sha256(path)}
             for path in self._used
         ]
+
+    def _told(self, path: Path) -> str:
+        """A file's path in the folder that the user gave: several may have one name."""
+        return path.relative_to(self._root).as_posix() if path != self._root else path.name
 
     def _plain(self, path: Path, encoding: str) -> "RawFile":
         @contextmanager
@@ -88,12 +111,17 @@ class Source:
         """A file in the archive, in whatever folder of it."""
         try:
             with zipfile.ZipFile(self.path) as archive:
-                members = {name.rpartition("/")[2]: name for name in archive.namelist()}
+                members = {
+                    name.rpartition("/")[2]: name
+                    for name in archive.namelist()
+                    if f"/{self._inside}" in f"/{name}"
+                }
         except _UNREADABLE as error:
             raise self._unreadable(str(self.path), _why(error)) from error
         found = next((members[name] for name in names if name in members), None)
         if found is None:
-            raise self._unreadable(f"{self.path}/{names[0]}", "the archive has no such file")
+            place = f"{self.path}/{self._inside}{names[0]}"
+            raise self._unreadable(place, "the archive has no such file")
         member = found
 
         @contextmanager

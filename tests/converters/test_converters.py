@@ -383,8 +383,9 @@ def test_the_list_has_what_one_must_know(capsys):
 def test_a_converter_is_found_by_its_file():
     folder = Path(converters.__file__).parent
     files = {path.stem for path in folder.glob("*.py") if path.name[0] != "_"}
-    assert {name.replace("-", "_") for name in converters.known_converters()} == files
     assert {"ml_1m", "book_crossing", "avazu", "taobao_ad", "cikm2019"} <= files
+    assert {re.sub(r"\W", "_", name) for name in converters.known_converters()} == files
+    assert {path.stem for path in DOORS.glob("*.py")} == {*files, "converting"}
 
 
 OWN = """
