@@ -104,9 +104,12 @@ def test_lognormal_counts_keep_sum_and_spread():
     assert (np.diff(counts) < 0).any() and (np.diff(counts) > 0).any()  # in no order
 
 
-@pytest.mark.parametrize(("n", "total"), [(5, 5), (5, 6), (1, 9), (7, 1000)])
-def test_counts_at_the_edges(n, total):
-    counts = _draws.lognormal_counts(n, total, 2.0, np.random.default_rng(1))
+@pytest.mark.parametrize(
+    ("n", "total", "sigma"), [(5, 5, 2.0), (5, 6, 2.0), (1, 9, 2.0), (7, 1000, 2.0), (5, 7, 0.0)]
+)
+def test_counts_at_the_edges(n, total, sigma):
+    """Without a spread all counts would be rounded up at once, or none."""
+    counts = _draws.lognormal_counts(n, total, sigma, np.random.default_rng(1))
     assert counts.sum() == total and counts.min() >= 1 and len(counts) == n
 
 
