@@ -1,5 +1,6 @@
 """``recbole-cold convert``: official downloads of data sets as atomic files."""
 
+import re
 import shlex
 import textwrap
 from pathlib import Path
@@ -32,6 +33,8 @@ flags
   --out=DIR              where to write; DATA_PATH/NAME
   --data_path=DIR        the folder above the data sets' folders;
                          dataset_atomic, here or in the checkout
+  --name=NAME            another name of the data set: a part of the rows, or
+                         generated ones, should not bear that of the real data
   --option=value         of this data set, as --list says
 
 examples
@@ -59,6 +62,8 @@ def convert(arguments: Arguments) -> int:
     from recbole_cold import converters
 
     converter = converters.find_converter(words[0])
+    if "name" in keys:
+        converter = converter._replace(name=_name(keys.pop("name")))
     data_path = keys.pop("data_path", None)
     given = keys.pop("out", None)
     if "" in (given, data_path):
@@ -76,6 +81,16 @@ def convert(arguments: Arguments) -> int:
     print(converters.report(converter, done))
     print(f"next:\n  {_next(converter, done)}")
     return 0
+
+
+def _name(text: str) -> str:
+    """
+    Raises:
+        UserError: no data set can have this name.
+    """
+    if not re.fullmatch(r"\w[\w.-]*", text):
+        raise UserError(f"--name '{text}' names no data set; a name has letters, digits, - and _")
+    return text
 
 
 def _data_path(given: str | None) -> Path:

@@ -16,7 +16,7 @@ _PREFIX = ".converting."
 
 
 @contextlib.contextmanager
-def all_or_none(out: Path, last: str) -> Iterator[Path]:
+def all_or_none(out: Path, last: str, name: str = "--out") -> Iterator[Path]:
     """Context: an empty folder; what is in it at the end moves to ``out``, file by file.
 
     After an error or an interruption ``out`` is as it was before, and absent if it was absent. A
@@ -26,6 +26,7 @@ def all_or_none(out: Path, last: str) -> Iterator[Path]:
     Args:
         last: the name of the file that moves last: after a power cut, files are as it describes
             them or it is not there.
+        name: what the user calls ``out``, for messages.
 
     Raises:
         WriteError: ``out`` cannot be written.
@@ -50,7 +51,7 @@ def all_or_none(out: Path, last: str) -> Iterator[Path]:
         if not isinstance(error, OSError):
             raise
         raise WriteError(
-            f"cannot write to '{out}' ({error.strerror or error}); choose another --out"
+            f"cannot write to '{out}' ({error.strerror or error}); choose another {name}"
         ) from error
     shutil.rmtree(temporary, ignore_errors=True)
 

@@ -10,12 +10,17 @@ A method's test file says what the method is, and inherits the rest::
 
 ``SessionConformance`` is for methods that run where no item is new (``needs_new_items = False``),
 and is inherited by a second class. The suites bring their own data, need no checkout, and run on
-the CPU in seconds. The module needs pytest (``pip install recbole-cold[test]``).
+the CPU in seconds. They need pytest (``pip install recbole-cold[test]``), and are imported when
+they are first used: ``recbole_cold.testing.big``, which generates data sets, needs none of that.
 """
 
-from recbole_cold.testing._bench import Bench, Run, changed, snapshot, write_data_set
-from recbole_cold.testing._methods import MethodConformance
-from recbole_cold.testing._sessions import SessionConformance
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from recbole_cold.testing._bench import Bench, Run, changed, snapshot, write_data_set
+    from recbole_cold.testing._methods import MethodConformance
+    from recbole_cold.testing._sessions import SessionConformance
 
 __all__ = [
     "Bench",
@@ -26,3 +31,16 @@ __all__ = [
     "snapshot",
     "write_data_set",
 ]
+_PLACES = {"MethodConformance": "_methods", "SessionConformance": "_sessions"}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"{__name__}.{_PLACES.get(name, '_bench')}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -5,7 +5,6 @@ import math
 
 import numpy as np
 import pytest
-from avazu_lines import synthetic_log
 
 from recbole_cold import report
 from recbole_cold.cli.main import main
@@ -13,6 +12,7 @@ from recbole_cold.config import make_config
 from recbole_cold.data.phases import FINE_TUNING
 from recbole_cold.experiment.building import build_method
 from recbole_cold.experiment.data_store import run_data
+from recbole_cold.testing.big import generate
 
 pytestmark = pytest.mark.slow
 
@@ -24,10 +24,12 @@ SESSIONS = {"split_rule": "sessions", "session_length": 5, "session_min": 2}
 
 
 @pytest.fixture
-def keys(clicks, tmp_path, capsys):
+def keys(tmp_path, capsys):
     """The converted log, with N and K from what the converter says of its items."""
+    sizes = {"rows": 5000, "users": 150, "items": 40, "sigma_users": 0.4, "ctr": 0.4}
+    folder, _ = generate("avazu", tmp_path, seed=3, **sizes)
     words = ["--item_columns=C17,C21", f"--data_path={tmp_path}"]
-    assert main(["convert", "avazu", str(clicks(*synthetic_log())), *words]) == 0
+    assert main(["convert", "avazu", str(folder), *words]) == 0
     told = capsys.readouterr().out
     assert "5,000" in told and "40 items" in told and "as logged" in told
     shares = json.loads((tmp_path / "avazu" / "manifest.json").read_text())["rows_per_item"]
