@@ -4,7 +4,6 @@ User and item features are kept once per user and item and gathered by code, nev
 """
 
 import copy
-import glob
 import hashlib
 import json
 import logging
@@ -24,6 +23,7 @@ from recbole.utils import FeatureSource, FeatureType
 
 from recbole_cold import keys
 from recbole_cold.data import _cache
+from recbole_cold.data import _file_names as file_names
 from recbole_cold.data._build import READER, Build
 from recbole_cold.data._cache import cache_root
 from recbole_cold.data._names import NUMBERS, instead
@@ -155,8 +155,8 @@ class ColdStartDataset(Dataset):
         """What to do about a missing ``.inter`` file: the ready parts that could be meant."""
         start = f"{self.dataset_name}."
         parts = [
-            path.stem.removeprefix(start)
-            for path in sorted(folder.glob(f"{glob.escape(start)}*.inter"))
+            Path(file_names.atomic_name(path)).stem.removeprefix(start)
+            for path in file_names.interactions(folder, start)
         ]
         if not parts:
             return "check --dataset and --data_path"
@@ -175,21 +175,26 @@ class ColdStartDataset(Dataset):
             )
         parts = self.benchmark_filename_list
         names = [""] if parts is None else [f".{part}" for part in parts]
-        inter = [folder / f"{self.dataset_name}{name}.inter" for name in names]
-        for path in inter:
-            if not path.is_file():
+        inter = []
+        for name in names:
+            wanted_name = f"{self.dataset_name}{name}.inter"
+            there = file_names.found(folder, wanted_name)
+            if there is None:
                 raise UserError(
-                    f"the atomic file '{path}' does not exist; {self._parts_there(folder)}"
+                    f"the atomic file '{folder / wanted_name}' does not exist; "
+                    f"{self._parts_there(folder)}"
                 )
+            inter.append(there)
         files = {"inter": inter}
         wanted = self.config["load_col"]
         for suffix in ("user", "item"):
-            path = folder / f"{self.dataset_name}.{suffix}"
             if wanted is not None and not wanted.get(suffix):
                 continue
-            if path.is_file():
+            path = file_names.found(folder, f"{self.dataset_name}.{suffix}")
+            if path is not None:
                 files[suffix] = [path]
             elif wanted is not None:
+                path = folder / f"{self.dataset_name}.{suffix}"
                 raise UserError(
                     f"load_col asks for {suffix} features, but '{path}' does not exist; add the "
                     f"file or remove '{suffix}' from load_col"
@@ -382,16 +387,13 @@ class ColdStartDataset(Dataset):
         """Position of ``rows`` in the interaction files before any filter."""
         return rows if self._origin is None else self._origin[rows]
 
-    def source_lines(self) -> tuple[bytes, list[bytes]]:
-        """Header and lines of the interaction files, one behind the other."""
-        header, lines = b"", []
-        for path in self._files["inter"]:
-            first, *rest = path.read_bytes().splitlines()
-            if header and first != header:
-                raise UserError(f"the header of '{path}' differs from that of the other parts")
-            header = first
-            lines += [line + b"\n" for line in rest if line]
-        return header + b"\n", lines
+    def source_files(self) -> list[Path]:
+        """All files that were read, interactions first."""
+        return [path for paths in self._files.values() for path in paths]
+
+    def interaction_files(self) -> list[Path]:
+        """The files of interactions that were loaded."""
+        return self._files["inter"]
 
     def feature_files(self) -> list[Path]:
         """The ``.user`` and ``.item`` files that were loaded."""
