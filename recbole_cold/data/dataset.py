@@ -26,6 +26,7 @@ from recbole_cold.data import _cache
 from recbole_cold.data import _file_names as file_names
 from recbole_cold.data._build import READER, Build
 from recbole_cold.data._cache import cache_root
+from recbole_cold.data._frames_folder import frames_in_use
 from recbole_cold.data._names import NUMBERS, instead
 from recbole_cold.data._vectors import vector_paths
 from recbole_cold.data.inputs import DEFAULT_COUNT_FIELD, number_fields
@@ -137,9 +138,17 @@ class ColdStartDataset(Dataset):
         self._files = self._find_files()
         self._vector_files = vector_paths(self.config, Path(self.dataset_path))
         root = cache_root(self.config["cache_dir"])
-        self.data_hash = self._hash(root)
-        key = hashlib.sha256(f"{self.data_hash} reader {READER}".encode()).hexdigest()
-        columns, meta = self._cached(root / "data" / key[:32], root)
+        vectors = [path for fields in self._vector_files.values() for path in fields.values()]
+        with _cache.unchanged([*self.source_files(), *vectors]):
+            self.data_hash = self._hash(root)
+            key = hashlib.sha256(f"{self.data_hash} reader {READER}".encode()).hexdigest()
+            folder = root / "data" / key[:32]
+            found = self._stored(folder)
+            self.from_cache = found is not None
+            columns, meta = self._built() if found is None else found
+        if not self.from_cache:
+            columns, meta = self._kept(columns, meta, folder, root)
+        self._uses = [_cache.in_use(folder), frames_in_use(Path(self.dataset_path), root)]
         self.numbers = number_fields(self.config)
         self._take(columns, meta)
         self._add_inputs()
@@ -220,19 +229,29 @@ class ColdStartDataset(Dataset):
         described = json.dumps(content, sort_keys=True, default=str)
         return hashlib.sha256(described.encode()).hexdigest()
 
-    def _cached(self, folder: Path, root: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-        self.from_cache = False
-        if os.path.exists(folder):  # false, too, where it may not be looked for
-            try:
-                columns, meta = _cache.load(folder)
-            except _cache.Damaged as error:
+    def _stored(self, folder: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]] | None:
+        """The columns as they were parsed before; None where they have to be parsed."""
+        if not os.path.exists(folder):  # false, too, where it may not be looked for
+            return None
+        # From here on nobody removes it; one who just did so leaves nothing to be warned of.
+        self._uses = [_cache.in_use(folder)]
+        try:
+            return _cache.load(folder)
+        except _cache.Damaged as error:
+            if os.path.exists(folder):
                 logger.warning("the cached data set '%s' is damaged (%s); rebuilt", folder, error)
-            else:
-                self.from_cache = True
-                return columns, meta
+            return None
+
+    def _built(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         build = Build(self.config, self._files, self._vector_files)
-        columns, meta = build.columns(), build.meta()
-        failure = _cache.store(folder, columns, meta, root)
+        return build.columns(), build.meta()
+
+    def _kept(
+        self, columns: dict[str, np.ndarray], meta: dict[str, Any], folder: Path, root: Path
+    ) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+        """The columns after they were stored."""
+        made = {"dataset": self.dataset_name, "source": str(Path(self.dataset_path).absolute())}
+        failure = _cache.store(folder, columns, {**meta, **made}, root)
         if failure:
             return columns, {**meta, "notes": [*meta["notes"], failure]}
         if any(kind == FeatureType.FLOAT_SEQ.value for _, kind, *_ in meta["fields"]):

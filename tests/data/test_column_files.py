@@ -119,6 +119,10 @@ class TestSame:
             suffix: table.rename_columns([f"{name}:{kinds[name]}" for name in table.column_names])
             for suffix, (table, kinds) in tables.items()
         }
+        # A number to Arrow, and a token by the name of its column.
+        year = typed["item"].column_names.index("year:token")
+        numbers = typed["item"]["year:token"].cast(pa.int16())
+        typed["item"] = typed["item"].set_column(year, "year:token", numbers)
         assert_same(load(form, **typed), atomic)
         assert_same(load(form, **{suffix: table for suffix, (table, _) in tables.items()}), atomic)
         frames = {
