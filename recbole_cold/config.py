@@ -9,7 +9,6 @@ Low to high: RecBole's defaults (overall, backbone, data set, context-aware quic
 from __future__ import annotations
 
 import copy
-import glob
 import logging
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import cache, lru_cache
@@ -20,6 +19,7 @@ import yaml
 from recbole.config import Config
 
 from recbole_cold import compat, keys, paths
+from recbole_cold.data._file_names import interactions
 from recbole_cold.data.inputs import number_fields
 from recbole_cold.errors import UserError, nearest
 from recbole_cold.evaluation.metrics import known_metrics
@@ -362,7 +362,7 @@ def find_data(data_path: str, dataset: str, must_exist: bool = True) -> Path:
     if dataset == "ml-100k":
         places.append(compat.recbole_folder() / "dataset_example" / dataset)
     for place in places:
-        if any(place.glob("*.inter")):
+        if interactions(place):
             return paths.absolute(place)
     if not must_exist:
         return paths.absolute(places[0])
@@ -450,13 +450,13 @@ def _info_once(text: str) -> None:
 def _no_data(dataset: str, roots: Sequence[Path]) -> str:
     from recbole_cold.converters import known_converters
 
-    here = [root for root in roots if any(root.glob(f"{glob.escape(dataset)}*.inter"))]
+    here = [root for root in roots if interactions(root, dataset)]
     if here:
         return (
             f"data set '{dataset}': its files lie in {here[0]} itself; "
             f"move them to {here[0] / dataset}."
         )
-    present = {p.parent.name for root in roots if root.is_dir() for p in root.glob("*/*.inter")}
+    present = {p.name for root in roots if root.is_dir() for p in root.glob("*") if interactions(p)}
     guess = nearest(dataset, present | {"ml-100k"})
     looked = " and ".join(dict.fromkeys(str(root / dataset) for root in roots))
     known = dataset in known_converters()

@@ -5,6 +5,8 @@ import fcntl
 import hashlib
 import io
 import os
+import pickletools
+import zipfile
 from pathlib import Path
 from typing import IO, Any
 
@@ -45,16 +47,19 @@ def write_bytes(path: Path, payload: bytes) -> None:
         ) from error
 
 
-def try_lock(file: IO[bytes]) -> bool:
+def try_lock(file: IO[bytes] | int, shared: bool = False) -> bool:
     """Lock an open file for this process; false while another process holds it.
 
     The lock goes when the file is closed, and with the process that holds it.
+
+    Args:
+        shared: others may hold it as well, if theirs are shared, too.
 
     Raises:
         OSError: the file system has no locks.
     """
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
     return True
@@ -92,3 +97,29 @@ def load_state(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]
     if not isinstance(state, dict):
         raise DamagedFile(f"'{path}' is whole, but no state (it holds a {type(state).__name__})")
     return state
+
+
+def is_state(path: Path) -> bool:
+    """Whether a file begins as ``save_state`` writes it."""
+    try:
+        with path.open("rb") as file:
+            return file.read(len(_MAGIC)) == _MAGIC
+    except OSError:
+        return False
+
+
+def text_in(path: Path, name: str) -> str:
+    """A text of a saved state, by its name, without the tensors: nothing is unpickled.
+
+    Raises:
+        ValueError: the file is damaged, or has no such text.
+    """
+    try:
+        # torch writes an archive; what stands before it does no harm.
+        with zipfile.ZipFile(path) as archive:
+            (inner,) = (each for each in archive.namelist() if each.endswith("/data.pkl"))
+            texts = [said for _, said, _ in pickletools.genops(archive.read(inner))
+                     if isinstance(said, str)]  # fmt: skip
+        return texts[texts.index(name) + 1]
+    except (OSError, ValueError, LookupError, zipfile.BadZipFile) as error:
+        raise ValueError(f"'{path}' has no text '{name}'") from error

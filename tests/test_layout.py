@@ -23,7 +23,7 @@ LAYERS = (
     {"model", "methods"},
     {"backbone"},
     {"data", "report"},
-    {"evaluation", "compat", "store", "graphs", "converters"},
+    {"evaluation", "compat", "store", "graphs", "converters", "cache_entries"},
     {"keys", "kinds", "errors", "paths", "seeding"},
 )
 LINE = {room: number for number, rooms in enumerate(LAYERS) for room in rooms}

@@ -9,13 +9,17 @@ from recbole_cold.errors import UserError, nearest
 
 VERBS = (
     "run", "compare", "tune", "benchmark", "reproduce", "plot", "check", "convert", "list",
-    "doctor",
+    "cache", "doctor",
 )  # fmt: skip
 DEFAULT_MODELS = "Base,ItemBias,DropoutNet,MetaE,MWUF,CVAR"
 SHORT = {"-m": "--model", "-d": "--dataset", "-h": "--help"}  # as in RecBole's run_recbole.py
 SWITCHES = ("help", "version", "debug", "trust")  # take no value
 RESUMED = ("run", "compare", "tune", "benchmark", "reproduce")
-OF_VERBS = {"fast": ("reproduce",), "list": ("reproduce", "convert")}  # switches
+# Switches of some verbs.
+OF_VERBS = {
+    "fast": ("reproduce",), "list": ("reproduce", "convert"), "prune": ("cache",),
+    "dry_run": ("cache",),
+}  # fmt: skip
 VALUELESS = ("resume", "leaks")  # may stand without a value
 # What words without -- mean.
 BARE = {

@@ -154,6 +154,9 @@ def _write(experiment: Any, target: Path) -> dict[str, Any]:
         values["vector_fields"] = vectors
     if config["threshold"]:
         values["threshold"] = dict(config["threshold"])
+    loaded = (config["load_col"] or {}).values()
+    if any(":" in str(field) for fields in loaded for field in fields or ()):
+        values["load_col"] = dict(config["load_col"])  # kinds that no file says
     if config["cold_side"] != "item":
         values["cold_side"] = config["cold_side"]
     return values

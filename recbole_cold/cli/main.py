@@ -9,7 +9,18 @@ import traceback
 from collections.abc import Callable, Sequence
 
 from recbole_cold import __version__
-from recbole_cold.cli import benchmark, check, compare, convert, doctor, plot, reproduce, run, tune
+from recbole_cold.cli import (
+    benchmark,
+    cache,
+    check,
+    compare,
+    convert,
+    doctor,
+    plot,
+    reproduce,
+    run,
+    tune,
+)
 from recbole_cold.cli import list as list_names
 from recbole_cold.cli.arguments import Arguments, check_names, parse
 from recbole_cold.cli.screen import lasting_streams, log_to_screen
@@ -33,7 +44,8 @@ verbs
   check    split counts, fields and problems of a data set; leaks (--leaks)
   convert  official downloads of data sets as atomic files
   list     methods and backbones; of one: paper, keys, defaults, meaning
-  doctor   versions, devices, caches, what of RecBole is mended
+  cache    what the cache holds; removal of what is long unused
+  doctor   versions, devices, folders, what of RecBole is mended
 
 flags (any configuration key, as --key=value or --key value; RecBole's names)
   -m, --model=A,B[key=value]    methods, by name, package.module:Class or
@@ -66,6 +78,7 @@ HELPS = {
     "check": check.HELP,
     "convert": convert.HELP,
     "list": list_names.HELP,
+    "cache": cache.HELP,
     "doctor": doctor.HELP,
 }
 _END = 1000  # letters
@@ -80,6 +93,7 @@ ACTIONS: dict[str, Callable[[Arguments], int]] = {
     "check": check.check,
     "convert": convert.convert,
     "list": list_names.list_names,
+    "cache": cache.cache,
     "doctor": doctor.doctor,
 }
 

@@ -6,10 +6,11 @@ kept through every step here, so ids are the same as RecBole's.
 
 import csv
 import itertools
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
@@ -33,11 +34,16 @@ _FLOAT = pa.float64()
 
 
 class Format(NamedTuple):
-    """How the atomic files of one data set are written."""
+    """How the files of one data set are written.
+
+    Attributes:
+        kinds: what the configuration says of fields; for columns whose file says nothing.
+    """
 
     field_separator: str = "\t"
     seq_separator: str = " "
     encoding: str = "utf-8"
+    kinds: Mapping[str, FeatureType] = MappingProxyType({})
 
 
 @dataclass
@@ -173,6 +179,17 @@ def read_atomic(
     if table.num_rows == 0:
         raise UserError(f"'{path}' has a header but no rows; check how it was converted")
     columns = {field: _column(table[field], kind, form, path) for field, kind in kinds.items()}
+    return as_wanted(columns, path, seq_len, numbers, told)
+
+
+def as_wanted(
+    columns: dict[str, Column],
+    path: Path,
+    seq_len: Mapping[str, int],
+    numbers: Collection[str],
+    told: list[str],
+) -> dict[str, Column]:
+    """Columns of a file with tokens made numbers and sequences cut where that is asked for."""
     for field in columns.keys() & set(numbers):
         if columns[field].kind == FeatureType.TOKEN:
             columns[field] = _as_numbers(field, columns[field], path, told)
@@ -340,7 +357,7 @@ def _column(data: pa.ChunkedArray, kind: FeatureType, form: Format, path: Path) 
     if kind == FeatureType.FLOAT:
         return Column(kind, data.to_numpy().astype(np.float64, copy=False))
     if kind == FeatureType.TOKEN:
-        return _tokens(data, kind)
+        return tokens_of(data, kind)
     # The longest sequences may need more than 2 GB of text, so chunks stay apart until they are
     # codes.
     pieces, lengths = [], []
@@ -354,7 +371,7 @@ def _column(data: pa.ChunkedArray, kind: FeatureType, form: Format, path: Path) 
     offsets = np.r_[0, np.cumsum(np.concatenate(lengths))]
     flat = pa.chunked_array(pieces, type=pa.string())
     if kind == FeatureType.TOKEN_SEQ:
-        column = _tokens(flat.dictionary_encode(), kind)
+        column = tokens_of(flat.dictionary_encode(), kind)
         return Column(kind, column.values, offsets, column.vocab)
     try:
         numbers = flat.cast(pa.float64()).to_numpy()
@@ -366,7 +383,7 @@ def _column(data: pa.ChunkedArray, kind: FeatureType, form: Format, path: Path) 
     return Column(kind, numbers, offsets)
 
 
-def _tokens(data: pa.ChunkedArray, kind: FeatureType) -> Column:
+def tokens_of(data: pa.ChunkedArray, kind: FeatureType) -> Column:
     data = data.unify_dictionaries()
     codes = [np.asarray(pc.fill_null(chunk.indices, -1)) for chunk in data.chunks]
     vocab = data.chunk(0).dictionary if data.num_chunks else pa.array([], pa.string())
@@ -425,12 +442,6 @@ def renumber(columns: list[Column]) -> np.ndarray:
         column.values = new_id[column.values]
     tokens = vocab.take(pa.array(order)).to_pylist()
     return np.array(["[PAD]", *tokens])
-
-
-def line_of(paths: Sequence[Path], row: int) -> tuple[Path, int]:
-    """The file and line of a row of files that follow one another; for error messages."""
-    lines = ((path, line) for path in paths for line in line_numbers(path))
-    return next(pair for number, pair in enumerate(lines) if number == row)
 
 
 def line_numbers(path: Path) -> Iterator[int]:

@@ -13,15 +13,20 @@ from recbole_cold.data import _filters as filters
 from recbole_cold.data._atomic import (
     Column,
     Format,
-    line_of,
-    read_atomic,
-    read_header,
     renumber,
     share_codes,
     stack,
 )
 from recbole_cold.data._mending import align_ids, in_order, look_at
-from recbole_cold.data._names import check_fields, check_suffixes, given, instead, wanted_fields
+from recbole_cold.data._names import (
+    check_fields,
+    check_suffixes,
+    given,
+    instead,
+    stated_kinds,
+    wanted_fields,
+)
+from recbole_cold.data._sources import place_of, read_header, read_source
 from recbole_cold.data._vectors import Named, VectorColumn, as_vectors, lacking, read_vectors
 from recbole_cold.errors import UserError, nearest
 from recbole_cold.kinds import text_of
@@ -54,6 +59,7 @@ class Build:
             (config["field_separator"] or "\t").replace("\\t", "\t"),  # as shells leave it
             config["seq_separator"] or " ",
             config["encoding"] or "utf-8",
+            stated_kinds(config),
         )
         self.ready = config["benchmark_filename"] is not None
         self.fields: dict[str, tuple[FeatureType, FeatureSource, int]] = {}
@@ -102,7 +108,7 @@ class Build:
             wanted = wanted_fields(self.config, suffix, paths[0], self.form)
             numbers = self._numbers() if suffix == "inter" else ()
             pieces = [
-                read_atomic(path, self.form, wanted, seq_len, numbers, self.notes) for path in paths
+                read_source(path, self.form, wanted, seq_len, numbers, self.notes) for path in paths
             ]
             for number, (path, piece) in enumerate(zip(paths, pieces, strict=True)):
                 pieces[number] = in_order(piece, pieces[0], path, paths[0])
@@ -441,10 +447,9 @@ class Build:
             return
         row = int(np.flatnonzero(np.isnan(values))[0])
         row = row if self.origin is None else int(self.origin[row])
-        path, line = line_of(self.files["inter"], row)
         raise UserError(
-            f"{int(np.isnan(values).sum()):,} interactions have no {field!r}, the first in line "
-            f"{line} of '{path}'; fill it or remove the lines"
+            f"{int(np.isnan(values).sum()):,} interactions have no {field!r}, the first in "
+            f"{place_of(self.files['inter'], row)}; fill it or remove the rows"
         )
 
     # Numbers

@@ -5,21 +5,27 @@
 The cache is only an optimisation: any fault in it is logged, and the files are read again.
 """
 
+import errno
 import hashlib
 import json
 import logging
 import mmap
 import os
+import re
 import shutil
 import tempfile
 import time
 import zlib
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from recbole_cold import paths
+from recbole_cold.cache_entries import HASHES, Entry, Use, abandoned, last_used, listed, use
+from recbole_cold.errors import UserError
 
 logger = logging.getLogger(__name__)
 
@@ -53,8 +59,7 @@ def cache_root(configured: str | None) -> Path:
 
 def content_hash(path: Path, root: Path) -> str:
     """SHA-256 of a file's content; not read again while size, times and inode stay the same."""
-    state = path.stat()
-    stamp = [str(path.resolve()), state.st_size, state.st_mtime_ns, state.st_ctime_ns, state.st_ino]
+    state, stamp = path.stat(), _stamp(path)
     entry = root / "data" / "index" / f"{hashlib.sha256(stamp[0].encode()).hexdigest()[:24]}.json"
     try:
         known = _unseal(entry.read_bytes())
@@ -75,6 +80,53 @@ def content_hash(path: Path, root: Path) -> str:
     return digest.hexdigest()
 
 
+def _stamp(path: Path) -> list[Any]:
+    state = path.stat()
+    return [str(path.resolve()), state.st_size, state.st_mtime_ns, state.st_ctime_ns, state.st_ino]
+
+
+@contextmanager
+def unchanged(files: Iterable[Path]) -> Iterator[None]:
+    """Context: the files are read in it; what is read of one that changes meanwhile is refused.
+
+    Raises:
+        UserError: a file cannot be looked at, or was changed, moved or removed; then also in place
+            of an error that reading gave, such as a line that is cut short.
+    """
+    try:
+        before = {path: _state(path) for path in files}
+    except OSError as error:
+        raise UserError(
+            f"cannot read '{error.filename}' ({error.strerror}); check its permissions"
+        ) from error
+    try:
+        yield
+    except UserError as error:
+        _refuse_changed(before, error)
+        raise
+    _refuse_changed(before)
+
+
+def _state(path: Path) -> tuple[int, int, int]:
+    state = path.stat()
+    return state.st_size, state.st_mtime_ns, state.st_ino
+
+
+def _refuse_changed(before: dict[Path, tuple[int, int, int]], why: Exception | None = None) -> None:
+    for path, state in before.items():
+        try:
+            now = _state(path)
+        except OSError as error:
+            raise UserError(
+                f"'{path}' was removed while it was read; put it back, and start again"
+            ) from why or error
+        if now != state:
+            size = f" (from {state[0]:,} to {now[0]:,} bytes)" if now[0] != state[0] else ""
+            raise UserError(
+                f"'{path}' changed while it was read{size}; wait until it is whole, and start again"
+            ) from why
+
+
 def store(
     folder: Path, columns: dict[str, np.ndarray], meta: dict[str, Any], root: Path
 ) -> str | None:
@@ -82,14 +134,15 @@ def store(
     temporary = None
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
+        _refuse_to_fill(folder.parent, sum(column.nbytes for column in columns.values()))
         temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
-        listed = []
+        written = []
         for number, (name, column) in enumerate(columns.items()):
             with (temporary / f"{number:03d}.npy").open("wb") as file:
                 checked = _Checked(file)
                 np.lib.format.write_array(checked, np.ascontiguousarray(column), allow_pickle=False)
-            listed.append([name, f"{number:03d}.npy", checked.size, checked.crc])
-        (temporary / "meta.json").write_bytes(_seal({**meta, "columns": listed}))
+            written.append([name, f"{number:03d}.npy", checked.size, checked.crc])
+        (temporary / "meta.json").write_bytes(_seal({**meta, "columns": written}))
         temporary.chmod(0o755)
         _swap_in(temporary, folder)
     except OSError as error:
@@ -98,6 +151,23 @@ def store(
         if temporary is not None:
             shutil.rmtree(temporary, ignore_errors=True)
     return None
+
+
+def _refuse_to_fill(folder: Path, wanted: int) -> None:
+    """Refuse before the disk is full, which would harm every other process that writes there."""
+    free = shutil.disk_usage(folder).free
+    if wanted > free:
+        told = f"{os.strerror(errno.ENOSPC)}: {size_of(wanted)} are needed, {size_of(free)} free"
+        raise OSError(errno.ENOSPC, told)
+
+
+def size_of(number: float) -> str:
+    """Bytes in words: 867.1 MB."""
+    for unit in ("bytes", "kB", "MB", "GB"):
+        if number < 1000:
+            return f"{number:,.0f} bytes" if unit == "bytes" else f"{number:,.1f} {unit}"
+        number /= 1000
+    return f"{number:,.1f} TB"
 
 
 def load(folder: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
@@ -119,7 +189,10 @@ def tell_once(root: Path, error: OSError) -> str:
     reason = f"nothing is cached under '{root}' ({error.strerror or error})"
     if str(root) not in _told:
         _told.add(str(root))
-        logger.warning("%s; loading goes on without a cache, set cache_dir to mend it", reason)
+        is_full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        room = "make room with `recbole-cold cache --prune`, or " if is_full else ""
+        mend = f"{room}set cache_dir to mend it"
+        logger.warning("%s; loading goes on without a cache, %s", reason, mend)
     return reason
 
 
@@ -181,3 +254,44 @@ class _Checked:
         self.size += len(payload)
         self.crc = zlib.crc32(payload, self.crc)
         return self.file.write(payload)
+
+
+# ------------------------------------------------------------------------------- entries
+def in_use(folder: Path) -> Use:
+    """The use of a stored data set by this process; see ``cache_entries.use``."""
+    return use(folder / "meta.json", folder)
+
+
+def entries(root: Path) -> Iterator[Entry]:
+    """The stored data sets, the hashes of source files, and what killed processes left."""
+    for folder in listed(root / "data"):
+        files = {path.name for path in listed(folder)}
+        whole = re.fullmatch(r"[0-9a-f]{32}", folder.name) and "meta.json" in files
+        if whole and all(re.fullmatch(r"\d{3,}\.npy|meta\.json", name) for name in files):
+            try:
+                meta = _unseal((folder / "meta.json").read_bytes())
+            except (OSError, ValueError, Damaged):  # it will be made again, or never read
+                meta = {}
+            yield Entry(
+                "parsed data",
+                folder,
+                last_used(folder),
+                folder / "meta.json",
+                str(meta.get("dataset", "")),
+                str(meta.get("source", "")),
+            )
+    index = root / "data" / "index"
+    for path in listed(index):
+        if re.fullmatch(r"[0-9a-f]{24}\.json", path.name):
+            yield Entry(HASHES, path, last_used(path), is_needed=_is_current(path))
+    yield from abandoned(root / "data", r"\.[0-9a-f]{32}\.")
+    yield from abandoned(index, r"\.[0-9a-f]{24}\.json\.")
+
+
+def _is_current(entry: Path) -> bool:
+    """Whether a stored hash is that of a file as it is now: no other one is ever used."""
+    try:
+        stamp = _unseal(entry.read_bytes())["stamp"]
+        return stamp == _stamp(Path(stamp[0]))
+    except (OSError, ValueError, Damaged, LookupError, TypeError):
+        return False

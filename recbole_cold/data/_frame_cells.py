@@ -37,7 +37,7 @@ class Cells:
         joined = [None if row is None else separator.join(row) for row in self.values]
         for row in joined:
             if row in MISSING and row:
-                raise UserError(_reads_as_missing(self.place, row))
+                raise UserError(reads_as_missing(self.place, row))
         return pa.array([row or None for row in joined], pa.string())
 
 
@@ -144,7 +144,7 @@ def _tokens(column: FrameColumn) -> pa.Array:
         values = values.astype(values.cat.categories.dtype)
     # Only different values are converted: a long column has few.
     codes, unique = pd.factorize(values)
-    texts = [_token(value, column) for value in unique]
+    texts = [token_text(value, column) for value in unique]
     if len(set(texts)) < len(texts):
         (first, *_) = [text for text in texts if texts.count(text) > 1]
         raise UserError(f"{column} has '{first}' both as a number and as a text; make it one kind")
@@ -152,8 +152,12 @@ def _tokens(column: FrameColumn) -> pa.Array:
     return table.take(pa.array(codes, mask=codes < 0))
 
 
-def _token(value: Any, column: FrameColumn) -> str:
-    """A value as the text of a token; a number that is whole has no decimals, whatever its type."""
+def token_text(value: Any, column: object) -> str:
+    """A value as the text of a token; a number that is whole has no decimals, whatever its type.
+
+    Args:
+        column: its place, for sentences.
+    """
     if isinstance(value, float | np.floating):
         if not np.isfinite(value):
             raise UserError(f"{column} holds an infinite number; replace it")
@@ -166,11 +170,11 @@ def _token(value: Any, column: FrameColumn) -> str:
     if "\n" in text or "\r" in text:
         raise UserError(f"{column} has a line break in {text[:40]!r}; replace it, by a space say")
     if text in MISSING:
-        raise UserError(_reads_as_missing(str(column), text))
+        raise UserError(reads_as_missing(str(column), text))
     return text
 
 
-def _reads_as_missing(place: str, text: str) -> str:
+def reads_as_missing(place: str, text: str) -> str:
     return (
         f"{place} has the text {text!r}, which a file reads as a missing value; write None for a "
         "missing value, or another text"
@@ -182,7 +186,7 @@ def _token_lists(column: FrameColumn) -> list[list[str] | None]:
 
     def text(element: Any) -> str:
         if element not in known:
-            known[element] = "" if element == "" else _token(element, column)
+            known[element] = "" if element == "" else token_text(element, column)
         return known[element]
 
     rows = _lists(column)

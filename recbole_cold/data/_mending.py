@@ -10,7 +10,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from recbole_cold.data._atomic import Column, Format, line_of
+from recbole_cold.data._atomic import Column, Format
+from recbole_cold.data._sources import place_of
 from recbole_cold.errors import UserError
 
 # Numbers beyond are inf in single precision, in which models compute.
@@ -86,9 +87,8 @@ def refuse_infinite(
     row = place
     if column.offsets is not None:
         row = int(np.searchsorted(column.offsets, place, side="right")) - 1
-    path, line = line_of(paths, row)
     raise UserError(
-        f"line {line} of '{path}' has {column.values[place]:g} in the field {field!r}, which no "
+        f"{place_of(paths, row)} has {column.values[place]:g} in the field {field!r}, which no "
         "model can read; correct it, leave the cell empty, or leave the field out with unload_col"
     )
 

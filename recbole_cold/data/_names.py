@@ -9,10 +9,11 @@ from typing import Any
 
 from recbole.utils import FeatureType
 
-from recbole_cold.data._atomic import Format, read_header
+from recbole_cold.data._atomic import TYPES, Format
+from recbole_cold.data._file_names import SUFFIXES
+from recbole_cold.data._sources import read_header
 from recbole_cold.errors import UserError, nearest
 
-SUFFIXES = ("inter", "user", "item")
 USUAL_TIME = "timestamp"  # RecBole's default: files that say it again need not have it
 NUMBERS = {FeatureType.FLOAT, FeatureType.FLOAT_SEQ}
 SEQUENCES = {FeatureType.TOKEN_SEQ, FeatureType.FLOAT_SEQ}
@@ -96,10 +97,37 @@ def wanted_fields(config: Any, suffix: str, path: Path, form: Format) -> Callabl
     # These two are in RecBole's default load_col even if a data set lacks them; where
     # they are needed, the code that needs them reports it.
     may_miss = {config["TIME_FIELD"], config["RATING_FIELD"] or "rating"}
-    for field in load:
+    said = [str(text).partition(":") for text in load]
+    for field, _, kind in said:
         if field not in header and not (suffix == "inter" and field in may_miss):
             raise UserError(
                 f"load_col asks for the field {field!r}, which '{path}' does not have"
                 + instead(field, header)
             )
-    return set(load).__contains__
+        if kind and field in header and kind != header[field].value:
+            raise UserError(
+                f"load_col says that the field {field!r} is {kind}, but '{path}' declares it as "
+                f"{header[field].value}; leave the type out of load_col, or change the file's"
+            )
+    return {field for field, *_ in said}.__contains__
+
+
+def stated_kinds(config: Any) -> dict[str, FeatureType]:
+    """Fields whose kind the configuration says: ids are tokens; ``field:type`` in ``load_col``.
+
+    Raises:
+        UserError: a type is none.
+    """
+    kinds = {}
+    for suffix, fields in (config["load_col"] or {}).items():
+        for said in fields if isinstance(fields, list | tuple) else ():
+            field, colon, kind = str(said).partition(":")
+            if colon and kind not in TYPES:
+                raise UserError(
+                    f"load_col gives the field {field!r} of '.{suffix}' the type {kind!r}, which "
+                    f"is none; use one of {', '.join(TYPES)}"
+                )
+            kinds |= {field: TYPES[kind]} if colon else {}
+    for key in ("USER_ID_FIELD", "ITEM_ID_FIELD"):
+        kinds.setdefault(config[key], FeatureType.TOKEN)
+    return kinds

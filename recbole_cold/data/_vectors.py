@@ -14,9 +14,11 @@ import numpy as np
 from recbole.utils import FeatureType
 
 from recbole_cold import paths
-from recbole_cold.data._atomic import Column, line_of
+from recbole_cold.data._atomic import Column
+from recbole_cold.data._file_names import SUFFIXES
 from recbole_cold.data._mending import refuse_infinite
-from recbole_cold.data._names import SUFFIXES, instead
+from recbole_cold.data._names import instead
+from recbole_cold.data._sources import place_of
 from recbole_cold.errors import UserError
 
 _CHUNK = 1 << 16  # rows looked at at a time: bounds the memory beside a mapped file
@@ -143,10 +145,9 @@ def _from_cells(field: str, column: Column, files: Sequence[Path]) -> VectorColu
     odd = there & (lengths != width)
     if odd.any():
         row = int(np.flatnonzero(odd)[0])
-        path, line = line_of(files, row)
         shortest = int(lengths[there].min())
         raise UserError(
-            f"line {line} of '{path}' has {lengths[row]} numbers in the float_seq field {field!r}, "
+            f"{place_of(files, row)} has {lengths[row]} numbers in the float_seq field {field!r}, "
             f"where {counts[width]:,} rows have {width}; a content vector has one width: correct "
             "the line, leave the cell empty for a missing vector, cut all with "
             f'--seq_len="{{{field}: {shortest}}}", or leave the field out with unload_col'

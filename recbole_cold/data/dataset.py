@@ -4,7 +4,6 @@ User and item features are kept once per user and item and gathered by code, nev
 """
 
 import copy
-import glob
 import hashlib
 import json
 import logging
@@ -24,8 +23,10 @@ from recbole.utils import FeatureSource, FeatureType
 
 from recbole_cold import keys
 from recbole_cold.data import _cache
+from recbole_cold.data import _file_names as file_names
 from recbole_cold.data._build import READER, Build
 from recbole_cold.data._cache import cache_root
+from recbole_cold.data._frames_folder import frames_in_use
 from recbole_cold.data._names import NUMBERS, instead
 from recbole_cold.data._vectors import vector_paths
 from recbole_cold.data.inputs import DEFAULT_COUNT_FIELD, number_fields
@@ -137,9 +138,17 @@ class ColdStartDataset(Dataset):
         self._files = self._find_files()
         self._vector_files = vector_paths(self.config, Path(self.dataset_path))
         root = cache_root(self.config["cache_dir"])
-        self.data_hash = self._hash(root)
-        key = hashlib.sha256(f"{self.data_hash} reader {READER}".encode()).hexdigest()
-        columns, meta = self._cached(root / "data" / key[:32], root)
+        vectors = [path for fields in self._vector_files.values() for path in fields.values()]
+        with _cache.unchanged([*self.source_files(), *vectors]):
+            self.data_hash = self._hash(root)
+            key = hashlib.sha256(f"{self.data_hash} reader {READER}".encode()).hexdigest()
+            folder = root / "data" / key[:32]
+            found = self._stored(folder)
+            self.from_cache = found is not None
+            columns, meta = self._built() if found is None else found
+        if not self.from_cache:
+            columns, meta = self._kept(columns, meta, folder, root)
+        self._uses = [_cache.in_use(folder), frames_in_use(Path(self.dataset_path), root)]
         self.numbers = number_fields(self.config)
         self._take(columns, meta)
         self._add_inputs()
@@ -155,8 +164,8 @@ class ColdStartDataset(Dataset):
         """What to do about a missing ``.inter`` file: the ready parts that could be meant."""
         start = f"{self.dataset_name}."
         parts = [
-            path.stem.removeprefix(start)
-            for path in sorted(folder.glob(f"{glob.escape(start)}*.inter"))
+            Path(file_names.atomic_name(path)).stem.removeprefix(start)
+            for path in file_names.interactions(folder, start)
         ]
         if not parts:
             return "check --dataset and --data_path"
@@ -175,21 +184,26 @@ class ColdStartDataset(Dataset):
             )
         parts = self.benchmark_filename_list
         names = [""] if parts is None else [f".{part}" for part in parts]
-        inter = [folder / f"{self.dataset_name}{name}.inter" for name in names]
-        for path in inter:
-            if not path.is_file():
+        inter = []
+        for name in names:
+            wanted_name = f"{self.dataset_name}{name}.inter"
+            there = file_names.found(folder, wanted_name)
+            if there is None:
                 raise UserError(
-                    f"the atomic file '{path}' does not exist; {self._parts_there(folder)}"
+                    f"the atomic file '{folder / wanted_name}' does not exist; "
+                    f"{self._parts_there(folder)}"
                 )
+            inter.append(there)
         files = {"inter": inter}
         wanted = self.config["load_col"]
         for suffix in ("user", "item"):
-            path = folder / f"{self.dataset_name}.{suffix}"
             if wanted is not None and not wanted.get(suffix):
                 continue
-            if path.is_file():
+            path = file_names.found(folder, f"{self.dataset_name}.{suffix}")
+            if path is not None:
                 files[suffix] = [path]
             elif wanted is not None:
+                path = folder / f"{self.dataset_name}.{suffix}"
                 raise UserError(
                     f"load_col asks for {suffix} features, but '{path}' does not exist; add the "
                     f"file or remove '{suffix}' from load_col"
@@ -215,19 +229,29 @@ class ColdStartDataset(Dataset):
         described = json.dumps(content, sort_keys=True, default=str)
         return hashlib.sha256(described.encode()).hexdigest()
 
-    def _cached(self, folder: Path, root: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-        self.from_cache = False
-        if os.path.exists(folder):  # false, too, where it may not be looked for
-            try:
-                columns, meta = _cache.load(folder)
-            except _cache.Damaged as error:
+    def _stored(self, folder: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]] | None:
+        """The columns as they were parsed before; None where they have to be parsed."""
+        if not os.path.exists(folder):  # false, too, where it may not be looked for
+            return None
+        # From here on nobody removes it; one who just did so leaves nothing to be warned of.
+        self._uses = [_cache.in_use(folder)]
+        try:
+            return _cache.load(folder)
+        except _cache.Damaged as error:
+            if os.path.exists(folder):
                 logger.warning("the cached data set '%s' is damaged (%s); rebuilt", folder, error)
-            else:
-                self.from_cache = True
-                return columns, meta
+            return None
+
+    def _built(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         build = Build(self.config, self._files, self._vector_files)
-        columns, meta = build.columns(), build.meta()
-        failure = _cache.store(folder, columns, meta, root)
+        return build.columns(), build.meta()
+
+    def _kept(
+        self, columns: dict[str, np.ndarray], meta: dict[str, Any], folder: Path, root: Path
+    ) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+        """The columns after they were stored."""
+        made = {"dataset": self.dataset_name, "source": str(Path(self.dataset_path).absolute())}
+        failure = _cache.store(folder, columns, {**meta, **made}, root)
         if failure:
             return columns, {**meta, "notes": [*meta["notes"], failure]}
         if any(kind == FeatureType.FLOAT_SEQ.value for _, kind, *_ in meta["fields"]):
@@ -382,16 +406,13 @@ class ColdStartDataset(Dataset):
         """Position of ``rows`` in the interaction files before any filter."""
         return rows if self._origin is None else self._origin[rows]
 
-    def source_lines(self) -> tuple[bytes, list[bytes]]:
-        """Header and lines of the interaction files, one behind the other."""
-        header, lines = b"", []
-        for path in self._files["inter"]:
-            first, *rest = path.read_bytes().splitlines()
-            if header and first != header:
-                raise UserError(f"the header of '{path}' differs from that of the other parts")
-            header = first
-            lines += [line + b"\n" for line in rest if line]
-        return header + b"\n", lines
+    def source_files(self) -> list[Path]:
+        """All files that were read, interactions first."""
+        return [path for paths in self._files.values() for path in paths]
+
+    def interaction_files(self) -> list[Path]:
+        """The files of interactions that were loaded."""
+        return self._files["inter"]
 
     def feature_files(self) -> list[Path]:
         """The ``.user`` and ``.item`` files that were loaded."""

@@ -22,6 +22,7 @@ import pyarrow.csv as pa_csv
 from recbole_cold.compat import parse_text
 from recbole_cold.data._atomic import TYPES
 from recbole_cold.data._frame_cells import Cells, FrameColumn, cells_of
+from recbole_cold.data._frames_folder import frames_in_use, frames_root
 from recbole_cold.errors import UserError, WriteError, nearest
 
 # Between the elements of a sequence: the first one that no element has. Each of them reads as
@@ -136,7 +137,7 @@ class Frames:
         Raises:
             WriteError: it cannot be.
         """
-        base = root.absolute() / "frames"
+        base = frames_root(root)
         temporary = None
         try:
             base.mkdir(parents=True, exist_ok=True)
@@ -152,6 +153,7 @@ class Frames:
                 except OSError:
                     if not folder.is_dir():  # else another process was first, with the same
                         raise
+            self._use = frames_in_use(folder, root)
             return folder
         except OSError as error:
             raise WriteError(

@@ -3,6 +3,8 @@
 from pathlib import Path
 from typing import Any
 
+from recbole_cold.data._file_names import is_column_file
+from recbole_cold.data._sources import parts_of
 from recbole_cold.data.split import Split
 from recbole_cold.errors import UserError
 from recbole_cold.store import write_bytes
@@ -12,7 +14,7 @@ def write_atomic_parts(split: Split, dataset: Any, folder: str | Path) -> list[s
     """Part names, after writing ``<name>.<part>.inter`` files that RecBole reads with
     ``benchmark_filename: [those names]``.
 
-    The lines are copied from the atomic files, so nothing is lost to formatting; ``.user`` and
+    The rows are copied as they are, in the form of the files that they come from; ``.user`` and
     ``.item`` files and those of ``vector_fields`` are copied beside them (``ready_vectors``).
 
     Args:
@@ -27,10 +29,11 @@ def write_atomic_parts(split: Split, dataset: Any, folder: str | Path) -> list[s
             "split_rule: sessions to the run, which makes the same sessions from seed and data"
         )
     folder = Path(folder)
-    header, lines = dataset.source_lines()
-    for name, rows in split.parts.items():
-        body = b"".join(map(lines.__getitem__, dataset.source_rows(rows).tolist()))
-        write_bytes(folder / f"{dataset.dataset_name}.{name}.inter", header + body)
+    files = dataset.interaction_files()
+    rows = {name: dataset.source_rows(rows) for name, rows in split.parts.items()}
+    ending = files[0].suffix if is_column_file(files[0]) else ""
+    for name, content in parts_of(files, rows):
+        write_bytes(folder / f"{dataset.dataset_name}.{name}.inter{ending}", content)
     for source in dataset.feature_files():
         write_bytes(folder / source.name, source.read_bytes())
     for side, fields in dataset.vector_files().items():

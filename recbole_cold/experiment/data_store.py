@@ -12,6 +12,7 @@ import numpy as np
 
 from recbole_cold import keys
 from recbole_cold.config import ColdConfig
+from recbole_cold.data._file_names import is_source
 from recbole_cold.data._in_time import until_first_scored
 from recbole_cold.data._vectors import vector_paths
 from recbole_cold.data._visible import visible
@@ -206,7 +207,7 @@ def _data_key(config: ColdConfig) -> str:
         values = {name: config[name] for name in sorted(names)}
         folder = Path(config["data_path"])
         found = sorted(folder.glob(f"{glob.escape(config.dataset)}.*"))
-        found = [path for path in found if path.suffix in (".inter", ".user", ".item")]
+        found = [path for path in found if is_source(path)]
         vectors = vector_paths(config, folder).values()
         found += [path for fields in vectors for path in fields.values()]
         files = [_stamp(path) for path in found]

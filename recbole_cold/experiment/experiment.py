@@ -300,6 +300,7 @@ class Experiment:
         dataset = self.data(config)
         lines = [
             f"data set {config.dataset} in {config['data_path']}",
+            f"read from {', '.join(path.name for path in dataset.source_files())}",
             f"{dataset.n_rows:,} rows, {dataset.user_num - 1:,} users, "
             f"{dataset.item_num - 1:,} items; {dataset.inter[dataset.label_field].mean():.1%} of "
             "the labels are 1",

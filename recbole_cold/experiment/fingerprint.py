@@ -61,6 +61,7 @@ _WITHOUT_PART = (
     "experiment.scores",
     "experiment.document",
     "experiment.intervals",
+    "cache_entries",
 )
 # Scores may be reported during pre-training, but do not change it; the rows that it learns from
 # enter the key as they are, by the hash of the split.

@@ -8,6 +8,7 @@ from typing import Any
 
 from recbole_cold import keys, paths
 from recbole_cold.config import ColdConfig, parse_value, read_yaml
+from recbole_cold.data._file_names import interactions
 from recbole_cold.data.phases import has_new_items
 from recbole_cold.errors import UserError, nearest
 from recbole_cold.kinds import cut, text_of
@@ -195,7 +196,7 @@ def data_folder(config: ColdConfig) -> str:
     """``data_path`` as another process finds it, whatever its working folder."""
     given = str(config.external_config_dict.get("data_path", "dataset_atomic"))
     base = paths.expanded(given).absolute()
-    if any((base / config.dataset).glob("*.inter")) or base.name == config.dataset:
+    if interactions(base / config.dataset) or base.name == config.dataset:
         return str(base)
     return str(config["data_path"])
 

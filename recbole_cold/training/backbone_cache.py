@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import re
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
@@ -11,12 +12,23 @@ from typing import IO, Any
 
 from torch import nn
 
+from recbole_cold.cache_entries import (
+    LEFTOVERS,
+    Entry,
+    Use,
+    abandoned,
+    last_used,
+    listed,
+    use,
+)
 from recbole_cold.errors import Interrupted, UserError, told
 from recbole_cold.model._method import ColdStartRecommender
-from recbole_cold.store import DamagedFile, load_state, save_state, try_lock
+from recbole_cold.store import DamagedFile, is_state, load_state, save_state, text_in, try_lock
 
 logger = logging.getLogger(__name__)
 
+# In a stored record: the data set, and the click model.
+_MADE = "made_of"
 # What reading a state may raise whose file is whole and whose content is somebody else's.
 NOT_OURS = (RuntimeError, ValueError, KeyError, TypeError, AttributeError, IndexError)
 
@@ -31,6 +43,7 @@ class BackboneCache:
 
     def __init__(self, folder: Path, key: Callable[[ColdStartRecommender, int], str]) -> None:
         self.folder, self.key = folder, key
+        self._uses: list[Use] = []
 
     def _path(self, method: ColdStartRecommender, seed: int) -> Path:
         return self.folder / f"{self.key(method, seed)}.pt"
@@ -40,6 +53,7 @@ class BackboneCache:
         path = self._path(method, seed)
         if not os.path.exists(path):  # or where it may not be looked for
             return None
+        self._uses.append(use(path, path))
         try:
             state = load_state(path, method.device)
         except DamagedFile as problem:
@@ -47,6 +61,7 @@ class BackboneCache:
             return None
         try:
             record = json.loads(state["record"])
+            record.pop(_MADE, None)
             refuse_unlike(method.backbone, state["backbone"])
             dict(record)
         except NOT_OURS as problem:
@@ -79,9 +94,12 @@ class BackboneCache:
     def save(self, method: ColdStartRecommender, seed: int, record: dict[str, Any]) -> None:
         """Store the backbone of ``method``; a full or read-only cache gives a warning only."""
         kept = {key: record[key] for key in ("steps", "rows", "optimizer") if key in record}
+        model = getattr(method.config, "backbone_name", type(method.backbone).__name__)
+        kept[_MADE] = [method.config["dataset"], model]
         state = {"backbone": method.backbone.state_dict(), "record": json.dumps(kept)}
         try:
             save_state(self._path(method, seed), state)
+            self._uses.append(use(self._path(method, seed), self._path(method, seed)))
         except UserError as problem:
             logger.warning("the pre-trained backbone is not cached: %s", problem)
 
@@ -123,3 +141,26 @@ def _is_at(file: IO[bytes], path: Path) -> bool:
         return os.path.samestat(os.fstat(file.fileno()), path.stat())
     except FileNotFoundError:
         return False
+
+
+def entries(root: Path) -> Iterator[Entry]:
+    """The backbones of a cache, and what killed processes left beside them."""
+    folder = root / "backbones"
+    for path in listed(folder):
+        if re.fullmatch(r"[0-9a-f]{32}\.pt", path.name) and is_state(path):
+            yield Entry("backbones", path, last_used(path), path, *_made_of(path))
+        elif re.fullmatch(r"[0-9a-f]{32}\.lock", path.name):
+            # Of a process that trains, which holds it; or of one that was killed.
+            yield Entry(
+                LEFTOVERS, path, last_used(path), path, origin="killed processes", is_needed=False
+            )
+    yield from abandoned(folder, r"\.[0-9a-f]{32}\.pt\.\d+$")
+
+
+def _made_of(path: Path) -> tuple[str, str]:
+    """The data set and the click model of a stored backbone; '' where nothing says so."""
+    try:
+        dataset, model = json.loads(text_in(path, "record"))[_MADE]
+        return str(dataset), str(model)
+    except NOT_OURS:  # an older version wrote it, or it is damaged
+        return "", ""

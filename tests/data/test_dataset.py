@@ -18,6 +18,7 @@ from recbole.utils import FeatureSource, FeatureType
 from recbole_cold import compat
 from recbole_cold.config import make_config
 from recbole_cold.data import _cache
+from recbole_cold.data._build import Build
 from recbole_cold.data.dataset import ColdStartDataset
 from recbole_cold.errors import UserError
 
@@ -569,6 +570,60 @@ class TestCache:
         data = load(tiny_path, cache_dir=str(tmp_path / "cache"))
         assert "No space left on device" in " ".join(data.notes)
         assert [p.name for p in (tmp_path / "cache" / "data").glob("*") if p.name != "index"] == []
+
+
+class TestWhileItIsRead:
+    """Files that somebody still writes, and a disk that has no room for what is parsed."""
+
+    @pytest.fixture
+    def during(self, written, monkeypatch, tmp_path):
+        """``during(change)``: the folder and settings of a load in whose midst that happens."""
+
+        def prepare(change, suffix="inter"):
+            folder, columns = written(), Build.columns
+
+            def meanwhile(self):
+                change(folder / f"tiny.{suffix}")
+                return columns(self)
+
+            monkeypatch.setattr(Build, "columns", meanwhile)
+            return folder, {"cache_dir": str(tmp_path / "cache")}
+
+        return prepare
+
+    @pytest.mark.parametrize("suffix", ["inter", "user", "item"])
+    @pytest.mark.parametrize("more", ["u1\ti1\t5\t99\tphone\n", "u1\ti"])
+    def test_a_file_that_grows(self, more, suffix, during, tmp_path):
+        """By a whole line or by half of one, which alone would be called a fault of the line."""
+        folder, settings = during(lambda path: path.write_text(path.read_text() + more), suffix)
+        size = (folder / f"tiny.{suffix}").stat().st_size
+        told = f"tiny.{suffix}' changed while it was read (from {size:,} to {size + len(more):,} "
+        with pytest.raises(UserError, match=re.escape(told)) as error:
+            load(folder, **settings)
+        assert "wait until it is whole, and start again" in str(error.value)
+        assert [p.name for p in (tmp_path / "cache" / "data").glob("*") if p.name != "index"] == []
+
+    def test_a_file_that_is_moved_away(self, during, tmp_path):
+        folder, settings = during(lambda path: path.rename(tmp_path / "elsewhere"), "user")
+        with pytest.raises(UserError, match=r"tiny.user' was removed while it was read; put it"):
+            load(folder, **settings)
+
+    def test_a_fault_of_a_file_that_stays_is_told_as_ever(self, files, written):
+        files["inter"][3] = files["inter"][3][:-1]
+        with pytest.raises(UserError, match=r"line 4 of .* has 4 columns"):
+            load(written())
+
+    def test_a_disk_without_room_is_not_filled(self, tiny_path, tmp_path, monkeypatch, caplog):
+        """What is needed and what is free is said; not one file is begun."""
+        used = shutil.disk_usage(tmp_path)
+        monkeypatch.setattr(shutil, "disk_usage", lambda path: used._replace(free=2_000))
+        monkeypatch.setattr(_cache, "_Checked", None)
+        root = tmp_path / "cache"
+        data = load(tiny_path, cache_dir=str(root))
+        told = r"\(No space left on device: [\d.]+ kB are needed, 2.0 kB free\)"
+        assert any(re.search(told, note) for note in data.notes)
+        assert "make room with `recbole-cold cache --prune`, or set cache_dir" in caplog.text
+        assert [p.name for p in (root / "data").glob("*") if p.name != "index"] == []
 
 
 def test_through_our_configuration(tiny_keys):

@@ -84,10 +84,11 @@ DEFECTS = {
     ],
     "recbole_cold/data/ready_parts.py": [
         defect("lines of the filtered data are taken for lines of the file",
-               "dataset.source_rows(rows).tolist()", "rows.tolist()",
+               "name: dataset.source_rows(rows) for", "name: rows for",
                "test_filters_do_not_shift_the_lines"),
         defect("a part's rows are written in the order of the file",
-               "dataset.source_rows(rows).tolist()", "sorted(dataset.source_rows(rows).tolist())",
+               "name: dataset.source_rows(rows) for",
+               "name: dataset.source_rows(rows)[dataset.source_rows(rows).argsort()] for",
                "test_benchmark_files_and_back"),
     ],
 }  # fmt: skip
