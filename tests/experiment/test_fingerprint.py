@@ -228,8 +228,8 @@ class TestWhereItStops:
         inside = graph.closure(roots, left_out).keys() - {"recbole_cold.experiment.experiment"}
         taken = {graph.home_of(name) for module in inside for name in graph._source(module).names}
         taken = {name for name in taken if name} - inside
-        # The registry says where the yaml of a plug-in belongs that has none; whoever reads the cache
-        # notes there that he does.
+        # The registry says where the yaml of a plug-in belongs that has none; and reading the cache
+        # notes there that it was read.
         apart = ("cache_entries", "config", "errors", "keys", "kinds", "registry")
         assert taken == {f"recbole_cold.{name}" for name in apart}
 
