@@ -132,6 +132,10 @@ def mlp(sizes: Sequence[int], activation: str) -> MLP:
     return MLP(sizes, plain[activation])
 
 
+def _norms(module: nn.Module) -> list[MaskedNorm]:
+    return [part for part in module.modules() if isinstance(part, MaskedNorm)]
+
+
 @contextmanager
 def fixed_statistics(*parts: nn.Module) -> Iterator[None]:
     """Context: batches are normalised as before, but running statistics do not move.
@@ -139,7 +143,7 @@ def fixed_statistics(*parts: nn.Module) -> Iterator[None]:
     For a step that must leave no trace in the buffers, such as the inner step of a meta-learner.
     Layers of ``MaskedNorm`` only.
     """
-    norms = [norm for part in parts for norm in part.modules() if isinstance(norm, MaskedNorm)]
+    norms = [norm for part in parts for norm in _norms(part)]
     before = [norm.moving for norm in norms]
     for norm in norms:
         norm.moving = False
@@ -164,7 +168,7 @@ def settle_statistics(model: nn.Module, batches: Iterable[Any]) -> None:
     Args:
         batches: each one is given to ``model``; all else is in evaluation mode.
     """
-    norms = [part for part in model.modules() if isinstance(part, MaskedNorm)]
+    norms = _norms(model)
     with evaluating(model):
         for norm in norms:
             norm.training, norm.seen = True, norm.running_mean.new_zeros(())

@@ -135,23 +135,18 @@ def _row(
     missing = "not run yet or failed" if row.model is not None else None
     for metric in shown.metrics:
         for phase in shown.phases:
-            cell = shown.cells(metric).get((group, label, phase))
-            ours = cell.row if cell is not None else None
+            ours = _ours(shown, metric, (group, label, phase))
             theirs = published(row.published, dataset, metric, phase, item)
             spread = published(row.std, dataset, metric, phase, item)
-            if ours is not None:
+            if ours["seeds"]:
                 missing = None
-            if ours is None and theirs is None:
+            elif theirs is None:
                 continue
             cells.setdefault(metric, {})[phase] = {
-                "ours": ours.mean if ours is not None else None,
-                "std": ours.std if ours is not None and ours.n > 1 else None,
-                "error": _error(shown, (group, label, phase)) if metric == "AUC" else None,
-                "seeds": ours.n if ours is not None else 0,
-                "unadapted": bool(ours is not None and ours.unadapted),
+                **ours,
                 "published": theirs,
                 "published_std": spread,
-                "difference": difference(ours.mean if ours is not None else None, theirs),
+                "difference": difference(ours["ours"], theirs),
             }
     return {
         "block": row.block, "name": row.name, "model": row.model, "label": label, "group": group,
@@ -160,9 +155,17 @@ def _row(
     }  # fmt: skip
 
 
-def _error(shown: report.Comparison, key: tuple[str, str, str]) -> float | None:
-    error = shown.auc_error(key)
-    return None if math.isnan(error) else error
+def _ours(shown: report.Comparison, metric: str, key: tuple[str, str, str]) -> dict[str, Any]:
+    """Our half of a cell: backbone, row and phase in one metric's table."""
+    cell = shown.cells(metric).get(key)
+    error = shown.auc_error(key) if metric == "AUC" else math.nan
+    return {
+        "ours": cell.row.mean if cell is not None else None,
+        "std": cell.row.std if cell is not None and cell.row.n > 1 else None,
+        "error": None if math.isnan(error) else error,
+        "seeds": cell.row.n if cell is not None else 0,
+        "unadapted": cell is not None and cell.row.unadapted,
+    }
 
 
 def _extra(shown: report.Comparison, group: str, label: str, metrics: Sequence[str]) -> Document:
@@ -170,14 +173,9 @@ def _extra(shown: report.Comparison, group: str, label: str, metrics: Sequence[s
     cells: dict[str, dict[str, Any]] = {}
     for metric in metrics:
         for phase in shown.phases:
-            cell = shown.cells(metric).get((group, label, phase))
-            if cell is not None:
-                std = cell.row.std if cell.row.n > 1 else None
-                cells.setdefault(metric, {})[phase] = {
-                    "ours": cell.row.mean, "std": std, "seeds": cell.row.n,
-                    "error": _error(shown, (group, label, phase)) if metric == "AUC" else None,
-                    "unadapted": cell.row.unadapted,
-                }  # fmt: skip
+            found = _ours(shown, metric, (group, label, phase))
+            if found["seeds"]:
+                cells.setdefault(metric, {})[phase] = found
     return {
         "block": "not in the paper", "name": f"{label} on {group}", "model": label, "label": label,
         "group": group, "backbone": group, "absent": None, "at": None, "doubt": None,
