@@ -386,7 +386,8 @@ def test_other_verbs_take_no_such_switch(capsys):
 @pytest.mark.parametrize(
     ("name", "text", "number"),
     [("older", "12h", 43200), ("older", "1.5d", 129600), ("older", "2W", 1209600),
-     ("keep", "20GB", 20e9), ("keep", "20 GiB", 20 * 2**30), ("keep", "0kb", 0)],
+     ("keep", "20GB", 20e9), ("keep", "20 GiB", 20 * 2**30), ("keep", "0kb", 0),
+     ("keep", "1.001kB", 1001)],  # 1.001 * 1000 < 1001 in floats
 )  # fmt: skip
 def test_numbers_with_units(name, text, number):
     units = verb._SECONDS if name == "older" else verb._BYTES
