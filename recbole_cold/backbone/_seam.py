@@ -186,9 +186,27 @@ class Backbone(nn.Module):
         return self.model.calculate_loss(interaction)
 
     def id_table(self) -> Tensor:
-        """The ID's embedding table [n, d], a view of the model's shared token table."""
+        """The ID's whole embedding table [n, d], a view of the model's shared token table; of some
+        rows ``id_vectors`` costs less."""
         weight = self.model.token_embedding_table.embedding.weight
         return weight[self._offset : self._offset + self.n_ids]
+
+    def id_vectors(self, ids: Tensor) -> Tensor:
+        """The table's rows [.., d] of some IDs, looked up through the table's module.
+
+        What a method that means some rows asks for: a slice of the table has a gradient of the
+        whole table's size, and this one has, where the table is updated lazily, a gradient of these
+        rows alone.
+        """
+        return self.model.token_embedding_table.embedding(ids + self._offset)
+
+    def id_weights(self, ids: Tensor) -> Tensor | None:
+        """The scalar weights [.., 1] of some IDs, as ``id_vectors``; ``None`` where the model has
+        none."""
+        if not self.has_first_order:
+            return None
+        table = self.model.first_order_linear.token_embedding_table.embedding
+        return table(ids + self._first_offset)
 
     def first_order_rows(self) -> Tensor | None:
         """The ID's scalar weights [n, 1], or ``None`` where the model has none."""
@@ -314,24 +332,29 @@ class Backbone(nn.Module):
 
     # ---------------------------------------------------------------- side information
     @torch.no_grad()
-    def side_vectors(self, include_id: bool = False) -> Tensor:
-        """Side information s_i of every item from the backbone's own tables: [n, s].
+    def side_vectors(self, include_id: bool = False, ids: Tensor | None = None) -> Tensor:
+        """Side information s_i of every item, or of the items ``ids`` [b], from the backbone's own
+        tables: [n, s] or [b, s].
 
         Item fields in data-set order: tokens, pooled sequences and projected content vectors give d
         columns each, numbers one.
         The item ID is not side information unless ``include_id`` (released code has it there).
         """
         features = self._rows.features_of(self.id_field)
-        parts = [self.id_table()] if include_id else []
+
+        def of(whole: Tensor) -> Tensor:
+            return whole if ids is None else whole.index_select(0, ids)
+
+        parts = [of(self.id_table())] if include_id else []
         for field in self.side_fields:
             kind = self._field_type[field]
             if kind == FeatureType.TOKEN:
-                parts.append(self.table_of(field)[features[field]])
+                parts.append(self.table_of(field)[of(features[field])])
             elif kind in (FeatureType.TOKEN_SEQ, FeatureType.FLOAT_SEQ):
                 position = self.model.token_seq_field_names.index(field)
-                parts.append(pooled(self.model, position, features[field]))
+                parts.append(pooled(self.model, position, of(features[field])))
             elif kind == FeatureType.FLOAT and field in features:
-                parts.append(features[field][:, None])
+                parts.append(of(features[field])[:, None])
         if not parts:
             raise UserError(
                 f"the data set has no side information for '{self.id_field}', which "

@@ -11,7 +11,6 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from recbole_cold.backbone._shortcuts import lookup
 from recbole_cold.keys import SHARE, Key
 from recbole_cold.kinds import one_of
 from recbole_cold.model._fit import Fit
@@ -57,21 +56,20 @@ class DropoutNet(ColdStartRecommender):
 
     def substitute(self) -> Tensor:
         """The vector [d] of a row without ID; no gradient reaches the rows it is the mean of."""
-        rows = self.backbone.id_table().detach()
         # Released code takes the mean of the whole table, padding and untrained rows included.
-        return rows.mean(dim=0) if self.config["dropoutnet_mean"] == "table" else self.old_mean()
+        if self.config["dropoutnet_mean"] == "table":
+            return self.backbone.id_table().detach().mean(dim=0)
+        with torch.no_grad():
+            return self.old_mean()
 
     def dropped_loss(self, interaction) -> Tensor:
         """The backbone's own loss of a batch in which some rows have no item ID."""
         ids = interaction[self.id_field]
         dropped_b = self.dropped_rows(len(ids))
-        vector_bd = drop(
-            lookup(self.backbone.id_table(), ids), self.substitute().detach(), dropped_b
-        )
-        weights = self.backbone.first_order_rows()
-        first_b1 = None
-        if weights is not None:
-            first_b1 = drop(lookup(weights, ids), self.cold_first_order(), dropped_b)
+        vector_bd = drop(self.backbone.id_vectors(ids), self.substitute(), dropped_b)
+        first_b1 = self.backbone.id_weights(ids)
+        if first_b1 is not None:
+            first_b1 = drop(first_b1, self.cold_first_order(), dropped_b)
         with self.backbone.item_slot(vector_bd, first_b1):
             return self.backbone.calculate_loss(interaction)
 
@@ -79,4 +77,4 @@ class DropoutNet(ColdStartRecommender):
         """The substitute that the backbone was trained with; ``raw``: untouched rows (released)."""
         if self.config["dropoutnet_cold"] == "raw":
             return super().cold_vectors()
-        return self.substitute().detach().expand(len(self.new_ids), -1).clone()
+        return self.substitute().expand(len(self.new_ids), -1).clone()

@@ -260,7 +260,7 @@ class EmerG(ColdStartRecommender):
     def start_vectors(self, ids: Tensor) -> Tensor:
         """ID vectors [t, d] at the start of a task."""
         if self.config["emerg_id_draw"] == "table":
-            return lookup(self.backbone.id_table(), ids)
+            return self.backbone.id_vectors(ids)
         shape = (len(ids), self.embedding_size)
         return torch.rand(shape, device=self.device).to(self.new_vectors.dtype) * 0.02 - 0.01
 

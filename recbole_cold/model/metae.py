@@ -85,7 +85,7 @@ class MetaE(ColdStartRecommender):
 
     def __init__(self, config, dataset) -> None:
         super().__init__(config, dataset)
-        self.generator = self.make_generator(self.side_vectors().shape[1]).to(self.device)
+        self.generator = self.make_generator(self.side_width).to(self.device)
         self.per_item = config["metae_inner"] == "per_item"
         self._time = times_of_tasks(dataset)
         self._all_ids = np.asarray(dataset.inter[self.id_field])
@@ -193,7 +193,7 @@ class MetaE(ColdStartRecommender):
 
     def generated(self, ids: Tensor) -> Tensor:
         """First vectors of the items ``ids`` [m]: [m, d]."""
-        return mean_where_bare(self, self.generator(self.side_vectors()[ids]), ids)
+        return mean_where_bare(self, self.generator(self.side_vectors(ids)), ids)
 
     @torch.no_grad()
     def start_new_items(self) -> None:

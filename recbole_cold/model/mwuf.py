@@ -51,7 +51,7 @@ class MWUF(ColdStartRecommender):
         super().__init__(config, dataset)
         parts, size = set(config["mwuf_parts"]), self.embedding_size
         hidden = list(config["meta_hidden_size"])
-        side = self.side_vectors().shape[1] if "scale" in parts else 0
+        side = self.side_width if "scale" in parts else 0
         self.scale_net = mlp([side, *hidden, size]) if "scale" in parts else None
         self.shift_net = mlp([size, *hidden, size]) if "shift" in parts else None
         if config["mwuf_init"] == "uniform":

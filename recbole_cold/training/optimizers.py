@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from recbole_cold.errors import UserError
 from recbole_cold.model._fit import Step
@@ -93,8 +93,7 @@ class Optimizers:
                     parameter.grad = None
         for parameter in self.lazy:
             if parameter.grad is not None and not parameter.grad.is_sparse:
-                # The method read the table past its module: rows without gradient are zero.
-                parameter.grad = parameter.grad.to_sparse(1)
+                parameter.grad = with_gradient(parameter.grad)
         for part in self.parts:
             for group in part.param_groups:
                 group["lr"] = self.rate
@@ -106,6 +105,14 @@ class Optimizers:
     def load_state_dict(self, states: Sequence[dict[str, Any]]) -> None:
         for part, state in zip(self.parts, states, strict=True):
             part.load_state_dict(state)
+
+
+def with_gradient(gradient: Tensor) -> Tensor:
+    """The rows of a dense gradient that are not zero, as a sparse one: [n, d].
+
+    For a method that reads a table past its module; it looks at every row of the table.
+    """
+    return gradient.to_sparse(1)
 
 
 def optimizers_of(steps: Sequence[Step], method: nn.Module, table_update: str) -> list[Optimizers]:

@@ -93,8 +93,8 @@ DEFECTS = {
     ],
     "recbole_cold/model/emerg.py": [
         defect("the table's row is read for the draw",
-               '        if self.config["emerg_id_draw"] == "table":\n            return lookup',
-               "        if True:\n            return lookup",
+               '        if self.config["emerg_id_draw"] == "table":\n            return',
+               "        if True:\n            return",
                "test_no_item_is_known_by_its_table_row"),
         defect("draws are all positive",
                "        return torch.rand(shape, "

@@ -53,7 +53,7 @@ DEFECTS = {
     ],
     "recbole_cold/model/_method.py": [
         defect("the mean is of all items",
-               "return self.backbone.id_table()[self.old_ids].mean(dim=0)",
+               "return self.backbone.id_vectors(self.old_ids).mean(dim=0)",
                "return self.backbone.id_table().mean(dim=0)",
                "test_c_starts_at_the_mean_of_old_items"),
     ],
