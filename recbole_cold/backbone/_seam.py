@@ -7,7 +7,7 @@ Shape letters: b rows of a batch, n items, d embedding size, s width of the side
 """
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import ClassVar
 
@@ -91,6 +91,7 @@ class Backbone(nn.Module):
         self.first_order_on = first_order
         self.slot: tuple[Tensor | None, Tensor | None] | None = None
         self._frozen: FrozenView | None = None
+        self._kept: dict[str, Tensor] | None = None
         self._field_sources(dataset)
         self._hook()
         sigmoid = {"sigmoid": nn.Identity()} if "sigmoid" in model._modules else {}
@@ -208,6 +209,12 @@ class Backbone(nn.Module):
         table = self.model.first_order_linear.token_embedding_table.embedding
         return table(ids + self._first_offset)
 
+    @property
+    def moves_rows_alone(self) -> bool:
+        """Whether a training step moves no other rows of the ID's tables than it looked up."""
+        linear = self.model.first_order_linear.token_embedding_table
+        return self.model.token_embedding_table.embedding.sparse and linear.embedding.sparse
+
     def first_order_rows(self) -> Tensor | None:
         """The ID's scalar weights [n, 1], or ``None`` where the model has none."""
         if not self.has_first_order:
@@ -279,11 +286,19 @@ class Backbone(nn.Module):
         if self._frozen is not None:
             yield
             return
-        self._frozen = self._frozen_view()
+        self._frozen, self._kept = self._frozen_view(), {}
         try:
             yield
         finally:
-            self._frozen = None
+            self._frozen = self._kept = None
+
+    def once_while_frozen(self, name: str, compute: Callable[[], Tensor]) -> Tensor:
+        """What ``compute`` makes of the backbone's parameters; in ``frozen_tables`` made once."""
+        if self._kept is None:
+            return compute()
+        if name not in self._kept:
+            self._kept[name] = compute()
+        return self._kept[name]
 
     @torch.no_grad()
     def _frozen_view(self) -> FrozenView | None:

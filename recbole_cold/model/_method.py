@@ -254,10 +254,13 @@ class ColdStartRecommender(AbstractRecommender):
 
     def cold_first_order(self) -> Tensor:
         """The scalar weight [1] that an item without interactions gets."""
-        weights = self.backbone.id_weights(self.old_ids)
-        if weights is None or self.config["id_first_order"] != "mean":
+        if not self.backbone.has_first_order or self.config["id_first_order"] != "mean":
             return self.new_first_order.new_zeros(1)
-        return weights.detach().mean(dim=0)
+        return self.backbone.once_while_frozen("mean weight of old items", self._old_mean_weight)
+
+    @torch.no_grad()
+    def _old_mean_weight(self) -> Tensor:
+        return self.backbone.id_weights(self.old_ids).mean(dim=0)
 
     def warm_fits(self, index: Tensor) -> list[Fit]:
         """The fits of a warm phase, on a warm-up set: the rows ``index`` of new items.

@@ -32,8 +32,7 @@ DEFECTS = {
     ],
     "recbole_cold/model/_layers.py": [
         defect("the mean pools the padding",
-               'F.embedding_bag(code_bl, table, mode="mean", padding_idx=0)',
-               'F.embedding_bag(code_bl, table, mode="mean")',
+               'mode="mean", padding_idx=0, sparse=sparse)', 'mode="mean", sparse=sparse)',
                "test_own_side_item_by_item[True-mean]"),
         defect("private IDs do not start at zero", "nn.init.zeros_(self.own_id.weight)",
                "nn.init.normal_(self.own_id.weight)", "test_cold_rows_from_scratch",

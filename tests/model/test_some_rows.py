@@ -7,6 +7,7 @@ from task_helpers import block_episode
 from torch import nn
 
 from recbole_cold.model._inner import Chunks
+from recbole_cold.model._kept_mean import KeptMean
 from recbole_cold.registry import methods
 from recbole_cold.training import optimizers
 from recbole_cold.training.trainer import Trainer
@@ -116,3 +117,48 @@ def test_emergs_episode_has_the_gradient_of_dense_tables(build, draw):
         assert any(g.is_sparse for g in gradients[-1]) == lazy
     for dense, sparse in zip(*gradients, strict=True):
         torch.testing.assert_close(sparse.to_dense() if sparse.is_sparse else sparse, dense)
+
+
+def test_a_kept_mean_is_the_mean_taken_anew():
+    """To the last bit, whatever moved; and it is that of the table."""
+    torch.manual_seed(3)
+    table, ids = torch.randn(40, 3), torch.arange(3, 40, 2)
+    kept = KeptMean(lambda some: table[some], ids, 40)
+    for step in range(30):
+        anew = KeptMean(lambda some: table[some], ids, 40).mean()
+        assert torch.equal(kept.mean(), anew)
+        torch.testing.assert_close(anew, table[ids].mean(dim=0), rtol=0, atol=1e-6)
+        moving = torch.randint(40, (step % 5,))  # one twice, others, and none
+        kept.will_move(torch.cat([moving, moving[:1]]))
+        table[moving] += torch.randn(len(moving), 3) * 10.0 ** (step % 4 - 2)
+
+
+@pytest.mark.parametrize("keys", [{}, {"dropoutnet_mean": "table"}, {"id_first_order": "zero"}])
+def test_dropoutnet_reads_the_mean_of_the_table_as_it_is(build, keys, monkeypatch):
+    """In each step of a lazy fit: the kept means are those of all rows."""
+    method = build("DropoutNet", table_update="lazy", dropoutnet_rate=0.5, **keys)
+    found, substitutes = [], method._substitutes
+
+    def spy(ids, kept):
+        means = substitutes(ids, kept)
+        found.append((kept is not None, means, (method.substitute(), method.cold_first_order())))
+        return means
+
+    monkeypatch.setattr(method, "_substitutes", spy)
+    Trainer(method, 7).pretrain()
+    assert len(found) > 5 and all(is_kept for is_kept, _, _ in found)
+    for _, means, expected in found:
+        for mean, value in zip(means, expected, strict=True):
+            torch.testing.assert_close(mean, value, rtol=0, atol=1e-7)
+    assert not torch.equal(found[0][1][0], found[-1][1][0])
+
+
+def test_the_mean_weight_is_taken_once_while_tables_are_frozen(build):
+    method = build("MetaE")
+    first = method.cold_first_order()
+    with method.backbone.frozen_tables():
+        method.cold_first_order()
+        with torch.no_grad():
+            method.backbone.first_order_table()[method.old_ids] += 1.0
+        assert torch.equal(method.cold_first_order(), first)
+    torch.testing.assert_close(method.cold_first_order(), first + 1.0)
