@@ -1,8 +1,8 @@
 """Generated data with any number of items, as a loaded data set: no file is written or parsed.
 
-A tenth of the items is old and a twentieth new, but at least ``LEAST_OLD`` and ``LEAST_NEW``; the
-others are in the catalogue alone. Every old item has the same number of rows, and so has every new
-one: a step's work differs with the size of the catalogue and with nothing else.
+A tenth of the items is old, but at least ``LEAST_OLD``; ``NEW`` are new, since EmerG's warm steps take
+all of them at once; the others are in the catalogue alone. Every old item has the same number of
+rows, and so has every new one: a step's work differs with the size of the catalogue alone.
 """
 
 from typing import Any
@@ -15,7 +15,7 @@ from recbole_cold.data.rows import Rows
 from recbole_cold.experiment.data_store import split_data
 
 OLD_ROWS, NEW_ROWS = 24, 14
-LEAST_OLD, LEAST_NEW = 2_000, 1_000
+LEAST_OLD, NEW = 2_000, 1_000
 USERS, CATEGORIES, WORDS, AGES = 20_000, 1_000, 500, 7
 # What makes items with so many rows old and new.
 KEYS = {"cold_threshold": 20, "warm_size": 4, "warm_sets": 3}
@@ -34,7 +34,7 @@ _FIELDS = [
 def columns_of(n_items: int, seed: int = 0) -> dict[str, np.ndarray]:
     """The arrays that loading would give: rows, features by code, and the tokens of each field."""
     rng = np.random.default_rng(seed)
-    n_old, n_new = max(n_items // 10, LEAST_OLD), max(n_items // 20, LEAST_NEW)
+    n_old, n_new = max(n_items // 10, LEAST_OLD), NEW
     codes = 1 + rng.permutation(n_items)[: n_old + n_new]
     item = np.repeat(codes, np.repeat([OLD_ROWS, NEW_ROWS], [n_old, n_new]))
     n_rows = len(item)

@@ -145,9 +145,9 @@ def measure(options: Options) -> Table:
         sorted(claims),
         {},
         [
-            f"The median of {BATCHES - UNTIMED} batches. A tenth of the items is old with "
-            f"{catalogue.OLD_ROWS} rows each, a twentieth is new; of few items at least "
-            f"{catalogue.LEAST_OLD:,} and {catalogue.LEAST_NEW:,}.",
+            f"The median of {BATCHES - UNTIMED} batches. A tenth of the items is old, at least "
+            f"{catalogue.LEAST_OLD:,}, with {catalogue.OLD_ROWS} rows each; {catalogue.NEW:,} are "
+            "new.",
             *notes,
         ],
     )  # fmt: skip

@@ -161,7 +161,7 @@ def test_many_items(benchmark, small, monkeypatch):
     """Catalogues are what they are said to be, and each stage that learns by steps is measured."""
     data, module = benchmark("_catalogue"), benchmark("many_items")
     monkeypatch.setattr(data, "LEAST_OLD", 30)
-    monkeypatch.setattr(data, "LEAST_NEW", 20)
+    monkeypatch.setattr(data, "NEW", 20)
     options = small(models=("Base", "MWUF"), protocols=("strict",), small_catalogue=(400,))
     split = data.load(module.configuration(options, "Base", "strict"), data.columns_of(400)).split
     assert (len(split.old_ids), len(split.new_ids)) == (40, 20)

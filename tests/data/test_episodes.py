@@ -145,9 +145,10 @@ def test_length_counts_real_rows_only(log):
 def test_a_batch_is_padded_to_its_own_longest_block(log):
     """By rows of the same item; none to that of the most popular item of all."""
     ids, _, _ = log
-    blocks, episodes = batches(log, size=None, tasks=1)
+    blocks, episodes = batches(log, size=None, tasks=2)
+    draws = [episodes.epoch(torch.Generator().manual_seed(seed), 2) for seed in range(8)]
     widths = set()
-    for episode in episodes.epoch(torch.Generator().manual_seed(2), 1):
+    for episode in itertools.chain(*draws):
         for part, mask_tk in (
             (episode.support, episode.support_mask_tk),
             (episode.query, episode.query_mask_tk),
