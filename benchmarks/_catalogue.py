@@ -1,8 +1,8 @@
 """Generated data with any number of items, as a loaded data set: no file is written or parsed.
 
-A tenth of the items is old, but at least ``LEAST_OLD``; ``NEW`` are new, since EmerG's warm steps take
-all of them at once; the others are in the catalogue alone. Every old item has the same number of
-rows, and so has every new one: a step's work differs with the size of the catalogue alone.
+A tenth of the items is old, but at least ``LEAST_OLD``; ``NEW`` are new, since EmerG's warm steps
+take all of them at once; the others are in the catalogue alone. Every old item has the same number
+of rows, and so has every new one: a step's work differs with the size of the catalogue alone.
 """
 
 from typing import Any
