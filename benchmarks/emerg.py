@@ -158,7 +158,7 @@ def episodes_of(method, size: int, cap: int | None, sample: Sequence[int] | None
     """Episodes of the first pair of quarters, in the items' order."""
     blocks = method._blocks()
     if sample is not None:
-        blocks = type(blocks)(*(part[list(sample)] for part in blocks))
+        blocks = blocks.some(list(sample))
     batches = EpisodeBatches(method.rows, blocks, PAIRS, size, cap, cap, shuffle=False)
     return batches.epoch(torch.Generator().manual_seed(0), 0)
 

@@ -16,8 +16,7 @@ from recbole_cold.data.episodes import Episode, EpisodeBatches, time_blocks
 def first_items(method, n_items: int, size: int = 20) -> EpisodeBatches:
     """Episodes of the first ``n_items`` old items, up to ``size`` rows in each of four blocks."""
     blocks = time_blocks(method._all_ids, method._time, method._train, 4, size)
-    some = type(blocks)(*(part[:n_items] for part in blocks))
-    return EpisodeBatches(method.rows, some, [(0, 1)], n_items)
+    return EpisodeBatches(method.rows, blocks.some(slice(n_items)), [(0, 1)], n_items)
 
 
 def tasks_of(batches: EpisodeBatches, size: int) -> list[Episode]:

@@ -30,6 +30,7 @@ NAMES = (
     "few_shot_melu",
     "emerg",
     "histories",
+    "many_items",
 )
 MARKERS = "<!-- figures -->", "<!-- end of figures -->"
 

@@ -207,11 +207,6 @@ class ColdConfig(Config):
             final["metrics"].insert(0, "AUC")
             self.warnings.append("RelaImpr is made of AUC values: metrics has AUC, too")
         (final["valid_metric"],) = known_metrics(final["valid_metric"], self._where("valid_metric"))
-        if final["table_update"] == "lazy" and final["weight_decay"]:
-            raise UserError(
-                f"table_update: lazy has no L2 term, but weight_decay is {final['weight_decay']} "
-                f"({self._where('weight_decay')}); set weight_decay: 0 or table_update: dense"
-            )
 
     def _where(self, key: str) -> str:
         return at(self._external.get(key) or self.sources.get(key, "the defaults"))

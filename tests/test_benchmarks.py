@@ -157,6 +157,22 @@ def test_learning_measures_every_method(benchmark, small, monkeypatch):
     assert [number > 0 for number in on_top] == [False, False, True]
 
 
+def test_many_items(benchmark, small, monkeypatch):
+    """Catalogues are what they are said to be, and each stage that learns by steps is measured."""
+    data, module = benchmark("_catalogue"), benchmark("many_items")
+    monkeypatch.setattr(data, "LEAST_OLD", 30)
+    monkeypatch.setattr(data, "NEW", 20)
+    options = small(models=("Base", "MWUF"), protocols=("strict",), small_catalogue=(400,))
+    split = data.load(module.configuration(options, "Base", "strict"), data.columns_of(400)).split
+    assert (len(split.old_ids), len(split.new_ids)) == (40, 20)
+    assert len(split["train"]) == 40 * data.OLD_ROWS
+    monkeypatch.setattr(module, "SMALL", 100)
+    table = module.measure(options)
+    learning = {row[0]: [cell != "" for cell in row[1::3]] for row in table.rows}
+    assert learning == {"Base, strict": [True, False, True], "MWUF, strict": [True, True, True]}
+    assert len(table.claims) == 2 and len(table.notes) == 1
+
+
 @pytest.mark.slow
 def test_graph(benchmark, small):
     """The fast graph is the plain product's, in processes of their own."""

@@ -7,7 +7,7 @@ Shape letters: b rows of a batch, n items, d embedding size, s width of the side
 """
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import ClassVar
 
@@ -91,6 +91,7 @@ class Backbone(nn.Module):
         self.first_order_on = first_order
         self.slot: tuple[Tensor | None, Tensor | None] | None = None
         self._frozen: FrozenView | None = None
+        self._kept: dict[str, Tensor] | None = None
         self._field_sources(dataset)
         self._hook()
         sigmoid = {"sigmoid": nn.Identity()} if "sigmoid" in model._modules else {}
@@ -186,9 +187,33 @@ class Backbone(nn.Module):
         return self.model.calculate_loss(interaction)
 
     def id_table(self) -> Tensor:
-        """The ID's embedding table [n, d], a view of the model's shared token table."""
+        """The ID's whole embedding table [n, d], a view of the model's shared token table; of some
+        rows ``id_vectors`` costs less."""
         weight = self.model.token_embedding_table.embedding.weight
         return weight[self._offset : self._offset + self.n_ids]
+
+    def id_vectors(self, ids: Tensor) -> Tensor:
+        """The table's rows [.., d] of some IDs, looked up through the table's module.
+
+        What a method that means some rows asks for: a slice of the table has a gradient of the
+        whole table's size, and this one has, where the table is updated lazily, a gradient of these
+        rows alone.
+        """
+        return self.model.token_embedding_table.embedding(ids + self._offset)
+
+    def id_weights(self, ids: Tensor) -> Tensor | None:
+        """The scalar weights [.., 1] of some IDs, as ``id_vectors``; ``None`` where the model has
+        none."""
+        if not self.has_first_order:
+            return None
+        table = self.model.first_order_linear.token_embedding_table.embedding
+        return table(ids + self._first_offset)
+
+    @property
+    def moves_rows_alone(self) -> bool:
+        """Whether a training step moves no other rows of the ID's tables than it looked up."""
+        linear = self.model.first_order_linear.token_embedding_table
+        return self.model.token_embedding_table.embedding.sparse and linear.embedding.sparse
 
     def first_order_rows(self) -> Tensor | None:
         """The ID's scalar weights [n, 1], or ``None`` where the model has none."""
@@ -261,11 +286,19 @@ class Backbone(nn.Module):
         if self._frozen is not None:
             yield
             return
-        self._frozen = self._frozen_view()
+        self._frozen, self._kept = self._frozen_view(), {}
         try:
             yield
         finally:
-            self._frozen = None
+            self._frozen = self._kept = None
+
+    def once_while_frozen(self, name: str, compute: Callable[[], Tensor]) -> Tensor:
+        """What ``compute`` makes of the backbone's parameters; in ``frozen_tables`` made once."""
+        if self._kept is None:
+            return compute()
+        if name not in self._kept:
+            self._kept[name] = compute()
+        return self._kept[name]
 
     @torch.no_grad()
     def _frozen_view(self) -> FrozenView | None:
@@ -314,24 +347,29 @@ class Backbone(nn.Module):
 
     # ---------------------------------------------------------------- side information
     @torch.no_grad()
-    def side_vectors(self, include_id: bool = False) -> Tensor:
-        """Side information s_i of every item from the backbone's own tables: [n, s].
+    def side_vectors(self, include_id: bool = False, ids: Tensor | None = None) -> Tensor:
+        """Side information s_i of every item, or of the items ``ids`` [b], from the backbone's own
+        tables: [n, s] or [b, s].
 
         Item fields in data-set order: tokens, pooled sequences and projected content vectors give d
         columns each, numbers one.
         The item ID is not side information unless ``include_id`` (released code has it there).
         """
         features = self._rows.features_of(self.id_field)
-        parts = [self.id_table()] if include_id else []
+
+        def of(whole: Tensor) -> Tensor:
+            return whole if ids is None else whole.index_select(0, ids)
+
+        parts = [of(self.id_table())] if include_id else []
         for field in self.side_fields:
             kind = self._field_type[field]
             if kind == FeatureType.TOKEN:
-                parts.append(self.table_of(field)[features[field]])
+                parts.append(self.table_of(field)[of(features[field])])
             elif kind in (FeatureType.TOKEN_SEQ, FeatureType.FLOAT_SEQ):
                 position = self.model.token_seq_field_names.index(field)
-                parts.append(pooled(self.model, position, features[field]))
+                parts.append(pooled(self.model, position, of(features[field])))
             elif kind == FeatureType.FLOAT and field in features:
-                parts.append(features[field][:, None])
+                parts.append(of(features[field])[:, None])
         if not parts:
             raise UserError(
                 f"the data set has no side information for '{self.id_field}', which "

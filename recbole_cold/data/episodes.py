@@ -1,10 +1,10 @@
 """Support and query rows of items as padded, masked tensors; in sessions those of users.
 
-Shape letters: t tasks (items), j blocks of an item, k rows of a block.
+Shape letters: t tasks (items), j blocks of an item, k rows of a block, r rows of all tasks.
 """
 
 from collections.abc import Iterable, Sequence
-from itertools import cycle
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -14,12 +14,52 @@ from torch import Generator, Tensor
 from recbole_cold.data.rows import Batch, Rows
 
 
-class Blocks(NamedTuple):
-    """Disjoint blocks of each item's rows, oldest first: padded row numbers and their mask."""
+@dataclass(frozen=True, eq=False)
+class Blocks:
+    """Disjoint blocks of each item's rows, oldest first, all blocks of an item of equal length.
+
+    A block is a stretch of ``order_r``: nothing is padded but what a batch takes. Padded to the
+    most popular item, a million items would need a thousand times the memory.
+
+    Attributes:
+        ids_t: item codes.
+        order_r: row numbers, those of an item side by side.
+        start_t: where an item's first block starts in ``order_r``.
+        step_t: from the start of a block to that of the next.
+        length_t: rows of each block.
+        number: blocks of an item.
+    """
 
     ids_t: np.ndarray
-    rows_tjk: np.ndarray
-    mask_tjk: np.ndarray
+    order_r: np.ndarray
+    start_t: np.ndarray
+    step_t: np.ndarray
+    length_t: np.ndarray
+    number: int
+
+    @property
+    def width(self) -> int:
+        """Rows of the longest block, at least 1."""
+        return int(max(self.length_t.max(initial=0), 1))
+
+    def some(self, tasks: slice | Sequence[int]) -> "Blocks":
+        """The blocks of some items, by their places."""
+        parts = (self.ids_t, self.start_t, self.step_t, self.length_t)
+        ids_t, start_t, step_t, length_t = (part[tasks] for part in parts)
+        return Blocks(ids_t, self.order_r, start_t, step_t, length_t, self.number)
+
+    @property
+    def mask_tjk(self) -> np.ndarray:
+        """Which of ``rows_tjk`` are real: bool."""
+        mask_tk = np.arange(self.width) < self.length_t[:, None]
+        return np.repeat(mask_tk[:, None], self.number, axis=1)
+
+    @property
+    def rows_tjk(self) -> np.ndarray:
+        """Row numbers padded to the longest block, by the item's first row: for few items."""
+        place_tjk = np.arange(self.number)[:, None] * self.step_t[:, None, None]
+        place_tjk = np.where(self.mask_tjk, place_tjk + np.arange(self.width), 0)
+        return self.order_r[self.start_t[:, None, None] + place_tjk]
 
 
 def time_blocks(
@@ -28,7 +68,7 @@ def time_blocks(
     """Cut each item's rows, in time order, into ``n_blocks`` blocks of equal length.
 
     A block has ``size`` rows, or a quarter (for four blocks) of the item's rows where that is less
-    or ``size`` is None; what is missing is padding with mask 0.
+    or ``size`` is None. An item with fewer rows than blocks has empty blocks.
 
     Args:
         ids: item code of every row of the data set.
@@ -41,14 +81,7 @@ def time_blocks(
     length_t = count_t // n_blocks
     if size is not None:
         length_t = np.minimum(length_t, size)
-    width = int(max(length_t.max(initial=0), 1))
-    block_j, place_k = np.arange(n_blocks), np.arange(width)
-    mask_tjk = np.broadcast_to(
-        place_k < length_t[:, None, None], (len(ids_t), n_blocks, width)
-    ).copy()
-    position = start_t[:, None, None] + block_j[:, None] * length_t[:, None, None] + place_k
-    position = np.where(mask_tjk, position, start_t[:, None, None])
-    return Blocks(ids_t, order[position], mask_tjk)
+    return Blocks(ids_t, order, start_t, length_t, length_t, n_blocks)
 
 
 def _by_item(
@@ -140,6 +173,8 @@ class TaskBatches:
 class EpisodeBatches(TaskBatches):
     """Episodes of whole blocks; epoch e uses the e-th pair of blocks, round and round.
 
+    A batch is padded to the longest block of its own tasks, by their first rows with mask 0.
+
     Args:
         rows: where the rows live.
         blocks: of the items to learn from.
@@ -163,34 +198,40 @@ class EpisodeBatches(TaskBatches):
         ids = torch.as_tensor(blocks.ids_t, dtype=torch.long).to(rows.device)
         super().__init__(rows, ids, meta_batch_size, shuffle)
         self.pairs, self.caps = list(pairs), (support_cap, query_cap)
-        self._rows = torch.as_tensor(blocks.rows_tjk, dtype=torch.long).to(rows.device)
-        self._mask = torch.as_tensor(blocks.mask_tjk, dtype=torch.float32).to(rows.device)
+        # On the CPU, where the order of tasks is drawn; a batch goes to the device.
+        self._order, self._start, self._step, self._length = (
+            torch.as_tensor(part, dtype=torch.long)
+            for part in (blocks.order_r, blocks.start_t, blocks.step_t, blocks.length_t)
+        )
+        self._width = blocks.width
 
     def rows_seen(self, epochs: int) -> int:
         """Support and query rows of so many epochs, a row as often as it comes."""
-        size_tj = self._mask.sum(dim=2).long()
-        return sum(
-            int(size_tj[:, block].clamp(max=cap).sum())
-            for _, pair in zip(range(epochs), cycle(self.pairs), strict=False)
-            for block, cap in zip(pair, self.caps, strict=True)
+        lengths = (
+            self._length if cap is None else self._length.clamp(max=cap) for cap in self.caps
         )
+        return epochs * sum(int(length_t.sum()) for length_t in lengths)
 
     def episode(self, tasks: Tensor, epoch: int, draw: Generator) -> Episode:
-        blocks, tasks = self.pairs[epoch % len(self.pairs)], tasks.to(self._ids.device)
+        blocks = self.pairs[epoch % len(self.pairs)]
         support, query = (
             self._part(tasks, block, cap, draw)
             for block, cap in zip(blocks, self.caps, strict=True)
         )
-        return Episode(self._ids[tasks], *support, *query)
+        return Episode(self._ids[tasks.to(self._ids.device)], *support, *query)
 
     def _part(
         self, tasks: Tensor, block: int, cap: int | None, draw: Generator
     ) -> tuple[Batch, Tensor]:
-        rows_tk, mask_tk = self._rows[tasks, block], self._mask[tasks, block]
-        if cap is not None and cap < rows_tk.shape[1]:
-            place_tk = _subset(mask_tk.sum(dim=1), cap, rows_tk.shape[1], draw)
-            rows_tk, mask_tk = rows_tk.gather(1, place_tk), mask_tk.gather(1, place_tk)
-        return self.rows.batch(rows_tk.reshape(-1)), mask_tk
+        length_t = self._length[tasks]
+        if cap is not None and cap < self._width:
+            place_tk = _subset(length_t, cap, self._width, draw)
+        else:
+            place_tk = torch.arange(max(int(length_t.max()), 1)).expand(len(tasks), -1)
+        mask_tk = place_tk < length_t[:, None]
+        place_tk = torch.where(mask_tk, block * self._step[tasks][:, None] + place_tk, 0)
+        rows_tk, device = self._order[self._start[tasks][:, None] + place_tk], self.rows.device
+        return self.rows.batch(rows_tk.reshape(-1).to(device)), mask_tk.to(device, torch.float32)
 
 
 class FewShotBatches(TaskBatches):

@@ -96,7 +96,7 @@ def _likeness(subject: Subject, field: str, method: ColdStartRecommender) -> flo
     count = np.bincount(subject.ids, minlength=int(new.max()) + 1)[new].astype(float)
     kind, table = cold_table(loaded, subject.side)
     if field == _count_field(subject):
-        values = method.frequency()[method.new_ids].cpu().numpy()
+        values = method.frequency(method.new_ids).cpu().numpy()
     elif field in loaded.raw[kind]:
         values = np.asarray(loaded.raw[kind][field])[new]
     elif loaded.field2type[field] in (FeatureType.TOKEN, FeatureType.TOKEN_SEQ):

@@ -14,7 +14,7 @@ from recbole.utils import FeatureSource
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from recbole_cold.backbone._shortcuts import lookup, pooled
+from recbole_cold.backbone._shortcuts import pooled
 from recbole_cold.errors import UserError
 from recbole_cold.model._emerg_contractions import mix, score
 
@@ -233,7 +233,7 @@ class EmerGNet(ContextRecommender):
             offsets = [int(self.token_field_offsets[self.token_field_names.index(f)])
                        for f in tokens]  # fmt: skip
             code = torch.stack([interaction[f] + o for f, o in zip(tokens, offsets, strict=True)])
-            rows = lookup(self.token_embedding_table.embedding.weight, code)
+            rows = self.token_embedding_table.embedding(code)
             if len(tokens) == len(fields):
                 return rows
             parts.update(zip(tokens, rows, strict=True))
@@ -253,7 +253,7 @@ class EmerGNet(ContextRecommender):
     def _number(self, field: str, pair_b2: Tensor) -> Tensor:
         offset = int(self.float_field_offsets[self.float_field_names.index(field)])
         code = pair_b2[..., 1].long() + offset
-        return pair_b2[..., :1] * lookup(self.float_embedding_table.embedding.weight, code)
+        return pair_b2[..., :1] * self.float_embedding_table.embedding(code)
 
     # ---------------------------------------------------------------- the forward pass
     def graphs(self, raw_tff: Tensor) -> list[Tensor]:

@@ -127,9 +127,9 @@ class GME(MetaE):
         super().__init__(config, dataset)
         self._vectors = self.rows.scaled_vectors(dataset)
 
-    def side_vectors(self) -> Tensor:
-        """Side information only, with the protocol ``released`` too: [n, s]."""
-        return self.backbone.side_vectors(include_id=False)
+    def side_vectors(self, ids: Tensor | None = None) -> Tensor:
+        """Side information only, with the protocol ``released`` too: [n, s], of ``ids`` [b, s]."""
+        return self.backbone.side_vectors(False, ids)
 
     def learning(self) -> tuple[float, int]:
         return self.config["gme_learning_rate"], self.config["gme_batch_rows"]

@@ -203,12 +203,25 @@ class Chunks:
             value = value + more
             for at, gradient in enumerate(gradients):
                 if gradient is not None:
-                    gradient = gradient.to_dense() if gradient.is_sparse else gradient
+                    # Of a table that is updated lazily, the rows of this chunk.
+                    gradient = gradient.coalesce() if gradient.is_sparse else gradient
                     sums[at] = gradient if sums[at] is None else sums[at] + gradient
-        pairs = zip(parameters, sums, strict=True)
-        # Zero, with the gradient that was computed already.
-        zeros = ((g * (p - p.detach())).sum() for p, g in pairs if g is not None)
-        return sum(zeros, start=value)
+        return _Known.apply(value, sums, *parameters)
+
+
+class _Known(torch.autograd.Function):
+    """A number with gradients that were computed already; sparse ones stay sparse."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, value: Tensor, gradients: list[Tensor | None], *parameters: Tensor
+    ) -> Tensor:
+        ctx.gradients = gradients
+        return value.clone()
+
+    @staticmethod
+    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
+        return None, None, *(g if g is None else g * upstream for g in ctx.gradients)
 
 
 def short_of_memory(error: BaseException) -> bool:

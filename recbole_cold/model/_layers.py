@@ -115,13 +115,14 @@ class OwnSide(nn.Module):
             elif isinstance(self.tables[_key(field)], VectorTable):
                 parts.append(self.tables[_key(field)](column[:, 0]))
             else:
-                parts.append(self._pool(column, self.tables[_key(field)].weight))
+                parts.append(self._pool(column, self.tables[_key(field)]))
         return torch.cat(parts, dim=1)
 
-    def _pool(self, code_bl: Tensor, table: Tensor) -> Tensor:
+    def _pool(self, code_bl: Tensor, table: nn.Embedding) -> Tensor:
+        weight, sparse = table.weight, table.sparse
         if self._pooling == "sum_with_pad":
-            return F.embedding_bag(code_bl, table, mode="sum")
-        return F.embedding_bag(code_bl, table, mode="mean", padding_idx=0)
+            return F.embedding_bag(code_bl, weight, mode="sum", sparse=sparse)
+        return F.embedding_bag(code_bl, weight, mode="mean", padding_idx=0, sparse=sparse)
 
 
 def _key(field: str) -> str:

@@ -159,14 +159,15 @@ class ColdStartRecommender(AbstractRecommender):
         if self.config["use_count"] and self.config["COUNT_FIELD"] in features:
             features[self.config["COUNT_FIELD"]] = self.frequency()
 
-    def frequency(self) -> Tensor:
-        """Rows of each item seen so far, scaled to [0, 1]: [n].
+    def frequency(self, ids: Tensor | None = None) -> Tensor:
+        """Rows of each item (or of the items ``ids`` [b]) seen so far, scaled to [0, 1]: [n].
 
         1 is the most frequent item among those seen before the first phase, 0 one without rows
         (``count_source: full``: the rarest and the most frequent item of the log, as released).
         """
         low, high = self.count_range
-        return ((self.counts - low) / (high - low).clamp(min=1.0)).clamp(0.0, 1.0)
+        counts = self.counts if ids is None else self.counts[ids]
+        return ((counts - low) / (high - low).clamp(min=1.0)).clamp(0.0, 1.0)
 
     def observe(self, index: Tensor) -> None:
         """Note rows that are visible from now on: a warm-up set, before it is learned on.
@@ -243,21 +244,23 @@ class ColdStartRecommender(AbstractRecommender):
 
     def cold_vectors(self) -> Tensor:
         """ID embeddings [m, d] of the new items before any of their rows is seen."""
-        table = self.backbone.id_table().detach()
         rule = self.config["new_item_init"]
         if rule == "zero":
             return torch.zeros_like(self.new_vectors)
         if rule == "mean":
-            return table[self.old_ids].mean(dim=0).expand(len(self.new_ids), -1).clone()
+            return self.old_mean().detach().expand(len(self.new_ids), -1).clone()
         # The backbone's own initialiser drew these rows and no row of data moved them.
-        return table[self.new_ids].clone()
+        return self.backbone.id_vectors(self.new_ids).detach()
 
     def cold_first_order(self) -> Tensor:
         """The scalar weight [1] that an item without interactions gets."""
-        weights = self.backbone.first_order_rows()
-        if weights is None or self.config["id_first_order"] != "mean":
+        if not self.backbone.has_first_order or self.config["id_first_order"] != "mean":
             return self.new_first_order.new_zeros(1)
-        return weights.detach()[self.old_ids].mean(dim=0)
+        return self.backbone.once_while_frozen("mean weight of old items", self._old_mean_weight)
+
+    @torch.no_grad()
+    def _old_mean_weight(self) -> Tensor:
+        return self.backbone.id_weights(self.old_ids).mean(dim=0)
 
     def warm_fits(self, index: Tensor) -> list[Fit]:
         """The fits of a warm phase, on a warm-up set: the rows ``index`` of new items.
@@ -320,11 +323,17 @@ class ColdStartRecommender(AbstractRecommender):
 
     def old_mean(self) -> Tensor:
         """The mean embedding of old items [d]; padding and new rows take no part."""
-        return self.backbone.id_table()[self.old_ids].mean(dim=0)
+        return self.backbone.id_vectors(self.old_ids).mean(dim=0)
 
-    def side_vectors(self) -> Tensor:
-        """Side information of every item from the backbone's frozen tables: [n, s]."""
-        return self.backbone.side_vectors(self.config["side_includes_id"])
+    def side_vectors(self, ids: Tensor | None = None) -> Tensor:
+        """Side information from the backbone's frozen tables, of every item [n, s] or of the items
+        ``ids`` [b, s]."""
+        return self.backbone.side_vectors(self.config["side_includes_id"], ids)
+
+    @property
+    def side_width(self) -> int:
+        """How many numbers the side information of an item has: s."""
+        return self.side_vectors(self.old_ids[:1]).shape[1]
 
     def cold_logits(self, interaction: Batch, vector_bd: Tensor) -> Tensor:
         """Logits [b] with generated embeddings, as if the rows' items were new."""
@@ -367,20 +376,20 @@ class ColdStartRecommender(AbstractRecommender):
 
     def item_vectors(self, ids: Tensor) -> tuple[Tensor, Tensor | None]:
         """Served embedding [b, d] and scalar weight [b, 1]: own rows if new, the table's if old."""
-        vector = self._served(ids, self.new_vectors, self.backbone.id_table())
+        vector = self._served(ids, self.new_vectors, self.backbone.id_vectors(ids))
         return vector, self.first_order_of(ids)
 
     def first_order_of(self, ids: Tensor) -> Tensor | None:
         """Served scalar weight [b, 1], or ``None`` where the backbone has none."""
-        weights = self.backbone.first_order_rows()
+        weights = self.backbone.id_weights(ids)
         return None if weights is None else self._served(ids, self.new_first_order, weights)
 
-    def _served(self, ids: Tensor, new_vectors: Tensor, table: Tensor) -> Tensor:
+    def _served(self, ids: Tensor, new_vectors: Tensor, old_bd: Tensor) -> Tensor:
         if not len(new_vectors):  # of nothing no row can be looked up
-            return lookup(table, ids)
+            return old_bd
         slot = self.new_index[ids]
         new = lookup(new_vectors, slot.clamp(min=0))
-        return torch.where((slot >= 0)[:, None], new, lookup(table, ids))
+        return torch.where((slot >= 0)[:, None], new, old_bd)
 
     def logits(self, interaction: Batch) -> Tensor:
         """Logits [b] with the served embeddings."""

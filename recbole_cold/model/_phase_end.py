@@ -146,7 +146,7 @@ def _fit_vectors(method, phase: str) -> None:
         drawn = generator(method.config["seed"], "map", phase)
         half = torch.randperm(len(index), generator=drawn).to(index.device) < len(index) / 2
         seen, later = _rows_of(method, index[half]), _rows_of(method, index[~half])
-        old = method.backbone.id_table().detach()[method.old_ids]
+        old = method.backbone.id_vectors(method.old_ids).detach()
         unit = float((old - old.mean(dim=0)).square().mean().sqrt())
         deviation = _map.chosen_deviation(seen, later, prior_md, unit, variance)
     vectors, found = _map.fit(rows, prior_md, float(deviation), variance)

@@ -97,7 +97,7 @@ class SideDecoder(ColdStartRecommender):
 
     def target_rows(self, ids: Tensor) -> Tensor:
         """The current ID rows, which are to be matched; no gradient moves them: [b, d]."""
-        return self._served(ids, self.new_vectors, self.backbone.id_table()).detach()
+        return self._served(ids, self.new_vectors, self.backbone.id_vectors(ids)).detach()
 
     def decoded_logits(self, interaction, vector_bd: Tensor) -> Tensor:
         """Logits [b]: cold scalar weights while old items play new ones, own ones afterwards."""

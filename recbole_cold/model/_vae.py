@@ -78,7 +78,7 @@ class VariationalDecoder(SideDecoder):
     def decode(self, latent_iz: Tensor, ids: Tensor) -> Tensor:
         """ID rows [i, d] from latent vectors, and from the items' frequencies."""
         if self.reads_frequency:
-            latent_iz = torch.cat([latent_iz, self.frequency()[ids][:, None]], dim=-1)
+            latent_iz = torch.cat([latent_iz, self.frequency(ids)[:, None]], dim=-1)
         return self.decoder(latent_iz)
 
     def decoded(self, ids: Tensor) -> Tensor:

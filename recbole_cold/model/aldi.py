@@ -127,7 +127,7 @@ class ALDI(ColdStartRecommender):
     def __init__(self, config, dataset) -> None:
         super().__init__(config, dataset)
         self.n_others = dataset.num(self.other_field)
-        self.generator = self.make_generator(self.side_vectors().shape[1]).to(self.device)
+        self.generator = self.make_generator(self.side_width).to(self.device)
 
     def make_generator(self, side: int) -> ContentNet:
         return ContentNet(side, self.config["aldi_hidden_size"], self.embedding_size)
@@ -172,7 +172,7 @@ class ALDI(ColdStartRecommender):
         """
         ids, place = batch.unique(self.id_field)
         made = self.generator(side_ns[ids])
-        real = self.backbone.id_table()[ids].detach()
+        real = self.backbone.id_vectors(ids).detach()
         student_b = self.cold_logits(batch, lookup(made, place))
         with torch.no_grad():
             teacher_b = self.backbone.logits(batch)
@@ -200,7 +200,7 @@ class ALDI(ColdStartRecommender):
     def generated(self, ids: Tensor) -> Tensor:
         """Generated vectors [b, d or e] as they are served, with the running statistics."""
         with evaluating(self.generator):
-            return self.generator(self.side_vectors()[ids])
+            return self.generator(self.side_vectors(ids))
 
     def cold_vectors(self) -> Tensor:
         """Generated rows; the mean of old items where there is no content."""

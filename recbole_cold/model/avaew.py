@@ -102,7 +102,7 @@ class AVAEW(VariationalDecoder):
     def real_rows(self, size: int) -> Tensor:
         """Rows of old items drawn uniformly: [size, d]; a warm-up set has none of its own."""
         pick = torch.randint(len(self.old_ids), (size,), device=self.device)
-        return self.backbone.id_table().detach()[self.old_ids[pick]]
+        return self.backbone.id_vectors(self.old_ids[pick]).detach()
 
     # ---------------------------------------------------------------- losses
     def calculate_loss(self, interaction) -> tuple[Tensor, ...]:

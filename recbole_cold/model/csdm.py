@@ -227,7 +227,7 @@ class CSDM(SideDecoder):
     def decode(self, h_bd: Tensor, ids: Tensor) -> Tensor:
         """ID rows [b, d]: from h down to z_0, which the decoder reads with the item's frequency."""
         z_bd = generate(self.denoiser, self.start(h_bd), h_bd, self.steps_down)
-        return self.decoder(torch.cat([z_bd, self.frequency()[ids][:, None]], dim=-1))
+        return self.decoder(torch.cat([z_bd, self.frequency(ids)[:, None]], dim=-1))
 
     def decoded(self, ids: Tensor) -> Tensor:
         return self.decode(self.prior(self.side(ids)), ids)

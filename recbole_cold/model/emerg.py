@@ -260,7 +260,7 @@ class EmerG(ColdStartRecommender):
     def start_vectors(self, ids: Tensor) -> Tensor:
         """ID vectors [t, d] at the start of a task."""
         if self.config["emerg_id_draw"] == "table":
-            return lookup(self.backbone.id_table(), ids)
+            return self.backbone.id_vectors(ids)
         shape = (len(ids), self.embedding_size)
         return torch.rand(shape, device=self.device).to(self.new_vectors.dtype) * 0.02 - 0.01
 
@@ -320,7 +320,7 @@ class EmerG(ColdStartRecommender):
 
     def _blocks(self) -> Blocks:
         blocks = time_blocks(self._all_ids, self._time, self._train, 4, None)
-        if not blocks.mask_tjk.any():
+        if not blocks.length_t.any():
             raise UserError(
                 "EmerG needs old items with at least 4 rows, a quarter to learn from and the next "
                 "one to be tested on; use a data set with more rows per item"

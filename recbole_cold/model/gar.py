@@ -78,12 +78,13 @@ class GAR(ColdStartRecommender):
                 f"GAR scores rows with another {side} in their place, which would have the first "
                 f"{side}'s history; choose the other history_side"
             )
-        side_ns = self.side_vectors()
         self.generator = ContentNet(
-            side_ns.shape[1], config["gar_hidden_size"], self.embedding_size, config["gar_dropout"]
+            self.side_width, config["gar_hidden_size"], self.embedding_size, config["gar_dropout"]
         ).to(self.device)
         # Content as the pre-trained tables have it: the game moves the tables themselves.
-        self.register_buffer("content", torch.zeros_like(side_ns))
+        self.register_buffer(
+            "content", torch.zeros(self.n_ids, self.side_width, device=self.device)
+        )
 
     def begin_learn(self) -> None:
         self.content.copy_(self.side_vectors())
@@ -105,9 +106,9 @@ class GAR(ColdStartRecommender):
 
     def real_rows(self, ids: Tensor) -> tuple[Tensor, Tensor | None]:
         """Embeddings [b, d] and scalar weights [b, 1] of old items; nothing here moves them."""
-        weights = self.backbone.first_order_rows()
-        first = None if weights is None else lookup(weights, ids).detach()
-        return lookup(self.backbone.id_table(), ids).detach(), first
+        weights = self.backbone.id_weights(ids)
+        first = None if weights is None else weights.detach()
+        return self.backbone.id_vectors(ids).detach(), first
 
     # ---------------------------------------------------------------- the recommender's move
     def three_logits(self, batch, clicked: Tensor, other: Tensor) -> tuple[Tensor, Tensor, Tensor]:

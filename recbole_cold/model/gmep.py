@@ -20,4 +20,4 @@ class GMEP(GME):
         return FromVectors(side, self.embedding_size, gamma, mask, generated=False)
 
     def near_rows(self, index_bk: Tensor, side_ns: Tensor) -> Tensor:
-        return self.backbone.id_table().detach()[index_bk]
+        return self.backbone.id_vectors(index_bk).detach()

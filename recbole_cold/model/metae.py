@@ -55,10 +55,12 @@ class TanhDense(nn.Module):
 
 def rowwise(blocks: Blocks) -> Blocks:
     """Each row a task of its own with one support and one query row of the same item."""
-    t, j, k = blocks.rows_tjk.shape
-    real = blocks.mask_tjk.all(axis=1).reshape(-1)
-    rows = blocks.rows_tjk.transpose(0, 2, 1).reshape(t * k, j, 1)[real]
-    return Blocks(np.repeat(blocks.ids_t, k)[real], rows, np.ones_like(rows, dtype=bool))
+    length_t = blocks.length_t
+    place = np.arange(length_t.sum()) - np.repeat(length_t.cumsum() - length_t, length_t)
+    ids, start, step = (
+        np.repeat(part, length_t) for part in (blocks.ids_t, blocks.start_t, blocks.step_t)
+    )
+    return Blocks(ids, blocks.order_r, start + place, step, np.ones_like(step), blocks.number)
 
 
 class MetaE(ColdStartRecommender):
@@ -85,7 +87,7 @@ class MetaE(ColdStartRecommender):
 
     def __init__(self, config, dataset) -> None:
         super().__init__(config, dataset)
-        self.generator = self.make_generator(self.side_vectors().shape[1]).to(self.device)
+        self.generator = self.make_generator(self.side_width).to(self.device)
         self.per_item = config["metae_inner"] == "per_item"
         self._time = times_of_tasks(dataset)
         self._all_ids = np.asarray(dataset.inter[self.id_field])
@@ -153,15 +155,15 @@ class MetaE(ColdStartRecommender):
     def _blocks(self) -> Blocks:
         size = self.config["metae_block_size"] if self.per_item else None
         blocks = time_blocks(self._all_ids, self._time, self._train, 4, size)
-        short = int((~blocks.mask_tjk[:, 0].all(axis=1)).sum()) if self.per_item else 0
+        short = int((blocks.length_t < blocks.width).sum()) if self.per_item else 0
         if short:
             logger.info(
                 "%d of %d old items have fewer than %d rows; their blocks are shorter and masked",
                 short,
                 len(blocks.ids_t),
-                4 * blocks.mask_tjk.shape[2],
+                4 * blocks.width,
             )
-        if not blocks.mask_tjk.any():
+        if not blocks.length_t.any():
             raise UserError(
                 f"{type(self).__name__} needs old items with at least 4 rows (two for support, two "
                 "for query); lower metae_block_size does not help here: use a data set with more "
@@ -193,7 +195,7 @@ class MetaE(ColdStartRecommender):
 
     def generated(self, ids: Tensor) -> Tensor:
         """First vectors of the items ``ids`` [m]: [m, d]."""
-        return mean_where_bare(self, self.generator(self.side_vectors()[ids]), ids)
+        return mean_where_bare(self, self.generator(self.side_vectors(ids)), ids)
 
     @torch.no_grad()
     def start_new_items(self) -> None:

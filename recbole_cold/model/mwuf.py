@@ -2,7 +2,8 @@
 
 Source: Zhu et al., "Learning to Warm Up Cold Item Embeddings for Cold-start Recommendation with
 Meta Scaling and Shifting Networks", SIGIR 2021, arXiv 2105.04790.
-Shape letters: b rows of a batch, n items, m new items, d embedding size, s side information.
+Shape letters: b rows of a batch, n items, m new items, c items with a cold embedding (the old and
+the new ones), d embedding size, s side information.
 """
 
 from typing import ClassVar
@@ -10,7 +11,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from recbole_cold.backbone._shortcuts import lookup
+from recbole_cold.backbone._shortcuts import Lookup, lookup
 from recbole_cold.keys import SIZE, Key
 from recbole_cold.kinds import list_of, one_of
 from recbole_cold.model._fit import Fit, Step
@@ -24,9 +25,9 @@ def warm(cold_bd: Tensor, scale_bd: Tensor | None, shift_bd: Tensor | None) -> T
     return scaled if shift_bd is None else scaled + shift_bd
 
 
-def mean_audience(sums_nd: Tensor, counts_n: Tensor) -> Tensor:
-    """Mean embedding of the users of each item, zero where there are none yet: [n, d]."""
-    return sums_nd / counts_n.clamp(min=1.0)[:, None]
+def mean_audience(sums_cd: Tensor, counts_c: Tensor) -> Tensor:
+    """Mean embedding of the users of each item, zero where there are none yet: [c, d]."""
+    return sums_cd / counts_c.clamp(min=1.0)[:, None]
 
 
 class MWUF(ColdStartRecommender):
@@ -51,17 +52,27 @@ class MWUF(ColdStartRecommender):
         super().__init__(config, dataset)
         parts, size = set(config["mwuf_parts"]), self.embedding_size
         hidden = list(config["meta_hidden_size"])
-        side = self.side_vectors().shape[1] if "scale" in parts else 0
+        side = self.side_width if "scale" in parts else 0
         self.scale_net = mlp([side, *hidden, size]) if "scale" in parts else None
         self.shift_net = mlp([size, *hidden, size]) if "shift" in parts else None
         if config["mwuf_init"] == "uniform":
             with torch.no_grad():
                 for parameter in self.networks():
                     parameter.uniform_(-0.01, 0.01)
+        # A catalogue may have many items that are neither old nor new; nothing is kept of them.
+        own_ids = torch.cat([self.old_ids, self.new_ids]).unique()
+        own_index = torch.full_like(self.new_index, -1)
+        own_index[own_ids] = torch.arange(len(own_ids), device=self.device)
+        self.register_buffer("own_ids", own_ids, persistent=False)
+        self.register_buffer("own_index", own_index, persistent=False)
+        self.cold_id = Lookup(len(own_ids), size, _weight=torch.zeros(len(own_ids), size))
+        self.register_buffer("audience_sum", torch.zeros(len(own_ids), size))
+        self.register_buffer("audience_count", torch.zeros(len(own_ids)))
         self.to(self.device)
-        self.cold_id = nn.Parameter(torch.zeros(self.n_ids, size, device=self.device))
-        self.register_buffer("audience_sum", torch.zeros(self.n_ids, size, device=self.device))
-        self.register_buffer("audience_count", torch.zeros(self.n_ids, device=self.device))
+
+    def cold_of(self, ids: Tensor) -> Tensor:
+        """C of the items ``ids``, old or new ones: [b, d]."""
+        return self.cold_id(self.own_index[ids])
 
     def networks(self) -> list[nn.Parameter]:
         nets = [net for net in (self.scale_net, self.shift_net) if net is not None]
@@ -80,15 +91,17 @@ class MWUF(ColdStartRecommender):
             # other's table. Ids beyond that table have no counterpart and are left out.
             fits = (user < self.n_ids) & (item < len(self._user_rows()))
             item, user = user[fits], item[fits]
-        ones = torch.ones(len(item), device=self.device)
+        place = self.own_index[item]
+        place, user = place[place >= 0], user[place >= 0]
+        ones = torch.ones(len(place), device=self.device)
         # A sparse item-by-user matrix times the user table: nothing of size [rows, d] is made.
         users = self._user_rows()
-        size = (self.n_ids, len(users))
+        size = (len(self.own_ids), len(users))
         pairs = torch.sparse_coo_tensor(
-            torch.stack([item, user]), ones, size, check_invariants=False
+            torch.stack([place, user]), ones, size, check_invariants=False
         )
         self.audience_sum += torch.sparse.mm(pairs.coalesce(), users)
-        self.audience_count += torch.bincount(item, minlength=self.n_ids).to(ones.dtype)
+        self.audience_count += torch.bincount(place, minlength=len(self.own_ids)).to(ones.dtype)
 
     def _user_rows(self) -> Tensor:
         return self.backbone.table_of(self.other_field).detach()
@@ -105,13 +118,14 @@ class MWUF(ColdStartRecommender):
         if self.scale_net is not None:
             scale = self.scale_net(side_ns[ids])
         if self.shift_net is not None:
-            audience = mean_audience(self.audience_sum[ids], self.audience_count[ids])
+            place = self.own_index[ids]
+            audience = mean_audience(self.audience_sum[place], self.audience_count[place])
             shift = self.shift_net(audience)
         return scale, shift
 
     def warm_vectors(self, ids: Tensor, side_ns: Tensor | None) -> Tensor:
         """w_i of the items ``ids``; the warm loss must not move the cold embedding: [b, d]."""
-        cold = lookup(self.cold_id, ids).detach()
+        cold = self.cold_of(ids).detach()
         return warm(cold, *self.meta_factors(ids, side_ns))
 
     def _steps(self, learning_rate: float, first_order: bool) -> list[Step]:
@@ -127,7 +141,7 @@ class MWUF(ColdStartRecommender):
             return self.loss(logits, batch)
 
         def cold_loss(batch) -> Tensor:
-            return score(batch, lookup(self.cold_id, batch[self.id_field]))
+            return score(batch, self.cold_of(batch[self.id_field]))
 
         def warm_loss(batch) -> Tensor:
             # Networks run once per item of the batch, not once per row.
@@ -135,7 +149,7 @@ class MWUF(ColdStartRecommender):
             return score(batch, lookup(self.warm_vectors(unique, side_ns), place))
 
         decay = self.config["weight_decay"]
-        cold_parameters: list[nn.Parameter] = [self.cold_id]
+        cold_parameters: list[nn.Parameter] = [self.cold_id.weight]
         if first_order and self.backbone.has_first_order:
             cold_parameters.append(self.new_first_order)
         return [
@@ -149,7 +163,7 @@ class MWUF(ColdStartRecommender):
         """C starts at the mean of old items (section 3.2); old items are treated as if new."""
         rows = self.backbone.id_table()
         mean = rows.mean(dim=0) if self.config["mwuf_mean"] == "table" else self.old_mean()
-        self.cold_id.copy_(mean.expand_as(self.cold_id))
+        self.cold_id.weight.copy_(mean.expand_as(self.cold_id.weight))
         self._add_audience(self.train_index)
 
     def learn_fits(self) -> list[Fit]:

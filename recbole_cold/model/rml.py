@@ -16,7 +16,6 @@ from torch.func import functional_call
 from recbole_cold import seeding
 from recbole_cold.backbone._layers import fixed_statistics, settle_statistics
 from recbole_cold.backbone._seam import Backbone, OwnNetwork, build_backbone
-from recbole_cold.backbone._shortcuts import lookup
 from recbole_cold.data.rows import Batch, Rows
 from recbole_cold.errors import UserError
 from recbole_cold.keys import EPOCHS, INNER_RATE, LAYERS, WEIGHT, Key
@@ -311,7 +310,7 @@ class RML(ColdStartRecommender):
     # ---------------------------------------------------------------- serving
     def item_vectors(self, ids: Tensor) -> tuple[Tensor, Tensor | None]:
         """The rows [b, d] of the network's table, those of new items included."""
-        return lookup(self.backbone.id_table(), ids), None
+        return self.backbone.id_vectors(ids), None
 
     def logits(self, interaction: Mapping[str, Tensor]) -> Tensor:
         """Logits [b] of the rows as targets, from their histories."""

@@ -9,6 +9,8 @@ from pathlib import Path
 import torch
 from torch.nn import functional as F
 
+from recbole_cold.training.lazy_adam import LazyAdam
+
 
 class Meter:
     """Seconds, CPU seconds and peak memory of one stage, continued after a resume."""
@@ -41,7 +43,7 @@ def start_up(device: torch.device) -> None:
     table, weight = (torch.zeros(2, 2, device=device, requires_grad=True) for _ in range(2))
     code = torch.tensor([0, 1], device=device)
     optimizers: list[torch.optim.Optimizer] = [
-        torch.optim.Adam([weight], fused=True), torch.optim.SparseAdam([table])
+        torch.optim.Adam([weight], fused=True), LazyAdam([table])
     ]  # fmt: skip
     logits = F.linear(F.embedding(code, table, sparse=True), weight)
     F.binary_cross_entropy_with_logits(logits, torch.ones_like(logits)).backward()

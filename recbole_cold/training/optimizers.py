@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from recbole_cold.errors import UserError
 from recbole_cold.model._fit import Step
+from recbole_cold.training.lazy_adam import LazyAdam
 
 # Dense Adam costs 50 ms a step at a million rows of 16 numbers, lazy Adam 13 ms; below a few
 # hundred thousand rows dense is the faster one.
@@ -21,9 +21,9 @@ def embedding_weights(module: nn.Module) -> dict[nn.Parameter, nn.Embedding]:
 class Optimizers:
     """Adam for one step's parameters; big embedding tables get the lazy form. Or plain SGD.
 
-    The lazy form (``SparseAdam``) moves only rows that occur in the batch. It is not the same
-    optimizer as dense Adam, which keeps moving absent rows by their moments; ``name`` says which
-    ran.
+    The lazy form (``LazyAdam``) moves only rows that occur in the batch. It is not the same
+    optimizer as dense Adam, which keeps moving absent rows by their moments, and by the L2 term if
+    there is one; ``name`` says which ran.
 
     Args:
         step: whose parameters these are.
@@ -42,16 +42,10 @@ class Optimizers:
             self.parts, self.name = shared.parts, shared.name
             return
         tables = embedding_weights(method)
-        if table_update == "auto" and step.weight_decay:
-            table_update = "dense"  # the lazy form has no L2 term
         adam = step.optimizer == "adam"
         lazy = [
             p for p in step.parameters if adam and p in tables and self._is_lazy(p, table_update)
         ]
-        if lazy and step.weight_decay:
-            raise UserError(
-                "table_update: lazy has no L2 term; set weight_decay: 0 or table_update: dense"
-            )
         for parameter in lazy:
             tables[parameter].sparse = True
         marks = {id(p) for p in lazy}
@@ -68,8 +62,11 @@ class Optimizers:
                 torch.optim.Adam(dense, lr=rate, betas=betas, weight_decay=decay, fused=True)
             )
         if lazy:
-            self.parts.append(torch.optim.SparseAdam(lazy, lr=rate, betas=betas))
-        self.name = "dense Adam" + (f", lazy on {len(lazy)} tables" if lazy else "")
+            self.parts.append(LazyAdam(lazy, lr=rate, betas=betas, weight_decay=decay))
+        self.name = "dense Adam"
+        if lazy:
+            self.name += f", lazy on {len(lazy)} tables"
+            self.name += " (L2 of rows with a gradient)" if decay else ""
 
     @staticmethod
     def _is_lazy(parameter: nn.Parameter, table_update: str) -> bool:
@@ -93,8 +90,7 @@ class Optimizers:
                     parameter.grad = None
         for parameter in self.lazy:
             if parameter.grad is not None and not parameter.grad.is_sparse:
-                # The method read the table past its module: rows without gradient are zero.
-                parameter.grad = parameter.grad.to_sparse(1)
+                parameter.grad = with_gradient(parameter.grad)
         for part in self.parts:
             for group in part.param_groups:
                 group["lr"] = self.rate
@@ -106,6 +102,14 @@ class Optimizers:
     def load_state_dict(self, states: Sequence[dict[str, Any]]) -> None:
         for part, state in zip(self.parts, states, strict=True):
             part.load_state_dict(state)
+
+
+def with_gradient(gradient: Tensor) -> Tensor:
+    """The rows of a dense gradient that are not zero, as a sparse one: [n, d].
+
+    For a method that reads a table past its module; it looks at every row of the table.
+    """
+    return gradient.to_sparse(1)
 
 
 def optimizers_of(steps: Sequence[Step], method: nn.Module, table_update: str) -> list[Optimizers]:

@@ -332,7 +332,6 @@ class TestNames:
             (['--config_files="a.yaml'], "--config_files is not a list of paths"),
             (["--device=cuda"], "has no CUDA device"),
             (["--device=tpu"], "device 'tpu' is unknown"),
-            (["--table_update=lazy", "--weight_decay=0.1"], "table_update: lazy has no L2 term"),
             (["--resume="], "--resume= names no folder"),
             (["--resume"], "leave out --"),
         ],

@@ -103,13 +103,14 @@ def test_each_epoch_meets_every_item_once_with_its_pair_of_blocks(log):
             query = episode.query.view_as(episode.query_mask_tk)
             for row, item in enumerate(episode.ids_t.tolist()):
                 task = place[item]
-                assert support[row].tolist() == blocks.rows_tjk[task, support_block].tolist()
-                assert query[row].tolist() == blocks.rows_tjk[task, query_block].tolist()
-                for mask, block in (
-                    (episode.support_mask_tk[row], support_block),
-                    (episode.query_mask_tk[row], query_block),
+                for rows, mask, block in (
+                    (support[row], episode.support_mask_tk[row], support_block),
+                    (query[row], episode.query_mask_tk[row], query_block),
                 ):
-                    assert mask.tolist() == blocks.mask_tjk[task, block].astype(float).tolist()
+                    k = len(mask)
+                    assert rows.tolist() == blocks.rows_tjk[task, block, :k].tolist()
+                    whole = blocks.mask_tjk[task, block].astype(float)
+                    assert mask.tolist() == whole[:k].tolist() and not whole[k:].any()
                 met.append(item)
         assert sorted(met) == sorted(place)
 
@@ -139,6 +140,37 @@ def test_length_counts_real_rows_only(log):
     total = sum(len(e) for e in episodes.epoch(torch.Generator().manual_seed(1), 0))
     assert total == blocks.mask_tjk[:, 0].sum() + blocks.mask_tjk[:, 1].sum()
     assert total < blocks.mask_tjk[:, :2].size
+
+
+def test_a_batch_is_padded_to_its_own_longest_block(log):
+    """By rows of the same item; none to that of the most popular item of all."""
+    ids, _, _ = log
+    blocks, episodes = batches(log, size=None, tasks=2)
+    draws = [episodes.epoch(torch.Generator().manual_seed(seed), 2) for seed in range(8)]
+    widths = set()
+    for episode in itertools.chain(*draws):
+        for part, mask_tk in (
+            (episode.support, episode.support_mask_tk),
+            (episode.query, episode.query_mask_tk),
+        ):
+            width = mask_tk.shape[1]
+            assert width == max(int(mask_tk.sum(dim=1).max()), 1)
+            assert (ids[part.view_as(mask_tk)] == episode.ids_t[:, None].numpy()).all()
+            widths.add(width)
+    assert max(widths) == blocks.width > min(widths)
+
+
+def test_blocks_take_no_more_memory_than_their_rows():
+    """A thousand items of four rows, and one of four thousand."""
+    ids = np.r_[np.repeat(np.arange(1, 1001), 4), np.full(4000, 1001)]
+    blocks = time_blocks(ids, None, np.arange(len(ids)), 4, None)
+    assert blocks.width == 1000
+    arrays = [value for value in vars(blocks).values() if isinstance(value, np.ndarray)]
+    assert sum(array.size for array in arrays) < 2 * len(ids)
+    some = blocks.some([3, 1000])
+    assert some.ids_t.tolist() == [4, 1001]
+    assert some.rows_tjk[0, :, 0].tolist() == [12, 13, 14, 15]
+    assert some.rows_tjk[1].tolist() == np.arange(4000, 8000).reshape(4, 1000).tolist()
 
 
 def random64(*shape):
@@ -205,6 +237,17 @@ def test_caps_larger_than_the_blocks_change_nothing(log):
         strict=True,
     ):
         assert all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
+
+
+@pytest.mark.parametrize("caps", [(None, None), (2, None), (2, 3)])
+def test_rows_seen_are_those_of_the_episodes(log, caps):
+    """Also where nothing is capped."""
+    _, episodes = capped(log, *caps)
+    counted = 0
+    for epoch in range(3):
+        generator = torch.Generator().manual_seed(epoch)
+        counted += sum(len(episode) for episode in episodes.epoch(generator, epoch))
+    assert episodes.rows_seen(3) == counted > 0
 
 
 # ---------------------------------------------------------------------------- few-shot episodes

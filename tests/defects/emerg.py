@@ -93,8 +93,8 @@ DEFECTS = {
     ],
     "recbole_cold/model/emerg.py": [
         defect("the table's row is read for the draw",
-               '        if self.config["emerg_id_draw"] == "table":\n            return lookup',
-               "        if True:\n            return lookup",
+               '        if self.config["emerg_id_draw"] == "table":\n            return',
+               "        if True:\n            return",
                "test_no_item_is_known_by_its_table_row"),
         defect("draws are all positive",
                "        return torch.rand(shape, "
@@ -167,7 +167,7 @@ DEFECTS = {
                "side))",
                "        self.new_graphs.copy_(self.raw_graphs(self.old_ids[:1], "
                "self.new_vectors[:1], side[:1]))", "test_start_of_new_items"),
-        defect("items with too few rows go unsaid", "        if not blocks.mask_tjk.any():",
+        defect("items with too few rows go unsaid", "        if not blocks.length_t.any():",
                "        if False:", "test_old_items_with_too_few_rows"),
         defect("support after query", "PAIRS = ((0, 1), (1, 2), (2, 3))",
                "PAIRS = ((0, 1), (1, 2), (3, 2))", "test_schedule_of_the_paper"),

@@ -48,12 +48,12 @@ DEFECTS = {
                "TanhDense(side, size)", "test_gamma_is_the_factor_of_the_tanh"),
     ],
     "recbole_cold/model/gmep.py": [
-        defect("neighbours' IDs are not read", "self.backbone.id_table().detach()[index_bk]",
-               "self.backbone.id_table().detach()[index_bk] * 0",
+        defect("neighbours' IDs are not read", "self.backbone.id_vectors(index_bk).detach()",
+               "self.backbone.id_vectors(index_bk).detach() * 0",
                "test_vectors_are_those_of_the_equations[GMEP]",
                "test_only_gme_p_reads_the_ids_of_neighbours"),
-        defect("neighbours move", "self.backbone.id_table().detach()[index_bk]",
-               "self.backbone.id_table()[index_bk]", "test_neighbours_are_not_moved[GMEP]"),
+        defect("neighbours move", "self.backbone.id_vectors(index_bk).detach()",
+               "self.backbone.id_vectors(index_bk)", "test_neighbours_are_not_moved[GMEP]"),
     ],
     "recbole_cold/backbone/_seam.py": [
         defect("the ID stands in for side information", "        if not parts:\n",

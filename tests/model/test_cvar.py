@@ -349,7 +349,7 @@ class TestCVAR:
             assert (entered[row] - cold[row]).item() == pytest.approx(place - mean.item(), abs=1e-4)
 
     def test_lazy_tables_learn_too(self, build):
-        """Also those that are pooled past their module."""
+        """Also those that are pooled."""
         method, trainer = trained(build, stages=("pretrain",), table_update="lazy")
         before = [table.detach().clone() for table in method.own_side.parameters()]
         trainer.learn()

@@ -312,10 +312,11 @@ class TestMetaE:
             build("MetaE", metae_inner="per_row")
 
     def test_rowwise_by_hand(self):
-        rows = np.arange(2 * 4 * 3).reshape(2, 4, 3)
-        mask = np.ones((2, 4, 3), dtype=bool)
-        mask[1, :, 2] = False
-        out = rowwise(Blocks(np.array([5, 9]), rows, mask))
+        order = np.random.default_rng(1).permutation(50)
+        start, step, length = np.array([2, 20]), np.array([3, 6]), np.array([3, 2])
+        blocks = Blocks(np.array([5, 9]), order, start, step, length, 4)
+        rows, out = blocks.rows_tjk, rowwise(blocks)
+        assert rows[1, 3].tolist() == [*order[20 + 18 : 20 + 20], order[20]]
         expected = [(5, [rows[0, j, k] for j in range(4)]) for k in range(3)]
         expected += [(9, [rows[1, j, k] for j in range(4)]) for k in range(2)]
         found = [

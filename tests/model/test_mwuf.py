@@ -60,6 +60,20 @@ def naive_mean(method, users):
 class TestMWUF:
     method = MWUF
 
+    def test_only_old_and_new_items_have_a_cold_row(self, build):
+        """Those that are too rare have none, and asking for one is an error, not another's row."""
+        method = build("MWUF")
+        n_own = len(method.old_ids) + len(method.new_ids)
+        for whole in (method.cold_id.weight, method.audience_sum, method.audience_count):
+            assert len(whole) == n_own < method.n_ids - 1
+        with torch.no_grad():
+            method.cold_id.weight.copy_(torch.arange(n_own)[:, None].expand(-1, 4))
+        found = method.cold_of(torch.cat([method.new_ids, method.old_ids]))[:, 0]
+        order = torch.cat([method.new_ids, method.old_ids]).argsort().argsort()
+        assert torch.equal(found, order.float())
+        with pytest.raises((IndexError, RuntimeError)):
+            method.cold_of(torch.tensor([0]))
+
     # ---------------------------------------------------------------- equation 5
     def test_warm_is_cold_times_scale_plus_shift(self, rng64):
         """Element by element, with either part left out too."""
@@ -80,7 +94,7 @@ class TestMWUF:
         method, _ = trained(build, mwuf_parts=parts)
         side = method.backbone.side_vectors()
         for place, item in enumerate(method.new_ids.tolist()):
-            out = method.cold_id[item].tolist()
+            out = method.cold_of(torch.tensor([item]))[0].tolist()
             if "scale" in parts:
                 scale = run_net(method.scale_net, side[item].tolist())
                 out = [c * s for c, s in zip(out, scale, strict=True)]
@@ -98,8 +112,8 @@ class TestMWUF:
                 net[-1].weight.zero_()
                 net[-1].bias.fill_(bias)
         method.set_mode("evaluate")
-        ids = torch.arange(method.n_ids)
-        assert torch.equal(method.warm_vectors(ids, method.side_vectors()), method.cold_id)
+        warmed = method.warm_vectors(method.own_ids, method.side_vectors())
+        assert torch.equal(warmed, method.cold_id.weight)
         cold, warmed = method._steps(1e-3, first_order=False)
         batch = method.rows.batch(method.train_index[:100])
         with torch.no_grad():
@@ -115,8 +129,8 @@ class TestMWUF:
         batch = method.rows.batch(method.train_index[:100])
         cold, warmed = method._steps(1e-3, first_order=False)
         for step, own, other in (
-            (cold, [method.cold_id], method.networks()),
-            (warmed, method.networks(), [method.cold_id]),
+            (cold, [method.cold_id.weight], method.networks()),
+            (warmed, method.networks(), [method.cold_id.weight]),
         ):
             assert [id(p) for p in step.parameters] == [id(p) for p in own]
             loss = step.loss(batch)
@@ -134,11 +148,12 @@ class TestMWUF:
         twin.begin_learn()
         twin.set_mode("frozen")
         batch = twin.rows.batch(twin.train_index)
-        ids, side = batch["item_id"], twin.backbone.side_vectors()
+        own, place = twin.own_ids, twin.own_index[batch["item_id"]]
+        side = twin.backbone.side_vectors()[own]
         label = batch[twin.label_field]
         audience = audience_of(twin, twin.dataset.split["train"])
-        users = torch.tensor([naive_mean(twin, audience.get(i, [])) for i in range(twin.n_ids)])
-        scalar = twin.cold_first_order().expand(len(ids), 1)
+        users = torch.tensor([naive_mean(twin, audience.get(i, [])) for i in own.tolist()])
+        scalar = twin.cold_first_order().expand(len(place), 1)
 
         def loss(vector):
             click = torch.sigmoid(twin.backbone.logits(batch, vector, scalar))
@@ -150,15 +165,15 @@ class TestMWUF:
             value.backward()
             optimizer.step()
 
-        start = twin.cold_id.detach().clone()
-        adam_step(loss(twin.cold_id[ids]), [twin.cold_id])
-        new = twin.cold_id.detach()
+        cold = twin.cold_id.weight
+        start = cold.detach().clone()
+        adam_step(loss(cold[place]), [cold])
         scale, shift = twin.scale_net(side), twin.shift_net(users)
-        adam_step(loss((new * scale + shift)[ids]), twin.networks())
+        adam_step(loss((cold.detach() * scale + shift)[place]), twin.networks())
         trainer.learn()
         assert trainer.journal["stages"][-1]["steps"] == 2
-        assert not torch.equal(method.cold_id, start)
-        assert torch.allclose(method.cold_id, twin.cold_id, atol=1e-5)
+        assert not torch.equal(method.cold_id.weight, start)
+        assert torch.allclose(method.cold_id.weight, cold, atol=1e-5)
         for ours, theirs in zip(method.networks(), twin.networks(), strict=True):
             # Adam's first step has the size of the rate whatever the gradient's: where that is
             # rounding alone, two orders of summation may go two ways.
@@ -189,7 +204,7 @@ class TestMWUF:
             table[method.new_ids] = math.nan
             table[0] = math.nan
         method.begin_learn()
-        for row in method.cold_id.tolist():
+        for row in method.cold_id.weight.tolist():
             assert row == pytest.approx(expected, abs=1e-6)
 
     def test_released_start_is_the_mean_of_the_table(self, build):
@@ -197,8 +212,8 @@ class TestMWUF:
         method.begin_learn()
         table = method.backbone.id_table().tolist()
         expected = [sum(row[k] for row in table) / len(table) for k in range(4)]
-        assert method.cold_id[5].tolist() == pytest.approx(expected, abs=1e-6)
-        assert (method.cold_id[5] - method.old_mean()).abs().max() > 1e-3
+        assert method.cold_id.weight[5].tolist() == pytest.approx(expected, abs=1e-6)
+        assert (method.cold_id.weight[5] - method.old_mean()).abs().max() > 1e-3
 
     def test_released_networks_start_small(self, build):
         """U(-0.01, 0.01): w is then almost zero."""
@@ -219,34 +234,33 @@ class TestMWUF:
         lists = audience_of(method, rows)
         assert any(len(users) > len(set(users)) for users in lists.values())
         means = mean_audience(method.audience_sum, method.audience_count)
-        empty = [item for item in range(method.n_ids) if item not in lists]
-        assert len(empty) == 8  # padding and the items that are too rare
-        for item in range(method.n_ids):
-            expected = naive_mean(method, lists.get(item, []))
-            assert means[item].tolist() == pytest.approx(expected, abs=1e-5)
+        own = sorted([*method.old_ids.tolist(), *method.new_ids.tolist()])
+        assert own == sorted(lists) == method.own_ids.tolist()
+        for place, item in enumerate(own):
+            expected = naive_mean(method, lists[item])
+            assert means[place].tolist() == pytest.approx(expected, abs=1e-5)
         transposed = {}
         for item, users in lists.items():
             for user in users:
                 transposed.setdefault(user, []).append(item)
-        wrong = torch.tensor(
-            [naive_mean(method, transposed.get(i, [])) for i in range(method.n_ids)]
-        )
+        wrong = torch.tensor([naive_mean(method, transposed.get(i, [])) for i in own])
         assert (means - wrong).abs().max() > 0.1
 
     def test_audience_grows_with_each_warm_up_set(self, build):
         """New items have nobody at first; then the users of all sets seen so far."""
         method, trainer = trained(build)
         split = method.dataset.split
-        assert not method.audience_count[method.new_ids].any()
+        of_new = method.own_index[method.new_ids]
+        assert not method.audience_count[of_new].any()
         rows = []
         for name in ("warm_a", "warm_b"):
             rows += split[name].tolist()
             trainer.warm_up(name, split[name])
             lists = audience_of(method, rows)
             means = mean_audience(method.audience_sum, method.audience_count)
-            for item in method.new_ids.tolist():
+            for place, item in zip(of_new.tolist(), method.new_ids.tolist(), strict=True):
                 expected = naive_mean(method, lists[item])
-                assert means[item].tolist() == pytest.approx(expected, abs=1e-5)
+                assert means[place].tolist() == pytest.approx(expected, abs=1e-5)
 
     def test_positive_users_only(self, build):
         method, _ = trained(build, stages=("pretrain",), mwuf_users="positive")
@@ -256,9 +270,10 @@ class TestMWUF:
         assert 0 < len(clicked) < len(rows)
         lists = audience_of(method, clicked)
         for item in method.old_ids.tolist():
-            assert method.audience_count[item] == len(lists.get(item, []))
+            place = method.own_index[item]
+            assert method.audience_count[place] == len(lists.get(item, []))
             expected = naive_mean(method, lists.get(item, []))
-            mean = mean_audience(method.audience_sum, method.audience_count)[item]
+            mean = mean_audience(method.audience_sum, method.audience_count)[place]
             assert mean.tolist() == pytest.approx(expected, abs=1e-5)
 
     def test_released_lists_exchange_the_ids(self, build):
@@ -271,9 +286,10 @@ class TestMWUF:
             item = int(method.dataset.inter["item_id"][row])
             swapped.setdefault(user, []).append(item)
         means = mean_audience(method.audience_sum, method.audience_count)
-        for code in range(method.n_ids):
+        assert any(code not in method.own_ids for code in swapped)
+        for place, code in enumerate(method.own_ids.tolist()):
             expected = naive_mean(method, swapped.get(code, []))
-            assert means[code].tolist() == pytest.approx(expected, abs=1e-5)
+            assert means[place].tolist() == pytest.approx(expected, abs=1e-5)
         right = build("MWUF")
         right.backbone.load_state_dict(method.backbone.state_dict())
         right.begin_learn()
@@ -306,11 +322,12 @@ class TestMWUF:
     def test_served_rows_follow_the_users_even_if_nothing_learns(self, build):
         """With C and the networks held still, the warm rows are those of the grown audience."""
         method, trainer = trained(build)
-        before, cold = method.new_vectors.detach().clone(), method.cold_id.detach().clone()
+        before = method.new_vectors.detach().clone()
+        cold = method.cold_of(method.new_ids).detach()
         method.config["warm_learning_rate"] = method.config["learning_rate"] = 0.0
         split = method.dataset.split
         trainer.warm_up("warm_a", split["warm_a"])
-        assert torch.equal(method.cold_id, cold)
+        assert torch.equal(method.cold_of(method.new_ids), cold)
         side = method.backbone.side_vectors()
         lists = audience_of(method, split["warm_a"])
         for place, item in enumerate(method.new_ids.tolist()):
@@ -318,7 +335,7 @@ class TestMWUF:
             scale = run_net(method.scale_net, side[item].tolist())
             shift = run_net(method.shift_net, naive_mean(method, lists[item]))
             expected = [
-                c * a + b for c, a, b in zip(cold[item].tolist(), scale, shift, strict=True)
+                c * a + b for c, a, b in zip(cold[place].tolist(), scale, shift, strict=True)
             ]
             assert method.new_vectors[place].tolist() == pytest.approx(expected, abs=1e-5)
 
@@ -328,10 +345,11 @@ class TestMWUF:
         trainer.warm_up("warm_a", method.dataset.split["warm_a"])
         networks = {n for n, _ in method.named_parameters() if "_net." in n}
         assert what_moved(before, method) == networks | {
-            "cold_id", "new_vectors", "new_first_order", "audience_sum", "audience_count", "counts",
+            "cold_id.weight", "new_vectors", "new_first_order", "audience_sum", "audience_count",
+            "counts",
         }  # fmt: skip
-        moved = (method.cold_id != before["cold_id"]).any(dim=1)
-        assert moved[method.new_ids].all()
+        moved = (method.cold_id.weight != before["cold_id.weight"]).any(dim=1)
+        assert moved[method.own_index[method.new_ids]].all()
         assert moved.sum() == len(method.new_ids)
         assert torch.allclose(method.new_vectors, method.cold_vectors())
 

@@ -15,6 +15,8 @@ from pool_here import run_here
 
 from recbole_cold import report
 from recbole_cold.cli.main import main
+from recbole_cold.config import ColdConfig
+from recbole_cold.errors import UserError
 from recbole_cold.experiment.requests import Request
 from recbole_cold.sweep.cost import estimate
 from recbole_cold.sweep.folders import read_sweep
@@ -127,11 +129,20 @@ class TestRefused:
         assert not (tmp_path / "saved").exists()
         assert in_process == []
 
-    def test_a_value_that_only_a_combination_forbids(self, tune, in_process):
+    def test_a_value_that_only_a_combination_forbids(self, tune, in_process, monkeypatch):
+        check = ColdConfig._check_values
+
+        def refuse(config):
+            check(config)
+            final = config.final_config_dict
+            if final["table_update"] == "lazy" and final["weight_decay"]:
+                raise UserError("these two do not go together")
+
+        monkeypatch.setattr(ColdConfig, "_check_values", refuse)
         words = ["--grid=table_update=[lazy,dense]", "--grid=weight_decay=[0.0,0.1]"]
         code, _, err = tune(*words)
         assert code == 2
-        assert "error: setting table_update=lazy weight_decay=0.1: table_update: lazy has no" in err
+        assert "error: setting table_update=lazy weight_decay=0.1: these two do not go" in err
 
     def test_optuna_that_is_not_there(self, tune, monkeypatch):
         monkeypatch.setitem(__import__("sys").modules, "optuna", None)

@@ -109,6 +109,22 @@ def test_a_fit_without_the_first_step_continues_the_last_one(net):
         assert {int(state["step"]) for state in after.parts[0].state.values()} == {1}
 
 
+def test_a_table_that_is_read_past_its_module():
+    """Updated lazily it moves by the rows that have a gradient, as if they were looked up."""
+    after = []
+    for past in (False, True):
+        torch.manual_seed(3)
+        table = nn.Embedding(20, 3)
+        optimizer = Optimizers(Step(None, [table.weight], 0.1), table, "lazy")
+        code = torch.tensor([4, 9, 4])
+        rows = table.weight[code] if past else table(code)
+        (rows * torch.arange(1.0, 10.0).view(3, 3)).sum().backward()
+        assert table.weight.grad.is_sparse != past
+        optimizer.step()
+        after.append(table.weight.detach())
+    assert torch.equal(*after)
+
+
 def test_an_unknown_optimizer(net):
     with pytest.raises(UserError, match="optimizer 'sdg' of a Step is none of adam, sgd; did you"):
         Step(loss_of, some(1, *net), 0.1, optimizer="sdg")

@@ -295,13 +295,22 @@ class TestTables:
         # A step is 0.01; the two add epsilon at different places.
         torch.testing.assert_close(*after, rtol=0, atol=1e-4)
 
-    def test_lazy_with_an_l2_term_is_refused(self, build):
-        with pytest.raises(UserError, match="weight_decay: 0 or table_update: dense"):
-            build("Base", table_update="lazy", weight_decay=1e-6)
-        method = build("Base")
-        step = Step(method.backbone.calculate_loss, list(method.parameters()), 0.1, 1e-6)
-        with pytest.raises(UserError, match="weight_decay: 0 or table_update: dense"):
-            Optimizers(step, method, "lazy")
+    def test_the_l2_term_of_lazy_tables_is_that_of_the_batchs_rows(self, build):
+        """They move otherwise than without it; rows that are not in the batch stay as they are."""
+        after = []
+        for decay in (0.0, 0.1):
+            method = build("Base", table_update="lazy", weight_decay=decay)
+            start = method.backbone.id_table().detach().clone()
+            step = Step(method.backbone.calculate_loss, list(method.parameters()), 0.1, decay)
+            optimizer = Optimizers(step, method, "lazy")
+            for _ in range(2):  # Adam's first step tells only signs
+                self.step(method, self.one_batch(method), optimizer)
+            moved = (method.backbone.id_table() != start).any(dim=1)
+            inside = self.one_batch(method)["item_id"].unique()
+            assert moved.nonzero()[:, 0].tolist() == inside.tolist()
+            after.append(method.backbone.id_table().detach())
+            assert ("(L2 of rows with a gradient)" in optimizer.name) == (decay > 0)
+        assert not torch.equal(*after)
 
     @pytest.mark.parametrize(
         ("update", "name"), [("dense", "dense Adam"), ("lazy", "dense Adam, lazy on")]
@@ -324,7 +333,8 @@ class TestTables:
         assert optimizer.name == "dense Adam, lazy on 1 tables"
         assert (small.sparse, big.sparse) == (False, True)
         decaying = Step(lambda b: None, list(both.parameters()), 0.1, 1e-6)
-        assert Optimizers(decaying, both, "auto").name == "dense Adam"
+        name = "dense Adam, lazy on 1 tables (L2 of rows with a gradient)"
+        assert Optimizers(decaying, both, "auto").name == name
 
 
 # ------------------------------------------------------------------------- scores

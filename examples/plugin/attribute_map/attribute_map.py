@@ -18,7 +18,7 @@ class AttributeMap(ColdStartRecommender):
 
     def __init__(self, config, dataset) -> None:
         super().__init__(config, dataset)
-        self.map = nn.Linear(self.side_vectors().shape[1], self.embedding_size).to(self.device)
+        self.map = nn.Linear(self.side_width, self.embedding_size).to(self.device)
 
     def trainable(self, stage: str) -> list[nn.Parameter]:
         return list(self.map.parameters()) if stage == "learn" else super().trainable(stage)
@@ -31,9 +31,9 @@ class AttributeMap(ColdStartRecommender):
         """Click loss with mapped embeddings; their distance from those that were trained."""
         ids = interaction[self.id_field]
         mapped_bd = self.map(self.side_ns[ids])
-        apart_b = (mapped_bd - self.backbone.id_table()[ids]).square().sum(dim=1)
+        apart_b = (mapped_bd - self.backbone.id_vectors(ids)).square().sum(dim=1)
         click = self.loss(self.cold_logits(interaction, mapped_bd), interaction)
         return click, self.config["attribute_map_pull"] * apart_b.mean()
 
     def cold_vectors(self) -> Tensor:
-        return self.map(self.side_vectors()[self.new_ids])
+        return self.map(self.side_vectors(self.new_ids))
