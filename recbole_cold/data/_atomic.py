@@ -19,6 +19,7 @@ import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
 from recbole.utils import FeatureType
 
+from recbole_cold.distinct import first_positions
 from recbole_cold.errors import UserError
 
 TYPES = {kind.value: kind for kind in FeatureType}
@@ -427,15 +428,11 @@ def renumber(columns: list[Column]) -> np.ndarray:
     The columns share a vocabulary (``share_codes``). Afterwards their values are ids: 0 for a
     missing token, then 1, 2, ... by first appearance over the list.
     """
-    codes = np.concatenate([column.values for column in columns])
     vocab = columns[0].vocab
     assert vocab is not None
-    first = np.full(len(vocab) + 1, len(codes), dtype=np.int64)
-    # Written backwards, so what stays is the first position; the last entry takes code -1.
-    first[codes[::-1]] = np.arange(len(codes) - 1, -1, -1)
-    first[-1] = len(codes)
-    order = np.argsort(first[:-1], kind="stable")
-    order = order[: int((first[:-1] < len(codes)).sum())]
+    first = first_positions([column.values for column in columns], len(vocab))
+    there = np.flatnonzero(first >= 0)
+    order = there[np.argsort(first[there], kind="stable")]
     new_id = np.zeros(len(vocab) + 1, dtype=np.int32)
     new_id[order] = np.arange(1, len(order) + 1)
     for column in columns:

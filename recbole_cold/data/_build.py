@@ -28,6 +28,7 @@ from recbole_cold.data._names import (
 )
 from recbole_cold.data._sources import place_of, read_header, read_source
 from recbole_cold.data._vectors import Named, VectorColumn, as_vectors, lacking, read_vectors
+from recbole_cold.distinct import count_in_place, first_positions
 from recbole_cold.errors import UserError, nearest
 from recbole_cold.kinds import text_of
 
@@ -215,9 +216,11 @@ class Build:
 
     def _list_once(self, suffix: str, field: str) -> None:
         """Of a feature file, the first row of each id."""
-        codes = self._codes(suffix, field)
-        _, first = np.unique(codes, return_index=True)
-        first = np.sort(first[codes[first] >= 0])
+        column = self.tables[suffix][field]
+        codes = column.values
+        assert column.vocab is not None
+        first = first_positions([codes], len(column.vocab))
+        first = np.sort(first[first >= 0])
         if len(first) < len(codes):
             self.notes.append(
                 f"{len(codes) - len(first):,} rows of '.{suffix}' have no id or repeat one and are "
@@ -299,9 +302,10 @@ class Build:
             self.notes.append(f"{int((~keep).sum()):,} interactions {why} and are left out")
 
     def _count_repeated(self) -> None:
-        items = self._codes("inter", self.iid).astype(np.int64)
-        pair = self._codes("inter", self.uid) * (items.max(initial=0) + 1) + items
-        repeated = len(pair) - len(np.unique(pair))
+        items = self._codes("inter", self.iid)
+        pair = self._codes("inter", self.uid) * (np.int64(items.max(initial=0)) + 1)
+        pair += items
+        repeated = len(pair) - count_in_place(pair)
         if repeated:
             self.notes.append(
                 f"{repeated:,} interactions repeat a (user, item) pair and are kept; "

@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 from recbole.utils import FeatureType
 
 from recbole_cold.data._atomic import Column
+from recbole_cold.distinct import first_of_each, last_of_each
 from recbole_cold.errors import UserError
 
 Table = dict[str, Column]
@@ -64,12 +65,7 @@ def first_or_last(
     """Row numbers, oldest first, that keep one row per (user, item)."""
     order = np.arange(len(users)) if time is None else np.argsort(time, kind="stable")
     pair = users[order].astype(np.int64) * (int(items.max(initial=0)) + 1) + items[order]
-    if keep == "last":
-        _, first = np.unique(pair[::-1], return_index=True)
-        first = len(pair) - 1 - first
-    else:
-        _, first = np.unique(pair, return_index=True)
-    return order[np.sort(first)]
+    return order[last_of_each(pair) if keep == "last" else first_of_each(pair)]
 
 
 class Core:

@@ -33,6 +33,7 @@ from recbole_cold.data.inputs import DEFAULT_COUNT_FIELD, number_fields
 from recbole_cold.data.numbers import as_recbole, asks_for_range, unit_range
 from recbole_cold.data.rows import Rows
 from recbole_cold.data.split import Split
+from recbole_cold.distinct import codes_in
 from recbole_cold.errors import UserError
 
 logger = logging.getLogger(__name__)
@@ -364,12 +365,12 @@ class ColdStartDataset(Dataset):
     @property
     def avg_actions_of_users(self) -> float:
         """Rows per user, of users with rows."""
-        return self.n_rows / max(1, len(np.unique(self.inter[self.uid_field])))
+        return self.n_rows / max(1, len(codes_in(self.inter[self.uid_field])))
 
     @property
     def avg_actions_of_items(self) -> float:
         """Rows per item, of items with rows."""
-        return self.n_rows / max(1, len(np.unique(self.inter[self.iid_field])))
+        return self.n_rows / max(1, len(codes_in(self.inter[self.iid_field])))
 
     @cached_property
     def inter_feat(self) -> Interaction:
