@@ -19,6 +19,7 @@ import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
 from recbole.utils import FeatureType
 
+from recbole_cold.data._vocabulary import Vocabulary
 from recbole_cold.distinct import first_positions
 from recbole_cold.errors import UserError
 
@@ -422,8 +423,8 @@ def stack(tables: list[dict[str, Column]]) -> dict[str, Column]:
     return stacked
 
 
-def renumber(columns: list[Column]) -> np.ndarray:
-    """Tokens by id, ``[PAD]`` first, after numbering the columns as RecBole does.
+def renumber(columns: list[Column]) -> Vocabulary:
+    """The tokens by id, after numbering the columns as RecBole does.
 
     The columns share a vocabulary (``share_codes``). Afterwards their values are ids: 0 for a
     missing token, then 1, 2, ... by first appearance over the list.
@@ -436,9 +437,9 @@ def renumber(columns: list[Column]) -> np.ndarray:
     new_id = np.zeros(len(vocab) + 1, dtype=np.int32)
     new_id[order] = np.arange(1, len(order) + 1)
     for column in columns:
-        column.values = new_id[column.values]
-    tokens = vocab.take(pa.array(order)).to_pylist()
-    return np.array(["[PAD]", *tokens])
+        # Its codes are ids from here on, which the vocabulary of the file does not fit.
+        column.values, column.vocab = new_id[column.values], None
+    return Vocabulary.of(vocab.take(pa.array(order)))
 
 
 def line_numbers(path: Path) -> Iterator[int]:

@@ -28,12 +28,13 @@ from recbole_cold.data._names import (
 )
 from recbole_cold.data._sources import place_of, read_header, read_source
 from recbole_cold.data._vectors import Named, VectorColumn, as_vectors, lacking, read_vectors
+from recbole_cold.data._vocabulary import Vocabulary
 from recbole_cold.distinct import count_in_place, first_positions
 from recbole_cold.errors import UserError, nearest
 from recbole_cold.kinds import text_of
 
 # To be raised when the same files and settings give other arrays, so that caches are remade.
-READER = 3
+READER = 4
 
 Table = dict[str, Column]
 
@@ -71,13 +72,16 @@ class Build:
         self.origin: np.ndarray | None = None
 
     def columns(self) -> dict[str, np.ndarray]:
-        """Arrays by ``inter/<field>``, ``user/<field>``, ``item/<field>``, ``tokens/<field>`` and,
-        where rows were dropped or sorted, ``origin/``: the row number as read.
+        """Arrays by ``inter/<field>``, ``user/<field>``, ``item/<field>``, ``tokens/<field>`` and
+        ``ends/<field>`` (``Vocabulary.parts``) and, where rows were dropped or sorted, ``origin/``:
+        the row number as read.
         """
         self._read()
         self._filter()
         tokens = self._number()
-        columns = {f"tokens/{field}": names for field, names in tokens.items()}
+        columns = {}
+        for field, vocabulary in tokens.items():
+            columns[f"tokens/{field}"], columns[f"ends/{field}"] = vocabulary.parts()
         for suffix in ("user", "item"):
             for field, values in self._feature_table(suffix, len(tokens[self.id_of[suffix]])):
                 columns[f"{suffix}/{field}"] = values
@@ -314,7 +318,7 @@ class Build:
 
     # Numbering tokens
 
-    def _number(self) -> dict[str, np.ndarray]:
+    def _number(self) -> dict[str, Vocabulary]:
         """Field -> tokens by id; the columns then hold ids."""
         tokens = {}
         for suffix, field in self.id_of.items():

@@ -29,6 +29,7 @@ from recbole_cold.data._cache import cache_root
 from recbole_cold.data._frames_folder import frames_in_use
 from recbole_cold.data._names import NUMBERS, instead
 from recbole_cold.data._vectors import vector_paths
+from recbole_cold.data._vocabulary import Vocabulary
 from recbole_cold.data.inputs import DEFAULT_COUNT_FIELD, number_fields
 from recbole_cold.data.numbers import as_recbole, asks_for_range, unit_range
 from recbole_cold.data.rows import Rows
@@ -44,7 +45,7 @@ __all__ = ["ColdStartDataset", "cache_root"]
 class TokenIds(Mapping):
     """Field -> {token: id}; a dictionary is made when its field is first asked for."""
 
-    def __init__(self, id_tokens: dict[str, np.ndarray]) -> None:
+    def __init__(self, id_tokens: dict[str, Vocabulary]) -> None:
         self._id_tokens, self._made = id_tokens, {}
 
     def __getitem__(self, field: str) -> dict[str, int]:
@@ -81,6 +82,7 @@ class ColdStartDataset(Dataset):
         parts: part name -> row numbers when the rows came from ``benchmark_filename``, else None.
         numbers: the float fields that are inputs of the model, in the configuration's order;
             content vectors are inputs without being named.
+        field2id_token: field -> its tokens by code, a ``Vocabulary``.
         notes: sentences on what loading decided, for the log and the report.
         data_hash: SHA-256 of the files' contents and of every setting that changes the columns.
         from_cache: whether the columns were found parsed.
@@ -269,7 +271,10 @@ class ColdStartDataset(Dataset):
         self.inter = by_kind["inter"]
         self.user_table = by_kind.get("user", {})
         self.item_table = by_kind.get("item", {})
-        self.field2id_token = by_kind["tokens"]
+        self.field2id_token = {
+            field: Vocabulary.from_parts(letters, by_kind["ends"][field])
+            for field, letters in by_kind["tokens"].items()
+        }
         self.field2token_id = TokenIds(self.field2id_token)
         self._origin = by_kind.get("origin", {}).get("")
         for field, kind, source, length in meta["fields"]:
