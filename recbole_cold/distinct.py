@@ -59,6 +59,21 @@ def codes_in(codes: Array) -> Array:
     return np.flatnonzero(there).astype(codes.dtype)
 
 
+def counts_of(codes: Array, size: int, keep: Array) -> Array:
+    """How often each code from 0 to ``size - 1`` is among ``codes[keep]``: int64 [size].
+
+    Args:
+        keep: a mask [n].
+    """
+    counts = np.zeros(size, dtype=np.int64)
+    # A stretch at a time: ``np.bincount`` makes 8 bytes of each code.
+    step = max(_CHUNK, size)
+    for start in range(0, len(codes), step):
+        part = slice(start, start + step)
+        counts += np.bincount(codes[part][keep[part]], minlength=size)
+    return counts
+
+
 def first_positions(columns: list[Array], size: int) -> Array:
     """Where each code from 0 to ``size - 1`` comes first: [size], -1 where it never does.
 

@@ -43,6 +43,15 @@ def test_codes_that_occur(shape, dtype):
     assert found.dtype == dtype
 
 
+@pytest.mark.parametrize("n", [0, 1, 1000])
+def test_counts_of_some(n):
+    rng = np.random.default_rng(n)
+    codes, keep = rng.integers(0, 70, n).astype(np.int32), rng.random(n) < 0.5
+    with mock.patch.object(distinct, "_CHUNK", 64):
+        found = distinct.counts_of(codes, 80, keep)
+    np.testing.assert_array_equal(found, np.bincount(codes[keep], minlength=80))
+
+
 @pytest.mark.parametrize("lengths", [[500], [300, 200], [0, 130], [64, 0, 1]], ids=str)
 def test_first_positions(lengths):
     columns = [np.random.default_rng(n).integers(-1, 90, n) for n in lengths]

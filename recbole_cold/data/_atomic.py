@@ -180,7 +180,12 @@ def read_atomic(
     table = _read_csv(path, form, header, list(kinds), told)
     if table.num_rows == 0:
         raise UserError(f"'{path}' has a header but no rows; check how it was converted")
-    columns = {field: _column(table[field], kind, form, path) for field, kind in kinds.items()}
+    read = dict(zip(table.column_names, table.columns, strict=True))
+    del table  # so that each column goes when it is taken, and not all of them at the end
+    columns = {}
+    for field, kind in kinds.items():
+        columns[field] = _column(read.pop(field), kind, form, path)
+        pa.default_memory_pool().release_unused()  # numpy cannot use what Arrow keeps
     return as_wanted(columns, path, seq_len, numbers, told)
 
 
@@ -387,11 +392,12 @@ def _column(data: pa.ChunkedArray, kind: FeatureType, form: Format, path: Path) 
 
 def tokens_of(data: pa.ChunkedArray, kind: FeatureType) -> Column:
     data = data.unify_dictionaries()
-    codes = [np.asarray(pc.fill_null(chunk.indices, -1)) for chunk in data.chunks]
+    codes, start = np.empty(len(data), np.int32), 0
+    for chunk in data.chunks:
+        codes[start : start + len(chunk)] = pc.fill_null(chunk.indices, -1)
+        start += len(chunk)
     vocab = data.chunk(0).dictionary if data.num_chunks else pa.array([], pa.string())
-    return Column(
-        kind, np.concatenate([np.zeros(0, np.int32), *codes]).astype(np.int32), None, vocab
-    )
+    return Column(kind, codes, None, vocab)
 
 
 def share_codes(columns: list[Column]) -> None:

@@ -179,8 +179,8 @@ class Build:
         for suffix, field in self.id_of.items():
             present = [self.tables[s][field] for s in ("inter", suffix) if s in self.tables]
             share_codes(present)
-        rows = np.arange(len(self.tables["inter"][self.uid]))
-        n_read = len(rows)
+        n_read = len(self.tables["inter"][self.uid])
+        rows = np.arange(n_read, dtype=np.int32 if n_read < 2**31 else np.int64)
         for suffix, field in self.id_of.items():
             if suffix in self.tables:
                 self._list_once(suffix, field)
