@@ -48,10 +48,13 @@ class Ids:
     def _sort(self) -> None:
         try:
             import numpy as np
+
+            from recbole_cold.distinct import ascending
         except ImportError:  # a bare Python
             raise UserError(f"counting more than {MOST:,} ids needs numpy; install it") from None
         fresh = np.fromiter(self._fresh, np.int64, len(self._fresh))
-        self._sorted = np.unique(fresh) if self._sorted is None else np.union1d(self._sorted, fresh)
+        known = fresh if self._sorted is None else np.concatenate([self._sorted, fresh])
+        self._sorted = ascending(known)
         self._fresh = set()
 
 

@@ -19,6 +19,8 @@ import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
 from recbole.utils import FeatureType
 
+from recbole_cold.data._vocabulary import Vocabulary
+from recbole_cold.distinct import first_positions
 from recbole_cold.errors import UserError
 
 TYPES = {kind.value: kind for kind in FeatureType}
@@ -178,7 +180,12 @@ def read_atomic(
     table = _read_csv(path, form, header, list(kinds), told)
     if table.num_rows == 0:
         raise UserError(f"'{path}' has a header but no rows; check how it was converted")
-    columns = {field: _column(table[field], kind, form, path) for field, kind in kinds.items()}
+    read = dict(zip(table.column_names, table.columns, strict=True))
+    del table  # so that each column goes when it is taken, and not all of them at the end
+    columns = {}
+    for field, kind in kinds.items():
+        columns[field] = _column(read.pop(field), kind, form, path)
+        pa.default_memory_pool().release_unused()  # numpy cannot use what Arrow keeps
     return as_wanted(columns, path, seq_len, numbers, told)
 
 
@@ -385,11 +392,12 @@ def _column(data: pa.ChunkedArray, kind: FeatureType, form: Format, path: Path) 
 
 def tokens_of(data: pa.ChunkedArray, kind: FeatureType) -> Column:
     data = data.unify_dictionaries()
-    codes = [np.asarray(pc.fill_null(chunk.indices, -1)) for chunk in data.chunks]
+    codes, start = np.empty(len(data), np.int32), 0
+    for chunk in data.chunks:
+        codes[start : start + len(chunk)] = pc.fill_null(chunk.indices, -1)
+        start += len(chunk)
     vocab = data.chunk(0).dictionary if data.num_chunks else pa.array([], pa.string())
-    return Column(
-        kind, np.concatenate([np.zeros(0, np.int32), *codes]).astype(np.int32), None, vocab
-    )
+    return Column(kind, codes, None, vocab)
 
 
 def share_codes(columns: list[Column]) -> None:
@@ -421,27 +429,23 @@ def stack(tables: list[dict[str, Column]]) -> dict[str, Column]:
     return stacked
 
 
-def renumber(columns: list[Column]) -> np.ndarray:
-    """Tokens by id, ``[PAD]`` first, after numbering the columns as RecBole does.
+def renumber(columns: list[Column]) -> Vocabulary:
+    """The tokens by id, after numbering the columns as RecBole does.
 
     The columns share a vocabulary (``share_codes``). Afterwards their values are ids: 0 for a
     missing token, then 1, 2, ... by first appearance over the list.
     """
-    codes = np.concatenate([column.values for column in columns])
     vocab = columns[0].vocab
     assert vocab is not None
-    first = np.full(len(vocab) + 1, len(codes), dtype=np.int64)
-    # Written backwards, so what stays is the first position; the last entry takes code -1.
-    first[codes[::-1]] = np.arange(len(codes) - 1, -1, -1)
-    first[-1] = len(codes)
-    order = np.argsort(first[:-1], kind="stable")
-    order = order[: int((first[:-1] < len(codes)).sum())]
+    first = first_positions([column.values for column in columns], len(vocab))
+    there = np.flatnonzero(first >= 0)
+    order = there[np.argsort(first[there], kind="stable")]
     new_id = np.zeros(len(vocab) + 1, dtype=np.int32)
     new_id[order] = np.arange(1, len(order) + 1)
     for column in columns:
-        column.values = new_id[column.values]
-    tokens = vocab.take(pa.array(order)).to_pylist()
-    return np.array(["[PAD]", *tokens])
+        # Its codes are ids from here on, which the vocabulary of the file does not fit.
+        column.values, column.vocab = new_id[column.values], None
+    return Vocabulary.of(vocab.take(pa.array(order)))
 
 
 def line_numbers(path: Path) -> Iterator[int]:

@@ -28,11 +28,13 @@ from recbole_cold.data._names import (
 )
 from recbole_cold.data._sources import place_of, read_header, read_source
 from recbole_cold.data._vectors import Named, VectorColumn, as_vectors, lacking, read_vectors
+from recbole_cold.data._vocabulary import Vocabulary
+from recbole_cold.distinct import count_in_place, first_positions
 from recbole_cold.errors import UserError, nearest
 from recbole_cold.kinds import text_of
 
 # To be raised when the same files and settings give other arrays, so that caches are remade.
-READER = 3
+READER = 4
 
 Table = dict[str, Column]
 
@@ -70,13 +72,16 @@ class Build:
         self.origin: np.ndarray | None = None
 
     def columns(self) -> dict[str, np.ndarray]:
-        """Arrays by ``inter/<field>``, ``user/<field>``, ``item/<field>``, ``tokens/<field>`` and,
-        where rows were dropped or sorted, ``origin/``: the row number as read.
+        """Arrays by ``inter/<field>``, ``user/<field>``, ``item/<field>``, ``tokens/<field>`` and
+        ``ends/<field>`` (``Vocabulary.parts``) and, where rows were dropped or sorted, ``origin/``:
+        the row number as read.
         """
         self._read()
         self._filter()
         tokens = self._number()
-        columns = {f"tokens/{field}": names for field, names in tokens.items()}
+        columns = {}
+        for field, vocabulary in tokens.items():
+            columns[f"tokens/{field}"], columns[f"ends/{field}"] = vocabulary.parts()
         for suffix in ("user", "item"):
             for field, values in self._feature_table(suffix, len(tokens[self.id_of[suffix]])):
                 columns[f"{suffix}/{field}"] = values
@@ -174,8 +179,8 @@ class Build:
         for suffix, field in self.id_of.items():
             present = [self.tables[s][field] for s in ("inter", suffix) if s in self.tables]
             share_codes(present)
-        rows = np.arange(len(self.tables["inter"][self.uid]))
-        n_read = len(rows)
+        n_read = len(self.tables["inter"][self.uid])
+        rows = np.arange(n_read, dtype=np.int32 if n_read < 2**31 else np.int64)
         for suffix, field in self.id_of.items():
             if suffix in self.tables:
                 self._list_once(suffix, field)
@@ -215,9 +220,11 @@ class Build:
 
     def _list_once(self, suffix: str, field: str) -> None:
         """Of a feature file, the first row of each id."""
-        codes = self._codes(suffix, field)
-        _, first = np.unique(codes, return_index=True)
-        first = np.sort(first[codes[first] >= 0])
+        column = self.tables[suffix][field]
+        codes = column.values
+        assert column.vocab is not None
+        first = first_positions([codes], len(column.vocab))
+        first = np.sort(first[first >= 0])
         if len(first) < len(codes):
             self.notes.append(
                 f"{len(codes) - len(first):,} rows of '.{suffix}' have no id or repeat one and are "
@@ -299,9 +306,10 @@ class Build:
             self.notes.append(f"{int((~keep).sum()):,} interactions {why} and are left out")
 
     def _count_repeated(self) -> None:
-        items = self._codes("inter", self.iid).astype(np.int64)
-        pair = self._codes("inter", self.uid) * (items.max(initial=0) + 1) + items
-        repeated = len(pair) - len(np.unique(pair))
+        items = self._codes("inter", self.iid)
+        pair = self._codes("inter", self.uid) * (np.int64(items.max(initial=0)) + 1)
+        pair += items
+        repeated = len(pair) - count_in_place(pair)
         if repeated:
             self.notes.append(
                 f"{repeated:,} interactions repeat a (user, item) pair and are kept; "
@@ -310,7 +318,7 @@ class Build:
 
     # Numbering tokens
 
-    def _number(self) -> dict[str, np.ndarray]:
+    def _number(self) -> dict[str, Vocabulary]:
         """Field -> tokens by id; the columns then hold ids."""
         tokens = {}
         for suffix, field in self.id_of.items():

@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 from recbole.utils import FeatureType
 
 from recbole_cold.data._atomic import Column
+from recbole_cold.distinct import counts_of, first_of_each, last_of_each
 from recbole_cold.errors import UserError
 
 Table = dict[str, Column]
@@ -64,12 +65,7 @@ def first_or_last(
     """Row numbers, oldest first, that keep one row per (user, item)."""
     order = np.arange(len(users)) if time is None else np.argsort(time, kind="stable")
     pair = users[order].astype(np.int64) * (int(items.max(initial=0)) + 1) + items[order]
-    if keep == "last":
-        _, first = np.unique(pair[::-1], return_index=True)
-        first = len(pair) - 1 - first
-    else:
-        _, first = np.unique(pair, return_index=True)
-    return order[np.sort(first)]
+    return order[last_of_each(pair) if keep == "last" else first_of_each(pair)]
 
 
 class Core:
@@ -108,7 +104,7 @@ class Core:
         interval = self.intervals[side]
         if interval is None:
             return False
-        counts = np.bincount(self.codes[side][keep], minlength=self.sizes[side])
+        counts = counts_of(self.codes[side], self.sizes[side], keep)
         banned = (counts > 0) & ~within(counts, interval)
         if self.listed[side] is not None:
             banned |= self.listed[side] & (counts < interval[0][1])
@@ -118,8 +114,15 @@ class Core:
 
 
 def restrict(table: Table, keep: np.ndarray) -> Table:
-    """The rows of a table that a mask, or a list of row numbers, keeps."""
+    """The rows of a table that a mask, or a list of row numbers, keeps; empties the table.
+
+    So its columns go one by one, and are not there a second time all together.
+    """
     rows = np.flatnonzero(keep) if keep.dtype == bool else keep
     if len(rows) == len(next(iter(table.values()))) and keep.dtype == bool:
         return table
-    return {field: column.take(rows) for field, column in table.items()}
+    kept = {}
+    for field in list(table):
+        kept[field] = table.pop(field).take(rows)
+        pa.default_memory_pool().release_unused()  # numpy cannot use what Arrow keeps
+    return kept

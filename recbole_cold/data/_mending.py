@@ -78,7 +78,8 @@ def refuse_infinite(
     Raises:
         UserError: names the field, the line and the file.
     """
-    odd = np.abs(column.values) > largest  # false for NaN
+    # Both are false for NaN; the absolute values would be a copy of the column.
+    odd = (column.values > largest) | (column.values < -largest)
     if not gaps:
         odd |= np.isnan(column.values)
     if not odd.any():
@@ -140,22 +141,28 @@ def align_ids(inter: Column, listed: Column, what: str, field: str) -> list[str]
         UserError: no id of ``.inter`` has a row, and why is plain.
     """
     notes: list[str] = []
+    common = _common(inter, listed)
     for mend, told in _MENDS:
-        if _common(inter, listed) == len(inter.vocab or ()):
+        if common == len(inter.vocab or ()):
             return notes
         new = [mend(column.vocab) for column in (inter, listed)]
+        if all(
+            texts.equals(column.vocab) for texts, column in zip(new, (inter, listed), strict=True)
+        ):
+            continue
         merged = any(
             len(pc.unique(texts)) < len(column.vocab or ())
             for texts, column in zip(new, (inter, listed), strict=True)
         )
-        if (merged and mend is _without_point) or _matching(*new) <= _common(inter, listed):
+        if (merged and mend is _without_point) or _matching(*new) <= common:
             continue
         for column, texts in zip((inter, listed), new, strict=True):
             _exchange(column, texts)
+        common = _common(inter, listed)
         notes.append(
             f"ids of {what}s differ between '.inter' and '.{what}' by {told}; they are read without"
         )
-    if _common(inter, listed) == 0 and len(inter.vocab or ()) and len(listed.vocab or ()):
+    if common == 0 and len(inter.vocab or ()) and len(listed.vocab or ()):
         raise UserError(_why_apart(inter, listed, what, field))
     return notes
 

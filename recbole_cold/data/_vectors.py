@@ -19,6 +19,7 @@ from recbole_cold.data._file_names import SUFFIXES
 from recbole_cold.data._mending import refuse_infinite
 from recbole_cold.data._names import instead
 from recbole_cold.data._sources import place_of
+from recbole_cold.data._vocabulary import Vocabulary
 from recbole_cold.errors import UserError
 
 _CHUNK = 1 << 16  # rows looked at at a time: bounds the memory beside a mapped file
@@ -67,7 +68,7 @@ class Named(NamedTuple):
     vectors: np.ndarray
     path: Path
 
-    def by_code(self, tokens: np.ndarray) -> tuple[np.ndarray, list[str]]:
+    def by_code(self, tokens: Vocabulary) -> tuple[np.ndarray, list[str]]:
         """The vectors as a matrix [n, m] by code, and a note on ids that are unknown.
 
         Args:
@@ -76,13 +77,13 @@ class Named(NamedTuple):
         Raises:
             UserError: no id is known.
         """
-        codes = dict(zip(tokens[1:].tolist(), range(1, len(tokens)), strict=True))
+        codes = dict(zip(tokens.tolist()[1:], range(1, len(tokens)), strict=True))
         code = np.array([codes.get(token, 0) for token in self.ids.tolist()], dtype=np.int64)
         known = np.flatnonzero(code)
         if not len(known):
             raise UserError(
                 f"no id of '{self.path}' is in the data: they look like {str(self.ids[0])!r} there "
-                f"and like {str(tokens[-1])!r} here; write them alike"
+                f"and like {tokens[-1]!r} here; write them alike"
             )
         matrix = arranged(self.vectors, known, code[known], len(tokens))
         unknown = len(self.ids) - len(known)

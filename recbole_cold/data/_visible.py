@@ -13,6 +13,7 @@ from recbole.utils import FeatureSource, FeatureType
 
 from recbole_cold.data import numbers
 from recbole_cold.data.numbers import Scale
+from recbole_cold.distinct import codes_in
 
 Array = np.ndarray
 
@@ -41,11 +42,12 @@ def parts_of(dataset: Any) -> dict[str, Part]:
     cold = split.cold_side
     other, field = ("user", dataset.uid_field) if cold == "item" else ("item", dataset.iid_field)
     partner = np.asarray(dataset.inter[field])
-    known = np.unique(partner[train])
+    known = codes_in(partner[train])
+    later = np.setdiff1d(codes_in(partner[rest]), known, assume_unique=True)
     return {
         "inter": Part(train, rest, "rows outside of train"),
         cold: Part(split.old_ids, split.new_ids, f"new {cold}s"),
-        other: Part(known, np.setdiff1d(partner[rest], known), f"{other}s without a row in train"),
+        other: Part(known, later, f"{other}s without a row in train"),
     }
 
 
@@ -158,7 +160,7 @@ def _told_unseen(
     new = (codes != 0) & ~has[codes]
     if not new.any():
         return []
-    found, all_of_them = len(np.unique(codes[new])), len(np.unique(codes[codes != 0]))
+    found, all_of_them = len(codes_in(codes[new])), len(codes_in(codes[codes != 0]))
     if is_id:
         said = f"{found:,} of {all_of_them:,} tokens of '{field}' outside of train are not in it"
         how = "their rows of every table are zero"

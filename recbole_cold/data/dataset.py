@@ -29,10 +29,12 @@ from recbole_cold.data._cache import cache_root
 from recbole_cold.data._frames_folder import frames_in_use
 from recbole_cold.data._names import NUMBERS, instead
 from recbole_cold.data._vectors import vector_paths
+from recbole_cold.data._vocabulary import Vocabulary
 from recbole_cold.data.inputs import DEFAULT_COUNT_FIELD, number_fields
 from recbole_cold.data.numbers import as_recbole, asks_for_range, unit_range
 from recbole_cold.data.rows import Rows
 from recbole_cold.data.split import Split
+from recbole_cold.distinct import codes_in
 from recbole_cold.errors import UserError
 
 logger = logging.getLogger(__name__)
@@ -43,7 +45,7 @@ __all__ = ["ColdStartDataset", "cache_root"]
 class TokenIds(Mapping):
     """Field -> {token: id}; a dictionary is made when its field is first asked for."""
 
-    def __init__(self, id_tokens: dict[str, np.ndarray]) -> None:
+    def __init__(self, id_tokens: dict[str, Vocabulary]) -> None:
         self._id_tokens, self._made = id_tokens, {}
 
     def __getitem__(self, field: str) -> dict[str, int]:
@@ -80,6 +82,7 @@ class ColdStartDataset(Dataset):
         parts: part name -> row numbers when the rows came from ``benchmark_filename``, else None.
         numbers: the float fields that are inputs of the model, in the configuration's order;
             content vectors are inputs without being named.
+        field2id_token: field -> its tokens by code, a ``Vocabulary``.
         notes: sentences on what loading decided, for the log and the report.
         data_hash: SHA-256 of the files' contents and of every setting that changes the columns.
         from_cache: whether the columns were found parsed.
@@ -268,7 +271,10 @@ class ColdStartDataset(Dataset):
         self.inter = by_kind["inter"]
         self.user_table = by_kind.get("user", {})
         self.item_table = by_kind.get("item", {})
-        self.field2id_token = by_kind["tokens"]
+        self.field2id_token = {
+            field: Vocabulary.from_parts(letters, by_kind["ends"][field])
+            for field, letters in by_kind["tokens"].items()
+        }
         self.field2token_id = TokenIds(self.field2id_token)
         self._origin = by_kind.get("origin", {}).get("")
         for field, kind, source, length in meta["fields"]:
@@ -364,12 +370,12 @@ class ColdStartDataset(Dataset):
     @property
     def avg_actions_of_users(self) -> float:
         """Rows per user, of users with rows."""
-        return self.n_rows / max(1, len(np.unique(self.inter[self.uid_field])))
+        return self.n_rows / max(1, len(codes_in(self.inter[self.uid_field])))
 
     @property
     def avg_actions_of_items(self) -> float:
         """Rows per item, of items with rows."""
-        return self.n_rows / max(1, len(np.unique(self.inter[self.iid_field])))
+        return self.n_rows / max(1, len(codes_in(self.inter[self.iid_field])))
 
     @cached_property
     def inter_feat(self) -> Interaction:

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from recbole.utils import FeatureType
 
+from recbole_cold.data._vocabulary import Vocabulary
 from recbole_cold.leaks.finding import LEAK, OK, Finding, counted, not_applicable
 from recbole_cold.leaks.subject import Array, Subject
 
@@ -135,7 +136,7 @@ def _sequences(subject: Subject) -> Iterator[Sequence]:
                     yield Sequence(field, holder, element, column, by_row, ids)
 
 
-def as_ids(tokens: Array, id_tokens: Array) -> Array:
+def as_ids(tokens: Array | Vocabulary, id_tokens: Array | Vocabulary) -> Array:
     """The code of the id with each token's text, 0 where there is none; both begin with padding."""
     code_of = {token: code for code, token in enumerate(id_tokens.tolist()) if code}
     return np.array([0, *(code_of.get(token, 0) for token in tokens.tolist()[1:])], dtype=np.int64)

@@ -486,7 +486,7 @@ class TestCache:
             assert list(ours) == list(theirs)
             for field in ours:
                 np.testing.assert_array_equal(ours[field], theirs[field])
-                assert ours[field].dtype == theirs[field].dtype
+                assert np.asarray(ours[field]).dtype == np.asarray(theirs[field]).dtype
 
     @pytest.mark.parametrize("file", ["000.npy", "007.npy", "meta.json"])
     @pytest.mark.parametrize("harm", ["flip", "truncate", "delete"])

@@ -61,7 +61,8 @@ DEFECTS = {
                "test_counts_are_compared_with_those_of_the_complete_data"),
     ],
     "recbole_cold/converters/_counting.py": [
-        defect("ids that were sorted are forgotten", "np.union1d(self._sorted, fresh)", "fresh",
+        defect("ids that were sorted are forgotten",
+               "np.concatenate([self._sorted, fresh])", "fresh",
                "test_ids_are_counted_alike_however_many_there_are"),
         defect("the first time is the last",
                "if moment < self._bounds[0]:", "if moment > self._bounds[0]:",
