@@ -94,10 +94,11 @@ def trainable(
     }
     base = {key: value for key, value in config.final_config_dict.items() if _is_plain(value)}
 
-    offer = offer_here()
+    # Not the configuration itself: a class of a user's file in it can be sent to no other process.
+    offer, name = offer_here(), config.dataset
 
     def begin(setting: dict[str, Any], share: float) -> Worker:
-        spec = spec_of(setting, given, shared, base, config_files=files, dataset=config.dataset)
+        spec = spec_of(setting, given, shared, base, config_files=files, dataset=name)
         read = _reader(metric, select_on)
         return Worker(spec, share, epochs, callbacks, read, offer=offer)
 

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -176,7 +177,13 @@ class TestFetch:
 
     def test_several_processes_of_a_machine_fetch_it_once(self, roots):
         theirs, ours = roots
-        peer, all_here = FolderPeer(theirs), threading.Barrier(4)
+
+        class Slow(FolderPeer):
+            def listing(self, entry):
+                time.sleep(0.1)
+                return super().listing(entry)
+
+        peer, all_here = Slow(theirs), threading.Barrier(4)
 
         def go(_):
             with asking(peer, ours):
@@ -558,4 +565,4 @@ class TestTwoNodes:
     def test_a_node_that_is_gone_is_an_error_of_the_peer(self, two_nodes):
         address, _ = two_nodes
         with ray_pool.session(address), pytest.raises(PeerError):
-            ray_peer.RayPeer("f" * 56, "/nowhere").listing(ENTRY)
+            ray_peer.RayPeer("e" * 56, "/nowhere").listing(ENTRY)
