@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from recbole_cold.store import try_lock
+from recbole_cold.locks import try_lock
 
 LEFTOVERS, HASHES = "leftovers", "file hashes"
 # What was begun and not changed for so long belongs to no process that still writes it.

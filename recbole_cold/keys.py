@@ -341,10 +341,15 @@ _IDLE = {
     "reproducibility": "seed", "state": "",
     "enable_amp": "", "enable_scaler": "", "transform": "",
 }  # fmt: skip
-# Keys of earlier versions: what to do instead, for whoever still names one.
+_ONE_CARD = (
+    "one model is not spread over several GPUs: these models are small, and trials side by side "
+    "pay more; use compare, tune or benchmark with --gpus_per_trial"
+)
+# Keys of earlier versions, and of RecBole's runner: what to do instead, for whoever names one.
 GONE = {
     "share_sequences": "it is gone: training pools sequences row by row; leave it out",
     "matched_steps": "it is matched_row now",
+    **dict.fromkeys(("nproc", "world_size", "group_offset"), _ONE_CARD),
 }
 _DERIVED = (
     "MODEL_TYPE", "MODEL_INPUT_TYPE", "eval_type", "single_spec", "local_rank",

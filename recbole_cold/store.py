@@ -1,18 +1,18 @@
-"""Files that are whole or absent (written, then renamed), state files with a checksum, locks."""
+"""Files that are whole or absent (written, then renamed), state files with a checksum."""
 
 import contextlib
-import fcntl
 import hashlib
 import io
 import os
 import pickletools
 import zipfile
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import torch
 
 from recbole_cold.errors import WriteError
+from recbole_cold.locks import try_lock as try_lock
 
 _MAGIC = b"recbole_cold state 1\n"
 
@@ -45,24 +45,6 @@ def write_bytes(path: Path, payload: bytes) -> None:
             f"cannot write '{path}' ({error.strerror or error}); free some space there or choose "
             "another folder with --saved_dir or --cache_dir"
         ) from error
-
-
-def try_lock(file: IO[bytes] | int, shared: bool = False) -> bool:
-    """Lock an open file for this process; false while another process holds it.
-
-    The lock goes when the file is closed, and with the process that holds it.
-
-    Args:
-        shared: others may hold it as well, if theirs are shared, too.
-
-    Raises:
-        OSError: the file system has no locks.
-    """
-    try:
-        fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
 
 
 def save_state(path: Path, state: dict[str, Any]) -> None:

@@ -170,6 +170,15 @@ class TestUnknownKeys:
         with pytest.raises(UserError, match=rf"'share_sequences' in {file} \(it is gone: "):
             build(files=[file])
 
+    @pytest.mark.parametrize("key", ["nproc", "world_size"])
+    def test_one_model_over_several_gpus_is_refused_with_what_to_do(self, key):
+        """RecBole's flags of its runner."""
+        with pytest.raises(UserError) as caught:
+            build(**{key: 2})
+        text = str(caught.value)
+        assert f"'{key}' on the command line (one model is not spread over several GPUs" in text
+        assert "trials side by side pay more; use compare, tune or benchmark with --gpus" in text
+
     def test_keys_of_another_backbone_or_method_are_unknown(self):
         build("Base", backbone="DCN", cross_layer_num=2)
         with pytest.raises(UserError, match="cross_layer_num"):

@@ -23,8 +23,8 @@ LAYERS = (
     {"model", "methods"},
     {"backbone"},
     {"data", "report"},
-    {"evaluation", "compat", "store", "graphs", "converters", "cache_entries"},
-    {"keys", "kinds", "errors", "paths", "seeding", "distinct"},
+    {"evaluation", "compat", "store", "graphs", "converters", "cache_entries", "cache_peers"},
+    {"keys", "kinds", "errors", "paths", "seeding", "locks", "distinct"},
 )
 LINE = {room: number for number, rooms in enumerate(LAYERS) for room in rooms}
 # Functions of recbole_cold: a sub-package of one of these names would hide it once imported.

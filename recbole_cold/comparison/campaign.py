@@ -232,7 +232,8 @@ class Campaign:
         if config["share_pretrained"]:
             given["pretrain_seed"] = config["pretrain_seed"]
         given["data_path"] = data_folder(config)
-        given["cache_dir"] = str(cache_root(config["cache_dir"]).absolute())
+        if config["cache_dir"]:  # else every machine has its own
+            given["cache_dir"] = str(cache_root(config["cache_dir"]).absolute())
         return TrialSpec(
             model="Base" if cell.entry.matched_steps else cell.text,
             dataset=config.dataset,

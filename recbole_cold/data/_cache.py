@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 
-from recbole_cold import paths
+from recbole_cold import cache_peers, paths
 from recbole_cold.cache_entries import HASHES, Entry, Use, abandoned, last_used, listed, use
 from recbole_cold.errors import UserError
 
@@ -168,6 +168,12 @@ def size_of(number: float) -> str:
             return f"{number:,.0f} bytes" if unit == "bytes" else f"{number:,.1f} {unit}"
         number /= 1000
     return f"{number:,.1f} TB"
+
+
+def is_there(folder: Path) -> bool:
+    """Whether a data set is stored, here or by now on the driver's machine, which is asked."""
+    # False, too, where it may not be looked for.
+    return os.path.exists(folder) or cache_peers.fetch(folder)
 
 
 def load(folder: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:

@@ -28,7 +28,7 @@ def entries(root: Path) -> Iterator[Entry]:
             name = folders[0].name
             lock = folders[0] / f"{name}.inter"
             yield Entry("frames", path, last_used(path), lock, name, "from_frames")
-    yield from abandoned(frames_root(root), r"\.new-|\.[0-9a-f]{32}\.old\.")
+    yield from abandoned(frames_root(root), r"\.new-|\.[0-9a-f]{32}\.")
 
 
 def _is_ours(folder: Path) -> bool:

@@ -234,7 +234,7 @@ class ColdStartDataset(Dataset):
 
     def _stored(self, folder: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]] | None:
         """The columns as they were parsed before; None where they have to be parsed."""
-        if not os.path.exists(folder):  # false, too, where it may not be looked for
+        if not _cache.is_there(folder):
             return None
         # From here on nobody removes it; one who just did so leaves nothing to be warned of.
         self._uses = [_cache.in_use(folder)]

@@ -62,6 +62,8 @@ _WITHOUT_PART = (
     "experiment.document",
     "experiment.intervals",
     "cache_entries",
+    "cache_peers",
+    "locks",
 )
 # Scores may be reported during pre-training, but do not change it; the rows that it learns from
 # enter the key as they are, by the hash of the split.

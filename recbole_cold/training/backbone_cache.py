@@ -4,14 +4,14 @@ import json
 import logging
 import os
 import re
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from torch import nn
 
+from recbole_cold import cache_peers
 from recbole_cold.cache_entries import (
     LEFTOVERS,
     Entry,
@@ -21,9 +21,10 @@ from recbole_cold.cache_entries import (
     listed,
     use,
 )
-from recbole_cold.errors import Interrupted, UserError, told
+from recbole_cold.errors import UserError, told
+from recbole_cold.locks import locked
 from recbole_cold.model._method import ColdStartRecommender
-from recbole_cold.store import DamagedFile, is_state, load_state, save_state, text_in, try_lock
+from recbole_cold.store import DamagedFile, is_state, load_state, save_state, text_in
 
 logger = logging.getLogger(__name__)
 
@@ -35,6 +36,8 @@ NOT_OURS = (RuntimeError, ValueError, KeyError, TypeError, AttributeError, Index
 
 class BackboneCache:
     """Stores pre-trained backbones; equal data, split, configuration, seed and code share one.
+
+    In a trial on another machine than the driver's, the driver's cache is asked as well.
 
     Args:
         folder: where the files are.
@@ -78,8 +81,9 @@ class BackboneCache:
     ) -> Iterator[None]:
         """Context: no other process trains this backbone; a second one waits, then finds it stored.
 
-        The lock of a process that dies is freed by the system. Where there are no locks (a
-        read-only cache, some network file systems) every process trains its own.
+        That holds on all machines of a cluster, whose trials ask the driver's. The lock of a
+        process that dies is freed by the system. Where there are no locks (a read-only cache, some
+        network file systems) every process trains its own.
 
         Raises:
             Interrupted: ``stop`` was asked for while waiting.
@@ -87,8 +91,10 @@ class BackboneCache:
         path = self._path(method, seed)
         with ExitStack() as held:
             if not os.path.exists(path):
+                lock = path.with_suffix(".lock")
                 with suppress(OSError):
-                    held.enter_context(_locked(path.with_suffix(".lock"), stop))
+                    held.enter_context(locked(lock, stop))
+                held.enter_context(cache_peers.turn(path, lock, stop))
             yield
 
     def save(self, method: ColdStartRecommender, seed: int, record: dict[str, Any]) -> None:
@@ -102,6 +108,8 @@ class BackboneCache:
             self._uses.append(use(self._path(method, seed), self._path(method, seed)))
         except UserError as problem:
             logger.warning("the pre-trained backbone is not cached: %s", problem)
+            return
+        cache_peers.hand_over(self._path(method, seed))
 
 
 def refuse_unlike(module: nn.Module, state: Mapping[str, Any]) -> None:
@@ -115,32 +123,6 @@ def refuse_unlike(module: nn.Module, state: Mapping[str, Any]) -> None:
     if found != wanted:
         odd = min(name for name in {*wanted, *found} if found.get(name) != wanted.get(name))
         raise ValueError(f"'{odd}' differs")
-
-
-@contextmanager
-def _locked(path: Path, stop: Callable[[], bool]) -> Iterator[None]:
-    """Context: hold the lock file ``path``, which is removed afterwards."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    while True:
-        with path.open("wb") as file:
-            while not try_lock(file):
-                if stop():
-                    raise Interrupted
-                time.sleep(0.05)
-            if not _is_at(file, path):
-                continue  # the holder before has removed it, so this lock excludes nobody
-            try:
-                yield
-            finally:
-                path.unlink(missing_ok=True)
-            return
-
-
-def _is_at(file: IO[bytes], path: Path) -> bool:
-    try:
-        return os.path.samestat(os.fstat(file.fileno()), path.stat())
-    except FileNotFoundError:
-        return False
 
 
 def entries(root: Path) -> Iterator[Entry]:

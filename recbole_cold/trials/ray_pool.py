@@ -12,17 +12,21 @@ import shutil
 import socket
 import sys
 import tempfile
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, redirect_stdout, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from recbole_cold.errors import Interrupted, UserError
 from recbole_cold.keys import check_flag
+from recbole_cold.trials.cache_offer import Offer, offer_here
+from recbole_cold.trials.one_thread import OneThread
 from recbole_cold.trials.trial import TrialSpec
 from recbole_cold.trials.worker import LAST_LINES, Worker, actor_class
+
+logger = logging.getLogger(__name__)
 
 _TEMP_PREFIX = "rc-ray-"
 _NO_LOGGERS = "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"
@@ -240,23 +244,6 @@ def _environment(**values: str) -> Iterator[None]:
                 os.environ[name] = value
 
 
-class _OneThread:
-    """A stream that passes on text from the thread that made it and drops that of others.
-
-    Ray's listener thread prints messages about dead processes on stdout at any log level.
-    """
-
-    def __init__(self, stream: Any) -> None:
-        self._stream, self._thread = stream, threading.get_ident()
-
-    def write(self, text: str) -> int:
-        ours = threading.get_ident() == self._thread
-        return self._stream.write(text) if ours else len(text)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._stream, name)
-
-
 def _first_line(error: BaseException) -> str:
     text = str(error).strip() or type(error).__name__
     return text.splitlines()[0].rstrip(".")
@@ -356,9 +343,9 @@ def _storage(logs: Path | None) -> Iterator[str]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _begin(config: dict[str, Any], gpus: float) -> Worker:
+def _begin(offer: Offer, config: dict[str, Any], gpus: float) -> Worker:
     spec = TrialSpec.from_dict(json.loads(config["trial"]["spec"]))
-    return Worker(spec, gpus, epochs=config["epochs"], keep_scores=config["scores"])
+    return Worker(spec, gpus, config["epochs"], keep_scores=config["scores"], offer=offer)
 
 
 def _told(spec: TrialSpec) -> dict[str, Any]:
@@ -373,7 +360,8 @@ def _told(spec: TrialSpec) -> dict[str, Any]:
 def _fit_tuner(specs, driver, name, storage, at_a_time, cpus, gpus, asha, parts) -> None:
     from ray import tune
 
-    actor = tune.with_resources(actor_class(_begin), {"cpu": cpus, "gpu": gpus})
+    begin = partial(_begin, offer_here())
+    actor = tune.with_resources(actor_class(begin), {"cpu": cpus, "gpu": gpus})
     scheduler = _asha(asha) if asha else _with_metric(parts)
     tuner = tune.Tuner(
         actor,
@@ -398,7 +386,7 @@ def _fit_tuner(specs, driver, name, storage, at_a_time, cpus, gpus, asha, parts)
         ),
     )
     logging.getLogger("ray").setLevel(logging.CRITICAL)
-    with redirect_stdout(_OneThread(sys.stdout)), _loggers(parts.loggers):
+    with redirect_stdout(OneThread(sys.stdout)), _loggers(parts.loggers):
         tuner.fit()
 
 
@@ -457,6 +445,7 @@ def _driver_class() -> type:
             self.on_done, self.on_failed, self.on_stopped = on_done, on_failed, on_stopped
             self.on_scores = on_scores
             self.told: set[int] = set()
+            self.not_fetched: set[str] = set()
             self.error: BaseException | None = None
 
         def _tell(self, trial, callback, *words) -> None:
@@ -483,6 +472,10 @@ def _driver_class() -> type:
                 self._tell(trial, self.on_stopped, result["epoch"])
 
         def _done(self, spec, scores, document) -> None:
+            # Once, though each trial of that machine says it; Ray keeps their own lines to itself.
+            for line in set(document["trial"].get("not_fetched", ())) - self.not_fetched:
+                self.not_fetched.add(line)
+                logger.warning("%s", line)
             if scores is not None and self.on_scores is not None:
                 self.on_scores(spec, scores)
             self.on_done(spec, document)

@@ -14,6 +14,7 @@ from recbole_cold.experiment.requests import parse_entries
 from recbole_cold.kinds import plain
 from recbole_cold.registry import absolute
 from recbole_cold.training.callbacks import Callback, CallbackList
+from recbole_cold.trials.cache_offer import offer_here
 from recbole_cold.trials.settings import (
     check_select_on,
     nested,
@@ -93,10 +94,13 @@ def trainable(
     }
     base = {key: value for key, value in config.final_config_dict.items() if _is_plain(value)}
 
+    # Not the configuration itself: a class of a user's file in it can be sent to no other process.
+    offer, name = offer_here(), config.dataset
+
     def begin(setting: dict[str, Any], share: float) -> Worker:
-        spec = spec_of(setting, given, shared, base, config_files=files, dataset=config.dataset)
+        spec = spec_of(setting, given, shared, base, config_files=files, dataset=name)
         read = _reader(metric, select_on)
-        return Worker(spec, share, epochs, callbacks, read)
+        return Worker(spec, share, epochs, callbacks, read, offer=offer)
 
     return tune.with_resources(actor_class(begin), {"cpu": cpus, "gpu": gpus})
 

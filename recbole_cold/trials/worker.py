@@ -14,6 +14,8 @@ from typing import Any
 
 from recbole_cold.errors import Interrupted, UserError
 from recbole_cold.training.callbacks import Callback
+from recbole_cold.trials.cache_offer import Offer
+from recbole_cold.trials.ray_peer import node_here
 from recbole_cold.trials.trial import TrialSpec, run_trial
 
 LAST_LINES = 6
@@ -27,18 +29,27 @@ def placed(spec: TrialSpec, gpus: float) -> TrialSpec:
 
 
 def outcome_of(
-    spec: TrialSpec, gpus: float, node: str = "", *, keep_scores: bool = False, **options: Any
+    spec: TrialSpec,
+    gpus: float,
+    node: str = "",
+    *,
+    keep_scores: bool = False,
+    offer: Offer | None = None,
+    **options: Any,
 ) -> dict[str, Any]:
     """Run a trial; its report has the ``document``, or the last lines of its ``error``.
 
     The results document is a text (Tune would take mappings apart); beside it stand the metrics of
     every phase as ``cold/AUC``, ..., for loggers, and under ``scores`` the content of the file of
-    row scores, where these are to be kept.
+    row scores, where these are to be kept. Where the trial asked the driver's machine for entries
+    of its cache, its document says which of them came and which did not.
     """
     scores: list[bytes] = []
     take = scores.append if keep_scores else None
+    offer = offer or Offer("")
     try:
-        document = run_trial(placed(spec, gpus), take_scores=take, **options)
+        with offer.accepted(placed(spec, gpus)) as (here, asked):
+            document = run_trial(here, take_scores=take, **options)
     except Interrupted:
         return {"stopped": True}
     except UserError as error:
@@ -51,6 +62,8 @@ def outcome_of(
         "pid": os.getpid(),
         "cuda_visible_devices": os.environ.get("CUDA_VISIBLE_DEVICES"),
     }
+    if asked is not None:
+        document["trial"] |= {"fetched": asked.fetched, "not_fetched": [*asked.failed.values()]}
     told = {**by_phase(document), "document": json.dumps(document)}
     return told | ({"scores": scores[0]} if scores else {})
 
@@ -87,6 +100,7 @@ class Worker:
         callbacks: called while the trial runs, in the process that runs it.
         read: turns the report of a finished trial into the one for Tune; may raise.
         keep_scores: whether the report carries row scores.
+        offer: the driver's cache.
     """
 
     def __init__(
@@ -97,13 +111,14 @@ class Worker:
         callbacks: Sequence[Callback] = (),
         read: Callable[[dict[str, Any]], dict[str, Any]] = lambda report: report,
         keep_scores: bool = False,
+        offer: Offer | None = None,
     ) -> None:
         self._go, self._told = threading.Semaphore(0), threading.Semaphore(0)
         self._stop, self._read = False, read
         self._report: dict[str, Any] = {}
         told = [*callbacks, *([_Epochs(self._tell)] if epochs else [])]
-        options = {"stop": lambda: self._stop, "callbacks": told, "node": _node(),
-                   "keep_scores": keep_scores}  # fmt: skip
+        options = {"stop": lambda: self._stop, "callbacks": told, "node": node_here(),
+                   "keep_scores": keep_scores, "offer": offer}  # fmt: skip
         self._thread = threading.Thread(
             target=lambda: self._finish(outcome_of(spec, gpus, **options)), daemon=True
         )
@@ -134,12 +149,6 @@ class Worker:
         self._go.release()
         if self._started:
             self._thread.join()
-
-
-def _node() -> str:
-    import ray
-
-    return ray.get_runtime_context().get_node_id()
 
 
 def actor_class(begin: Callable[[dict[str, Any], float], Worker]) -> type:

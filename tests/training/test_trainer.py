@@ -715,8 +715,8 @@ class TestCache:
     def test_the_place_of_a_dead_process_is_free(self, build, cache):
         code = (
             "import sys, time; from pathlib import Path\n"
-            "from recbole_cold.training.backbone_cache import _locked\n"
-            "with _locked(Path(sys.argv[1]), lambda: False): print('held', flush=True); "
+            "from recbole_cold.locks import locked\n"
+            "with locked(Path(sys.argv[1]), lambda: False): print('held', flush=True); "
             "time.sleep(60)"
         )
         lock = cache.folder / "key-5.lock"
