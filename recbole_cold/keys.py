@@ -185,7 +185,7 @@ _TABLE = [
         [SPLIT, SCORES],
         Key("cold_threshold", whole(0)),
         Key("warm_size", COUNT),
-        Key("warm_sets", whole(1, 26), run_wide=True),  # they have letters
+        Key("warm_sets", whole(0, 26), run_wide=True),  # they have letters
         Key("common_phases", whole(0, 1000), run_wide=True),
         Key("common_size", optional(COUNT)),
         Key("valid_fraction", number(above=0, below=1)),

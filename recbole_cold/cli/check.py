@@ -152,6 +152,8 @@ def _write(experiment: Any, target: Path) -> dict[str, Any]:
     }  # fmt: skip
     if vectors:
         values["vector_fields"] = vectors
+    if not config["warm_sets"]:
+        values["warm_sets"] = 0
     if config["threshold"]:
         values["threshold"] = dict(config["threshold"])
     loaded = (config["load_col"] or {}).values()

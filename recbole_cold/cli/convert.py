@@ -111,6 +111,8 @@ def _data_path(given: str | None) -> Path:
 
 def _next(converter: "Converter", done: "Conversion") -> str:
     """The command that looks at what was written."""
+    import yaml
+
     from recbole_cold.registry import properties_dir
 
     if done.out.name != converter.name:  # runs look for NAME/NAME.inter
@@ -119,7 +121,12 @@ def _next(converter: "Converter", done: "Conversion") -> str:
     words = ["recbole-cold", "check", f"--dataset={converter.name}"]
     if done.out.parent != _data_path(None):
         words.append(f"--data_path={done.out.parent}")
-    usual = (properties_dir() / "dataset" / f"{converter.name}.yaml").is_file()
+    file = properties_dir() / "dataset" / f"{converter.name}.yaml"
+    usual = yaml.safe_load(file.read_text(encoding="utf-8")) or {} if file.is_file() else {}
+    parts = list(done.manifest["parts"])
+    if parts and parts != usual.get("benchmark_filename"):
+        warm = sum(part.startswith("warm_") for part in parts)
+        words += [f"--benchmark_filename=[{','.join(parts)}]", f"--warm_sets={warm}"]
     label: dict[str, Any] = done.manifest["label"]
     if label["least"] != converter.label(converter.defaults()).least or (
         not usual and label["field"] != "label"

@@ -74,8 +74,9 @@ def _show(document: dict[str, Any], folder: Path) -> int:
     for place in places:
         print(f"results  {place / 'results.json'}")
     print(f"markdown {folder / 'results.md'}")
-    for place in places:
-        print(f"curves   {place / 'figures' / 'curves.png'}")
+    for curves in (place / "figures" / "curves.png" for place in places):
+        if curves.exists():  # one phase has none
+            print(f"curves   {curves}")
     for failure in document.get("failures", []):
         print(f"failed: {failure}", file=sys.stderr)
     return 1 if document.get("failures") else 0

@@ -28,7 +28,8 @@ def write_files(comparison: report.Comparison, folder: Path, finished: bool = Tr
     write_bytes(folder / "comparison.md", report.comparison_markdown(comparison).encode())
     write_bytes(folder / "comparison.tex", report.comparison_latex(comparison).encode())
     write_bytes(folder / "comparison.csv", report.comparison_csv(comparison).encode())
-    if any(comparison.cells(metric) for metric in comparison.metrics[:1]):
+    scored = any(comparison.cells(metric) for metric in comparison.metrics[:1])
+    if scored and report.have_curves(comparison.phases):
         of_lines = bands(comparison.by_backbone, in_folder(folder))
         report.plot_comparison(comparison, folder / "figures" / "phases.png", bands=of_lines)
     if finished:

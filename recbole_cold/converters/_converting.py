@@ -160,7 +160,7 @@ def convert(
     parts: dict[str, Any] = {}
     seen = None
     before = _files_of(out / MANIFEST)
-    with all_or_none(out, MANIFEST) as folder:
+    with all_or_none(out, MANIFEST) as folder, raw.unchanged():
         for table in converter.tables(raw, options):
             header = table.header.split()
             if table.suffix not in SUFFIXES:

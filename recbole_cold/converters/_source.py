@@ -44,7 +44,7 @@ class Source:
     def __init__(self, path: Path, what: str) -> None:
         self.path, self.what = path, what
         self._root, self._inside = path, ""  # what the user gave; a folder in an archive
-        self._used: dict[Path, None] = {}
+        self._used: dict[Path, tuple[int, int, int]] = {}  # as they were before they were read
 
     def part(self, name: str) -> "Source":
         """A folder of this name in this source, or an archive ``name.zip`` in its folder.
@@ -94,6 +94,36 @@ class Source:
             for path in self._used
         ]
 
+    @contextmanager
+    def unchanged(self) -> Iterator[None]:
+        """Context: files are read in it; what is read of one that changes meanwhile is refused,
+        also in place of an error that reading gave, such as a line that is cut short.
+
+        Raises:
+            UserError: names a file that was changed, moved or removed.
+        """
+        try:
+            yield
+        except (UserError, OSError) as error:
+            self._refuse_changed(error)
+            raise
+        self._refuse_changed()
+
+    def _refuse_changed(self, why: Exception | None = None) -> None:
+        for path, before in self._used.items():
+            try:
+                now = _state(path)
+            except OSError as error:
+                raise UserError(
+                    f"'{path}' was removed while it was read; put it back, and start again"
+                ) from why or error
+            if now != before:
+                size = f" (from {before[0]:,} to {now[0]:,} bytes)" if now[0] != before[0] else ""
+                raise UserError(
+                    f"'{path}' changed while it was read{size}; wait until it is whole, and start "
+                    "again"
+                ) from why
+
     def _told(self, path: Path) -> str:
         """A file's path in the folder that the user gave: several may have one name."""
         return path.relative_to(self._root).as_posix() if path != self._root else path.name
@@ -104,7 +134,7 @@ class Source:
             with path.open("rb") as file:
                 yield _Opened(file, file.tell, path.stat().st_size)
 
-        self._used[path] = None
+        self._use(path)
         return RawFile(self, str(path), opened, encoding)
 
     def _member(self, names: tuple[str, ...], encoding: str) -> "RawFile":
@@ -129,8 +159,15 @@ class Source:
             with zipfile.ZipFile(self.path) as archive, archive.open(member) as file:
                 yield _Opened(file, file.tell, archive.getinfo(member).file_size)
 
-        self._used[self.path] = None
+        self._use(self.path)
         return RawFile(self, f"{self.path}/{member}", opened, encoding)
+
+    def _use(self, path: Path) -> None:
+        """Remember a file as it is now; of one that is read again, as it was before."""
+        try:
+            self._used.setdefault(path, _state(path))
+        except OSError as error:
+            raise self._unreadable(str(path), _why(error)) from error
 
     def _unreadable(self, place: str, why: str) -> UserError:
         return UserError(f"cannot read '{place}' ({why}); give {self.what}")
@@ -264,6 +301,12 @@ def _bar(name: str, size: int) -> Iterator[Callable[[int], Any]]:
         return
     with tqdm(total=size, unit="B", unit_scale=True, desc=name, leave=False) as bar:
         yield lambda done: bar.update(done - bar.n)
+
+
+def _state(path: Path) -> tuple[int, int, int]:
+    """What tells whether a file changed: its size, the time of its last change, and its place."""
+    state = path.stat()
+    return state.st_size, state.st_mtime_ns, state.st_ino
 
 
 def _why(error: BaseException) -> str:

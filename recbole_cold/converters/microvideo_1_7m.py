@@ -2,8 +2,9 @@
 
 ``train.csv`` and ``test.csv``: commas, a header. All items of the test are new: its item numbers
 go on where those of the training end. So the split comes with the data, and the atomic files are
-its parts: ``train``, then of each new item the oldest K rows in ``warm_a``, the next in ``warm_b``
-and ``warm_c``, and ``test``. Of the columns the clicks before each row (``clicked_items``,
+its parts, ``train`` and ``test``, for runs without warm-up (``warm_sets: 0``). With
+``--warm_size=K`` the oldest K rows of each new item are in ``warm_a``, the next in ``warm_b`` and
+``warm_c``, and the rest is ``test``. Of the columns the clicks before each row (``clicked_items``,
 ``clicked_categories``) are not read: histories are made of rows that a run may see.
 
 The vectors of covers (``item_image_emb_dim64.h5``) are not read either: their form needs h5py,
@@ -167,7 +168,7 @@ def new_items(file: RawFile, options: Mapping[str, Any], videos: Videos) -> dict
     Raises:
         UserError: none of them has a row that is left for the test.
     """
-    most = len(WARM) * options["warm_size"]
+    most = len(WARM) * options["warm_size"]  # of an item in them
     found: dict[str, New] = {}
     for place, row in rows(file, options, videos, Counter()):
         item = found.get(row.item)
@@ -203,6 +204,13 @@ def tables(source: Source, options: Mapping[str, Any]) -> Iterator[Table]:
     yield part("train", (row for _, row in train), left_out)
     videos.from_here_on_new()
     file, size = source.file("test.csv"), options["warm_size"]
+    left_out = Counter()
+    header = "item_id:token cate_id:token"
+    if not size:
+        test = rows(file, options, videos, left_out)
+        yield part("test", (row for _, row in test), left_out)
+        yield Table("item", header, videos.category.items(), Counter())
+        return
     new = new_items(file, options, videos)
     for step, name in enumerate(WARM):
         yield part(
@@ -210,10 +218,8 @@ def tables(source: Source, options: Mapping[str, Any]) -> Iterator[Table]:
             (row for item in new.values() for row in item.oldest(step * size, (step + 1) * size)),
             Counter(),
         )
-    left_out = Counter()
     yield part("test", test_rows(rows(file, options, videos, left_out), new, left_out), left_out)
     left_out = Counter()
-    header = "item_id:token cate_id:token"
     yield Table("item", header, videos.rows(new, left_out), left_out)
 
 
@@ -228,17 +234,17 @@ CONVERTER = Converter(
     label=lambda options: Label("label", 1, "clicked when it was shown"),
     options=(
         Option(
-            "warm_size", "2", number(int, 1, 1000),
-            "K: rows of a new item in each of the three warm-up sets; a new item has some seven "
-            "rows, and one with fewer than 3K is left out",
+            "warm_size", "0", number(int, 0, 1000),
+            "K: rows of a new item in each of three warm-up sets; a new item has some seven rows, "
+            "and one with fewer than 3K is left out; 0: no such sets, all rows are in the test",
         ),
         *SAMPLE,
     ),
     time="timestamp",
     since="a moment that is not told; perhaps no seconds, for their order alone counts",
     notes=(
-        "the split is that of the data: all items of test.csv are new; a run that scores all of "
-        "test.csv at once, without warm-up sets, is not possible yet",
+        "the split is that of the data: all items of test.csv are new; a run scores all of it in "
+        "the cold phase (warm_sets: 0), or with --warm_size what warm-up sets leave of it",
         "clicked_items and clicked_categories are not written: histories are made of rows that a "
         "run may see; vectors of covers: dataset_atomic/README.md",
     ),

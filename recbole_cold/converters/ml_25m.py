@@ -85,6 +85,8 @@ CONVERTER = Converter(
         "many users enter a whole history in minutes: rows of one second keep the order of the "
         "file, which is that of the movies' numbers",
     ),
+    # Ratings, users and movies: https://files.grouplens.org/datasets/movielens/ml-25m-README.html;
+    # movies that are rated: https://seljuk.me/movielens-25m-dataset-published.html, which counted.
     official=(
         Official(
             "MovieLens-25M",

@@ -12,7 +12,9 @@ CONVERTER = ml_25m.CONVERTER._replace(
     title="MovieLens-32M",
     source="the unpacked folder of ml-32m.zip, or ml-32m.zip itself",
     origin="https://grouplens.org/datasets/movielens/32m/",
-    size="32,000,204 ratings of 87,585 movies by 200,948 users",
+    size="32,000,204 ratings by 200,948 users; 87,585 movies",
+    # https://files.grouplens.org/datasets/movielens/ml-32m-README.html; how many of the movies are
+    # rated it does not say.
     official=(
         Official("MovieLens-32M", {"rows": 32_000_204, "users": 200_948, "rows of items": 87_585}),
     ),

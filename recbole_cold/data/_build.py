@@ -17,6 +17,7 @@ from recbole_cold.data._atomic import (
     share_codes,
     stack,
 )
+from recbole_cold.data._memory import refuse_more_codes
 from recbole_cold.data._mending import align_ids, in_order, look_at
 from recbole_cold.data._names import (
     check_fields,
@@ -157,6 +158,7 @@ class Build:
 
     def _register(self, suffix: str, path: Path) -> None:
         for field, column in self.tables[suffix].items():
+            refuse_more_codes(field, column, path)
             if field in self.fields and field != self.id_of.get(suffix):
                 raise UserError(
                     f"the field {field!r} of '{path}' is in another atomic file too; rename it or "

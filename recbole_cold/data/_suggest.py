@@ -10,8 +10,11 @@ def suggest(counts: Array, threshold: int, size: int, n_warm: int = 3) -> tuple[
 
     Args:
         counts: rows per id.
+        size: K; returned as it is where there are no warm-up parts.
     """
     counts = np.unique(counts[counts > 0])
+    if not n_warm:  # K means nothing: any N between two counts will do
+        return (int(counts[(len(counts) - 1) // 2]), size) if len(counts) >= 2 else None
     below = counts[counts <= threshold]
     if len(below) and len(below) < len(counts):  # there are old ids: keep N, lower K
         fitting = min(size, (int(below[-1]) - 1) // n_warm)
@@ -33,6 +36,8 @@ def why_empty(counts: Array, threshold: int, size: int, n_warm: int, cold_side: 
     found = f"{cold_side}s have {int(present.min()):,} to {int(present.max()):,} rows"
     if not (counts > threshold).any():
         problem = f"no {cold_side} has more than cold_threshold={threshold} rows, so none is old"
+    elif not n_warm:
+        problem = f"no {cold_side} has at most cold_threshold={threshold} rows, so none is new"
     elif not ((counts >= n_warm * size) & (counts <= threshold)).any():
         problem = (
             f"no {cold_side} has {n_warm * size} to {threshold} rows (warm_sets times warm_size "
@@ -46,9 +51,8 @@ def why_empty(counts: Array, threshold: int, size: int, n_warm: int, cold_side: 
             f"{problem} ({found}); no setting can split this data with warm_sets={n_warm}, use "
             "more data"
         )
-    new = int(((present >= n_warm * working[1]) & (present <= working[0])).sum())
+    least = n_warm * working[1] if n_warm else 1
+    new = int(((present >= least) & (present <= working[0])).sum())
     old = int((present > working[0]).sum())
-    return (
-        f"{problem} ({found}); cold_threshold={working[0]} and warm_size={working[1]} would give "
-        f"{old:,} old and {new:,} new {cold_side}s"
-    )
+    settings = f"cold_threshold={working[0]}" + f" and warm_size={working[1]}" * bool(n_warm)
+    return f"{problem} ({found}); {settings} would give {old:,} old and {new:,} new {cold_side}s"

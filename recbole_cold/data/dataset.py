@@ -27,6 +27,7 @@ from recbole_cold.data import _file_names as file_names
 from recbole_cold.data._build import READER, Build
 from recbole_cold.data._cache import cache_root
 from recbole_cold.data._frames_folder import frames_in_use
+from recbole_cold.data._memory import within_memory
 from recbole_cold.data._names import NUMBERS, instead
 from recbole_cold.data._vectors import vector_paths
 from recbole_cold.data._vocabulary import Vocabulary
@@ -247,7 +248,8 @@ class ColdStartDataset(Dataset):
 
     def _built(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         build = Build(self.config, self._files, self._vector_files)
-        return build.columns(), build.meta()
+        with within_memory(self.config, self._files, build.form):
+            return build.columns(), build.meta()
 
     def _kept(
         self, columns: dict[str, np.ndarray], meta: dict[str, Any], folder: Path, root: Path

@@ -81,6 +81,12 @@ def phase_names(config: Any) -> list[str]:
     ]
 
 
+def some_phase_learns(config: Any) -> bool:
+    """Whether there is a phase after the first; with ``warm_sets: 0`` there is the cold one alone,
+    and what is said of fine-tuning changes nothing."""
+    return len(phase_names(config)) > 1
+
+
 def _of_sets(config: Any, own: list[str] | None) -> list[Phase]:
     warm = warm_names(config["warm_sets"]) if own is None else own
     return protocol(warm, common=config["common_phases"])

@@ -31,7 +31,7 @@ def pseudo_new(
 
     Args:
         split: with the rule's own phases only; ``common_phases`` come after this.
-        size: K, the rows per drawn id in each warm-up part.
+        size: K, the rows per drawn id in each warm-up part, if there are any.
         draw: ``uniform``: among all old ids with enough rows, and with all their rows; ``rare``:
             among the rarest of these, twice as many as are wanted, and with their oldest N rows.
             Further rows are in no part (``cut_rows`` of the manifest). Where there is no N, in
@@ -47,15 +47,17 @@ def pseudo_new(
     train = split["train"]
     names = split.warm_parts
     n_warm = len(names)
+    warm_rows = n_warm * size
     counts = np.bincount(ids[train], minlength=int(split.old_ids.max(initial=0)) + 1)
-    enough = split.old_ids[counts[split.old_ids] > n_warm * size]
+    enough = split.old_ids[counts[split.old_ids] > warm_rows]
     wanted = max(1, round(fraction * len(split.old_ids)))
     side = split.cold_side
     if len(enough) < wanted or len(split.old_ids) < 2:
         raise UserError(
             f"validation needs {wanted} of the {len(split.old_ids)} old {side}s with more than "
-            f"{n_warm * size} rows each, and {len(enough)} have them; lower warm_size or "
-            "valid_fraction, or lower cold_threshold to have more old ones"
+            f"{warm_rows} rows each, and {len(enough)} have them; lower "
+            f"{'warm_size or ' * bool(n_warm)}valid_fraction, or lower cold_threshold to have more "
+            "old ones"
         )
     rare = draw == "rare"
     pool = _rarest(enough, counts, _POOL * wanted) if rare else enough
@@ -68,7 +70,7 @@ def pseudo_new(
         "rule": "pseudo-new",
         "draw": draw,
         "N": split.manifest.get("N"),
-        "K": int(size),
+        "K": int(size) if n_warm else None,
         "warm_sets": n_warm,
         "cold_side": side,
         "order": split.manifest.get("order", "time"),

@@ -112,7 +112,8 @@ class Split:
 
     @property
     def warm_size(self) -> int | None:
-        """K, the rows per new id in a warm-up part; None where parts have none in common."""
+        """K, the rows per new id in a warm-up part; None where there is none, or no number that all
+        parts have."""
         return self.manifest.get("K")
 
     @property
@@ -277,34 +278,42 @@ def frequency_split(
 ) -> Split:
     """Old ids (more than ``threshold`` rows) train; new ids give warm-up parts and ``test``.
 
+    Without warm-up parts (``n_warm=0``) K means nothing: every id with at most N rows is new, and
+    all of its rows are in ``test``.
+
     Args:
         ids: codes of the cold side, one per row.
         time: one number per row, or None: the order is then a permutation drawn from ``seed``.
         threshold: N; an id with n > N rows is old, one with n_warm * K <= n <= N is new, and the
             rest is dropped.
         size: K, the rows per new id in each warm-up part.
-        n_warm: number of warm-up parts.
+        n_warm: number of warm-up parts, from 0 on.
 
     Raises:
         UserError: no old id, no new id, or no row to test on; the sentence names counts that work.
     """
     ids = np.asarray(ids)
-    for key, value in (("cold_threshold", threshold), ("warm_size", size), ("warm_sets", n_warm)):
-        if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
-            raise UserError(f"{key} is {value!r}; it must be a whole number of 1 or more")
+    for key, value, least in (
+        ("cold_threshold", threshold, 1), ("warm_sets", n_warm, 0), ("warm_size", size, 1)
+    ):  # fmt: skip
+        if key == "warm_size" and not n_warm:
+            continue  # nothing is made of K
+        if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
+            raise UserError(f"{key} is {value!r}; it must be a whole number of {least} or more")
     if n_warm > len(LETTERS):
         raise UserError(f"warm_sets is {n_warm}; at most {len(LETTERS)} warm-up sets can be named")
     counts = np.bincount(ids) if len(ids) else np.zeros(1, dtype=np.int64)
+    warm_rows = int(n_warm * size) if n_warm else 0
     is_old = counts > threshold
-    is_new = (counts >= n_warm * size) & (counts <= threshold) & (counts > 0)
-    if not is_old.any() or not (counts[is_new] > n_warm * size).any():
-        raise UserError(why_empty(counts, int(threshold), int(size), int(n_warm), cold_side))
+    is_new = (counts >= warm_rows) & (counts <= threshold) & (counts > 0)
+    if not is_old.any() or not (counts[is_new] > warm_rows).any():
+        raise UserError(why_empty(counts, int(threshold), size, int(n_warm), cold_side))
     row_is_new = np.flatnonzero(is_new[ids])
     dropped = (counts > 0) & ~is_old & ~is_new
     manifest = {
         "rule": "frequency",
         "N": int(threshold),
-        "K": int(size),
+        "K": int(size) if n_warm else None,
         "warm_sets": int(n_warm),
         "cold_side": cold_side,
         "order": order_of(time),
@@ -317,7 +326,7 @@ def frequency_split(
     return Split(
         {
             "train": np.flatnonzero(is_old[ids]),
-            **parts_in_order(row_is_new, ids, times, int(size), names),
+            **parts_in_order(row_is_new, ids, times, size, names),
         },
         np.flatnonzero(is_old),
         np.flatnonzero(is_new),
@@ -357,23 +366,36 @@ def common_phases(split: Split, ids: Array, n: int, size: int) -> Split:
 
 
 def split_from_parts(
-    parts: Mapping[str, Array], ids: Array, *, data_hash: str = "", cold_side: str = "item"
+    parts: Mapping[str, Array],
+    ids: Array,
+    *,
+    warm_up: bool = True,
+    data_hash: str = "",
+    cold_side: str = "item",
 ) -> Split:
     """The split that ready files (RecBole's ``benchmark_filename``) already are.
 
     Args:
-        parts: part name -> row numbers, with ``train``, ``test`` and at least one ``warm_*``;
-            these are the phases, in this order.
+        parts: part name -> row numbers, with ``train``, ``test`` and the ``warm_*``; these are the
+            phases, in this order.
+        warm_up: whether there are warm-up parts: at least one, or none.
 
     Raises:
-        UserError: a part is missing or empty, or an id of ``train`` is in another part too.
+        UserError: a part is missing or empty, there are warm-up parts and none were to be there, or
+            an id of ``train`` is in another part too.
     """
     missing = [name for name in ("train", "test") if not len(parts.get(name, ()))]
     names = [name for name in parts if is_warm_file(name)]
-    if missing or not names:
+    given = f"benchmark_filename gives the parts {', '.join(parts)}"
+    if missing or (warm_up and not names):
         raise UserError(
-            f"benchmark_filename gives the parts {', '.join(parts)}; a split needs rows in 'train' "
-            "and 'test' and the warm-up parts 'warm_a', 'warm_b', ..."
+            f"{given}; a split needs rows in 'train' and 'test' and the warm-up parts 'warm_a', "
+            "'warm_b', ... (or warm_sets: 0, for the cold phase alone)"
+        )
+    if names and not warm_up:
+        raise UserError(
+            f"{given}, and warm_sets: 0 asks for no warm-up; leave {' and '.join(names)} out of "
+            "benchmark_filename, or leave out warm_sets"
         )
     ids = np.asarray(ids)
     old = np.unique(ids[parts["train"]])
@@ -429,6 +451,7 @@ def parts_in_order(
     """``size`` rows of each id in each part of ``warm``, oldest first, and the rest in ``test``.
 
     Args:
+        size: of no meaning where ``warm`` is empty.
         most: rows of an id that are used; later ones are in no part.
     """
     # lexsort is stable: rows of equal time keep the order of the file.
@@ -436,7 +459,7 @@ def parts_in_order(
     rank = rank_in_run(ids[rows])
     if most is not None:
         rows, rank = rows[rank < most], rank[rank < most]
-    part = np.minimum(rank // size, len(warm))
+    part = np.minimum(rank // size, len(warm)) if warm else np.zeros_like(rank)
     return {name: rows[part == number] for number, name in enumerate([*warm, "test"])}
 
 

@@ -11,6 +11,7 @@ from recbole_cold import keys
 from recbole_cold.comparison.campaign import Campaign
 from recbole_cold.comparison.requests import Cell
 from recbole_cold.config import ColdConfig
+from recbole_cold.data.phases import some_phase_learns
 from recbole_cold.equal_tuning.draws import in_drawn_order, settings_of
 from recbole_cold.errors import UserError
 from recbole_cold.experiment.experiment import Experiment
@@ -69,7 +70,7 @@ class Candidate:
     def idle(self) -> set[str]:
         """General keys that change nothing for this row."""
         config, found = self.config, set(self.config.method_class.idle_keys)
-        if config["warm"] == "map":
+        if config["warm"] == "map" or not some_phase_learns(config):
             found |= set(FINE_TUNING)
         return found | ({"warm_epochs"} if config["warm_steps"] is not None else set())
 

@@ -78,7 +78,11 @@ def _by_frequency(dataset: ColdStartDataset, config: ColdConfig) -> Split:
     ids, seed = _cold_ids(dataset, config), config["seed"]
     if dataset.parts is not None:
         split = split_from_parts(
-            dataset.parts, ids, data_hash=dataset.data_hash, cold_side=config["cold_side"]
+            dataset.parts,
+            ids,
+            warm_up=bool(config["warm_sets"]),
+            data_hash=dataset.data_hash,
+            cold_side=config["cold_side"],
         )
     else:
         split = frequency_split(

@@ -241,8 +241,9 @@ def finish(document: Mapping[str, Any], folder: Path) -> None:
     if PARTS in document:  # every subset has its own curves
         text = report.subsets_markdown(document[PARTS], document["command"])
     else:
-        of_lines = bands({"": document}, in_folder(folder))
-        report.plot_curves(document, folder / "figures" / "curves.png", of_lines)
+        if report.have_curves(document["phases"]):
+            of_lines = bands({"": document}, in_folder(folder))
+            report.plot_curves(document, folder / "figures" / "curves.png", of_lines)
         text = report.markdown(document)
     write_bytes(folder / "results.md", text.encode())
     write_bytes(folder / FINISHED, screen_text(document).encode())

@@ -174,7 +174,7 @@ def selection(subject: Subject) -> Finding:
             "which are known only afterwards"
         )
     else:
-        least = manifest["K"] * manifest["warm_sets"]
+        least = manifest["K"] * manifest["warm_sets"] if manifest["warm_sets"] else 1
         said = (
             f"a new {side} is one with {least:,} to {manifest['N']:,} rows in the whole log, test "
             "rows included: that it will get so many, and no more, is known only afterwards"

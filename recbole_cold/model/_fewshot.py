@@ -275,11 +275,13 @@ class FewShotRecommender(ColdStartRecommender):
         return Episode(ids_t, support, mask_tk, query, torch.ones_like(mask_tk[:, :1]))
 
     def support_sizes(self) -> list[int]:
-        """How many rows a new item has in each phase: K, 2K, 3K; where none is new, one size."""
-        if not self.supports.grow:
+        """How many rows a new item has in each phase: K, 2K, 3K; one size where no phase gives it
+        any (``warm_sets: 0``), or none is new."""
+        n_warm = self.config["warm_sets"]
+        if not n_warm or not self.supports.grow:
             return [self.config["episode_support"]]
         size = self.config["warm_size"]
-        return [size * (number + 1) for number in range(self.config["warm_sets"])]
+        return [size * (number + 1) for number in range(n_warm)]
 
     def batches(self) -> FewShotBatches:
         batches = FewShotBatches(

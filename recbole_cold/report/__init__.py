@@ -22,7 +22,7 @@ from recbole_cold.report._comparison_tables import (
     comparison_table,
 )
 from recbole_cold.report._document import SCHEMA, load, now, validate, write_json
-from recbole_cold.report._drawing import save_figure
+from recbole_cold.report._drawing import have_curves, save_figure
 from recbole_cold.report._forest_plot import forest_figure
 from recbole_cold.report._graphs import plot_graphs
 from recbole_cold.report._html import html_of, html_table
@@ -85,6 +85,7 @@ __all__ = [
     "documents_of",
     "drawn_of",
     "forest_figure",
+    "have_curves",
     "holm",
     "html_of",
     "html_table",

@@ -15,6 +15,7 @@ from recbole_cold.report._drawing import (
     draw_grid,
     name_phases,
     new_figure,
+    refuse_one_phase,
     save_figure,
     with_margin,
     write_heading,
@@ -65,6 +66,7 @@ def comparison_figure(
     Raises:
         UserError: nothing of the metric is known.
     """
+    refuse_one_phase(comparison.phases)
     metric, cells = cells_to_draw(comparison, metric)
     return _figure(comparison, metric, cells, bands)
 

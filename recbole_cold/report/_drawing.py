@@ -98,6 +98,23 @@ def slant(crowded: bool, degrees: float) -> dict[str, Any]:
     return {"rotation": degrees, "ha": "right", "rotation_mode": "anchor"} if crowded else {}
 
 
+def have_curves(phases: Sequence[str]) -> bool:
+    """Whether results in these phases can be drawn as curves: one phase is a point."""
+    return len(phases) > 1
+
+
+def refuse_one_phase(phases: Sequence[str]) -> None:
+    """
+    Raises:
+        UserError: there is nothing to draw a curve over.
+    """
+    if not have_curves(phases):
+        raise UserError(
+            f"curves go over phases, and these results have one ({', '.join(phases)}); draw kind "
+            "forest, boxes, ridgelines or reliability"
+        )
+
+
 def name_phases(
     axes: "Axes", phases: Sequence[str], *, most: int, sizes: tuple[float, float]
 ) -> None:

@@ -260,7 +260,7 @@ def _equal(comparison: Comparison) -> str:
     seeds = f"the seed{'s' * (len(comparison.seeds) > 1)} ({seed_names(comparison.seeds)})"
     equal = ["the split", "the scored rows", *[seeds] * (not comparison.missing())]
     told = []
-    steps = _steps(comparison)
+    steps = _steps(comparison) if len(comparison.phases) > 1 else []  # else no phase learns
     if steps and steps[0][0] == steps[-1][0]:
         equal.append(f"the optimizer steps ({steps[0][0]:,.0f} in a warm phase)")
     elif steps:

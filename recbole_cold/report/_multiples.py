@@ -29,6 +29,7 @@ from recbole_cold.report._drawing import (
     draw_grid,
     name_phases,
     new_figure,
+    refuse_one_phase,
     with_margin,
     write_heading,
 )
@@ -77,6 +78,7 @@ def run_panels(doc: Document, metric: str | None = None, bands: Bands | None = N
     Raises:
         UserError: no metric has a known value, or ``metric`` was not computed.
     """
+    refuse_one_phase(doc["phases"])
     name = metrics_to_draw(doc, metric)[0]
     lines = lines_of_run(doc, name, looks_of_run(doc, name), bands)
     wide = _LEFT + _width(len(lines)) + _RIGHT
@@ -93,6 +95,7 @@ def comparison_panels(
     Raises:
         UserError: nothing of the metric is known.
     """
+    refuse_one_phase(comparison.phases)
     name, cells = cells_to_draw(comparison, metric)
     looks = looks_of_comparison(comparison, name)
     lines = {

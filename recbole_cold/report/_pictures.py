@@ -14,6 +14,7 @@ from recbole_cold.report._drawing import (
     draw_grid,
     name_phases,
     new_figure,
+    refuse_one_phase,
     save_figure,
     with_margin,
     write_heading,
@@ -49,7 +50,8 @@ def plot_curves(doc: Document, path: str | Path, bands: Bands | None = None) -> 
         bands: those of the lines; None: one sample deviation over the seeds on each side.
 
     Raises:
-        UserError: no metric has a known value, the suffix is another, or the folder is unwritable.
+        UserError: there is one phase, no metric has a known value, the suffix is another, or the
+            folder is unwritable.
     """
     save_figure(lambda: curves_figure(doc, bands=bands), path)
 
@@ -64,6 +66,7 @@ def curves_figure(doc: Document, metric: str | None = None, bands: Bands | None 
     Raises:
         UserError: no metric has a known value, or ``metric`` was not computed.
     """
+    refuse_one_phase(doc["phases"])
     names = metrics_to_draw(doc, metric)
     looks = looks_of_run(doc, names[0])
     panels = {name: lines_of_run(doc, name, looks, bands) for name in names}

@@ -6,10 +6,12 @@ from pathlib import Path
 from typing import Any
 
 from recbole_cold import keys, paths
-from recbole_cold.config import read_yaml, sweep_space
+from recbole_cold.config import make_config, read_yaml, sweep_space
+from recbole_cold.data.phases import some_phase_learns
 from recbole_cold.errors import UserError
 from recbole_cold.experiment.requests import Entry, Request, parse_entries, take_numbers
 from recbole_cold.keys import COMMAND_LINE
+from recbole_cold.model._method import FINE_TUNING
 from recbole_cold.registry import find_method, properties_dir
 from recbole_cold.sweep import space
 from recbole_cold.sweep.space import Axis
@@ -103,6 +105,12 @@ def axes_of(
     held = {*request.overrides, *files, *entry.variant}
     held |= {"pretrain_epochs"} if "epochs" in held else set()
     idle = {*find_method(entry.spec).idle_keys, *(axis.key for axis in own)}
+    if request.dataset is not None:
+        config = make_config(
+            entry.spec, request.dataset, request.backbone, request.config_files,
+            {**request.overrides, **entry.variant}, check_data=False,
+        )  # fmt: skip
+        idle |= set() if some_phase_learns(config) else set(FINE_TUNING)
     shared = [axis for axis in shared_axes() if axis.key not in idle]
     return [axis for axis in space.at_random([*shared, *own]) if axis.root not in held]
 

@@ -320,7 +320,7 @@ class TestNames:
             (["--eval_on=tset"], "eval_on 'tset'"),
             (["--protocol=strcit"], "protocol 'strcit' is none of strict, released; did you"),
             (["--fit_on=test"], "fit_on 'test'"),
-            (["--warm_sets=0"], "warm_sets must be a whole number of at least 1"),
+            (["--warm_sets=-1"], "warm_sets must be a whole number of at least 0"),
             (["--common_phases=99"], "99 common phases"),
             (["--seeds=0"], "seeds must be"),
             (["--seeds=two"], "seeds must be"),

@@ -4,6 +4,7 @@ import gzip
 import json
 import os
 import re
+import resource
 import signal
 import subprocess
 import sys
@@ -626,3 +627,75 @@ def test_help_of_a_script():
     assert all(
         word in done.stdout for word in ("--raw", "--zeros", "--rows", "--positive", "--out")
     )
+
+
+# ------------------------------------------------------------------------- while it is read
+@pytest.mark.parametrize("again", [False, True])
+@pytest.mark.parametrize("more", [b"\n1::1::4::978300999\n", b"\n1::1"])
+def test_a_file_that_grows_is_refused(more, again, raw, converted, tmp_path, monkeypatch):
+    """By a whole line or by a part of one, which alone would be called a fault of the line."""
+    if again:
+        assert converted("ml-1m", raw)[0] == 0
+    before = contents(tmp_path / "out") if again else None
+    size = (raw / "ratings.dat").stat().st_size
+    write = _converting._write
+
+    def meanwhile(path, *others):
+        with (raw / "ratings.dat").open("ab") as file:
+            file.write(more)
+        return write(path, *others)
+
+    monkeypatch.setattr(_converting, "_write", meanwhile)
+    code, _, complaint, _ = converted("ml-1m", raw)
+    assert code == 2
+    told = f"ratings.dat' changed while it was read (from {size:,} to "
+    assert told in complaint and "wait until it is whole, and start again" in complaint
+    if again:
+        assert contents(tmp_path / "out") == before
+    else:
+        assert not (tmp_path / "out").exists()
+
+
+def test_a_file_that_is_removed_is_refused(raw, converted, tmp_path, monkeypatch):
+    described = _converting._described
+
+    def meanwhile(path):
+        (raw / "movies.dat").unlink(missing_ok=True)
+        return described(path)
+
+    monkeypatch.setattr(_converting, "_described", meanwhile)
+    code, _, complaint, _ = converted("ml-1m", raw)
+    assert code == 2 and "movies.dat' was removed while it was read; put it back" in complaint
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_archive_that_grows_is_refused(raw, zipped, converted, tmp_path, monkeypatch):
+    archive = zipped(raw, "ml-1m/")
+    write = _converting._write
+
+    def meanwhile(path, *others):
+        found = write(path, *others)
+        with archive.open("ab") as file:
+            file.write(b" ")
+        return found
+
+    monkeypatch.setattr(_converting, "_write", meanwhile)
+    code, _, complaint, _ = converted("ml-1m", archive)
+    assert code == 2 and "raw.zip' changed while it was read (from " in complaint
+
+
+def test_a_disk_that_fills_in_the_midst_leaves_nothing(raw, converted, tmp_path):
+    """The system refuses a write of the second file; a limit of file sizes stands for a full disk,
+    for both are errors of a write."""
+    films = b"".join(b"%d::A long title (1995)::Drama\n" % n for n in range(1, 4000))
+    (raw / "movies.dat").write_bytes(films)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, hard))
+    try:
+        code, _, complaint, _ = converted("ml-1m", raw)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert (
+        code == 2 and "error: cannot write to " in complaint and "choose another --out" in complaint
+    )
+    assert not (tmp_path / "out").exists()

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 from pathlib import Path
 
 import numpy as np
@@ -68,6 +69,20 @@ def test_the_oldest_rows_of_new_items_are_their_warm_up_sets(videos, converted, 
     assert found["rows"]["inter"]["read"] == 16
 
 
+def test_the_split_of_the_data(videos, converted, tmp_path):
+    """All rows of all new items are scored, and every item has its features."""
+    code, told, _, read = converted("microvideo-1.7m", videos())
+    assert code == 0
+    lines = [line.split(",") for line in TEST]
+    assert parts_in(tmp_path / "out") == {
+        "train": ["1\t10\t5\t1", "1\t11\t6\t0", "2\t10\t3\t0"],
+        "test": ["\t".join((user, item, time, click)) for user, item, _, click, time, *_ in lines],
+    }
+    assert read["item"] == ["10\t7", "11\t8", "20\t7", "21\t8", "22\t8", "23\t9"]
+    assert "in parts, for benchmark_filename: train 3, test 13" in told
+    assert "interactions: 16 read, 16 kept" in told
+
+
 def test_columns_in_another_order_and_without_histories(videos, converted, tmp_path):
     assert converted("microvideo-1.7m", videos(), "--warm_size=1")[0] == 0
 
@@ -98,7 +113,7 @@ def test_an_item_with_as_many_rows_as_the_sets_take_has_no_test_row(videos, conv
 
 
 def test_no_row_left_for_the_test(videos, converted, tmp_path):
-    code, _, complaint, _ = converted("microvideo-1.7m", videos())
+    code, _, complaint, _ = converted("microvideo-1.7m", videos(), "--warm_size=2")
     assert code == 2 and "has more than 6 rows, so none is left for the test; give" in complaint
     assert not (tmp_path / "out").exists()
 
@@ -161,14 +176,25 @@ def test_check_reads_the_parts(videos, tmp_path, capsys):
     from recbole_cold.cli.main import main
 
     paths = [f"--data_path={tmp_path}"]
-    words = [str(videos()), "--warm_size=1", *paths]
-    assert main(["convert", "microvideo-1.7m", *words]) == 0
+    assert main(["convert", "microvideo-1.7m", str(videos()), *paths]) == 0
     told = capsys.readouterr().out
     assert told.endswith(f"recbole-cold check --dataset=microvideo-1.7m --data_path={tmp_path}\n")
     words = [*paths, f"--cache_dir={tmp_path / 'cache'}"]
     assert main(["check", "--dataset=microvideo-1.7m", *words]) == 0
     told = capsys.readouterr().out
-    assert "15 rows" in told and "2 old and 3 new items" in told, told
+    assert "16 rows" in told and "2 old and 4 new items" in told, told
+
+
+def test_check_reads_warm_up_sets_with_the_command_that_convert_prints(videos, tmp_path, capsys):
+    from recbole_cold.cli.main import main
+
+    words = [str(videos()), "--warm_size=1", f"--data_path={tmp_path}"]
+    assert main(["convert", "microvideo-1.7m", *words]) == 0
+    program, *words = shlex.split(capsys.readouterr().out.splitlines()[-1])
+    assert program == "recbole-cold" and "--warm_sets=3" in words
+    assert main([*words, f"--cache_dir={tmp_path / 'cache'}"]) == 0
+    told = capsys.readouterr().out
+    assert "15 rows" in told and "2 old and 3 new items" in told and "warm_c" in told, told
 
 
 def test_vectors_of_covers_as_the_page_makes_them(videos, tmp_path, monkeypatch, capsys):
@@ -177,7 +203,7 @@ def test_vectors_of_covers_as_the_page_makes_them(videos, tmp_path, monkeypatch,
 
     monkeypatch.chdir(tmp_path)
     (tmp_path / "dataset_atomic").mkdir()
-    assert main(["convert", "microvideo-1.7m", str(videos()), "--warm_size=1"]) == 0
+    assert main(["convert", "microvideo-1.7m", str(videos())]) == 0
     with h5py.File("item_image_emb_dim64.h5", "w") as file:
         file["key"], file["value"] = np.array([20, 10, 11]), np.eye(3, 64, dtype=np.float32)
     page = (ROOT / "dataset_atomic" / "README.md").read_text(encoding="utf-8")
@@ -187,4 +213,4 @@ def test_vectors_of_covers_as_the_page_makes_them(videos, tmp_path, monkeypatch,
     capsys.readouterr()
     assert main(["check", "--dataset=microvideo-1.7m", *words]) == 0
     told = capsys.readouterr().out
-    assert "vector of 64 numbers, float32, 2 missing" in told
+    assert "vector of 64 numbers, float32, 3 missing" in told

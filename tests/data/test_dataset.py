@@ -3,6 +3,7 @@
 import os
 import pickle
 import re
+import resource
 import shutil
 import time
 import warnings
@@ -561,6 +562,21 @@ class TestCache:
         assert data.n_rows and not load(**settings).from_cache
         assert any("nothing is cached" in note for note in data.notes)
         assert caplog.text.count("nothing is cached") == 1
+
+    def test_disk_that_fills_in_the_midst_leaves_nothing_half_written(self, tiny_path, tmp_path):
+        """The system refuses the write of a column after others; a limit of file sizes stands for a
+        full disk, for both are errors of a write."""
+        soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+        data = load(tiny_path)
+        sizes = sorted(column.nbytes for column in data.inter.values())
+        resource.setrlimit(resource.RLIMIT_FSIZE, (sizes[-1] - 1, hard))
+        try:
+            data = load(tiny_path, cache_dir=str(tmp_path / "cache"))
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        assert "nothing is cached" in " ".join(data.notes) and not data.from_cache
+        assert [p.name for p in (tmp_path / "cache" / "data").glob("*") if p.name != "index"] == []
+        assert not load(tiny_path, cache_dir=str(tmp_path / "cache")).from_cache
 
     def test_full_disk_leaves_nothing_half_written(self, tiny_path, tmp_path, monkeypatch):
         def full(self, payload):

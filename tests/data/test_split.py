@@ -324,7 +324,7 @@ class TestFaults:
         rng = np.random.default_rng(seed)
         counts = rng.integers(1, rng.integers(2, 60), size=rng.integers(1, 9))
         threshold, size = int(rng.integers(1, 80)), int(rng.integers(1, 15))
-        n_warm = int(rng.integers(1, 5))
+        n_warm = int(rng.integers(0, 5))
         found = suggest(counts, threshold, size, n_warm)
         feasible = (np.unique(counts) > n_warm).sum() >= 2
         assert (found is not None) == feasible

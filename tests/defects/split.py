@@ -8,8 +8,8 @@ DEFECTS = {
     "recbole_cold/data/split.py": [
         defect("N rows are enough to be old", "is_old = counts > threshold",
                "is_old = counts >= threshold", "test_boundaries"),
-        defect("3K rows are too few to be new", "is_new = (counts >= n_warm * size) &",
-               "is_new = (counts > n_warm * size) &", "test_is_the_rule_done_by_hand",
+        defect("3K rows are too few to be new", "is_new = (counts >= warm_rows) &",
+               "is_new = (counts > warm_rows) &", "test_is_the_rule_done_by_hand",
                "test_boundaries"),
         defect("old items are new, too", "& (counts <= threshold) & (counts > 0)",
                "& (counts <= 2 * threshold) & (counts > 0)", "test_no_row_is_in_two_parts"),
