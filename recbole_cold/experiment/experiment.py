@@ -66,6 +66,7 @@ from recbole_cold.store import write_bytes
 from recbole_cold.training.backbone_cache import BackboneCache
 from recbole_cold.training.callbacks import Callback, CallbackList
 from recbole_cold.training.kept_backbone import beside
+from recbole_cold.training.meter import Meter
 from recbole_cold.training.trainer import Trainer
 
 logger = logging.getLogger(__name__)
@@ -328,7 +329,7 @@ class Experiment:
         run = self._run_of(entry)
         if run is not None and any(result["seed"] == seed for result in run["seeds"]):
             return
-        config = self.config(entry, seed)
+        meter, config = Meter(), self.config(entry, seed)
         dataset = self.data(config)
         split = dataset.split
         method = build_method(config, dataset)
@@ -352,6 +353,7 @@ class Experiment:
         self._write_found(entry, seed, method.decided_keys())
         self._write_artifacts(entry, seed, method.artifacts())
         told = {"seed": seed, "phases": results, "stages": trainer.journal["stages"]}
+        told["peak_memory_mb"] = meter.read()["peak_memory_mb"]  # scoring and building included
         told |= self._keep_scores(entry, seed, trainer.scores)
         told |= {"resume_points": trainer.journal["points"]} if self.folder is not None else {}
         run["seeds"].append(told)
