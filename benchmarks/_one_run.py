@@ -30,16 +30,14 @@ def main(asked: dict) -> dict:
         request = Request(asked["model"], asked["dataset"], "DeepFM", (), overrides)
         experiment = Experiment(request)
         experiment.prepare()
-        # Every stage starts the peak anew. Not ru_maxrss: it begins at the size of the parent.
-        peaks = [peak_memory_mb()]
         experiment.open_folder(new_folder)
         [run] = experiment.run()["runs"]
     [seed] = run["seeds"]
-    peaks += [peak_memory_mb(), *(stage["peak_memory_mb"] for stage in seed["stages"])]
     return {
         "cpu_seconds": cpu_so_far(),
         "cpu_seconds_of_imports": imported,
-        "peak_memory_mb": max(peaks),
+        # Not ru_maxrss: it begins at the size of the parent.
+        "peak_memory_mb": peak_memory_mb(),
         "parameters": run["parameters"],
         "stages": seed["stages"],
         "metrics": {name: phase["metrics"] for name, phase in seed["phases"].items()},

@@ -5,9 +5,11 @@ import hashlib
 import io
 import os
 import pickletools
+import shutil
 import zipfile
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import torch
 
@@ -15,6 +17,8 @@ from recbole_cold.errors import WriteError
 from recbole_cold.locks import try_lock as try_lock
 
 _MAGIC = b"recbole_cold state 1\n"
+_DIGEST = 64  # hexadecimal digits of a SHA-256
+_CHUNK = 2**20  # bytes that are copied at a time
 
 
 class DamagedFile(Exception):
@@ -27,12 +31,23 @@ def write_bytes(path: Path, payload: bytes) -> None:
     Raises:
         WriteError: the folder is missing, read-only or full; nothing is left behind.
     """
+    with whole_file(path) as file:
+        file.write(payload)
+
+
+@contextlib.contextmanager
+def whole_file(path: Path) -> Iterator[IO[bytes]]:
+    """Context: a new file, which is at ``path`` when the context ends, whole, or not at all.
+
+    Raises:
+        WriteError: the folder is missing, read-only or full; nothing is left behind.
+    """
     # Named by process: two runs may write one cache file at once, and the last one stays.
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with temporary.open("wb") as file:
-            file.write(payload)
+            yield file
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
@@ -47,13 +62,94 @@ def write_bytes(path: Path, payload: bytes) -> None:
         ) from error
 
 
-def save_state(path: Path, state: dict[str, Any]) -> None:
-    """Write tensors and plain values with a checksum; ``load_state`` reads them back."""
-    buffer = io.BytesIO()
-    torch.save(state, buffer)
-    payload = buffer.getvalue()
-    digest = hashlib.sha256(payload).hexdigest().encode()
-    write_bytes(path, _MAGIC + digest + b"\n" + payload)
+def also_at(source: Path, path: Path) -> bool:
+    """Give a file that nobody changes a second name; a copy, where the file system has none.
+
+    Whoever removes ``source`` leaves ``path`` whole.
+
+    Returns:
+        Whether its bytes had to be copied.
+
+    Raises:
+        FileNotFoundError: ``source`` is not there.
+        WriteError: as ``write_bytes``.
+    """
+    second = path.with_name(f".{path.name}.{os.getpid()}.link")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        second.unlink(missing_ok=True)
+        os.link(source, second)
+        second.replace(path)
+        return False
+    except OSError:  # another file system, one without links, or another user's file
+        pass
+    finally:
+        with contextlib.suppress(OSError):
+            # A rename leaves it where both are names of one file already.
+            second.unlink(missing_ok=True)
+    with source.open("rb") as file, whole_file(path) as copy:
+        shutil.copyfileobj(file, copy, _CHUNK)
+    return True
+
+
+def save_state(path: Path, state: Mapping[str, Any]) -> None:
+    """Write tensors and plain values with a checksum; ``load_state`` reads them back.
+
+    They are written from where they lie: no copy of them is made in memory.
+    """
+    with whole_file(path) as file:
+        file.write(_MAGIC + bytes(_DIGEST) + b"\n")
+        payload = _Hashed(file)
+        try:
+            torch.save(state, payload)
+        finally:
+            if payload.error is not None:
+                raise payload.error
+        file.seek(len(_MAGIC))
+        file.write(payload.digest.hexdigest().encode())
+
+
+class _Hashed:
+    """What ``torch.save`` writes to: a file, and the SHA-256 of what went there."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self.file, self.digest = file, hashlib.sha256()
+        self.error: BaseException | None = None
+
+    def write(self, content: Any) -> int:
+        # An error that passes through torch comes out as another one, so it waits until the end.
+        if self.error is None:
+            try:
+                self.digest.update(content)
+                self.file.write(content)
+            except BaseException as error:
+                self.error = error
+        return len(content)
+
+    def flush(self) -> None:
+        """Nothing: the file is flushed when it is whole."""
+
+
+class _Payload(io.RawIOBase):
+    """A file without its first bytes, to be read: torch takes a stream's beginning for zero."""
+
+    def __init__(self, file: IO[bytes], start: int) -> None:
+        self._file, self._start = file, start
+        self.seek(0)
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        if whence == io.SEEK_SET:
+            offset += self._start
+        return self._file.seek(offset, whence) - self._start
+
+    def readinto(self, buffer: Any) -> int:
+        return self._file.readinto(buffer)  # type: ignore[attr-defined,no-any-return]
 
 
 def load_state(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]:
@@ -63,17 +159,23 @@ def load_state(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]
         DamagedFile: the file is not one of ours, is cut short, or its checksum differs.
     """
     try:
-        raw = path.read_bytes()
+        with path.open("rb") as file:
+            return _state_in(file, path, device)
     except OSError as error:
         raise DamagedFile(f"'{path}' cannot be read ({error.strerror or error})") from error
-    header = len(_MAGIC) + 65
-    if not raw.startswith(_MAGIC) or len(raw) < header:
+
+
+def _state_in(file: IO[bytes], path: Path, device: torch.device | str) -> dict[str, Any]:
+    """Twice through the file: nothing is unpickled before all of it is known to be whole."""
+    size = len(_MAGIC) + _DIGEST + 1
+    head = file.read(size)
+    if not head.startswith(_MAGIC) or len(head) < size:
         raise DamagedFile(f"'{path}' is cut short or is not a state file of recbole_cold")
-    payload = raw[header:]
-    if hashlib.sha256(payload).hexdigest().encode() != raw[len(_MAGIC) : header - 1]:
+    digest = hashlib.file_digest(file, "sha256")  # type: ignore[arg-type]
+    if digest.hexdigest().encode() != head[len(_MAGIC) : size - 1]:
         raise DamagedFile(f"'{path}' is damaged: its checksum differs")
     try:
-        state = torch.load(io.BytesIO(payload), map_location=device, weights_only=True)
+        state = torch.load(_Payload(file, size), map_location=device, weights_only=True)
     except Exception as error:  # whatever a foreign pickle makes of it
         raise DamagedFile(f"'{path}' is whole, but no state ({type(error).__name__})") from error
     if not isinstance(state, dict):

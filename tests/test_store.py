@@ -1,9 +1,12 @@
 """Files are whole or absent, and a damaged one is noticed."""
 
 import errno
+import hashlib
+import io
 import os
 import signal
 import time
+import tracemalloc
 from fractions import Fraction
 
 import pytest
@@ -11,7 +14,7 @@ import torch
 
 from recbole_cold import store
 from recbole_cold.errors import UserError, WriteError
-from recbole_cold.store import DamagedFile, load_state, save_state, write_bytes
+from recbole_cold.store import DamagedFile, also_at, load_state, save_state, write_bytes
 
 
 def no_space(*_args, **_kwargs):
@@ -29,6 +32,33 @@ def test_state_comes_back_as_it_was(tmp_path):
     assert torch.equal(back["tensor"], state["tensor"])
     assert back["nested"] == state["nested"]
     assert back["optimizers"][0]["state"][0]["step"] == 3.0
+
+
+def test_the_form_of_a_file_is_that_of_older_versions(tmp_path):
+    """A line, the digest of what follows, and what torch writes."""
+    buffer = io.BytesIO()
+    torch.save({"x": torch.arange(3)}, buffer)
+    digest = hashlib.sha256(buffer.getvalue()).hexdigest().encode()
+    whole = b"recbole_cold state 1\n" + digest + b"\n" + buffer.getvalue()
+    save_state(tmp_path / "a.pt", {"x": torch.arange(3)})
+    assert (tmp_path / "a.pt").read_bytes() == whole
+
+
+def test_neither_writing_nor_reading_copies_the_whole(tmp_path):
+    """Python's own memory, which torch's tensors are not in: 8 MB pass through it."""
+    state = {"a": torch.arange(1_000_000.0), "b": torch.arange(1_000_000)[::2].clone()}
+    save_state(tmp_path / "a.pt", state)
+    load_state(tmp_path / "a.pt")
+    tracemalloc.start()
+    try:
+        save_state(tmp_path / "a.pt", state)
+        back = load_state(tmp_path / "a.pt")
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert (tmp_path / "a.pt").stat().st_size > 8e6
+    assert all(torch.equal(back[name], state[name]) for name in state)
+    assert peak < 1.5e6
 
 
 def test_no_pickled_class_is_read(tmp_path):
@@ -90,6 +120,32 @@ class TestWriting:
             write_bytes(tmp_path / "a.txt", b"x" * 100_000)
         assert not list(tmp_path.iterdir())
 
+    @pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "No space left"), KeyboardInterrupt()])
+    def test_an_error_in_the_middle_of_a_state_is_the_one_that_comes_out(
+        self, tmp_path, monkeypatch, error
+    ):
+        """torch would make a RuntimeError of it."""
+        path = tmp_path / "a.pt"
+        save_state(path, {"x": torch.zeros(5)})
+        update, calls = store._Hashed.write, iter(range(100))
+
+        class Failing:
+            def update(self, _content):
+                if next(calls) == 5:
+                    raise error
+
+        def write(self, content):
+            self.digest = self.digest if isinstance(self.digest, Failing) else Failing()
+            return update(self, content)
+
+        monkeypatch.setattr(store._Hashed, "write", write)
+        wanted = KeyboardInterrupt if isinstance(error, KeyboardInterrupt) else WriteError
+        with pytest.raises(wanted):
+            save_state(path, {"x": torch.ones(50_000)})
+        assert next(calls) == 6  # what comes after it is not written any more
+        assert torch.equal(load_state(path)["x"], torch.zeros(5))
+        assert [file.name for file in tmp_path.iterdir()] == ["a.pt"]
+
     def test_a_file_where_a_folder_should_be(self, tmp_path):
         (tmp_path / "file").write_text("")
         with pytest.raises(UserError, match=r"cannot write .*file/a\.txt"):
@@ -123,3 +179,45 @@ class TestWriting:
             seen.add(content[0])
             time.sleep(0.0005)
         assert seen
+
+
+class TestSecondNames:
+    """A file that stays when the first of its names goes."""
+
+    def test_a_second_name_takes_no_room(self, tmp_path):
+        source, path = tmp_path / "a", tmp_path / "new" / "b"
+        source.write_bytes(b"content")
+        assert also_at(source, path) is False
+        assert path.stat().st_ino == source.stat().st_ino
+        assert also_at(source, path) is False  # once more: a rename then leaves what it renames
+        assert [file.name for file in path.parent.iterdir()] == ["b"]
+        source.unlink()
+        assert path.read_bytes() == b"content"
+
+    def test_another_file_is_replaced(self, tmp_path):
+        source, path = tmp_path / "a", tmp_path / "b"
+        source.write_bytes(b"new")
+        path.write_bytes(b"old")
+        also_at(source, path)
+        assert path.read_bytes() == b"new" and source.read_bytes() == b"new"
+
+    def test_where_there_are_no_links_it_is_copied(self, tmp_path, monkeypatch):
+        def refused(*_args):
+            raise OSError(errno.EXDEV, "Invalid cross-device link")
+
+        monkeypatch.setattr(store.os, "link", refused)
+        source, path = tmp_path / "a", tmp_path / "b"
+        source.write_bytes(b"content")
+        assert also_at(source, path) is True
+        source.write_bytes(b"other")
+        assert path.read_bytes() == b"content"
+        monkeypatch.setattr(store.os, "fsync", no_space)
+        with pytest.raises(WriteError, match="No space left on device"):
+            also_at(source, path)
+        assert path.read_bytes() == b"content"
+        assert sorted(file.name for file in tmp_path.iterdir()) == ["a", "b"]
+
+    def test_what_is_not_there_has_no_second_name(self, tmp_path):
+        with pytest.raises(FileNotFoundError):
+            also_at(tmp_path / "a", tmp_path / "b")
+        assert list(tmp_path.iterdir()) == []

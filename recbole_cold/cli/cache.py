@@ -21,7 +21,8 @@ usage: recbole-cold cache [--cache_dir=DIR]
   and what killed processes left.
   Everything is made again when it is needed, but for frames: a run on them is
   continued only after the call from Python has written them again. Folders of
-  runs (saved_dir) are no cache and are never touched.
+  runs (saved_dir) are no cache and are never touched; what a stopped run needs
+  of pre-trained backbones lies in its own, and its room is free when it ends.
   --prune leaves what a running process uses, and names that are not ours; what
   killed processes left goes a day later, whatever the rule.
 

@@ -48,7 +48,11 @@ def split_data(dataset: ColdStartDataset, config: ColdConfig) -> ColdStartDatase
 
     Its numbers are scaled, and its tokens masked, by what this split may see.
     """
-    view = visible(dataset.view(make_split(dataset, config)), config)
+    return _with_split(dataset, make_split(dataset, config), config)
+
+
+def _with_split(dataset: ColdStartDataset, split: Split, config: ColdConfig) -> ColdStartDataset:
+    view = visible(dataset.view(split), config)
     view.notes = [*view.notes, *one_class(view.split.manifest)]
     return view
 
@@ -236,11 +240,12 @@ def _stamp(path: Path) -> tuple[str, int, int]:
     return str(path), state.st_size, state.st_mtime_ns
 
 
-def _split_key(config: ColdConfig) -> str:
+def _split_key(config: ColdConfig) -> tuple[str, int]:
+    """What a split follows from, the seed apart."""
     # Sessions halve items by the counts of count_source, which touches no other split: it stays a
     # key that can be searched.
-    names = {*keys.names(touching=[keys.SPLIT]), "count_source"}
-    return json.dumps([config[name] for name in sorted(names)], default=str)
+    names = {*keys.names(touching=[keys.SPLIT]), "count_source"} - {"seed"}
+    return json.dumps([config[name] for name in sorted(names)], default=str), config["seed"]
 
 
 class DataStore:
@@ -255,7 +260,7 @@ class DataStore:
     def __init__(self, most: int = 4) -> None:
         self.most = most
         self._data: dict[str, ColdStartDataset] = {}
-        self._views: dict[str, dict[str, ColdStartDataset]] = {}
+        self._views: dict[str, dict[tuple[str, int], ColdStartDataset]] = {}
 
     def data(self, config: ColdConfig) -> ColdStartDataset:
         """A view of the data set of a configuration, with the split of its seed."""
@@ -267,7 +272,10 @@ class DataStore:
         views, wanted = self._views[key], _split_key(config)
         if wanted not in views:
             _make_room(views, _MOST_SPLITS)
-            views[wanted] = split_data(self._data[key], config)
+            split = make_split(self._data[key], config)
+            # Where rows have times, seeds may draw nothing: equal splits are kept once.
+            equal = [v for (rule, _), v in views.items() if rule == wanted[0] and v.split == split]
+            views[wanted] = equal[0] if equal else _with_split(self._data[key], split, config)
         view = views[wanted].view()
         view.notes = [*view.notes, *notes(config, view)]
         return view

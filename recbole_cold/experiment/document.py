@@ -9,6 +9,7 @@ import torch
 
 from recbole_cold import report
 from recbole_cold.config import ColdConfig
+from recbole_cold.data._cache import size_of
 from recbole_cold.data.dataset import ColdStartDataset
 from recbole_cold.experiment.fingerprint import versions
 from recbole_cold.experiment.requests import Entry, reference_rows
@@ -85,6 +86,17 @@ def matched_entry(document: Mapping[str, Any]) -> Entry | None:
         if run["model"] == "Base":
             plain = max(plain, steps)
     return Entry("Base", {"warm_steps": most}, matched_steps=most) if most > plain else None
+
+
+def points_told(points: Mapping[str, int]) -> str:
+    """What the resume points of a seed came to, for the end of a line.
+
+    Args:
+        points: how many were written (``count``), and their ``bytes``.
+    """
+    if not points["count"]:
+        return ""
+    return f"; {points['count']:,} resume points, {size_of(points['bytes'])}"
 
 
 def _device_name(device: torch.device) -> str:

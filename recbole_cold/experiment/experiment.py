@@ -43,7 +43,7 @@ from recbole_cold.experiment.beginning import (
 )
 from recbole_cold.experiment.building import build_method
 from recbole_cold.experiment.data_store import DataStore
-from recbole_cold.experiment.document import matched_entry, new_document, new_run
+from recbole_cold.experiment.document import matched_entry, new_document, new_run, points_told
 from recbole_cold.experiment.fingerprint import code_of, pretraining_key, versions
 from recbole_cold.experiment.folders import artifact_name, file_name, write_request
 from recbole_cold.experiment.requests import (
@@ -65,6 +65,8 @@ from recbole_cold.registry import find_method
 from recbole_cold.store import write_bytes
 from recbole_cold.training.backbone_cache import BackboneCache
 from recbole_cold.training.callbacks import Callback, CallbackList
+from recbole_cold.training.kept_backbone import beside
+from recbole_cold.training.meter import Meter
 from recbole_cold.training.trainer import Trainer
 
 logger = logging.getLogger(__name__)
@@ -327,7 +329,7 @@ class Experiment:
         run = self._run_of(entry)
         if run is not None and any(result["seed"] == seed for result in run["seeds"]):
             return
-        config = self.config(entry, seed)
+        meter, config = Meter(), self.config(entry, seed)
         dataset = self.data(config)
         split = dataset.split
         method = build_method(config, dataset)
@@ -351,7 +353,9 @@ class Experiment:
         self._write_found(entry, seed, method.decided_keys())
         self._write_artifacts(entry, seed, method.artifacts())
         told = {"seed": seed, "phases": results, "stages": trainer.journal["stages"]}
+        told["peak_memory_mb"] = meter.read()["peak_memory_mb"]  # scoring and building included
         told |= self._keep_scores(entry, seed, trainer.scores)
+        told |= {"resume_points": trainer.journal["points"]} if self.folder is not None else {}
         run["seeds"].append(told)
         self._write()
         self._clear_state(entry, seed)
@@ -359,7 +363,7 @@ class Experiment:
         self.callbacks.tell("run_ends", entry.label, seed, scored)
         last = results[self.document["phases"][-1]]["metrics"]
         logger.info(
-            "%s, seed %d: %s",
+            "%s, seed %d: %s%s",
             entry.label,
             seed,
             ", ".join(
@@ -368,6 +372,7 @@ class Experiment:
             )
             if "AUC" in last
             else "done",
+            points_told(trainer.journal["points"]),
         )
 
     def vectors(self, entry: Entry, phase: str = "cold") -> report.IdVectors:
@@ -464,9 +469,11 @@ class Experiment:
     def _clear_state(self, entry: Entry, seed: int) -> None:
         path = self._state_path(entry, seed)
         if path is not None and path.parent.is_dir():
-            # The file itself, and what a process killed while writing it left behind.
-            for file in (path, *path.parent.glob(f".{path.name}.*")):
+            for file in (path, beside(path)):
                 file.unlink(missing_ok=True)
+                # What a process killed while writing it left behind.
+                for left in path.parent.glob(f".{file.name}.*"):
+                    left.unlink(missing_ok=True)
             with suppress(OSError):  # another seed's state is still there
                 path.parent.rmdir()
 

@@ -173,7 +173,9 @@ def cost_block(doc: Document) -> Block:
     for run in doc["runs"]:
         stages = [seed["stages"] for seed in run["seeds"]]
         mark = "c" if any(stage["cached"] for part in stages for stage in part) else ""
-        peaks = [stage["peak_memory_mb"] for part in stages for stage in part]
+        # A seed that was continued has the peak of its last process beside those of its stages.
+        parts = [part for seed in run["seeds"] for part in (seed, *seed["stages"])]
+        peaks = [part["peak_memory_mb"] for part in parts if "peak_memory_mb" in part]
         size = run["parameters"]
         lines.append([
             run["label"],
@@ -190,7 +192,7 @@ def cost_block(doc: Document) -> Block:
 
 
 def cost_legend(doc: Document) -> list[str]:
-    told = "parameters: backbone + method; peak MiB: the highest of all stages and seeds"
+    told = "parameters: backbone + method; peak MiB: the highest of all seeds, scoring included"
     return [told, *_cached(doc)]
 
 

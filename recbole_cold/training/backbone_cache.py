@@ -25,6 +25,7 @@ from recbole_cold.errors import UserError, told
 from recbole_cold.locks import locked
 from recbole_cold.model._method import ColdStartRecommender
 from recbole_cold.store import DamagedFile, is_state, load_state, save_state, text_in
+from recbole_cold.training.kept_backbone import Stored, digests_of
 
 logger = logging.getLogger(__name__)
 
@@ -51,8 +52,8 @@ class BackboneCache:
     def _path(self, method: ColdStartRecommender, seed: int) -> Path:
         return self.folder / f"{self.key(method, seed)}.pt"
 
-    def load(self, method: ColdStartRecommender, seed: int) -> dict[str, Any] | None:
-        """Load the cached backbone into ``method``; its steps and rows, or None."""
+    def load(self, method: ColdStartRecommender, seed: int) -> Stored | None:
+        """Load the cached backbone into ``method``; its steps and rows in the answer, or None."""
         path = self._path(method, seed)
         if not os.path.exists(path):  # or where it may not be looked for
             return None
@@ -66,14 +67,14 @@ class BackboneCache:
             record = json.loads(state["record"])
             record.pop(_MADE, None)
             refuse_unlike(method.backbone, state["backbone"])
-            dict(record)
+            stored = Stored(path, dict(record), dict(json.loads(state["digests"])))
         except NOT_OURS as problem:
             logger.warning(
                 "'%s' does not hold this backbone (%s); it is trained again", path, told(problem)
             )
             return None
         method.backbone.load_state_dict(state["backbone"])
-        return record
+        return stored
 
     @contextmanager
     def turn(
@@ -97,19 +98,27 @@ class BackboneCache:
                 held.enter_context(cache_peers.turn(path, lock, stop))
             yield
 
-    def save(self, method: ColdStartRecommender, seed: int, record: dict[str, Any]) -> None:
-        """Store the backbone of ``method``; a full or read-only cache gives a warning only."""
+    def save(
+        self, method: ColdStartRecommender, seed: int, record: dict[str, Any]
+    ) -> Stored | None:
+        """Store the backbone of ``method``; a full or read-only cache gives a warning, and None."""
         kept = {key: record[key] for key in ("steps", "rows", "optimizer") if key in record}
         model = getattr(method.config, "backbone_name", type(method.backbone).__name__)
         kept[_MADE] = [method.config["dataset"], model]
-        state = {"backbone": method.backbone.state_dict(), "record": json.dumps(kept)}
+        backbone, path = method.backbone.state_dict(), self._path(method, seed)
+        digests = digests_of(backbone)
+        # The record comes first: `entries` looks for it among the texts of the file.
+        state = {
+            "record": json.dumps(kept), "backbone": backbone, "digests": json.dumps(digests)
+        }  # fmt: skip
         try:
-            save_state(self._path(method, seed), state)
-            self._uses.append(use(self._path(method, seed), self._path(method, seed)))
+            save_state(path, state)
         except UserError as problem:
             logger.warning("the pre-trained backbone is not cached: %s", problem)
-            return
-        cache_peers.hand_over(self._path(method, seed))
+            return None
+        self._uses.append(use(path, path))
+        cache_peers.hand_over(path)
+        return Stored(path, record, digests)
 
 
 def refuse_unlike(module: nn.Module, state: Mapping[str, Any]) -> None:

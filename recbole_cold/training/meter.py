@@ -11,15 +11,21 @@ from torch.nn import functional as F
 
 from recbole_cold.training.lazy_adam import LazyAdam
 
+# Peaks of this process in MiB, one for each time between resets: the system knows only the last.
+_before_resets: list[float] = []
+
 
 class Meter:
-    """Seconds, CPU seconds and peak memory of one stage, continued after a resume."""
+    """Seconds, CPU seconds and peak memory of one stage, continued after a resume.
+
+    Meters may run within each other: one that begins resets the system's peak, and the peaks before
+    that are kept for those around it.
+    """
 
     def __init__(self, earlier: dict[str, float] | None = None) -> None:
         self.earlier = earlier or {}
         self.wall, self.cpu = time.perf_counter(), time.process_time()
-        with suppress(OSError):  # Linux: restart the peak of this process
-            Path("/proc/self/clear_refs").write_text("5")
+        self.first = _reset_peak()
         if torch.cuda.is_available():
             torch.cuda.reset_peak_memory_stats()
 
@@ -28,7 +34,9 @@ class Meter:
         return {
             "seconds": self.earlier.get("seconds", 0.0) + time.perf_counter() - self.wall,
             "cpu_seconds": self.earlier.get("cpu_seconds", 0.0) + time.process_time() - self.cpu,
-            "peak_memory_mb": max(self.earlier.get("peak_memory_mb", 0.0), peak_memory_mb()),
+            "peak_memory_mb": max(
+                self.earlier.get("peak_memory_mb", 0.0), *_before_resets[self.first :], _peak_mb()
+            ),
         }
 
 
@@ -55,7 +63,20 @@ def start_up(device: torch.device) -> None:
         torch.cuda.synchronize(device)
 
 
+def _reset_peak() -> int:
+    """Begin a new peak, where the system can; the number of peaks before it."""
+    _before_resets.append(_peak_mb())
+    with suppress(OSError):  # Linux: restart the peak of this process
+        Path("/proc/self/clear_refs").write_text("5")
+    return len(_before_resets)
+
+
 def peak_memory_mb() -> float:
+    """Peak resident memory of this process since it began, in MiB, whatever meters began since."""
+    return max([_peak_mb(), *_before_resets])
+
+
+def _peak_mb() -> float:
     """Peak resident memory of this process since the last reset, in MiB."""
     try:
         for line in Path("/proc/self/status").read_text().splitlines():

@@ -2,13 +2,14 @@
 
 A run of one seed is a row of stages. After each one, and every ``checkpoint_seconds`` within one,
 the whole state goes to one file: parameters, optimizers, position, random state and the journal of
-what is done. Stages seed themselves, so a skipped or cached stage changes no later draw.
+what is done. A backbone that did not move since it was stored lies once beside that file. Stages
+seed themselves, so a skipped or cached stage changes no later draw.
 """
 
 import json
 import time
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from recbole_cold.store import DamagedFile, load_state, save_state
 from recbole_cold.training.backbone_cache import NOT_OURS, BackboneCache, logger
 from recbole_cold.training.callbacks import Callback, CallbackList
 from recbole_cold.training.checks import LossCheck, only_moving, planned, share_budget
+from recbole_cold.training.kept_backbone import KeptBackbone
 from recbole_cold.training.meter import Meter, start_up
 from recbole_cold.training.optimizers import (
     Optimizers,
@@ -32,6 +34,9 @@ from recbole_cold.training.optimizers import (
     optimizers_of,
 )
 from recbole_cold.training.scoring import Scoring
+
+# Resume points that were written, and their bytes.
+_NO_POINTS = {"count": 0, "bytes": 0}
 
 
 class Trainer:
@@ -70,7 +75,8 @@ class Trainer:
         shared = self.config["pretrain_seed"]
         self.pretrain_seed = seed if shared is None else shared
         self.state_path, self.cache, self.stop = state_path, cache, stop
-        self.journal: dict[str, Any] = {"stages": [], "results": {}}
+        self._beside = KeptBackbone()
+        self.journal: dict[str, Any] = {"stages": [], "results": {}, "points": dict(_NO_POINTS)}
         # Phase -> float32 [n], of the phases in the journal, where the configuration keeps them.
         self.scores: dict[str, Tensor] = {}
         self._pending: dict[str, Any] | None = None
@@ -92,10 +98,14 @@ class Trainer:
         with self.cache.turn(self.method, self.pretrain_seed, self.stop):
             known = self.cache.load(self.method, self.pretrain_seed)
             if known is not None:
-                self._record("pretrain", meter, known, cached=True)
+                self._beside.begin(known)
+                self._record("pretrain", meter, known.record, cached=True)
                 return
-            record = self._run_stage("pretrain", fits)
-            self.cache.save(self.method, self.pretrain_seed, record)
+            self._run_stage("pretrain", fits, then=self._cache_backbone)
+
+    def _cache_backbone(self, record: dict[str, Any]) -> None:
+        assert self.cache is not None
+        self._beside.begin(self.cache.save(self.method, self.pretrain_seed, record))
 
     def learn(self) -> None:
         """Learn from old items, then give the new items their cold rows."""
@@ -164,8 +174,16 @@ class Trainer:
     def _is_done(self, name: str) -> bool:
         return any(stage["name"] == name for stage in self.journal["stages"])
 
-    def _record(self, name: str, meter: Meter, counts: dict, cached: bool = False) -> dict:
+    def _record(
+        self,
+        name: str,
+        meter: Meter,
+        counts: dict,
+        cached: bool = False,
+        then: Callable[[dict[str, Any]], None] = lambda _: None,
+    ) -> dict:
         record = {"name": name, **counts, **meter.read(), "cached": cached}
+        then(record)
         self.journal["stages"].append(record)
         self._pending = None
         self._save()
@@ -183,6 +201,7 @@ class Trainer:
         begin: Callable[[], None] = lambda: None,
         end: Callable[[], None] = lambda: None,
         budget: int | None = None,
+        then: Callable[[dict[str, Any]], None] = lambda _: None,
     ) -> dict[str, Any]:
         pending = self._pending if self._pending and self._pending["stage"] == name else None
         meter = Meter(pending and pending["meter"])
@@ -208,7 +227,7 @@ class Trainer:
             if fit.after is not None:
                 fit.after()
         end()
-        return self._record(name, meter, counts)
+        return self._record(name, meter, counts, then=then)
 
     def _fit(
         self,
@@ -343,24 +362,37 @@ class Trainer:
         self._saved_at = time.monotonic()
         if self.state_path is None:
             return
+        whole = self.method.state_dict()
+        method, left_out, written = self._beside.leave_out(whole, self.state_path)
+        points = self.journal["points"]  # those before this one
+        points["bytes"] += written
         state = {
             "journal": json.dumps(self.journal),
             "scores": self.scores,
-            "method": self.method.state_dict(),
+            "method": method,
+            "backbone": left_out,
             "pending": self._pending,
             "kept": self._kept,
             "origin": self.origin,
         }
         save_state(self.state_path, state)
+        self._count_point(self.state_path)
+
+    def _count_point(self, path: Path) -> None:
+        points = self.journal["points"]
+        with suppress(OSError):
+            points["bytes"] += path.stat().st_size
+        points["count"] += 1
 
     def resume(self) -> bool:
         """Continue from the state file, if there is one; a damaged file starts the seed again."""
         if self.state_path is None or not self.state_path.exists():
             return False
+        starts_again = "%s; this seed starts again from the beginning"
         try:
             state = load_state(self.state_path, self.method.device)
         except DamagedFile as problem:
-            logger.warning("%s; this seed starts again from the beginning", problem)
+            logger.warning(starts_again, problem)
             return False
         if state.get("origin", "") != self.origin:
             logger.warning(
@@ -374,12 +406,23 @@ class Trainer:
             pending = _checked_pending(state["pending"])
             kept = dict(state.get("kept", {}))
             scores = _checked_scores(state["scores"], journal)
-            self.method.load_state_dict(state["method"])
+            whole = dict(state["method"])
+            if state.get("backbone") is not None:
+                folder = None if self.cache is None else self.cache.folder
+                whole |= self._beside.read(
+                    state["backbone"], self.state_path, folder, self.method.device
+                )
+            self.method.load_state_dict(whole)
+        except DamagedFile as problem:
+            self._beside.begin(None)
+            logger.warning(starts_again, problem)
+            return False
         except NOT_OURS as error:
             raise self._not_ours() from error
         self.method.restored()
         self.journal, self._pending, self._kept = journal, pending, kept
         self.scores = scores
+        self._count_point(self.state_path)
         return True
 
     def _not_ours(self) -> UserError:
@@ -394,6 +437,8 @@ def _checked_journal(journal: Any) -> dict[str, Any]:
         str(stage["name"])
     if not all(isinstance(result["metrics"], dict) for result in journal["results"].values()):
         raise ValueError("results without metrics")
+    points = journal.setdefault("points", dict(_NO_POINTS))
+    journal["points"] = {name: int(points[name]) for name in _NO_POINTS}
     return journal
 
 

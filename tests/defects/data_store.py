@@ -7,8 +7,14 @@ SOME = True
 DEFECTS = {
     "recbole_cold/experiment/data_store.py": [
         defect("all seeds have the split of the first",
-               "{*keys.names(touching=[keys.SPLIT]), ",
-               '{*(keys.names(touching=[keys.SPLIT]) - {"seed"}), ',
+               'default=str), config["seed"]', "default=str), 0",
+               "test_two_seeds_have_a_split_each"),
+        defect("equal splits are kept per seed",
+               "if rule == wanted[0] and v.split == split]", "if False]",
+               "test_equal_splits_of_seeds_are_kept_once"),
+        defect("any split of another seed will do",
+               "if rule == wanted[0] and v.split == split]",
+               "if rule == wanted[0]]",
                "test_two_seeds_have_a_split_each"),
         defect("splits pile up", "            _make_room(views, _MOST_SPLITS)\n", "",
                "test_splits_of_a_data_set_do_not_pile_up"),

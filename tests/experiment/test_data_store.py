@@ -56,6 +56,16 @@ def test_two_seeds_have_a_split_each(configured):
     assert store.data(configured(seed=5, **keys)).split is five.split  # made once
 
 
+def test_equal_splits_of_seeds_are_kept_once(configured):
+    """Rows that have times need no draw; their arrays, and scaled columns, are one."""
+    store = DataStore()
+    five, six = (store.data(configured(seed=seed)) for seed in (5, 6))
+    assert five is not six and five.split is six.split
+    assert five.item_table["price"] is six.item_table["price"]
+    other = store.data(configured(seed=6, number_scale="recbole"))
+    assert not (other.item_table["price"] == six.item_table["price"]).all()
+
+
 def test_splits_of_a_data_set_do_not_pile_up(configured):
     store = DataStore()
     for seed in range(data_store._MOST_SPLITS + 3):

@@ -449,6 +449,31 @@ class TestObstacles:
         assert main([f"--resume={folder}"]) == 0
         assert numbers(report.load(folder)) == wanted
 
+    def test_a_pruned_cache_takes_nothing_from_a_run(
+        self, stopped, unbroken, numbers, tmp_path, capsys
+    ):
+        """What its resume points leave out lies in its own folder, until it is finished."""
+        words = ["--model=CVAR", "--matched_row=False"]
+        wanted = unbroken(*words)
+        folder = stopped(20, *words)
+        (backbone,) = folder.glob("CVAR/state/*.backbone")
+        (point,) = folder.glob("CVAR/state/*.pt")
+        state, least = store.load_state(point), point.stat().st_size / 2
+        assert not [name for name in state["method"] if name.startswith("backbone.")]
+        assert main(["cache", f"--cache_dir={tmp_path / 'cache'}", "--prune", "--keep=0kB"]) == 0
+        assert not list((tmp_path / "cache" / "backbones").iterdir()) and backbone.exists()
+        capsys.readouterr()
+        assert main([f"--resume={folder}"]) == 0
+        assert "continued from its resume point" in capsys.readouterr().err
+        document = report.load(folder)
+        assert numbers(document) == wanted
+        assert not list(folder.glob("*/state"))
+        assert not list((tmp_path / "cache" / "backbones").iterdir())  # it was not trained again
+        told = document["runs"][0]["seeds"][0]["resume_points"]
+        assert told["count"] >= 9 and told["bytes"] > 9 * least
+        size = f"{told['bytes'] / 1e3:,.1f} kB"
+        assert f"; {told['count']} resume points, {size}\n" in (folder / "log.txt").read_text()
+
     def test_a_full_disk_at_the_very_end(self, tiny_flags, newest, monkeypatch, capsys):
         real = os.replace
 

@@ -516,6 +516,21 @@ class TestRecords:
         if Path("/proc/self/clear_refs").exists():
             assert Meter().read()["peak_memory_mb"] <= grown - 20
 
+    def test_a_meter_within_another_hides_no_peak(self):
+        """Nor does one that began afterwards hide that of the process."""
+        around = Meter()
+        before = around.read()["peak_memory_mb"]
+        with mmap.mmap(-1, 40 * 2**20) as block:
+            for page in range(0, len(block), mmap.PAGESIZE):
+                block[page] = 1
+        grown = around.read()["peak_memory_mb"]
+        assert grown >= before + 30
+        within = Meter()
+        assert around.read()["peak_memory_mb"] >= grown
+        assert meter_module.peak_memory_mb() >= grown
+        if Path("/proc/self/clear_refs").exists():
+            assert within.read()["peak_memory_mb"] <= grown - 20
+
     def test_a_loss_that_is_no_number_is_named(self, build):
         method = build()
         with torch.no_grad():
