@@ -40,7 +40,8 @@ DEFECTS = {
         defect("any file of that name is a backbone", " and is_state(path):", ":",
                "test_what_is_not_ours_stays"),
         defect("a backbone in use is not marked",
-               "        self._uses.append(use(path, path))\n        try:\n", "        try:\n", "test_backbones_and_frames_in_use"),
+               "        self._uses.append(use(path, path))\n        try:\n", "        try:\n",
+               "test_backbones_and_frames_in_use"),
     ],
     "recbole_cold/cli/cache.py": [
         defect("a dry run is none", "done = dry_run or remove(entry)", "done = remove(entry)",
