@@ -24,7 +24,7 @@ from recbole_cold.errors import Interrupted
 from recbole_cold.experiment.data_store import DataStore
 from recbole_cold.locks import locked
 from recbole_cold.training import backbone_cache
-from recbole_cold.trials import cache_offer, ray_peer, ray_pool
+from recbole_cold.trials import cache_offer, ray_pool
 from recbole_cold.trials import trial as trials
 from recbole_cold.trials.cache_offer import Offer
 from recbole_cold.trials.ray_pool import run_all
@@ -561,8 +561,3 @@ class TestTwoNodes:
         assert found.num_errors == 0
         assert not (folder / "parses").exists()
         assert os.listdir(tmp_path / "driver" / "data")
-
-    def test_a_node_that_is_gone_is_an_error_of_the_peer(self, two_nodes):
-        address, _ = two_nodes
-        with ray_pool.session(address), pytest.raises(PeerError):
-            ray_peer.RayPeer("e" * 56, "/nowhere").listing(ENTRY)
