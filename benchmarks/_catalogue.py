@@ -5,11 +5,14 @@ take all of them at once; the others are in the catalogue alone. Every old item 
 of rows, and so has every new one: a step's work differs with the size of the catalogue alone.
 """
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 from recbole.utils import FeatureSource, FeatureType
 
+from recbole_cold.data._vocabulary import Vocabulary
 from recbole_cold.data.dataset import ColdStartDataset
 from recbole_cold.data.rows import Rows
 from recbole_cold.experiment.data_store import split_data
@@ -54,8 +57,10 @@ def columns_of(n_items: int, seed: int = 0) -> dict[str, np.ndarray]:
         "category": CATEGORIES,
         "words": WORDS,
     }
-    tokens = {f"tokens/{field}": np.arange(n + 1).astype(str) for field, n in sizes.items()}
-    return columns | tokens
+    for field, n in sizes.items():
+        tokens = Vocabulary.of(pa.array(range(1, n + 1)).cast(pa.string()))
+        columns[f"tokens/{field}"], columns[f"ends/{field}"] = tokens.parts()
+    return columns
 
 
 def _feature(rng: np.random.Generator, values: int, shape: Any) -> np.ndarray:
@@ -79,13 +84,20 @@ class Catalogue(ColdStartDataset):
     def _find_files(self) -> dict[str, list]:
         return {"inter": [], "user": [], "item": []}
 
-    def _cached(self, folder: Any, root: Any) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-        self.from_cache = False
+    def _stored(self, folder: Path) -> None:
+        """No cache knows these arrays."""
+
+    def _built(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         fields = [
             [field, kind.value, source.value, length] for field, kind, source, length in _FIELDS
         ]
         n_rows = len(self._columns["inter/item_id"])
         return dict(self._columns), {"fields": fields, "part_rows": [n_rows], "notes": []}
+
+    def _kept(
+        self, columns: dict[str, np.ndarray], meta: dict[str, Any], folder: Path, root: Path
+    ) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+        return columns, meta
 
 
 def load(config: Any, columns: dict[str, np.ndarray]) -> ColdStartDataset:
