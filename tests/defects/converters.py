@@ -71,11 +71,11 @@ DEFECTS = {
     "recbole_cold/converters/_source.py": [
         defect("a fault is told before the growth that made it",
                "            self._refuse_changed(error)\n            raise\n",
-               "            raise\n", "test_a_file_that_grows_is_refused",
-               "test_a_file_that_is_removed_is_refused"),
+               "            raise\n", "test_a_file_that_grows_is_refused"),
         defect("a file that grew is converted",
                "            raise\n        self._refuse_changed()\n", "            raise\n",
-               "test_a_file_that_grows_is_refused", "test_an_archive_that_grows_is_refused"),
+               "test_a_file_that_grows_is_refused", "test_a_file_that_is_removed_is_refused",
+               "test_an_archive_that_grows_is_refused"),
         defect("a .gz in a .zip stays packed", "zipped = raw.stream.peek(2)[:2] == _GZIP",
                'zipped = getattr(raw.stream, "name", "").endswith(".gz") and not hasattr('
                'raw.stream, "_decompressor")', "test_a_packed_file_in_an_archive"),
