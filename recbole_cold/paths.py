@@ -1,6 +1,8 @@
-"""Paths as users give them: a home folder, links and odd letters, told in one sentence."""
+"""Paths as users give them: a home folder, links and odd letters, told in one sentence; and files
+that change while they are read."""
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 from recbole_cold.errors import UserError
@@ -58,3 +60,34 @@ def text_of(path: str | Path) -> str:
     if os.path.exists(path) and not (path.is_file() or path.is_dir() or str(path) == os.devnull):
         raise UserError(f"'{path}' is a pipe or a device; write its text into a file and name that")
     return path.read_text(encoding="utf-8")
+
+
+def state_of(path: Path) -> tuple[int, int, int]:
+    """What tells whether a file changed: its size, the time of its last change, and its place."""
+    state = path.stat()
+    return state.st_size, state.st_mtime_ns, state.st_ino
+
+
+def refuse_changed(
+    before: Mapping[Path, tuple[int, int, int]], why: Exception | None = None
+) -> None:
+    """Compare files that were read with what they were before (``state_of``).
+
+    Args:
+        why: the error that reading gave, if it did.
+
+    Raises:
+        UserError: names a file that was changed, moved or removed.
+    """
+    for path, state in before.items():
+        try:
+            now = state_of(path)
+        except OSError as error:
+            raise UserError(
+                f"'{path}' was removed while it was read; put it back, and start again"
+            ) from why or error
+        if now != state:
+            size = f" (from {state[0]:,} to {now[0]:,} bytes)" if now[0] != state[0] else ""
+            raise UserError(
+                f"'{path}' changed while it was read{size}; wait until it is whole, and start again"
+            ) from why

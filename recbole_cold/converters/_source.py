@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
 from recbole_cold.errors import UserError
+from recbole_cold.paths import refuse_changed, state_of
 
 LONG = 1 << 25  # bytes; a file above gets a progress bar
 _EVERY = 1 << 14  # lines between two updates of the bar
@@ -105,24 +106,9 @@ class Source:
         try:
             yield
         except (UserError, OSError) as error:
-            self._refuse_changed(error)
+            refuse_changed(self._used, error)
             raise
-        self._refuse_changed()
-
-    def _refuse_changed(self, why: Exception | None = None) -> None:
-        for path, before in self._used.items():
-            try:
-                now = _state(path)
-            except OSError as error:
-                raise UserError(
-                    f"'{path}' was removed while it was read; put it back, and start again"
-                ) from why or error
-            if now != before:
-                size = f" (from {before[0]:,} to {now[0]:,} bytes)" if now[0] != before[0] else ""
-                raise UserError(
-                    f"'{path}' changed while it was read{size}; wait until it is whole, and start "
-                    "again"
-                ) from why
+        refuse_changed(self._used)
 
     def _told(self, path: Path) -> str:
         """A file's path in the folder that the user gave: several may have one name."""
@@ -165,7 +151,7 @@ class Source:
     def _use(self, path: Path) -> None:
         """Remember a file as it is now; of one that is read again, as it was before."""
         try:
-            self._used.setdefault(path, _state(path))
+            self._used.setdefault(path, state_of(path))
         except OSError as error:
             raise self._unreadable(str(path), _why(error)) from error
 
@@ -301,12 +287,6 @@ def _bar(name: str, size: int) -> Iterator[Callable[[int], Any]]:
         return
     with tqdm(total=size, unit="B", unit_scale=True, desc=name, leave=False) as bar:
         yield lambda done: bar.update(done - bar.n)
-
-
-def _state(path: Path) -> tuple[int, int, int]:
-    """What tells whether a file changed: its size, the time of its last change, and its place."""
-    state = path.stat()
-    return state.st_size, state.st_mtime_ns, state.st_ino
 
 
 def _why(error: BaseException) -> str:

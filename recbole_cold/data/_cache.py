@@ -26,6 +26,7 @@ import numpy as np
 from recbole_cold import cache_peers, paths
 from recbole_cold.cache_entries import HASHES, Entry, Use, abandoned, last_used, listed, use
 from recbole_cold.errors import UserError
+from recbole_cold.paths import refuse_changed, state_of
 
 logger = logging.getLogger(__name__)
 
@@ -94,7 +95,7 @@ def unchanged(files: Iterable[Path]) -> Iterator[None]:
             of an error that reading gave, such as a line that is cut short.
     """
     try:
-        before = {path: _state(path) for path in files}
+        before = {path: state_of(path) for path in files}
     except OSError as error:
         raise UserError(
             f"cannot read '{error.filename}' ({error.strerror}); check its permissions"
@@ -102,29 +103,9 @@ def unchanged(files: Iterable[Path]) -> Iterator[None]:
     try:
         yield
     except UserError as error:
-        _refuse_changed(before, error)
+        refuse_changed(before, error)
         raise
-    _refuse_changed(before)
-
-
-def _state(path: Path) -> tuple[int, int, int]:
-    state = path.stat()
-    return state.st_size, state.st_mtime_ns, state.st_ino
-
-
-def _refuse_changed(before: dict[Path, tuple[int, int, int]], why: Exception | None = None) -> None:
-    for path, state in before.items():
-        try:
-            now = _state(path)
-        except OSError as error:
-            raise UserError(
-                f"'{path}' was removed while it was read; put it back, and start again"
-            ) from why or error
-        if now != state:
-            size = f" (from {state[0]:,} to {now[0]:,} bytes)" if now[0] != state[0] else ""
-            raise UserError(
-                f"'{path}' changed while it was read{size}; wait until it is whole, and start again"
-            ) from why
+    refuse_changed(before)
 
 
 def store(

@@ -70,10 +70,10 @@ DEFECTS = {
     ],
     "recbole_cold/converters/_source.py": [
         defect("a fault is told before the growth that made it",
-               "            self._refuse_changed(error)\n            raise\n",
+               "            refuse_changed(self._used, error)\n            raise\n",
                "            raise\n", "test_a_file_that_grows_is_refused"),
         defect("a file that grew is converted",
-               "            raise\n        self._refuse_changed()\n", "            raise\n",
+               "            raise\n        refuse_changed(self._used)\n", "            raise\n",
                "test_a_file_that_grows_is_refused", "test_a_file_that_is_removed_is_refused",
                "test_an_archive_that_grows_is_refused"),
         defect("a .gz in a .zip stays packed", "zipped = raw.stream.peek(2)[:2] == _GZIP",

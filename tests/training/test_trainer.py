@@ -469,6 +469,13 @@ class TestModes:
 
 
 # ------------------------------------------------------------------------- counters and failures
+def touch_40_mib():
+    """Pages of its own: malloc may find 40 MiB in what earlier tests left resident."""
+    with mmap.mmap(-1, 40 * 2**20) as block:
+        for page in range(0, len(block), mmap.PAGESIZE):
+            block[page] = 1
+
+
 class TestRecords:
     def test_counts_of_every_stage(self, build):
         trainer, results = run_all(build("MWUF", pretrain_epochs=2))
@@ -507,10 +514,7 @@ class TestRecords:
     def test_memory_is_the_peak_of_the_stage(self):
         meter = Meter()
         before = meter.read()["peak_memory_mb"]
-        # Pages of its own: malloc may find 40 MiB in what earlier tests left resident.
-        with mmap.mmap(-1, 40 * 2**20) as block:
-            for page in range(0, len(block), mmap.PAGESIZE):
-                block[page] = 1
+        touch_40_mib()
         grown = meter.read()["peak_memory_mb"]
         assert grown >= before + 30
         if Path("/proc/self/clear_refs").exists():
@@ -520,9 +524,7 @@ class TestRecords:
         """Nor does one that began afterwards hide that of the process."""
         around = Meter()
         before = around.read()["peak_memory_mb"]
-        with mmap.mmap(-1, 40 * 2**20) as block:
-            for page in range(0, len(block), mmap.PAGESIZE):
-                block[page] = 1
+        touch_40_mib()
         grown = around.read()["peak_memory_mb"]
         assert grown >= before + 30
         within = Meter()
