@@ -59,19 +59,59 @@ def codes_in(codes: Array) -> Array:
     return np.flatnonzero(there).astype(codes.dtype)
 
 
-def counts_of(codes: Array, size: int, keep: Array) -> Array:
+def codes_at(codes: Array, rows: Array, size: int) -> Array:
+    """Which codes from 0 to ``size - 1`` are in ``codes[rows]``: bool [size].
+
+    Args:
+        codes: of any shape [n, ...].
+        rows: positions [k].
+    """
+    there = np.zeros(size, dtype=bool)
+    for start in range(0, len(rows), _CHUNK):
+        there[codes[rows[start : start + _CHUNK]].reshape(-1)] = True
+    return there
+
+
+def positions_of(codes: Array, wanted: Array) -> Array:
+    """Where codes [n] are wanted, ascending: ``np.flatnonzero(wanted[codes])``, int64 [k].
+
+    Args:
+        wanted: bool, by code.
+    """
+    starts = range(0, len(codes), _CHUNK)
+    # Counted first: a list of stretches would be there twice when they are joined.
+    number = sum(np.count_nonzero(wanted[codes[start : start + _CHUNK]]) for start in starts)
+    found, end = np.empty(number, dtype=np.int64), 0
+    for start in starts:
+        here = np.flatnonzero(wanted[codes[start : start + _CHUNK]])
+        begin, end = end, end + len(here)
+        np.add(here, start, out=found[begin:end])
+    return found
+
+
+def counts_of(codes: Array, size: int, keep: Array | None = None) -> Array:
     """How often each code from 0 to ``size - 1`` is among ``codes[keep]``: int64 [size].
 
     Args:
-        keep: a mask [n].
+        keep: a mask [n]; None for all.
     """
     counts = np.zeros(size, dtype=np.int64)
     # A stretch at a time: ``np.bincount`` makes 8 bytes of each code.
     step = max(_CHUNK, size)
     for start in range(0, len(codes), step):
         part = slice(start, start + step)
-        counts += np.bincount(codes[part][keep[part]], minlength=size)
+        there = codes[part] if keep is None else codes[part][keep[part]]
+        counts += np.bincount(there, minlength=size)
     return counts
+
+
+def runs_of(ordered: Array) -> tuple[Array, Array, Array]:
+    """The distinct ones of ordered values [n], where each begins, and how often each is there.
+
+    As ``np.unique`` has them, which would sort again: [k], int64 [k], int64 [k].
+    """
+    starts = np.flatnonzero(_begins(ordered))
+    return ordered[starts], starts, np.diff(np.append(starts, len(ordered)))
 
 
 def first_positions(columns: list[Array], size: int) -> Array:

@@ -52,6 +52,34 @@ def test_counts_of_some(n):
     np.testing.assert_array_equal(found, np.bincount(codes[keep], minlength=80))
 
 
+@pytest.mark.parametrize("n", [0, 1, 64, 1000])
+def test_counts_and_places_of_all(n):
+    rng = np.random.default_rng(n)
+    codes, wanted = rng.integers(0, 70, n).astype(np.int32), rng.random(80) < 0.5
+    with mock.patch.object(distinct, "_CHUNK", 64):
+        counts, places = distinct.counts_of(codes, 80), distinct.positions_of(codes, wanted)
+    np.testing.assert_array_equal(counts, np.bincount(codes, minlength=80))
+    np.testing.assert_array_equal(places, np.flatnonzero(wanted[codes]))
+    assert places.dtype == np.int64
+
+
+@pytest.mark.parametrize("shape", [(300,), (300, 3)], ids=str)
+def test_codes_of_some_rows(shape):
+    rng = np.random.default_rng(len(shape))
+    codes, rows = rng.integers(0, 400, shape).astype(np.int32), rng.permutation(300)[:150]
+    with mock.patch.object(distinct, "_CHUNK", 64):
+        found = distinct.codes_at(codes, rows, 410)
+    np.testing.assert_array_equal(np.flatnonzero(found), np.unique(codes[rows]))
+    assert found.shape == (410,)
+
+
+def test_runs_of_ordered_values(values):
+    ordered = np.sort(values)
+    wanted = np.unique(ordered, return_index=True, return_counts=True)
+    for found, each in zip(distinct.runs_of(ordered), wanted, strict=True):
+        np.testing.assert_array_equal(found, each)
+
+
 @pytest.mark.parametrize("lengths", [[500], [300, 200], [0, 130], [64, 0, 1]], ids=str)
 def test_first_positions(lengths):
     columns = [np.random.default_rng(n).integers(-1, 90, n) for n in lengths]

@@ -13,7 +13,7 @@ from recbole.utils import FeatureSource, FeatureType
 
 from recbole_cold.data import numbers
 from recbole_cold.data.numbers import Scale
-from recbole_cold.distinct import codes_in
+from recbole_cold.distinct import codes_at, codes_in
 
 Array = np.ndarray
 
@@ -42,7 +42,7 @@ def parts_of(dataset: Any) -> dict[str, Part]:
     cold = split.cold_side
     other, field = ("user", dataset.uid_field) if cold == "item" else ("item", dataset.iid_field)
     partner = np.asarray(dataset.inter[field])
-    known = codes_in(partner[train])
+    known = np.flatnonzero(codes_at(partner, train, dataset.num(field))).astype(partner.dtype)
     later = np.setdiff1d(codes_in(partner[rest]), known, assume_unique=True)
     return {
         "inter": Part(train, rest, "rows outside of train"),
@@ -140,8 +140,7 @@ def _mask_tokens(view: Any, parts: dict[str, Part], config: Any) -> Iterator[str
             continue
         whose = _owner(view.field2source[field])
         column, part = np.asarray(_table(view, whose)[field]), parts[whose]
-        has = np.zeros(view.num(field), dtype=bool)
-        has[column[part.seen].reshape(-1)] = True
+        has = codes_at(column, part.seen, view.num(field))
         unseen[field] = np.flatnonzero(~has)
         is_id = field in (view.uid_field, view.iid_field)
         if mask and not is_id and len(unseen[field]):

@@ -31,6 +31,10 @@ class Vocabulary(Sequence):
         pieces = [pa.array([PADDING], pa.large_string()), tokens.cast(pa.large_string())]
         return cls(pa.concat_arrays(pieces))
 
+    def some(self, codes: np.ndarray) -> "Vocabulary":
+        """The tokens of ``codes`` [k] alone, in this order: they are those of 0 to k - 1."""
+        return Vocabulary(self._texts.take(pa.array(codes)))
+
     @classmethod
     def from_parts(cls, letters: np.ndarray, ends: np.ndarray) -> "Vocabulary":
         """What ``parts`` gave, without a copy."""
@@ -40,8 +44,10 @@ class Vocabulary(Sequence):
     def parts(self) -> tuple[np.ndarray, np.ndarray]:
         """All letters in UTF-8, uint8 [bytes], and where tokens begin and end, int64 [n + 1]."""
         _, ends, letters = self._texts.buffers()
+        if not len(self):  # Arrow then leaves its buffers out, or not
+            return np.zeros(0, np.uint8), np.zeros(1, np.int64)
         ends_1 = np.frombuffer(ends, np.int64)[: len(self) + 1]
-        return np.frombuffer(letters, np.uint8)[: ends_1[-1]], ends_1
+        return np.frombuffer(letters or b"", np.uint8)[: ends_1[-1]], ends_1
 
     def __len__(self) -> int:
         return len(self._texts)

@@ -259,10 +259,9 @@ class ColdStartDataset(Dataset):
         failure = _cache.store(folder, columns, {**meta, **made}, root)
         if failure:
             return columns, {**meta, "notes": [*meta["notes"], failure]}
-        if any(kind == FeatureType.FLOAT_SEQ.value for _, kind, *_ in meta["fields"]):
-            # The mapped copy from here on: the matrices in memory may be large.
-            with suppress(_cache.Damaged):  # another process has just exchanged it
-                return _cache.load(folder)
+        # The mapped copy from here on, as in every later run: the columns in memory may be large.
+        with suppress(_cache.Damaged):  # another process has just exchanged it
+            return _cache.load(folder)
         return columns, meta
 
     def _take(self, columns: dict[str, np.ndarray], meta: dict[str, Any]) -> None:

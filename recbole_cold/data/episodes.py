@@ -12,6 +12,7 @@ import torch
 from torch import Generator, Tensor
 
 from recbole_cold.data.rows import Batch, Rows
+from recbole_cold.distinct import runs_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,7 +91,7 @@ def _by_item(
     """Rows by item and time, and each item's code, place of its first row, number of rows."""
     keys = (ids[index],) if time is None else (time[index], ids[index])
     order = index[np.lexsort(keys)]
-    return order, *np.unique(ids[order], return_index=True, return_counts=True)
+    return order, *runs_of(ids[order])
 
 
 def newest_rows(

@@ -77,15 +77,15 @@ class VisibleHistories:
         self.length, self.side = length, side
         codes = ids.cpu().numpy()
         order = np.lexsort((time, codes))
-        place = np.arange(len(order))
+        small = torch.int32 if len(order) < 2**31 - 1 else torch.int64
+        place = torch.arange(len(order), dtype=small).numpy()
         other_id = _changes(codes[order])
         first = np.maximum.accumulate(np.where(other_id, place, 0))
         moment = np.maximum.accumulate(np.where(other_id | _changes(time[order]), place, 0))
-        small = torch.int32 if len(order) < 2**31 - 1 else torch.int64
 
         def by_row(places: np.ndarray) -> Tensor:
             found = torch.empty(len(order), dtype=small)
-            found[torch.from_numpy(order)] = torch.from_numpy(places).to(small)
+            found[torch.from_numpy(order)] = torch.from_numpy(places)
             return found.to(ids.device)
 
         # Where the row's id begins in the order, and where the row's moment does.
@@ -101,7 +101,7 @@ class VisibleHistories:
         self._visible = self._visible.index_fill(0, index, True)
         taken = (self._visible & self._wanted)[self._order.long()]
         self._element_m = self._order[taken]
-        count = taken.cumsum(0).to(self._order.dtype)
+        count = taken.cumsum(0, dtype=self._order.dtype)
         self._before = torch.cat([count.new_zeros(1), count])
 
     def of(self, index: Tensor) -> Tensor:

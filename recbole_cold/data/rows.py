@@ -173,7 +173,9 @@ class Rows:
     def index(self, numbers: Any) -> Tensor:
         """Row numbers or codes of any kind as an int64 tensor on the device."""
         if isinstance(numbers, np.ndarray):
-            numbers = torch.from_numpy(np.array(numbers, dtype=np.int64))  # frozen arrays: a copy
+            # Row numbers of a split cannot be changed by anybody, so they need no copy.
+            is_frozen = numbers.dtype == np.int64 and not numbers.flags.writeable
+            numbers = self._tensor(numbers if is_frozen else np.array(numbers, dtype=np.int64))
         return torch.as_tensor(numbers, dtype=torch.long).to(self.device)
 
     def batch(self, index: Tensor) -> Batch:

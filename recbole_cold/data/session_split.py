@@ -12,6 +12,7 @@ from recbole_cold import seeding
 from recbole_cold.data.phases import FINE_TUNING, session_phases
 from recbole_cold.data.sessions import SessionRule, SessionTable, Windows, form, table_of, words
 from recbole_cold.data.split import Array, Split, order_of, times_of
+from recbole_cold.distinct import codes_in
 from recbole_cold.errors import UserError
 
 HELD_OUT = (*FINE_TUNING, "test")
@@ -97,7 +98,7 @@ def session_split(
                 "use another seed or more data"
             )
     ids = items if cold_side == "item" else users
-    known = np.unique(ids[order_r])
+    known = codes_in(ids[order_r])
     manifest = {
         "rule": "sessions",
         "settings": _settings(rule),
@@ -350,8 +351,8 @@ def _counted(
             {
                 "sessions": len(targets),
                 "rows": len(rows),
-                "users": len(np.unique(columns.users[targets])),
-                "items": len(np.unique(columns.items[rows])),
+                "users": len(codes_in(columns.users[targets])),
+                "items": len(codes_in(columns.items[rows])),
                 "clicks": int(np.asarray(columns.labels)[targets].sum()),
             },
         )

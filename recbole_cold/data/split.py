@@ -6,7 +6,6 @@ with ``cold_side='user'``: the same code with the columns swapped. Shape letters
 """
 
 import hashlib
-import io
 import json
 import zipfile
 from collections.abc import Mapping, Sequence
@@ -28,6 +27,7 @@ from recbole_cold.data.phases import (
     warm_names,
 )
 from recbole_cold.data.sessions import SessionTable, sessions_told
+from recbole_cold.distinct import codes_in, counts_of, positions_of
 from recbole_cold.errors import UserError
 
 Array = np.ndarray
@@ -94,7 +94,7 @@ class Split:
             arrays += [self.histories.targets, self.histories.rows]
         for array in arrays:
             digest.update(len(array).to_bytes(8, "little"))
-            digest.update(array.astype("<i8", copy=False).tobytes())
+            digest.update(array.reshape(-1).astype("<i8", copy=False))  # type: ignore[arg-type]
         return digest.hexdigest()
 
     @property
@@ -177,15 +177,15 @@ class Split:
         Raises:
             UserError: the folder cannot be written.
         """
-        from recbole_cold.store import write_bytes
+        from recbole_cold.store import whole_file, write_bytes
 
-        buffer = io.BytesIO()
-        parts = {f"part.{name}": rows for name, rows in self.parts.items()}
+        arrays = {f"part.{name}": _short(rows) for name, rows in self.parts.items()}
         if self.histories is not None:
-            parts |= {"targets": self.histories.targets, "histories": self.histories.rows}
-        np.savez(buffer, allow_pickle=False, old_ids=self.old_ids, new_ids=self.new_ids, **parts)
+            arrays |= {"targets": self.histories.targets, "histories": self.histories.rows}
+        arrays |= {"old_ids": self.old_ids, "new_ids": self.new_ids}
         manifest = {**self.manifest, "check": _check(self.manifest)}
-        write_bytes(_beside(path, ".npz"), buffer.getvalue())
+        with whole_file(_beside(path, ".npz")) as file:
+            np.savez(file, allow_pickle=False, **arrays)
         write_bytes(_beside(path, ".json"), json.dumps(manifest, indent=1).encode())
 
     @staticmethod
@@ -203,8 +203,10 @@ class Split:
                     f"the split stored at '{_beside(path, '.json')}' was written by an older "
                     "recbole_cold, which did not store its phases; make the split again"
                 )
-            content = io.BytesIO(_beside(path, ".npz").read_bytes())
-            with np.load(content, allow_pickle=False) as stored:
+            with (
+                _beside(path, ".npz").open("rb") as file,
+                np.load(file, allow_pickle=False) as stored,
+            ):
                 arrays = {name: stored[name] for name in stored.files}
             order = manifest["counts"]
             split = Split(
@@ -302,13 +304,13 @@ def frequency_split(
             raise UserError(f"{key} is {value!r}; it must be a whole number of {least} or more")
     if n_warm > len(LETTERS):
         raise UserError(f"warm_sets is {n_warm}; at most {len(LETTERS)} warm-up sets can be named")
-    counts = np.bincount(ids) if len(ids) else np.zeros(1, dtype=np.int64)
+    counts = counts_of(ids, int(ids.max(initial=0)) + 1)
     warm_rows = int(n_warm * size) if n_warm else 0
     is_old = counts > threshold
     is_new = (counts >= warm_rows) & (counts <= threshold) & (counts > 0)
     if not is_old.any() or not (counts[is_new] > warm_rows).any():
         raise UserError(why_empty(counts, int(threshold), size, int(n_warm), cold_side))
-    row_is_new = np.flatnonzero(is_new[ids])
+    row_is_new = positions_of(ids, is_new)
     dropped = (counts > 0) & ~is_old & ~is_new
     manifest = {
         "rule": "frequency",
@@ -325,7 +327,7 @@ def frequency_split(
     names, times = warm_names(int(n_warm)), times_of(time, len(ids), seed)
     return Split(
         {
-            "train": np.flatnonzero(is_old[ids]),
+            "train": _read_only(positions_of(ids, is_old)),
             **parts_in_order(row_is_new, ids, times, size, names),
         },
         np.flatnonzero(is_old),
@@ -398,9 +400,9 @@ def split_from_parts(
             "benchmark_filename, or leave out warm_sets"
         )
     ids = np.asarray(ids)
-    old = np.unique(ids[parts["train"]])
+    old = codes_in(ids[parts["train"]])
     others = [ids[rows] for name, rows in parts.items() if name != "train"]
-    new = np.unique(np.concatenate(others))
+    new = codes_in(np.concatenate(others))
     both = np.intersect1d(old, new)
     if len(both):
         raise UserError(
@@ -464,9 +466,21 @@ def parts_in_order(
 
 
 def _frozen(rows: Array) -> Array:
-    array = np.array(rows, dtype=np.int64)
-    array.flags.writeable = False
-    return array
+    """Row numbers that nobody can change, int64: a copy, unless they are so already."""
+    given = np.asarray(rows)
+    if given.dtype == np.int64 and given.flags.owndata and not given.flags.writeable:
+        return given
+    return _read_only(np.array(rows, dtype=np.int64))
+
+
+def _short(rows: Array) -> Array:
+    """Row numbers in four bytes each where they fit; ``_frozen`` reads any whole numbers."""
+    return rows.astype(np.int32) if rows.max(initial=0) < 2**31 else rows
+
+
+def _read_only(rows: Array) -> Array:
+    rows.flags.writeable = False
+    return rows
 
 
 def _beside(path: str | Path, suffix: str) -> Path:

@@ -237,7 +237,7 @@ def _look(
     Scores are not kept here: they are read again, one file at a time.
     """
     found: dict[_Place, _Found] = {}
-    tokens = {side: np.zeros(0, dtype=str) for side in sides}
+    tokens = {side: np.zeros(0, dtype=object) for side in sides}
     reasons: dict[str, list[_Place]] = defaultdict(list)
     for place, seed in places.items():
         try:

@@ -17,15 +17,20 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import pyarrow as pa
 
+from recbole_cold.data._vocabulary import Vocabulary
 from recbole_cold.data.dataset import ColdStartDataset
+from recbole_cold.distinct import codes_in
 from recbole_cold.errors import UserError
 from recbole_cold.store import write_bytes
 
 Array = np.ndarray
-VERSION = 1
+# Version 1 had tokens as fixed-width texts, each as wide as the longest.
+VERSION = 2
 NAMED = "scores"  # in a seed's entry of a results document
 SUFFIX = ".npz"
+_CHUNK = 1 << 16  # rows whose tokens are digested at a time
 
 
 class DamagedScores(Exception):
@@ -60,24 +65,34 @@ class RowScores:
         scores: phase -> float32 [n].
         parts: phase -> the name of the part that it scores.
         rows: part -> its rows.
-        items, users: the tokens of the data set, text [k] and [u], of the items and users that
-            occur: they mean the same in all seeds and files, whatever the split.
+        items, users: the tokens of the data set, [k] and [u], of the items and users that occur:
+            they mean the same in all seeds and files, whatever the split. Texts in any array will
+            do, and become a ``Vocabulary``.
         cold_side: whose ids are new, ``item`` or ``user``: WithinAUC is inside these.
     """
 
     scores: Mapping[str, Array]
     parts: Mapping[str, str]
     rows: Mapping[str, ScoredRows]
-    items: Array
-    users: Array
+    items: Vocabulary
+    users: Vocabulary
     cold_side: str = "item"
+
+    def __post_init__(self) -> None:
+        for name in ("items", "users"):
+            tokens = getattr(self, name)
+            if not isinstance(tokens, Vocabulary):
+                texts = pa.array(np.asarray(tokens).tolist(), pa.large_string())
+                object.__setattr__(self, name, Vocabulary(texts))
 
     def rows_of(self, phase: str) -> ScoredRows:
         return self.rows[self.parts[phase]]
 
     def tokens(self, side: str) -> Array:
-        """The tokens of ``item`` or ``user``, which codes are places in."""
-        return self.items if side == "item" else self.users
+        """The tokens of ``item`` or ``user``, which codes are places in: objects, so that one long
+        token makes no other one longer."""
+        tokens = self.items if side == "item" else self.users
+        return np.array(tokens.tolist(), dtype=object)
 
     @cached_property
     def digests(self) -> Mapping[str, str]:
@@ -87,18 +102,26 @@ class RowScores:
 
     def _digest(self, rows: ScoredRows) -> str:
         digest = hashlib.sha256()
-        tokens = (self.items[rows.item], self.users[rows.user])
         for column in (rows.number.astype("<i8"), rows.label.astype("u1")):
             digest.update(column.tobytes())
-        for column in tokens:
-            digest.update("\0".join(column.tolist()).encode("utf-8", "surrogatepass"))
+        for side, codes in (("item", rows.item), ("user", rows.user)):
+            tokens = self.tokens(side)
+            for start in range(0, len(codes), _CHUNK):
+                texts = tokens[codes[start : start + _CHUNK]].tolist()
+                told = ("\0" if start else "") + "\0".join(texts)
+                digest.update(told.encode("utf-8", "surrogatepass"))
         return digest.hexdigest()
 
     # ---------------------------------------------------------------- files
     def content(self) -> bytes:
         """The file: equal scores give equal bytes."""
         about = {"version": VERSION, "phases": dict(self.parts), "cold_side": self.cold_side}
-        arrays = {"about": np.array(json.dumps(about)), "items": self.items, "users": self.users}
+        arrays = {"about": np.array(json.dumps(about))}
+        for side, tokens in (("items", self.items), ("users", self.users)):
+            letters, ends = tokens.parts()
+            # Lengths, which are small numbers, shrink to less than places.
+            arrays[f"{side}.letters"] = letters
+            arrays[f"{side}.lengths"] = _smallest(np.diff(ends))
         for phase, scores in self.scores.items():
             arrays[f"score.{phase}"] = scores
         for part, rows in self.rows.items():
@@ -118,8 +141,9 @@ class RowScores:
         try:
             with np.load(io.BytesIO(content), allow_pickle=False) as stored:
                 about = json.loads(str(stored["about"]))
-                if about["version"] != VERSION:
+                if about["version"] not in _TOKENS:
                     raise ValueError(f"version {about['version']}")
+                tokens_in = _TOKENS[about["version"]]
                 found = RowScores(
                     {phase: stored[f"score.{phase}"] for phase in about["phases"]},
                     dict(about["phases"]),
@@ -127,7 +151,7 @@ class RowScores:
                         part: ScoredRows(*(stored[f"{name}.{part}"] for name in ScoredRows._fields))
                         for part in dict.fromkeys(about["phases"].values())
                     },
-                    stored["items"], stored["users"], str(about["cold_side"]),
+                    tokens_in(stored, "items"), tokens_in(stored, "users"), str(about["cold_side"]),
                 )  # fmt: skip
             found._check()
         except (OSError, ValueError, KeyError, TypeError, AttributeError, EOFError) as error:
@@ -142,7 +166,29 @@ class RowScores:
             if any(column.shape != scores.shape for column in rows):
                 raise ValueError(f"columns of {phase} differ in length")
         for rows in self.rows.values():
-            self.items[rows.item], self.users[rows.user]
+            for codes, tokens in ((rows.item, self.items), (rows.user, self.users)):
+                if codes.dtype.kind not in "iu":
+                    raise ValueError("codes are no whole numbers")
+                if len(codes) and not 0 <= int(codes.min()) <= int(codes.max()) < len(tokens):
+                    raise IndexError(f"a row has a code that none of {len(tokens)} tokens has")
+
+
+def _tokens_in(stored: Mapping[str, Array], side: str) -> Vocabulary:
+    letters, lengths = stored[f"{side}.letters"], stored[f"{side}.lengths"]
+    ends = np.zeros(len(lengths) + 1, dtype=np.int64)
+    np.cumsum(lengths, out=ends[1:])
+    if letters.dtype != np.uint8 or ends[-1] != len(letters):
+        raise ValueError(f"the tokens of {side} are cut short")
+    tokens = Vocabulary.from_parts(letters, ends)
+    tokens.tolist()  # what is no UTF-8 is told here
+    return tokens
+
+
+# The version of a file -> what reads tokens in it.
+_TOKENS: dict[int, Callable[[Mapping[str, Array], str], Any]] = {
+    1: lambda stored, side: stored[side],
+    2: _tokens_in,
+}
 
 
 def _smallest(column: Array) -> Array:
@@ -164,8 +210,8 @@ def row_scores(dataset: ColdStartDataset, scores: Mapping[str, Any]) -> RowScore
     columns, tokens = {}, {}
     for side, field in (("item", dataset.iid_field), ("user", dataset.uid_field)):
         codes = np.asarray(dataset.inter[field])
-        used = np.unique(codes[every])
-        tokens[side] = np.array([str(each) for each in dataset.id2token(field, used)], dtype=str)
+        used = codes_in(codes[every])
+        tokens[side] = dataset.field2id_token[field].some(used)
         columns[side] = {part: np.searchsorted(used, codes[rows]) for part, rows in numbers.items()}
     label = np.asarray(dataset.inter[dataset.label_field])
     return RowScores(
@@ -283,7 +329,7 @@ def scores_frame(documents: Mapping[str | None, Mapping[str, Any]], find: Find) 
                         codes = np.zeros(len(score), np.int8)
                         columns[name].append(pd.Categorical.from_codes(codes, [text]))
                     for side, codes in (("item", rows.item), ("user", rows.user)):
-                        tokens = scores.tokens(side).astype(object)
+                        tokens = scores.tokens(side)
                         columns[side].append(pd.Categorical.from_codes(codes, tokens))
                     columns["seed"].append(np.full(len(score), seed["seed"]))
                     columns["label"].append(rows.label)

@@ -12,6 +12,7 @@ import numpy as np
 from recbole.utils import FeatureType
 
 from recbole_cold.data._vocabulary import Vocabulary
+from recbole_cold.distinct import runs_of
 from recbole_cold.leaks.finding import LEAK, OK, Finding, counted, not_applicable
 from recbole_cold.leaks.subject import Array, Subject
 
@@ -95,7 +96,7 @@ def count(subject: Subject, sequence: Sequence, rows: Array) -> Counts:
     key = holder * n + element
     time = np.zeros(len(key)) if subject.time is None else subject.time
     order = np.lexsort((time, key))
-    known, at = np.unique(key[order], return_index=True)
+    known, at, _ = runs_of(key[order])
     first = time[order][at]
     in_train, in_part = np.zeros((2, len(key)), dtype=bool)
     in_train[subject.split["train"]] = True

@@ -15,6 +15,7 @@ from typing import NamedTuple
 import numpy as np
 from recbole.utils import FeatureType
 
+from recbole_cold.distinct import codes_in
 from recbole_cold.leaks.finding import LEAK, OK, Finding, not_applicable, share
 from recbole_cold.leaks.subject import Array, Subject
 
@@ -129,7 +130,7 @@ def is_id(values: Array, kind: FeatureType) -> bool:
     """Whether a column of rows has so many different tokens that it names single things."""
     if kind != FeatureType.TOKEN:
         return False
-    return len(values) < _ROWS_OF_A_TOKEN * len(np.unique(values))
+    return len(values) < _ROWS_OF_A_TOKEN * len(codes_in(values))
 
 
 def of_rows(entity: Array, labels: Array, size: int) -> Entities:

@@ -26,6 +26,7 @@ from recbole_cold.backbone._seam import Backbone, OwnNetwork, build_backbone
 from recbole_cold.backbone._shortcuts import view
 from recbole_cold.data.episodes import Episode, FewShotBatches
 from recbole_cold.data.rows import Batch
+from recbole_cold.distinct import codes_in
 from recbole_cold.errors import UserError
 from recbole_cold.keys import COUNT, EPOCHS, Key
 from recbole_cold.kinds import flag
@@ -307,7 +308,7 @@ class FewShotRecommender(ColdStartRecommender):
                 "%d of %d %s have fewer than the %d rows of the largest support and its query; "
                 "theirs are shorter and masked",
                 batches.short,
-                len(np.unique(self._all_ids[self._train])),
+                len(codes_in(self._all_ids[self._train])),
                 word,
                 most,
             )

@@ -89,14 +89,19 @@ class RowBatches:
 
     def epoch(self, generator: Generator, epoch: int, start: int = 0) -> Iterable[Batch]:
         """Batches ``start``, ``start + 1``, ... of one epoch, in the generator's order."""
-        ordered = self.index
+        order = None
         if self.shuffle:
-            order = torch.randperm(len(self.index), generator=generator).to(self.index.device)
-            ordered = self.index[order]
+            # The same draws in either type; of many million rows four bytes each are a lot.
+            small = torch.int32 if len(self.index) < 2**31 else torch.int64
+            order = torch.randperm(len(self.index), generator=generator, dtype=small)
+            order = order.to(self.index.device)
         last = len(self) - 1
         for position in range(start, last + 1):
             end = self.size if position == last else (position + 1) * self.batch_size
-            yield self.rows.batch(ordered[position * self.batch_size : end])
+            part = slice(position * self.batch_size, end)
+            # A batch at a time: of all rows it would be one more copy, and takes twice as long.
+            own = self.index[part] if order is None else self.index.index_select(0, order[part])
+            yield self.rows.batch(own)
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from torch import Generator, Tensor, nn
 from recbole_cold.data.episodes import Episode, newest_rows
 from recbole_cold.data.rows import Batch, Rows
 from recbole_cold.data.split import times_of
+from recbole_cold.distinct import codes_in
 from recbole_cold.model._fit import RowBatches
 
 
@@ -90,7 +91,7 @@ def supports_of(dataset: Any, field: str, rows: Rows, most: int) -> Supports:
         index = np.concatenate([*parts, np.zeros(0, np.int64)])
     else:
         index = newest_rows(all_ids, times_of_tasks(dataset), np.asarray(split["train"]), most)
-    ids = split.new_ids if grow else np.unique(all_ids[index])
+    ids = split.new_ids if grow else codes_in(all_ids[index])
     counts = np.bincount(all_ids[index], minlength=dataset.num(field))
     room = int(counts[ids].max(initial=0))
     supports = Supports(rows.index(ids), room, dataset.num(field), grow)

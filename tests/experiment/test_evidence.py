@@ -1,8 +1,11 @@
 """Row scores as files and frames, and intervals against resamples that are written out."""
 
+import hashlib
+import io
 import json
 import logging
 import math
+import tracemalloc
 from dataclasses import replace
 
 import numpy as np
@@ -15,6 +18,7 @@ from recbole_cold import report, seeding
 from recbole_cold.cli.main import main
 from recbole_cold.errors import Interrupted, UserError
 from recbole_cold.evaluation.bootstrap import cluster_weights
+from recbole_cold.experiment import scores as scores_module
 from recbole_cold.experiment.experiment import Experiment
 from recbole_cold.experiment.intervals import Settings, intervals
 from recbole_cold.experiment.requests import Request
@@ -253,6 +257,68 @@ class TestFile:
         assert back.content() == made.content()
         assert (back.scores["cold"] == made.scores["cold"]).all()
         assert back.scores["cold"].dtype == np.float32 and back.digests == made.digests
+
+    def test_a_file_of_version_1_is_read(self):
+        """It had tokens as texts of one width; they are the same rows, and are compared."""
+        made = a_table(0)
+        with np.load(io.BytesIO(made.content())) as stored:
+            arrays = {name: stored[name] for name in stored.files}
+        for name in ("items.letters", "items.lengths", "users.letters", "users.lengths"):
+            del arrays[name]
+        about = {**json.loads(str(arrays["about"])), "version": 1}
+        arrays |= {"about": np.array(json.dumps(about)), "items": np.asarray(made.items),
+                   "users": np.asarray(made.users)}  # fmt: skip
+        assert arrays["items"].dtype.kind == "U"
+        file = io.BytesIO()
+        np.savez_compressed(file, **arrays)
+        back = RowScores.read(file.getvalue())
+        assert back.digests == made.digests and back.content() == made.content()
+
+    def test_digests_are_those_of_whole_columns(self, monkeypatch):
+        """Stored documents and files of earlier versions have them."""
+        monkeypatch.setattr(scores_module, "_CHUNK", 64)
+        made = a_table(0)
+        rows = made.rows["test"]
+        said = [rows.number.astype("<i8").tobytes(), rows.label.tobytes(),
+                "\0".join(f"i{k:02}" for k in rows.item).encode(),
+                "\0".join(f"u{k:02}" for k in rows.user).encode()]  # fmt: skip
+        assert made.digests["cold"] == hashlib.sha256(b"".join(said)).hexdigest()
+
+    @pytest.mark.parametrize("texts", [["", "é", "日本", "x" * 30], [""], []], ids=str)
+    def test_any_tokens_come_back(self, texts):
+        made = replace(a_table(0), scores={}, parts={}, rows={}, items=texts, users=texts[::-1])
+        back = RowScores.read(made.content())
+        assert back.items.tolist() == texts and back.users.tolist() == texts[::-1]
+        assert back.content() == made.content()
+
+    def test_one_long_token_costs_its_own_length(self):
+        n = 20_000
+        users = np.array(["x" * 5_000, *map(str, range(n - 1))], dtype=object)
+        rows = ScoredRows(np.arange(n), np.zeros(n, "u1"), np.zeros(n, int), np.arange(n))
+        tracemalloc.start()
+        made = RowScores({"cold": np.zeros(n, "f4")}, {"cold": "test"}, {"test": rows},
+                         np.array(["i"]), users)  # fmt: skip
+        back = RowScores.read(made.content())
+        assert back.digests == made.digests
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert peak < 10_000_000  # as one array of numpy 400 MB
+
+    @pytest.mark.parametrize("harm", ["letters", "lengths", "code"])
+    def test_tokens_that_do_not_fit_are_told(self, harm):
+        made = a_table(0)
+        with np.load(io.BytesIO(made.content())) as stored:
+            arrays = {name: stored[name] for name in stored.files}
+        if harm == "code":
+            arrays["item.test"] = arrays["item.test"] + len(made.items)
+        elif harm == "lengths":
+            arrays["users.lengths"] = arrays["users.lengths"][1:]
+        else:
+            arrays["items.letters"] = np.full_like(arrays["items.letters"], 0xFF)  # no UTF-8
+        file = io.BytesIO()
+        np.savez_compressed(file, **arrays)
+        with pytest.raises(DamagedScores, match="is damaged"):
+            RowScores.read(file.getvalue())
 
     def test_rows_differ_by_number_label_item_and_user(self):
         made, digests = a_table(0), set()
