@@ -149,24 +149,34 @@ class _KeepsBatch(TorchFunctionMode):
         return func(*args, **(kwargs or {}))
 
 
+class _Given:
+    """Content vectors [b, m] of the rows that are being scored, by field.
+
+    An object, where a dictionary would do: torch.export replaces the dictionaries that modules have
+    by copies, which the tables below would not see.
+    """
+
+    vectors: Mapping[str, Tensor]
+
+
 class _OfGiven(nn.Module):
     """Replaces the table of a content vector: ``P c`` of the vectors that the rows bring.
 
     Args:
         table: the ``VectorTable`` in whose place it stands.
-        given: by field, the vectors [b, m] of the rows that are being scored.
+        given: the vectors of the rows that are being scored.
         field: whose table it is.
     """
 
-    def __init__(self, table: VectorTable, given: dict[str, Tensor], field: str) -> None:
+    def __init__(self, table: VectorTable, given: _Given, field: str) -> None:
         super().__init__()
         self.scaled: Scaled = table.vectors
         self.register_buffer("weight_md", table.weight.detach().clone())
         self.register_buffer("mean", table.vectors.mean.detach().cpu().clone())
-        self.__dict__["given"], self.field = given, field
+        self.given, self.field = given, field
 
     def forward(self, _code: Tensor) -> Tensor:
-        vector_bm = self.scaled.of_raw(self.given[self.field], self.mean)
+        vector_bm = self.scaled.of_raw(self.given.vectors[self.field], self.mean)
         return (vector_bm @ self.weight_md)[:, None]
 
 
@@ -210,7 +220,7 @@ class Scorer(nn.Module):
         _on_cpu(self.seam)
         set_apart(self.seam, statistics=False, dropout=False)
         self.requires_grad_(False)
-        self._given: dict[str, Tensor] = {}
+        self._given = _Given()
         model = self.seam.model
         vectors = self._exchange_tables(used)
         self._sizes = {
@@ -332,10 +342,9 @@ class Scorer(nn.Module):
         fields = {each.name: self._field(each, value[each.name]) for each in self._fields()}
         # The table must be asked for some row; what it gives is replaced.
         fields[self.id_field] = torch.zeros_like(vector_bd[:, 0], dtype=torch.int64)
-        self._given.clear()
-        self._given.update(
-            {each.name: value[each.name] for each in self.inputs if each.kind == "content_vector"}
-        )
+        self._given.vectors = {
+            each.name: value[each.name] for each in self.inputs if each.kind == "content_vector"
+        }
         with _KeepsBatch():
             logit_b = self.seam.logits(fields, vector_bd, weight_b1).reshape(-1).double()
         return torch.sigmoid(logit_b if bias_b is None else logit_b + bias_b)

@@ -29,6 +29,8 @@ MOST_ONNX_BYTES = 2**31 - 2**24
 # Rows and lengths of the example that is traced; sizes of 0 and 1 would be taken for constants.
 _ROWS, _LENGTH = 4, 3
 
+Answers = Callable[[Feed], Tensor]  # inputs by name -> probabilities [b]
+
 
 class Format(NamedTuple):
     """One kind of file.
@@ -39,7 +41,7 @@ class Format(NamedTuple):
         limit: the largest difference of a probability that it may have.
         packages: what writing and checking it needs beyond torch.
         write: writes a traced scorer to a path; what the description says of it.
-        run: the probabilities [b] of inputs by name, by the file.
+        load: reads a file; a function from inputs by name to probabilities [b].
     """
 
     file: str
@@ -47,7 +49,7 @@ class Format(NamedTuple):
     limit: float
     packages: tuple[str, ...]
     write: Callable[[Scorer, Any, Path], dict[str, Any]]
-    run: Callable[[Path, Sequence[Input], Feed], Tensor]
+    load: Callable[[Path, Sequence[Input]], Answers]
 
 
 # ------------------------------------------------------------------------------- tracing
@@ -109,10 +111,15 @@ def _write_pt2(_scorer: Scorer, program: Any, path: Path) -> dict[str, Any]:
     return {}
 
 
-def _run_pt2(path: Path, inputs: Sequence[Input], feed: Feed) -> Tensor:
-    with _quiet(), torch.no_grad():
+def _load_pt2(path: Path, inputs: Sequence[Input]) -> Answers:
+    with _quiet():
         module = torch.export.load(path).module()
-        answer: Tensor = module(*(feed[each.name] for each in inputs))
+
+    def answer(feed: Feed) -> Tensor:
+        with torch.no_grad():
+            found: Tensor = module(*(feed[each.name] for each in inputs))
+        return found
+
     return answer
 
 
@@ -142,20 +149,25 @@ def _write_onnx(scorer: Scorer, program: Any, path: Path) -> dict[str, Any]:
     return {"opset": opset}
 
 
-def _run_onnx(path: Path, _inputs: Sequence[Input], feed: Feed) -> Tensor:
+def _load_onnx(path: Path, _inputs: Sequence[Input]) -> Answers:
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     # By name: an optimiser may have dropped inputs that move nothing.
-    wanted = {each.name: feed[each.name].numpy() for each in session.get_inputs()}
-    return torch.from_numpy(session.run([OUTPUT], wanted)[0])
+    names = [each.name for each in session.get_inputs()]
+
+    def answer(feed: Feed) -> Tensor:
+        (found,) = session.run([OUTPUT], {name: feed[name].numpy() for name in names})
+        return torch.from_numpy(found)
+
+    return answer
 
 
 FORMATS = {
-    "pt2": Format("scorer.pt2", "score_pt2", 1e-6, (), _write_pt2, _run_pt2),
-    "onnx": Format("scorer.onnx", "score_onnx", 1e-5, ONNX_PACKAGES, _write_onnx, _run_onnx),
+    "pt2": Format("scorer.pt2", "score_pt2", 1e-6, (), _write_pt2, _load_pt2),
+    "onnx": Format("scorer.onnx", "score_onnx", 1e-5, ONNX_PACKAGES, _write_onnx, _load_onnx),
 }
 
 
@@ -180,21 +192,29 @@ def check_formats(formats: Sequence[str]) -> None:
             )
 
 
-def parity(name: str, folder: Path, scorer: Scorer, feed: Feed, expected: Tensor) -> float:
-    """The largest difference between what an exported file answers and what is right.
+def loaded(name: str, folder: Path, scorer: Scorer) -> Answers:
+    """The answers of an exported file, by the runtime that its format is for.
 
     Args:
         name: the format.
         folder: where its file is.
         scorer: what was written there, for the order of its inputs.
+    """
+    return FORMATS[name].load(folder / FORMATS[name].file, scorer.inputs)
+
+
+def parity(answers: Answers, feed: Feed, expected: Tensor) -> float:
+    """The largest difference between what an exported file answers and what is right.
+
+    Args:
+        answers: of the file (``loaded``).
         feed: inputs by name, at least one row.
         expected: probabilities [b] of the method itself.
     """
-    kind = FORMATS[name]
-    answer = kind.run(folder / kind.file, scorer.inputs, feed)
-    if answer.shape != expected.shape:
+    found = answers(feed)
+    if found.shape != expected.shape:
         return float("inf")
-    difference = (answer.double() - expected.cpu().double()).abs().max()
+    difference = (found.double() - expected.cpu().double()).abs().max()
     return float(difference.nan_to_num(nan=float("inf")))
 
 
@@ -219,13 +239,14 @@ def write_scorer(
     """
     check_formats(formats)
     program, files = traced(scorer), {}
+    folder.mkdir(parents=True, exist_ok=True)
     written: list[Path] = []
     try:
         for name in formats:
             kind = FORMATS[name]
             written += [folder / kind.file, folder / f"{kind.reader}.py"]
             said = kind.write(scorer, program, folder / kind.file)
-            difference = parity(name, folder, scorer, feed, expected)
+            difference = parity(loaded(name, folder, scorer), feed, expected)
             if difference > kind.limit:
                 raise UserError(
                     f"{kind.file} gives probabilities that differ by {difference:.1e} from those "
