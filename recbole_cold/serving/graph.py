@@ -135,7 +135,7 @@ def _on_cpu(seam: Backbone) -> None:
 
 
 # ------------------------------------------------------------------------------- the network
-class _KeepsBatch(TorchFunctionMode):
+class KeepsBatch(TorchFunctionMode):
     """Leaves the one axis of a vector alone when it is squeezed: it is the batch.
 
     RecBole 1.2's DSSM ends so. Torch takes the axis away from a batch of one row only, but an
@@ -345,7 +345,7 @@ class Scorer(nn.Module):
         self._given.vectors = {
             each.name: value[each.name] for each in self.inputs if each.kind == "content_vector"
         }
-        with _KeepsBatch():
+        with KeepsBatch():
             logit_b = self.seam.logits(fields, vector_bd, weight_b1).reshape(-1).double()
         return torch.sigmoid(logit_b if bias_b is None else logit_b + bias_b)
 

@@ -29,6 +29,8 @@ DEFECTS = {
         defect("a vector of zeros is there", "return (value != 0).any(dim=1, keepdim=True).long()",
                "return torch.zeros_like(value[:, :1]).long()",
                "test_vectors_that_no_data_set_has_are_scaled_as_its_own"),
+        defect("the batch is squeezed away", "if squeezes and isinstance", "if 0 and isinstance",
+               "test_recboles_dssm_takes_the_batch_of_one_row_away"),
         defect("any name passes", "    if twice:\n", "    if len(twice) > 9:\n",
                "test_a_field_with_the_name_of_an_input_is_refused"),
     ],
