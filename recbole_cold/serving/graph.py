@@ -176,8 +176,8 @@ class _OfGiven(nn.Module):
         self.given, self.field = given, field
 
     def forward(self, _code: Tensor) -> Tensor:
-        vector_bm = self.scaled.of_raw(self.given.vectors[self.field], self.mean)
-        return (vector_bm @ self.weight_md)[:, None]
+        raw_bm = self.given.vectors[self.field]
+        return self.scaled.projected_raw(raw_bm, self.mean, self.weight_md)[:, None]
 
 
 def _plain(rows_nd: Tensor) -> nn.Embedding:
