@@ -37,7 +37,8 @@ def test_every_import_is_declared(setup):
     """Also those that RecBole happens to bring; ``testing`` may use what tests use."""
     declared = requirements(setup["options"]["install_requires"])
     for_tests = declared | requirements(setup["options.extras_require"]["test"])
-    declared |= requirements(setup["options.extras_require"]["optuna"])
+    for extra in ("optuna", "onnx"):
+        declared |= requirements(setup["options.extras_require"][extra])
     for path in (ROOT / "recbole_cold").rglob("*.py"):
         imported = set()
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):

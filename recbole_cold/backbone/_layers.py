@@ -58,7 +58,9 @@ class MaskedNorm(nn.BatchNorm1d):
         if not self.training:
             return (x - self.running_mean) * torch.rsqrt(self.running_var + self.eps)
         flat = x.reshape(-1, x.shape[-1])
-        real = flat.new_ones(len(flat), 1) if mask is None else mask.reshape(-1, 1).to(flat.dtype)
+        real = (
+            flat.new_ones(flat.shape[0], 1) if mask is None else mask.reshape(-1, 1).to(flat.dtype)
+        )
         n = real.sum()
         mean = (flat * real).sum(dim=0) / n.clamp(min=1.0)
         variance = ((flat - mean).square() * real).sum(dim=0) / n.clamp(min=1.0)

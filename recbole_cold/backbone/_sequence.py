@@ -41,7 +41,7 @@ def last_state(state_bnh: Tensor, length_b: Tensor) -> Tensor:
     A recurrent network reads padding after the last row, so states up to there know nothing of it.
     """
     last_b = (length_b - 1).clamp(min=0)
-    state_bh = state_bnh[torch.arange(len(length_b), device=length_b.device), last_b]
+    state_bh = state_bnh[torch.arange(length_b.shape[0], device=length_b.device), last_b]
     return state_bh * (length_b > 0)[:, None]
 
 
@@ -167,7 +167,7 @@ class SequenceModel(ClickModel):
         Args:
             each_b: anything that has a row per history.
         """
-        kept_b1 = torch.ones(len(each_b), 1, device=each_b.device)
+        kept_b1 = torch.ones(each_b.shape[0], 1, device=each_b.device)
         if self.training and self.history_dropout:
             kept_b1 = (torch.rand_like(kept_b1) >= self.history_dropout).to(kept_b1.dtype)
         return kept_b1

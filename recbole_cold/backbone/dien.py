@@ -38,7 +38,7 @@ class AUGRU(nn.GRUCell):
 
     def forward(self, x_bnd: Tensor, a_bn: Tensor) -> Tensor:  # type: ignore[override]
         """The state after the last row, [b, D]; zero for an empty history."""
-        h_bd = x_bnd.new_zeros(len(x_bnd), self.hidden_size)
+        h_bd = x_bnd.new_zeros(x_bnd.shape[0], self.hidden_size)
         own_nbe = F.linear(x_bnd, self.weight_ih, self.bias_ih).unbind(dim=1)
         for own_be, a_b in zip(own_nbe, a_bn.unbind(dim=1), strict=True):
             other_be = F.linear(h_bd, self.weight_hh, self.bias_hh)

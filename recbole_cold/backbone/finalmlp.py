@@ -70,7 +70,7 @@ class Fusion(nn.Module):
         linear = (self.first(first_bi) + self.second(second_bj)).squeeze(-1)
         if not self.heads:
             return linear
-        shape = (len(first_bi), self.heads, -1)
+        shape = (first_bi.shape[0], self.heads, -1)
         return linear + fuse(first_bi.view(shape), second_bj.view(shape), self.weight_hij)
 
 

@@ -170,7 +170,7 @@ class MIMN(SequenceModel):
 
     def _one_channel(self, x_bd: Tensor, read_bm: Tensor, old: Memory) -> Tensor:
         """The slots' states with that of the most read slot moved by the slots' GRU."""
-        rows, slot_b = torch.arange(len(x_bd), device=x_bd.device), read_bm.argmax(dim=1)
+        rows, slot_b = torch.arange(x_bd.shape[0], device=x_bd.device), read_bm.argmax(dim=1)
         slot_bd = old.slots.detach()[rows, slot_b]
         state_bd = self.channel(torch.cat([x_bd, slot_bd], dim=1), old.channels[rows, slot_b])
         is_it = F.one_hot(slot_b, read_bm.shape[1])[..., None].bool()
@@ -179,7 +179,7 @@ class MIMN(SequenceModel):
     def memory(self, interaction) -> tuple[Memory, Tensor]:
         """The memory after each history, and the sum of its elements [b, D]."""
         x_bnd, length_b = self.history(interaction)
-        memory = self.empty(len(x_bnd))
+        memory = self.empty(x_bnd.shape[0])
         there_bn = is_there(length_b, x_bnd.shape[1])
         for x_bd, there_b in zip(x_bnd.unbind(dim=1), there_bn.unbind(dim=1), strict=True):
             memory = self.step(x_bd, memory)[0].where(there_b, memory)
@@ -190,7 +190,7 @@ class MIMN(SequenceModel):
         fields_bfd = self.concat_embed_input_fields(interaction)
         q_bd = self.target(fields_bfd)
         kept_b1 = self.kept(sum_bd)
-        memory = memory.where(kept_b1[:, 0] > 0, self.empty(len(sum_bd)))
+        memory = memory.where(kept_b1[:, 0] > 0, self.empty(sum_bd.shape[0]))
         output_bh = self.step(q_bd, memory)[1]
         parts = [fields_bfd.flatten(1), sum_bd * kept_b1, output_bh]
         if self.induction:

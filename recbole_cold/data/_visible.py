@@ -51,6 +51,21 @@ def parts_of(dataset: Any) -> dict[str, Part]:
     }
 
 
+def trained_codes(dataset: Any) -> dict[str, Array]:
+    """Of each token field of a view, the codes that training rows have, padding not among them.
+
+    Their rows of the tables were trained; all others are zero or as they were drawn.
+    """
+    parts, found = parts_of(dataset), {}
+    for field, kind in dataset.field2type.items():
+        if kind in _TOKENS:
+            whose = _owner(dataset.field2source[field])
+            column = np.asarray(_table(dataset, whose)[field])
+            codes = codes_in(column[parts[whose].seen].reshape(-1))
+            found[field] = codes[codes != 0]
+    return found
+
+
 def visible(dataset: Any, config: Any) -> Any:
     """The view of a run: ``dataset`` (split, with rows) as ``number_scale`` and ``unseen_tokens``
     ask for it. Other views of the same data keep their columns.

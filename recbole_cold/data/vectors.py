@@ -134,6 +134,23 @@ class Scaled:
         """
         return self._centred(code) * self._size_n[code][..., None]
 
+    def projected_raw(self, raw_bm: Tensor, mean_m: Tensor, weight_md: Tensor) -> Tensor:
+        """As ``projected``, of vectors as they are given and not by their codes: [b, d].
+
+        In the same order, so that the sums are the same to the last bit: a model may take the
+        logarithm of what is nearly zero.
+
+        Args:
+            raw_bm: float32, zeros where a vector is missing.
+            mean_m: ``self.mean``, on the device of the vectors.
+            weight_md: the projection.
+        """
+        centred_bm = (raw_bm - mean_m).clamp(-_BEYOND, _BEYOND)
+        length_b1 = torch.linalg.vector_norm(centred_bm, dim=1, keepdim=True)
+        longer_b1 = (length_b1 * self.factor).clamp(min=self.longest) / self.longest
+        present_b1 = (raw_bm != 0).any(dim=1, keepdim=True)
+        return centred_bm @ weight_md * (self.factor / longer_b1 * present_b1)
+
     def projected(self, code: Tensor, weight_md: Tensor) -> Tensor:
         """``self(code) @ weight_md``, without a pass over the vectors for their sizes: [..., d]."""
         size = self._size_n[code][..., None].to(weight_md.dtype)

@@ -1,0 +1,1 @@
+"""A fitted model that leaves its run: scored, exported, and grown."""
