@@ -26,16 +26,17 @@ test: $(INSTALLED)
 	$(TEST_ENV) $(BIN)/python -m pytest $(TWO)
 
 # On two processes: the conformance suites of all methods, what installs into folders of its own, and
-# the deliberate defects. Then, alone, what kills processes of a Ray.
-SIDE_BY_SIDE := tests/api tests/backbone tests/cli tests/comparison tests/data \
-	tests/equal_tuning tests/evaluation tests/experiment tests/leaks tests/model tests/papers tests/report \
-	tests/serving tests/sweep/test_sweep.py tests/test_benchmarks.py tests/test_docs_python.py tests/test_packaging.py \
-	tests/test_plugin.py tests/test_recbole_121.py tests/test_register.py tests/test_wheel.py
+# the deliberate defects. Then, alone, what kills processes of a Ray. Single long tests come first and
+# the many short suites last, so that both processes end together.
+SIDE_BY_SIDE := tests/experiment tests/equal_tuning tests/sweep/test_sweep.py tests/test_docs_python.py \
+	tests/comparison tests/test_benchmarks.py tests/test_wheel.py tests/test_packaging.py tests/test_plugin.py \
+	tests/test_recbole_121.py tests/test_register.py tests/test_big.py tests/api tests/cli tests/converters \
+	tests/data tests/evaluation tests/leaks tests/papers tests/report tests/serving tests/model tests/backbone
 DEFECTS := tests/test_defects.py
 test-slow: $(INSTALLED)
 	status=0; \
-	$(TEST_ENV) $(BIN)/python -m pytest -m slow $(TWO) $(SIDE_BY_SIDE) || status=1; \
-	$(TEST_ENV) $(BIN)/python -m pytest -m slow -n 2 $(DEFECTS) || status=1; \
+	$(TEST_ENV) $(BIN)/python -m pytest -m slow $(TWO) --no-loadscope-reorder $(SIDE_BY_SIDE) || status=1; \
+	$(TEST_ENV) $(BIN)/python -m pytest -m slow -n 2 --maxschedchunk=1 $(DEFECTS) || status=1; \
 	$(TEST_ENV) $(BIN)/python -m pytest -m slow $(SIDE_BY_SIDE:%=--ignore=%) \
 		--ignore=$(DEFECTS) || status=1; \
 	exit $$status

@@ -54,21 +54,13 @@ def _backbone_base() -> type:
 
 
 _METHOD = _Kind(
-    "model",
-    "--model",
-    METHOD_GROUP,
-    ("recbole_cold.model",),
-    _method_base,
-    "ColdStartRecommender",
-)
+    "model", "--model", METHOD_GROUP, ("recbole_cold.model",),
+    _method_base, "ColdStartRecommender",
+)  # fmt: skip
 _BACKBONE = _Kind(
-    "backbone",
-    "--backbone",
-    BACKBONE_GROUP,
-    (compat.CONTEXT_MODELS, "recbole_cold.backbone"),
-    _backbone_base,
-    "ContextRecommender",
-)
+    "backbone", "--backbone", BACKBONE_GROUP, (compat.CONTEXT_MODELS, "recbole_cold.backbone"),
+    _backbone_base, "ContextRecommender",
+)  # fmt: skip
 
 
 class Stated(NamedTuple):
@@ -268,9 +260,9 @@ def _find(kind: _Kind, spec: str | type) -> type:
         return spec
     if ":" in spec or spec.endswith(".py"):
         return _from_place(kind, spec)
-    stated = _stated(kind).get(spec)
-    if stated is not None:
-        return getattr(importlib.import_module(stated.module), spec)
+    built_in = _built_in_named(kind, spec)
+    if built_in is not None:
+        return built_in
     entry = _entry_points(kind).get(spec)
     if entry is None:
         raise _unknown(kind, spec)
@@ -309,6 +301,24 @@ def _names(kind: _Kind) -> set[str]:
 
 
 @cache
+def _built_in_named(kind: _Kind, name: str) -> type | None:
+    """The built-in class of that name, from the one file that holds it (the last, if two do).
+
+    Parsing all sources, as ``_stated`` does, would cost every process a quarter of a second.
+    """
+    line = re.compile(rf"^class {re.escape(name)}\b", re.MULTILINE)
+    for package in reversed(kind.packages):
+        for path in sorted(_folder(package).glob("*.py"), reverse=True):
+            if path.name.startswith("_") or not line.search(path.read_text(encoding="utf-8")):
+                continue
+            module = importlib.import_module(f"{package}.{path.stem}")
+            for cls in _classes(kind, module):
+                if cls.__name__ == name:
+                    return cls
+    return None
+
+
+@cache
 def _stated(kind: _Kind) -> dict[str, Stated]:
     """Built-in classes of a kind, read from the sources; in the order of ``list``."""
     found = [stated for package in kind.packages for stated in _read(package, kind.base_name)]
@@ -317,12 +327,8 @@ def _stated(kind: _Kind) -> dict[str, Stated]:
 
 def _read(package: str, base: str) -> Iterator[Stated]:
     """The public classes below ``base`` in a package's public files."""
-    if package == compat.CONTEXT_MODELS:
-        folder = compat.recbole_folder().joinpath(*package.split(".")[1:])
-    else:
-        folder = Path(__file__).resolve().parent.joinpath(*package.split(".")[1:])
     nodes: dict[str, tuple[Path, ast.ClassDef]] = {}
-    for path in sorted(folder.glob("*.py")):
+    for path in sorted(_folder(package).glob("*.py")):
         body = ast.parse(path.read_text(encoding="utf-8")).body
         nodes |= {node.name: (path, node) for node in body if isinstance(node, ast.ClassDef)}
     for name, (path, node) in nodes.items():
@@ -334,6 +340,13 @@ def _read(package: str, base: str) -> Iterator[Stated]:
             for each in reversed(here):
                 says |= _plain_attributes(nodes[each][1])
             yield Stated(name, package, path, says, here, ast.get_docstring(node) or "")
+
+
+def _folder(package: str) -> Path:
+    """Where the files of a package of ours or of RecBole lie; nothing is imported."""
+    recbole = package.startswith("recbole.")
+    root = compat.recbole_folder() if recbole else Path(__file__).resolve().parent
+    return root.joinpath(*package.split(".")[1:])
 
 
 def _lineage(name: str, nodes: dict[str, tuple[Path, ast.ClassDef]]) -> list[str]:

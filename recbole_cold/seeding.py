@@ -18,7 +18,11 @@ def generator(seed: int, *names: object) -> torch.Generator:
 
 def seed_layers(seed: int, *names: object) -> None:
     """Seed torch's global generators, which initialisers and dropout draw from."""
-    torch.manual_seed(derive(seed, *names))
+    number = derive(seed, *names)
+    if torch.cuda.is_available():
+        torch.manual_seed(number)
+    else:  # the same for the CPU; torch's own keeps a formatted stack per call, for a GPU to come
+        torch.default_generator.manual_seed(number)
 
 
 def layer_state() -> dict[str, torch.Tensor]:

@@ -92,6 +92,7 @@ class TestStated:
             assert (says.get("network") is not None) == (cls.network is not None), name
             assert stated[name].paper == paper_of(cls), name
             assert stated[name].module == cls.__module__
+            assert find_method(name) is cls
 
     def test_backbones(self):
         stated, found = registry.stated_backbones(), backbones()
@@ -99,6 +100,12 @@ class TestStated:
         for name, cls in found.items():
             assert stated[name].paper == paper_of(cls), name
             assert stated[name].module == cls.__module__
+            assert find_backbone(name) is cls
+
+    @pytest.mark.parametrize("name", ["ColdStartRecommender", "GME", "TaNPNetwork"])
+    def test_classes_of_other_kinds_and_of_private_files_are_no_methods(self, name):
+        with pytest.raises(UserError, match=f"model '{name}' is unknown"):
+            find_method(name)
 
     def test_without_an_import(self):
         code = (

@@ -5,7 +5,6 @@ import hashlib
 import io
 import os
 import signal
-import time
 import tracemalloc
 from fractions import Fraction
 
@@ -168,17 +167,26 @@ class TestWriting:
         write_bytes(path, b"a" * 500_000)
         child = os.fork()
         if child == 0:
-            for letter in (b"b", b"c") * 20:
-                write_bytes(path, letter * 500_000)
-            os._exit(0)
-        seen = set()
-        while os.waitpid(child, os.WNOHANG)[0] == 0:
-            content = path.read_bytes()
-            assert len(content) == 500_000
-            assert len(set(content)) == 1
-            seen.add(content[0])
-            time.sleep(0.0005)
-        assert seen
+            try:
+                while True:  # until the reader has seen enough, however fast either is
+                    for letter in (b"b", b"c"):
+                        write_bytes(path, letter * 500_000)
+            finally:
+                os._exit(1)
+        seen, reads, writing = set(), 0, True
+        try:
+            while writing and (reads < 40 or not {*b"bc"} <= seen):
+                content = path.read_bytes()
+                assert len(content) == 500_000
+                assert len(set(content)) == 1
+                seen.add(content[0])
+                reads += 1
+                writing = os.waitpid(child, os.WNOHANG)[0] == 0
+        finally:
+            if writing:
+                os.kill(child, signal.SIGKILL)
+                os.waitpid(child, 0)
+        assert writing
 
 
 class TestSecondNames:

@@ -107,6 +107,7 @@ class Run:
         states: parameters and buffers after each stage.
         served: vectors (and scalar weights, if any) of all items after each stage, [n, d or d + 1].
         scores: of the test rows in each phase.
+        results: what ``Trainer.evaluate`` says of each phase; of ``Bench.again`` only.
     """
 
     method: ColdStartRecommender
@@ -115,6 +116,7 @@ class Run:
     states: dict[str, dict[str, Tensor]] = field(default_factory=dict)
     served: dict[str, Tensor] = field(default_factory=dict)
     scores: dict[str, Tensor] = field(default_factory=dict)
+    results: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def remember(self, stage: str) -> None:
         self.states[stage] = snapshot(self.method)
@@ -153,6 +155,7 @@ class Bench:
             **options,
         }
         self._runs: dict[str, Run] = {}
+        self._again: dict[str, tuple[Run, BackboneCache]] = {}
         self._disturbances = itertools.count()
 
     def config(self, backbone: str, seed: int = SEED, method: type | None = None) -> ReadingConfig:
@@ -169,10 +172,12 @@ class Bench:
         seed: int = SEED,
         edit: Callable[[Any], None] | None = None,
         method: type | None = None,
+        data: Any = None,
     ) -> tuple[ColdStartRecommender, Any]:
-        """A fresh method and its data set, which ``edit`` may change after it was split."""
+        """A fresh method and its data set, which ``edit`` may change after it was split; ``data``
+        is one that was built before with the same words, and is not loaded again."""
         config = self.config(backbone, seed, method)
-        dataset = run_data(config)
+        dataset = run_data(config) if data is None else data.view()
         if edit is not None:
             edit(dataset)
             dataset = dataset.view(rows=Rows(dataset, config["device"]))
@@ -186,8 +191,10 @@ class Bench:
         edit: Callable[[Any], None] | None = None,
         cache: BackboneCache | None = None,
         n_phases: int | None = None,
+        evaluate: bool = False,
     ) -> Run:
-        """All phases, or the first ``n_phases`` only, with a snapshot after each stage."""
+        """All phases, or the first ``n_phases`` only, with a snapshot after each stage; with
+        ``evaluate`` their results, too."""
         method, dataset = self.build(backbone, seed, edit)
         # This reveals a method that draws from the global generator before its stage is seeded.
         torch.manual_seed(next(self._disturbances))
@@ -202,6 +209,9 @@ class Bench:
                 run.trainer.warm_up(phase.name, dataset.split[phase.warm_up_on])
                 run.remember(phase.name)
             run.scores[phase.name] = run.trainer.score(test)
+            if evaluate:
+                rows = dataset.split[phase.score_on]
+                run.results[phase.name] = run.trainer.evaluate(phase.name, rows)
         return run
 
     def kept(self, backbone: str) -> Run:
@@ -209,6 +219,14 @@ class Bench:
         if backbone not in self._runs:
             self._runs[backbone] = self.run(backbone)
         return self._runs[backbone]
+
+    def again(self, backbone: str) -> tuple[Run, BackboneCache]:
+        """A second plain run, made once, with results, and the cache that it left its backbone in;
+        tests must not change them."""
+        if backbone not in self._again:
+            cache = BackboneCache(self.folder / f"again-{backbone}", lambda _, seed: str(seed))
+            self._again[backbone] = self.run(backbone, cache=cache, evaluate=True), cache
+        return self._again[backbone]
 
     def cold(self, backbone: str, edit: Callable[[Any], None] | None = None) -> Tensor:
         """Vectors and scalar weights of the new items before any of their rows: [m, d or d + 1]."""

@@ -15,7 +15,6 @@ from recbole_cold.errors import Interrupted
 from recbole_cold.model._method import ColdStartRecommender
 from recbole_cold.model.base import Base
 from recbole_cold.testing._bench import SEED, Bench, changed, snapshot, starts_with
-from recbole_cold.training.backbone_cache import BackboneCache
 from recbole_cold.training.trainer import Trainer
 
 # The largest difference that another order of the same float32 sums may make.
@@ -160,7 +159,7 @@ class Suite:
     # ---------------------------------------------------------------- repeatable
     def test_same_seed_same_numbers(self, bench: Bench):
         """Bit for bit, whatever the state of torch's global generator is."""
-        first, again = bench.kept(self.backbones[0]), bench.run(self.backbones[0])
+        first, (again, _) = bench.kept(self.backbones[0]), bench.again(self.backbones[0])
         for phase, scores in first.scores.items():
             assert torch.equal(scores, again.scores[phase]), f"scores differ in phase {phase}"
         last = list(first.states)[-1]
@@ -169,12 +168,12 @@ class Suite:
     def test_an_interrupted_run_ends_with_equal_numbers(self, bench: Bench, tmp_path: Path):
         """Stopped within every stage and continued by a fresh object each time."""
         backbone = self.backbones[0]
-        whole_method, dataset = bench.build(backbone)
-        whole = Trainer(whole_method, SEED)
-        expected = run_phases(whole, dataset.split, whole.evaluate)
+        whole, _ = bench.again(backbone)
         batches: dict[int, int] = {}
+        data = None
         for _ in range(1000):
-            method, dataset = bench.build(backbone)
+            method, dataset = bench.build(backbone, data=data)
+            data = dataset
             trainer = Trainer(method, SEED, tmp_path / "state.pt")
 
             def stop(trainer: Trainer = trainer) -> bool:
@@ -191,16 +190,17 @@ class Suite:
                 continue
         worked = [n for n, stage in enumerate(trainer.journal["stages"]) if stage["steps"]]
         assert set(worked) <= batches.keys(), "a stage ran without asking whether to stop"
-        unequal = changed(snapshot(whole_method), snapshot(method))
+        unequal = changed(list(whole.states.values())[-1], snapshot(method))
         assert not unequal, f"after interruptions {sorted(unequal)} is not what it is without"
         # As texts, which tell every bit apart and in which NaN is NaN.
-        assert json.dumps(results) == json.dumps(expected), "after interruptions results differ"
+        assert json.dumps(results) == json.dumps(whole.results), (
+            "after interruptions results differ"
+        )
 
-    def test_a_cached_backbone_changes_no_number(self, bench: Bench, tmp_path: Path):
+    def test_a_cached_backbone_changes_no_number(self, bench: Bench):
         """Pre-training may be skipped: it leaves nothing outside of the backbone."""
-        cache = BackboneCache(tmp_path, lambda _method, seed: str(seed))
         backbone = self.backbones[0]
-        first = bench.run(backbone, cache=cache, n_phases=1)
+        first, cache = bench.again(backbone)
         if not first.method.pretrain_fits():
             pytest.skip("this method trains nothing before `learn`")
         cached = bench.run(backbone, cache=cache, n_phases=1)

@@ -293,8 +293,8 @@ class TestTheProcessIsLeftAsItWas:
 
 def test_importing_costs_nothing():
     code = (
-        "import sys, time; began = time.perf_counter(); import recbole_cold;"
-        "took = time.perf_counter() - began;"
+        "import sys, time; began = time.process_time(); import recbole_cold;"
+        "took = time.process_time() - began;"
         "print(sorted({'torch', 'pandas', 'numpy', 'ray', 'recbole'} & set(sys.modules)),"
         "took < 2);"
         "print(set(recbole_cold.__all__) <= set(dir(recbole_cold)));"

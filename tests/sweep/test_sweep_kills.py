@@ -90,7 +90,7 @@ def the_sweep(saved: Path) -> Path:
 
 def first_trial(saved: Path, process, count=1) -> dict:
     """The document of a finished trial, as soon as there are ``count``."""
-    for _ in range(1200):
+    for _ in range(2400):
         done = sorted(saved.glob("*/trials/*.json"), key=lambda path: path.stat().st_mtime)
         if len(done) >= count:
             return json.loads(done[-1].read_text())
@@ -197,7 +197,8 @@ def test_an_interrupt_says_how_to_continue(start, unbroken, tmp_path):
     process.send_signal(signal.SIGINT)
     code, out, err = ended(process)
     assert code == 130, out + err
-    assert time.monotonic() - asked < 30
+    assert time.monotonic() - asked < 120
+    assert len([*saved.glob("*/trials/*.json")]) < 6  # the others were not waited for
     assert f"recbole-cold tune --resume={the_sweep(saved)}" in err
     code, out, err = ended(start(saved, resume=True))
     assert code == 0, out + err

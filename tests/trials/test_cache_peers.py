@@ -234,10 +234,10 @@ class TestTurn:
         with ThreadPoolExecutor(1) as pool:
             with locked(lock):
                 answer = pool.submit(go)
-                assert waits.wait(20)
+                assert waits.wait(120)
                 assert not path.exists()
                 made.write_bytes(b"made")
-            assert answer.result(20) == b"made"
+            assert answer.result(120) == b"made"
 
     def test_who_makes_it_holds_the_lock_there_and_hands_it_over(self, roots, places):
         (theirs, lock), (path, our_lock) = places
