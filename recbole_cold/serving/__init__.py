@@ -1,0 +1,1 @@
+"""A fitted model that scores, and what is exported of it."""
