@@ -156,7 +156,7 @@ class Experiment:
             UserError: every run diverged, or something concerns them all.
         """
         if self.folder is None:
-            refuse_without_folder(self.first())
+            refuse_without_folder(self.first(), "one without saved_dir")
         self.prepare()
         notes = [note for config in self.configs.values() for note in self.data(config).notes]
         for note in dict.fromkeys(notes):

@@ -27,14 +27,18 @@ FOLDER = "model"
 Evaluate = Callable[[str, Any], dict[str, Any]]
 
 
-def refuse_without_folder(config: ColdConfig, verb: str = "this") -> None:
-    """
+def refuse_without_folder(config: ColdConfig, what: str) -> None:
+    """Refuse ``keep_model: True`` where there is no folder per method.
+
+    Args:
+        what: is run, for the message.
+
     Raises:
-        UserError: ``keep_model: True`` where nothing keeps a folder per method.
+        UserError: it is asked for.
     """
     if config["keep_model"] is True:
         raise UserError(
-            f"keep_model: True keeps models in the folder of a run, and {verb} writes no such "
+            f"keep_model: True keeps models in the folder of a run, and {what} writes no such "
             "folder; leave it out, and keep the model with `recbole-cold run` (with saved_dir)"
         )
 

@@ -135,6 +135,10 @@ class TestWhen:
                              data_path=str(tiny_path.parent), threshold={"rating": 4},
                              cold_threshold=30, warm_size=3)  # fmt: skip
 
+    def test_tables_of_trials_keep_none(self, tiny_flags, capsys):
+        assert main(["compare", *tiny_flags, "--models=Base,MWUF", "--keep_model=True"]) == 2
+        assert "and a table of trials writes no such folder" in capsys.readouterr().err
+
     def test_an_unknown_phase(self, tiny_flags, capsys):
         assert main([*tiny_flags, "--model=Base", "--keep_phases=[warm_d]"]) == 2
         assert "keep_phases names 'warm_d', which is no phase of this run; did you mean 'warm_" in (
