@@ -337,6 +337,7 @@ def rebuild(kept: Kept, device: str | None = None) -> tuple[ColdStartRecommender
             f"install the versions that {ABOUT} names"
         ) from error
     method.restored()
+    # Parameters go on asking for gradients: torch multiplies matrices in another way, and rounds in
+    # another, where they do not.
     method.set_mode("evaluate")
-    method.requires_grad_(False)
     return method, whole

@@ -74,7 +74,8 @@ class TestAsTheRun:
         """And a user whom nobody has seen is the padding, or the mean, in all of its tables."""
         from kept_here import kept_run
 
-        kept = kept_run("MetaE", tmp_path, write_atomic, backbone)
+        numbers = {"numerical_features": ["income", "price"]}  # without them DSSM does not run
+        kept = kept_run("MetaE", tmp_path, write_atomic, backbone, **numbers)
         fitted = recbole_cold.load(kept.folder, phase="warm_c", unseen={"user_id": "pad"})
         scores, rows = kept.scored("MetaE", "warm_c")
         assert np.array_equal(fitted.score(rows).astype(np.float32), scores)

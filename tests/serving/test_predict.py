@@ -203,7 +203,7 @@ class TestRefused:
             (["predict", "RUN", "--rows=ROWS", "--unseen=pad"], "--unseen=pad is no mapping"),
             (["predict", "RUN", "--rows=ROWS", "--phase=warm_z"], "has no such model"),
             (["predict", "RUN", "--rows=BAD"], "'BAD' is damaged or of another kind"),
-            (["predict", "RUN", "--rows=LACK"], "the rows of 'LACK' have no field 'device'"),
+            (["predict", "RUN", "--rows=LACK"], "the rows of 'LACK' have no field 'item_id'"),
             (["predict", "RUN", "--rows=TWICE"], "has the column 'a' twice"),
             (["predict", "RUN", "--rows=ROWS", "--items=LACK"], "the items have no field"),
             (["run", "--strict_ids"], "run takes no --strict_ids: it goes with predict"),
