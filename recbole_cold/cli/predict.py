@@ -35,8 +35,8 @@ flags
 
 examples
   recbole-cold predict saved/ml-100k-DeepFM-20260101-120000 --rows=new.csv
-  recbole-cold predict saved/RUN/MWUF@2020 --rows=r.csv --items=i.csv --out=s.csv
-  recbole-cold predict saved/RUN/CVAR --rows=users.csv --topk=10 --candidates=new
+  recbole-cold predict saved/RUN/MWUF --rows=r.csv --items=i.csv --out=s.csv
+  recbole-cold predict saved/RUN/CVAR@2020 --rows=u.csv --topk=10 --seen=s.csv
 """
 FLAGS = ("rows", "items", "users", "out", "topk", "candidates", "seen", "phase", "unseen")
 

@@ -166,8 +166,8 @@ class MWUF(ColdStartRecommender):
 
     def _first_cold(self) -> Tensor:
         """C of every item at the start: [d]."""
-        whole = self.config["mwuf_mean"] == "table"
-        return self.backbone.id_table().mean(dim=0) if whole else self.old_mean()
+        rows = self.backbone.id_table()
+        return rows.mean(dim=0) if self.config["mwuf_mean"] == "table" else self.old_mean()
 
     def untouched(self) -> list[Untouched]:
         place = self.own_index[self.new_ids]
