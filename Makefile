@@ -28,7 +28,7 @@ test: $(INSTALLED)
 # On two processes: the conformance suites of all methods, what installs into folders of its own, and
 # the deliberate defects. Then, alone, what kills processes of a Ray.
 SIDE_BY_SIDE := tests/api tests/backbone tests/cli tests/comparison tests/data \
-	tests/equal_tuning tests/evaluation tests/experiment tests/leaks tests/model tests/papers tests/report \
+	tests/equal_tuning tests/evaluation tests/experiment tests/leaks tests/model tests/papers tests/report tests/serving \
 	tests/sweep/test_sweep.py tests/test_benchmarks.py tests/test_docs_python.py tests/test_packaging.py \
 	tests/test_plugin.py tests/test_recbole_121.py tests/test_register.py tests/test_wheel.py
 DEFECTS := tests/test_defects.py

@@ -19,6 +19,7 @@ from recbole_cold.experiment.model_folder import why_not, write_model
 from recbole_cold.experiment.requests import Entry
 from recbole_cold.keys import PLACE, names
 from recbole_cold.model._method import ColdStartRecommender
+from recbole_cold.registry import absolute
 
 logger = logging.getLogger(__name__)
 
@@ -133,8 +134,8 @@ def _about(entry: Entry, config: ColdConfig, seed: int, phase: str) -> dict[str,
     kept = {key: value for key, value in config.as_dict().items() if key not in place}
     return {
         "label": entry.label,
-        "method": entry.spec,
-        "backbone": _spec_of(config),
+        "method": absolute(entry.spec),
+        "backbone": absolute(_backbone_of(config)),
         "phase": phase,
         "seed": seed,
         "label_rule": _label_rule(config),
@@ -143,9 +144,9 @@ def _about(entry: Entry, config: ColdConfig, seed: int, phase: str) -> dict[str,
     }
 
 
-def _spec_of(config: ColdConfig) -> str:
-    """What the backbone was called in the request: its name, or where its class is."""
-    asked = config._asked_backbone or config.external_config_dict.get("backbone")
+def _backbone_of(config: ColdConfig) -> str:
+    """The backbone as a request names it: where its class is, if it is no built-in one."""
+    asked = config.asked_backbone
     if isinstance(asked, type):
         return f"{asked.__module__}:{asked.__qualname__}"
     return str(asked or config.backbone_name)

@@ -157,7 +157,7 @@ class TestUnseen:
         again = recbole_cold.load(kept.folder, "CVAR", items=unseen)
         again.method.load_state_dict(method.state_dict())
         assert np.array_equal(again.vectors(unseen["item_id"]), first)
-        assert not np.allclose(first, method.new_vectors.numpy(), atol=1e-3)
+        assert not np.allclose(first, method.new_vectors.detach().numpy(), atol=1e-3)
 
     def test_features_matter(self, kept):
         items = pd.DataFrame(
@@ -179,12 +179,13 @@ class TestUnseen:
         _, rows = kept.scored("MWUF", "warm_c")
         found = fitted.vectors(["nothing"])
         method = fitted.method
-        old = method.backbone.id_table()[method.old_ids].numpy()
+        old = method.backbone.id_table()[method.old_ids].detach().numpy()
         assert np.allclose(found[0], old.mean(axis=0), atol=1e-7)
         fitted.score(rows.assign(item_id="nothing"))
         assert fitted.report.answers == {"mean": len(rows)}
         assert fitted.report.unseen == {"item_id": 1}
 
+    @torch.no_grad()
     def test_users(self, fitted, kept):
         """The mean of the users that training had, in every table; padding where it is asked."""
         _, rows = kept.scored("MWUF", "warm_c")
@@ -216,6 +217,7 @@ class TestUnseen:
             assert np.allclose(model.score(rows.assign(user_id=users[code])), want, atol=1e-7)
         assert not np.allclose(found, padded)
 
+    @torch.no_grad()
     def test_tokens(self, fitted, kept):
         """As missing, which the run makes of them too; or the mean of the trained ones."""
         _, rows = kept.scored("MWUF", "warm_c")

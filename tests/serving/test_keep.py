@@ -107,9 +107,11 @@ class TestWhen:
     def test_the_default_is_the_last_phase_of_one_seed(self, go):
         assert go("--model=ItemBias")[:2] == (0, ["ItemBias/model"])
 
+    @pytest.mark.slow
     def test_no_model_where_there_are_several_seeds(self, go):
         assert go("--model=Base", "--seeds=2")[:2] == (0, [])
 
+    @pytest.mark.slow
     def test_several_seeds_are_asked_for(self, go):
         code, there, _, folder = go("--model=Base", "--seeds=2", "--keep_model=True")
         assert (code, there) == (0, ["Base/model-seed-2020", "Base/model-seed-2021"])
@@ -119,6 +121,7 @@ class TestWhen:
         with pytest.raises(UserError, match="no such model: Base@2020"):
             recbole_cold.load(f"{folder}/Base@7")
 
+    @pytest.mark.slow
     def test_one_that_cannot_be_kept_is_told(self, go):
         code, there, err, _ = go("--model=ALDIMF", "--warm_sets=0")
         assert (code, there) == (0, [])
@@ -135,6 +138,7 @@ class TestWhen:
                              data_path=str(tiny_path.parent), threshold={"rating": 4},
                              cold_threshold=30, warm_size=3)  # fmt: skip
 
+    @pytest.mark.slow
     def test_tables_of_trials_keep_none(self, tiny_flags, capsys):
         assert main(["compare", *tiny_flags, "--models=Base,MWUF", "--keep_model=True"]) == 2
         assert "and a table of trials writes no such folder" in capsys.readouterr().err
