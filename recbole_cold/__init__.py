@@ -1,6 +1,7 @@
 """Cold-start click-through-rate prediction on RecBole.
 
 From Python: ``run``, ``compare``, ``tune``, ``benchmark``, ``load_results`` and ``from_frames``;
+``load`` for the model that a run kept;
 ``trainable`` and ``param_space`` for a Ray Tune script of your own; ``Callback`` for hooks into
 training; ``register`` for RecBole's own runner. Names are imported when they are first used, so
 that ``import recbole_cold`` costs nothing.
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from recbole_cold.errors import Stopped, UserError
     from recbole_cold.recbole_door import register
     from recbole_cold.results import ComparisonResults, Results, SubsetResults, SweepResults
+    from recbole_cold.serving.fitted import Fitted, load
     from recbole_cold.sweep.tune_space import param_space
     from recbole_cold.training.callbacks import Callback
     from recbole_cold.trials.trainable import trainable
@@ -24,6 +26,7 @@ __version__ = "0.1.0"
 _PLACES = {
     "Callback": "training.callbacks",
     "ComparisonResults": "results",
+    "Fitted": "serving.fitted",
     "Results": "results",
     "Stopped": "errors",
     "SubsetResults": "results",
@@ -32,6 +35,7 @@ _PLACES = {
     "benchmark": "api",
     "compare": "api",
     "from_frames": "data.frames",
+    "load": "serving.fitted",
     "load_results": "api",
     "param_space": "sweep.tune_space",
     "register": "recbole_door",
@@ -43,6 +47,7 @@ _PLACES = {
 __all__ = [
     "Callback",
     "ComparisonResults",
+    "Fitted",
     "Results",
     "Stopped",
     "SubsetResults",
@@ -52,6 +57,7 @@ __all__ = [
     "benchmark",
     "compare",
     "from_frames",
+    "load",
     "load_results",
     "param_space",
     "register",

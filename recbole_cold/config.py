@@ -189,6 +189,11 @@ class ColdConfig(Config):
         for key in idle:  # RecBole would check values that nobody reads
             del self.external_config_dict[key]
 
+    @property
+    def asked_backbone(self) -> str | type | None:
+        """The backbone as it was asked for; None for the default."""
+        return self._asked_backbone or self.external_config_dict.get("backbone")
+
     def key(self, name: str) -> Key:
         """The row of a key: its class's, the table's, or one made from its default."""
         row = self._rows.get(name) or keys.ROWS.get(name)

@@ -175,6 +175,13 @@ _TABLE = [
         Key("show_progress", flag()),
         here=True,
     ),
+    # What a finished run leaves to be scored with; it changes no number.
+    *_rows(
+        [PLACE],
+        Key("keep_model", either(just("auto"), flag())),
+        Key("keep_phases", either(text("a phase", "phases"), list_of(text("a phase", "phases")))),
+        run_wide=True,
+    ),
     *_rows(
         [PLACE],
         Key("num_threads", whole(0, 1024), run_wide=True),

@@ -5,7 +5,8 @@ The modules behind them may change; these names stay::
     from recbole_cold.methods import ColdStartRecommender, Fit, Step
 
 =====================  ============================================================================
-a method               ``ColdStartRecommender``; ``Fit``, ``Step``, ``RowBatches``: what is learned
+a method               ``ColdStartRecommender``; ``Fit``, ``Step``, ``RowBatches``: what is learned;
+                       ``Untouched``: the state of an item before its first row
 its data               ``Batch``, ``Rows``; ``Split``, ``Phase``
 layers                 ``mlp``, ``OwnSide``, ``rows_mean``, ``lookup``, ``evaluating``,
                        ``zero_rows``
@@ -47,7 +48,7 @@ from recbole_cold.model._fewshot import FewShotNetwork, FewShotRecommender, Task
 from recbole_cold.model._fit import Fit, RowBatches, Step
 from recbole_cold.model._inner import Chunks, adapt, inner_step, loss_in_chunks, stacked_linear
 from recbole_cold.model._layers import OwnSide, mlp, rows_mean
-from recbole_cold.model._method import ColdStartRecommender
+from recbole_cold.model._method import ColdStartRecommender, Untouched
 from recbole_cold.seeding import derive, generator, seed_layers
 
 __all__ = [
@@ -73,6 +74,7 @@ __all__ = [
     "Split",
     "Step",
     "TaskRows",
+    "Untouched",
     "UserError",
     "adapt",
     "build_backbone",

@@ -239,3 +239,19 @@ def fresh_environment(tmp_path_factory):
         return environment
 
     return build
+
+
+@pytest.fixture(scope="session")
+def kept(tmp_path_factory, write_atomic):
+    """A finished run of three methods that kept its models; its data set is gone."""
+    from kept_here import kept_run
+
+    return kept_run("Base,MWUF,CVAR", tmp_path_factory.mktemp("kept"), write_atomic)
+
+
+@pytest.fixture
+def fitted(kept):
+    """MWUF of that run after its last phase, freshly loaded."""
+    import recbole_cold
+
+    return recbole_cold.load(kept.folder, "MWUF")

@@ -9,7 +9,7 @@ from recbole_cold.errors import UserError, nearest
 
 VERBS = (
     "run", "compare", "tune", "benchmark", "reproduce", "plot", "check", "convert", "list",
-    "cache", "doctor",
+    "cache", "doctor", "predict",
 )  # fmt: skip
 DEFAULT_MODELS = "Base,ItemBias,DropoutNet,MetaE,MWUF,CVAR"
 SHORT = {"-m": "--model", "-d": "--dataset", "-h": "--help"}  # as in RecBole's run_recbole.py
@@ -18,13 +18,13 @@ RESUMED = ("run", "compare", "tune", "benchmark", "reproduce")
 # Switches of some verbs.
 OF_VERBS = {
     "fast": ("reproduce",), "list": ("reproduce", "convert"), "prune": ("cache",),
-    "dry_run": ("cache",),
+    "dry_run": ("cache",), "strict_ids": ("predict",),
 }  # fmt: skip
 VALUELESS = ("resume", "leaks")  # may stand without a value
 # What words without -- mean.
 BARE = {
     "compare": "folders", "plot": "folders", "list": "names", "reproduce": "names",
-    "convert": "words",
+    "convert": "words", "predict": "folders",
 }  # fmt: skip
 
 

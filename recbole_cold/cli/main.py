@@ -17,6 +17,7 @@ from recbole_cold.cli import (
     convert,
     doctor,
     plot,
+    predict,
     reproduce,
     run,
     tune,
@@ -41,6 +42,7 @@ verbs
   reproduce  a published table or figure, ours beside theirs
   benchmark  tune every method equally, then one table of them, with budgets
   plot     ID vectors of new items, or a new item's feature graphs (EmerG)
+  predict  scores of new rows, by the model that a run kept
   check    split counts, fields and problems of a data set; leaks (--leaks)
   convert  official downloads of data sets as atomic files
   list     methods and backbones; of one: paper, keys, defaults, meaning
@@ -75,6 +77,7 @@ HELPS = {
     "reproduce": reproduce.HELP,
     "benchmark": benchmark.HELP,
     "plot": plot.HELP,
+    "predict": predict.HELP,
     "check": check.HELP,
     "convert": convert.HELP,
     "list": list_names.HELP,
@@ -90,6 +93,7 @@ ACTIONS: dict[str, Callable[[Arguments], int]] = {
     "reproduce": reproduce.reproduce,
     "benchmark": benchmark.benchmark,
     "plot": plot.plot,
+    "predict": predict.predict,
     "check": check.check,
     "convert": convert.convert,
     "list": list_names.list_names,

@@ -21,6 +21,7 @@ from recbole_cold.experiment.data_store import DataStore
 from recbole_cold.experiment.document import matched_entry
 from recbole_cold.experiment.experiment import Experiment
 from recbole_cold.experiment.intervals import settings_from
+from recbole_cold.experiment.keeping import refuse_without_folder
 from recbole_cold.experiment.requests import (
     Entry,
     Request,
@@ -70,7 +71,9 @@ class Campaign:
         self.texts = [absolute(text) for text in entry_texts(request.models)]
         store = DataStore(most=1000)
         # What is asked for decides what is added to it, and all of it is run on each backbone.
-        self.added = self._references(self._experiment(backbones[0], store))
+        first = self._experiment(backbones[0], store)
+        refuse_without_folder(first.first(), "a table of trials")
+        self.added = self._references(first)
         self.texts += self.added
         self.experiments: dict[str, Experiment] = {}
         for backbone in backbones:

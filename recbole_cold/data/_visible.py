@@ -12,7 +12,7 @@ import numpy as np
 from recbole.utils import FeatureSource, FeatureType
 
 from recbole_cold.data import numbers
-from recbole_cold.data.numbers import Scale
+from recbole_cold.data.numbers import AsRead, Scale
 from recbole_cold.distinct import codes_at, codes_in
 
 Array = np.ndarray
@@ -92,6 +92,7 @@ def _scale_numbers(view: Any, parts: dict[str, Part], config: Any) -> Iterator[s
     """Scale the float fields; a sentence for each says what was done."""
     rule = config["number_scale"]
     columns = [(kind, f, c) for kind, table in view.raw.items() for f, c in table.items()]
+    scales: dict[str, Scale | AsRead] = {}
     if view.time is not None and view.time_field in view.numbers:
         columns.append(("inter", view.time_field, view.time))
     for kind, field, values in columns:
@@ -101,13 +102,16 @@ def _scale_numbers(view: Any, parts: dict[str, Part], config: Any) -> Iterator[s
             done = "as in the files"
         elif rule == "recbole":
             in_range |= field == view.time_field
+            scales[field] = numbers.fit_as_read(values, in_range)
             done = "scaled to 0..1 over all rows" if in_range else "as in the files, not scaled"
         else:
             part = parts[kind]
             scale = numbers.fit(values[part.seen], "minmax" if in_range else rule)
+            scales[field] = scale
             _exchange(view, kind, field, scale.apply(values))
             done = _told(scale, values, part)
         yield f"number '{field}' ({kind}): {done}; {readers}"
+    view.scales = scales
 
 
 def _told(scale: Scale, values: Array, part: Part) -> str:
@@ -163,6 +167,7 @@ def _mask_tokens(view: Any, parts: dict[str, Part], config: Any) -> Iterator[str
             if not np.array_equal(masked, column):
                 _exchange(view, whose, field, masked)
         yield from _told_unseen(field, column[part.later], has, part.words, mask, is_id)
+    view.untrained = unseen
     if mask:
         view.unseen = unseen
 

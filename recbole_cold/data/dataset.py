@@ -32,7 +32,7 @@ from recbole_cold.data._names import NUMBERS, instead
 from recbole_cold.data._vectors import vector_paths
 from recbole_cold.data._vocabulary import Vocabulary
 from recbole_cold.data.inputs import DEFAULT_COUNT_FIELD, number_fields
-from recbole_cold.data.numbers import as_recbole, asks_for_range, unit_range
+from recbole_cold.data.numbers import AsRead, Scale, as_recbole, asks_for_range, unit_range
 from recbole_cold.data.rows import Rows
 from recbole_cold.data.split import Split
 from recbole_cold.distinct import codes_in
@@ -80,6 +80,8 @@ class ColdStartDataset(Dataset):
         raw: the float fields as read, float64 with NaN in gaps, by ``inter``, ``user``, ``item``;
             label and time are not among them.
         unseen: of each field that the view's run masks, the codes that no training row has.
+        untrained: the same of every token field but the cold side's id, masked or not.
+        scales: float field -> how the view's values were made of those of the files.
         parts: part name -> row numbers when the rows came from ``benchmark_filename``, else None.
         numbers: the float fields that are inputs of the model, in the configuration's order;
             content vectors are inputs without being named.
@@ -101,6 +103,8 @@ class ColdStartDataset(Dataset):
     _split: Split | None = None
     _rows: Rows | None = None
     unseen: Mapping[str, np.ndarray] = MappingProxyType({})
+    untrained: Mapping[str, np.ndarray] = MappingProxyType({})
+    scales: Mapping[str, Scale | AsRead] = MappingProxyType({})
 
     @property
     def split(self) -> Split:

@@ -111,6 +111,46 @@ def fit(values: Array, rule: str) -> Scale:
 
 
 # ------------------------------------------------------------------------------- as RecBole has it
+@dataclass(frozen=True)
+class AsRead:
+    """RecBole's own treatment of a field, for values that come later.
+
+    Attributes:
+        mean: what a gap takes.
+        low, high: the range that becomes 0..1; NaN where values stay as they are.
+    """
+
+    mean: float
+    low: float = np.nan
+    high: float = np.nan
+    rule: str = "recbole"
+
+    def apply(self, values: Array) -> Array:
+        """``values`` (NaN where there is none) as ``as_recbole`` gives them, float32."""
+        values = np.asarray(values, dtype=np.float64)
+        values = np.where(np.isnan(values), self.mean, values)
+        if np.isnan(self.low):
+            return values.astype(np.float32)
+        if self.low >= self.high:
+            return np.ones(values.shape, dtype=np.float32)
+        share = (values.clip(self.low, self.high) - self.low) / (self.high - self.low)
+        return share.astype(np.float32)
+
+    def clipped(self, values: Array) -> Array:
+        """Which of ``values`` are outside of the range, where there is one: bool."""
+        values = np.asarray(values, dtype=np.float64)
+        return (values < self.low) | (values > self.high)
+
+
+def fit_as_read(values: Array, in_range: bool) -> AsRead:
+    """What ``as_recbole`` does with all ``values`` [n] of a field, for those that come later."""
+    gaps = np.isnan(values)
+    mean = float(values[~gaps].mean()) if not gaps.all() else 0.0
+    if not in_range:
+        return AsRead(mean)
+    return AsRead(mean, float(values[~gaps].min()), float(values[~gaps].max()))
+
+
 def asks_for_range(config: Any, field: str) -> bool:
     """Whether ``normalize_field`` or ``normalize_all`` asks for 0..1 in a float field."""
     listed = config["normalize_field"]

@@ -18,12 +18,7 @@ import torch
 import yaml
 
 from recbole_cold import report
-from recbole_cold.config import (
-    ColdConfig,
-    keys_of,
-    keys_of_click_model,
-    make_config,
-)
+from recbole_cold.config import ColdConfig, keys_of, keys_of_click_model, make_config
 from recbole_cold.data._cache import cache_root
 from recbole_cold.data._in_time import describe as in_time
 from recbole_cold.data.dataset import ColdStartDataset
@@ -46,12 +41,8 @@ from recbole_cold.experiment.data_store import DataStore
 from recbole_cold.experiment.document import matched_entry, new_document, new_run, points_told
 from recbole_cold.experiment.fingerprint import code_of, pretraining_key, versions
 from recbole_cold.experiment.folders import artifact_name, file_name, write_request
-from recbole_cold.experiment.requests import (
-    Entry,
-    Request,
-    refuse_run_wide,
-    refuse_unknown_base,
-)
+from recbole_cold.experiment.keeping import keeping, phases_to_keep, refuse_without_folder
+from recbole_cold.experiment.requests import Entry, Request, refuse_run_wide, refuse_unknown_base
 from recbole_cold.experiment.scores import (
     NAMED,
     Find,
@@ -111,6 +102,8 @@ class Experiment:
             torch.set_num_threads(self.first()["num_threads"])
         self.document: dict[str, Any] = {}
         self._codes: dict[str, str] = {}
+        # Whether keep_model: auto keeps the models of a run of one seed: of the verb run.
+        self.keep_one = False
         # (label, seed) -> row scores, where no folder keeps them.
         self.scores: dict[tuple[str, int], RowScores] = {}
 
@@ -162,6 +155,8 @@ class Experiment:
         Raises:
             UserError: every run diverged, or something concerns them all.
         """
+        if self.folder is None:
+            refuse_without_folder(self.first(), "one without saved_dir")
         self.prepare()
         notes = [note for config in self.configs.values() for note in self.data(config).notes]
         for note in dict.fromkeys(notes):
@@ -209,6 +204,7 @@ class Experiment:
         for entry in self.entries:
             config = self.configs[entry.label]
             build_method(config, self.data(config))
+            phases_to_keep(config, [phase.name for phase in self.data(config).split.phases])
         made: dict[str, Any] = {}
         if self.folder is not None:
             finished = self.folder / "results.json"
@@ -349,7 +345,8 @@ class Experiment:
         self.callbacks.tell("run_begins", entry.label, seed)
         if trainer.resume():
             logger.info("%s, seed %d: continued from its resume point", entry.label, seed)
-        results = run_phases(trainer, split, trainer.evaluate)
+        evaluate = self._evaluate(entry, config, seed, trainer, dataset)
+        results = run_phases(trainer, split, evaluate)
         self._write_found(entry, seed, method.decided_keys())
         self._write_artifacts(entry, seed, method.artifacts())
         told = {"seed": seed, "phases": results, "stages": trainer.journal["stages"]}
@@ -374,6 +371,17 @@ class Experiment:
             else "done",
             points_told(trainer.journal["points"]),
         )
+
+    def _evaluate(self, entry: Entry, config: ColdConfig, seed: int, trainer: Trainer, dataset):
+        """How a phase is scored; the model is kept before, where that is asked for."""
+        if self.folder is None:
+            return trainer.evaluate
+        alone = len(self.seeds()) == 1
+        return keeping(
+            trainer.evaluate, trainer.method, dataset, entry=entry, config=config, seed=seed,
+            folder=self._entry_folder(entry), auto=self.keep_one and alone, alone=alone,
+            is_scored=lambda name: name in trainer.journal["results"],
+        )  # fmt: skip
 
     def vectors(self, entry: Entry, phase: str = "cold") -> report.IdVectors:
         """The ID vectors that an entry's items are served with in a phase; nothing is scored.

@@ -57,6 +57,8 @@ _WITHOUT_PART = (
     "experiment._imports",
     "experiment._outside",
     "experiment.folders",
+    "experiment.keeping",
+    "experiment.model_folder",
     "experiment.requests",
     "experiment.scores",
     "experiment.document",

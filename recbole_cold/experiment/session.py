@@ -89,6 +89,7 @@ def run_request(
         experiment = Experiment(request, folder, stop, callbacks=callbacks)
         parts = requests_of(request, experiment.first())
         if not parts:
+            experiment.keep_one = True
             experiment.prepare()
             if keep:
                 return _run_in_folder(experiment, held, new_folder, again)
@@ -101,6 +102,8 @@ def run_request(
             name: Experiment(part, begun.get(name), stop, store=store, callbacks=callbacks)
             for name, part in parts.items()
         }
+        for each in experiments.values():
+            each.keep_one = True
         # What is wrong with one is said before another is trained.
         for each in experiments.values():
             each.prepare()

@@ -173,6 +173,9 @@ class GME(MetaE):
             named = named | torch.stack([unit.any(dim=1) for unit in units]).any(dim=0)
         return Graph(index, real, named)
 
+    def untouched(self) -> None:
+        """Neighbours are those of the run's own items."""
+
     # ---------------------------------------------------------------- generating
     def near_rows(self, index_bk: Tensor, side_ns: Tensor) -> Tensor:
         """The keys and values of the neighbours: [b, k, s], or [b, k, d]."""

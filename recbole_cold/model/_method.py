@@ -7,7 +7,7 @@ Shape letters: b rows of a batch, n all items, m new items, d embedding size, s 
 
 import builtins
 from collections.abc import Callable, Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from recbole.model.abstract_recommender import AbstractRecommender, ContextRecommender
@@ -32,6 +32,20 @@ STAGES = ("learn", "warm_up")
 FINE_TUNING = ("warm_learning_rate", "warm_epochs", "warm_steps")
 # Rows that are counted at a time: counting makes 8 bytes of each code.
 _COUNTED = 2**20
+
+
+class Untouched(NamedTuple):
+    """Rows of a tensor that belong to new items, and what they hold before any row was seen.
+
+    Attributes:
+        state: a tensor [n, ..] of the method.
+        index: which rows of it are those of ``new_ids``, [m].
+        value: a number, or a tensor that is broadcast to these rows.
+    """
+
+    state: Tensor
+    index: Tensor
+    value: float | Tensor
 
 
 class ColdStartRecommender(AbstractRecommender):
@@ -150,7 +164,7 @@ class ColdStartRecommender(AbstractRecommender):
         low = counts[counts > 0].min() if full else torch.zeros_like(counts[0])
         self.register_buffer("counts", counts)
         self.register_buffer("count_range", torch.stack([low, counts.max()]))
-        self._feed_counts()
+        self.feed_counts()
 
     def _count(self, index: Tensor) -> Tensor:
         column = self.rows.columns[self.id_field]
@@ -159,7 +173,7 @@ class ColdStartRecommender(AbstractRecommender):
             counts += torch.bincount(column.index_select(0, part), minlength=self.n_ids)
         return counts.to(torch.float32)
 
-    def _feed_counts(self) -> None:
+    def feed_counts(self) -> None:
         features = self.rows.features_of(self.id_field)  # of this method's own view
         if self.config["use_count"] and self.config["COUNT_FIELD"] in features:
             features[self.config["COUNT_FIELD"]] = self.frequency()
@@ -186,7 +200,7 @@ class ColdStartRecommender(AbstractRecommender):
             note_rows(self, index)
         if self.config["count_source"] != "full":
             self.counts += self._count(index)
-        self._feed_counts()
+        self.feed_counts()
 
     # ---------------------------------------------------------------- questions
     def pretrain_fits(self) -> list[Fit]:
@@ -318,6 +332,15 @@ class ColdStartRecommender(AbstractRecommender):
         """Files that a finished run leaves beside its results: name -> content; none here."""
         return {}
 
+    def untouched(self) -> list[Untouched] | None:
+        """What the state of a new item was before any of its rows was seen: what ``cold_vectors``
+        is to read where another item takes the place of a new one.
+
+        ``None``: ``cold_vectors`` does not follow from the features of an item as they are now, so
+        an item that the run has never seen starts at the mean of old ones.
+        """
+        return [Untouched(self.counts, self.new_ids, 0.0)]
+
     # ---------------------------------------------------------------- tools for subclasses
     def row_batches(self, index: Tensor) -> RowBatches:
         return RowBatches(index, self.config["train_batch_size"], self.rows)
@@ -351,7 +374,7 @@ class ColdStartRecommender(AbstractRecommender):
 
     def restored(self) -> None:
         """Called after a state was loaded; rebuilds whatever is derived from it."""
-        self._feed_counts()
+        self.feed_counts()
         if self.rows.histories is not None:
             self.rows.show(self.rows_shown.index)
 

@@ -18,7 +18,7 @@ from recbole_cold.errors import UserError
 from recbole_cold.model._content import mean_where_bare, without_content
 from recbole_cold.model._fit import Fit, Step
 from recbole_cold.model._layers import OwnSide
-from recbole_cold.model._method import ColdStartRecommender
+from recbole_cold.model._method import ColdStartRecommender, Untouched
 
 
 class SideDecoder(ColdStartRecommender):
@@ -107,6 +107,12 @@ class SideDecoder(ColdStartRecommender):
         return self.backbone.logits(interaction, vector_bd, first)
 
     # ---------------------------------------------------------------- stages
+    def untouched(self) -> list[Untouched] | None:
+        found = super().untouched()
+        if found is None or self.own_side.own_id is None:
+            return found
+        return [*found, Untouched(self.own_side.own_id.weight.data, self.new_ids, 0.0)]
+
     def _module_fit(self, index: Tensor, name: str, epochs: int, after=None) -> Fit:
         repeats, steps = self.key("iters"), self.module_steps()
         return Fit(name, steps, self.row_batches(index), epochs, repeats, after=after)

@@ -86,6 +86,9 @@ class GAR(ColdStartRecommender):
             "content", torch.zeros(self.n_ids, self.side_width, device=self.device)
         )
 
+    def untouched(self) -> None:
+        """Content is that of the tables before the game, which are gone."""
+
     def begin_learn(self) -> None:
         self.content.copy_(self.side_vectors())
 

@@ -16,7 +16,7 @@ from recbole_cold.keys import SIZE, Key
 from recbole_cold.kinds import list_of, one_of
 from recbole_cold.model._fit import Fit, Step
 from recbole_cold.model._layers import mlp
-from recbole_cold.model._method import ColdStartRecommender
+from recbole_cold.model._method import ColdStartRecommender, Untouched
 
 
 def warm(cold_bd: Tensor, scale_bd: Tensor | None, shift_bd: Tensor | None) -> Tensor:
@@ -161,10 +161,22 @@ class MWUF(ColdStartRecommender):
     @torch.no_grad()
     def begin_learn(self) -> None:
         """C starts at the mean of old items (section 3.2); old items are treated as if new."""
-        rows = self.backbone.id_table()
-        mean = rows.mean(dim=0) if self.config["mwuf_mean"] == "table" else self.old_mean()
-        self.cold_id.weight.copy_(mean.expand_as(self.cold_id.weight))
+        self.cold_id.weight.copy_(self._first_cold().expand_as(self.cold_id.weight))
         self._add_audience(self.train_index)
+
+    def _first_cold(self) -> Tensor:
+        """C of every item at the start: [d]."""
+        rows = self.backbone.id_table()
+        return rows.mean(dim=0) if self.config["mwuf_mean"] == "table" else self.old_mean()
+
+    def untouched(self) -> list[Untouched]:
+        place = self.own_index[self.new_ids]
+        return [
+            Untouched(self.counts, self.new_ids, 0.0),
+            Untouched(self.cold_id.weight.data, place, self._first_cold().detach()),
+            Untouched(self.audience_sum, place, 0.0),
+            Untouched(self.audience_count, place, 0.0),
+        ]
 
     def learn_fits(self) -> list[Fit]:
         steps = self._steps(self.config["learning_rate"], first_order=False)

@@ -1,1 +1,1 @@
-"""A fitted model that leaves its run: scored, exported, and grown."""
+"""A fitted model that scores, and what is exported of it."""

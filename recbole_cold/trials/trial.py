@@ -17,8 +17,8 @@ from recbole_cold.experiment.experiment import Experiment
 from recbole_cold.experiment.requests import Entry, Request
 from recbole_cold.training.callbacks import Callback
 
-# Keys of every trial, whatever was asked for: it has one seed and one entry.
-ALONE = {"seeds": 1, "matched_row": False, "show_progress": False}
+# Keys of every trial, whatever was asked for: it has one seed and one entry, and no folder.
+ALONE = {"seeds": 1, "matched_row": False, "show_progress": False, "keep_model": False}
 # Data that a process has loaded is kept for its next trial.
 _STORE = DataStore()
 

@@ -1,0 +1,36 @@
+"""The page on serving runs from top to bottom, in a shell and in Python."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGE = ROOT / "docs" / "serving.md"
+
+
+@pytest.mark.slow
+def test_the_page_runs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    command = f"{sys.executable} -m recbole_cold"
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    blocks = re.findall(r"^```(bash|python)\n(.*?)^```$", PAGE.read_text(encoding="utf-8"),
+                        re.MULTILINE | re.DOTALL)  # fmt: skip
+    assert [language for language, _ in blocks] == ["bash", "bash", "bash", "python"]
+    names: dict = {}
+    for language, block in blocks:
+        if language == "bash":
+            block = re.sub(r"^recbole-cold\b", command, block, flags=re.MULTILINE)
+            subprocess.run(["bash", "-ec", block], check=True, env=environment)
+        else:
+            exec(compile(block, str(PAGE), "exec"), names)
+    scores = pd.read_csv("scores.csv")
+    assert scores["policy"].tolist() == ["own", "own", "own+user_id:mean", "generated"]
+    assert abs(scores["score"] - names["scores"]).max() < 1e-12
+    best = pd.read_csv("best.csv")
+    assert best["item_id"].astype(str).tolist() == names["best"]["item_id"].tolist()
+    assert names["vectors"].shape == (2, 16) and 0 <= names["metrics"]["AUC"] <= 1
