@@ -40,7 +40,7 @@ DEFECTS = {
                "known = np.arange(len(trained[field])) if", "test_users", "test_tokens"),
         defect("another field's rows",
                "rows = torch.as_tensor(known, device=weight.device) + int(offset)",
-               "rows = torch.as_tensor(known, device=weight.device)", "test_users", "test_tokens"),
+               "rows = torch.as_tensor(known, device=weight.device)", "test_tokens"),
         defect("padding for all", "put_bf = self.beyond_bf & self.is_mean_f",
                "put_bf = self.beyond_bf & ~self.is_mean_f", "test_users", "test_tokens"),
     ],

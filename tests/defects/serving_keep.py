@@ -31,7 +31,7 @@ DEFECTS = {
                "test_altered"),
         defect("any format is read", "if version > FORMAT:", "if version < 0:", "test_model_json"),
         defect("the first of several", "if phase is None and len(fitting) > 1:\n        fitting = "
-               "_latest(fitting)", "fitting = fitting[:1]", "test_several", "test_addresses"),
+               "_latest(fitting)", "fitting = fitting[:1]", "test_several"),
         defect("anybody's code is run", "if code and owner not in (os.geteuid(), 0):",
                "if not owner and code:",
                "test_code_of_another_user"),
