@@ -1,9 +1,11 @@
 """Paths as users give them: a home folder, links and odd letters, told in one sentence; and files
 that change while they are read."""
 
+import hashlib
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import IO, Any
 
 from recbole_cold.errors import UserError
 
@@ -91,3 +93,20 @@ def refuse_changed(
             raise UserError(
                 f"'{path}' changed while it was read{size}; wait until it is whole, and start again"
             ) from why
+
+
+def digest_of(file: IO[bytes]) -> Any:
+    """SHA-256 (of ``hashlib``) of what is left to read of a file.
+
+    As ``hashlib.file_digest``, which Python has from 3.11 on.
+    """
+    digest = hashlib.sha256()
+    while block := file.read(1 << 18):
+        digest.update(block)
+    return digest
+
+
+def sha256(path: Path) -> str:
+    """The SHA-256 of a file's bytes, in hexadecimal."""
+    with path.open("rb") as file:
+        return str(digest_of(file).hexdigest())

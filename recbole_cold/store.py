@@ -15,6 +15,7 @@ import torch
 
 from recbole_cold.errors import WriteError
 from recbole_cold.locks import try_lock as try_lock
+from recbole_cold.paths import digest_of
 
 _MAGIC = b"recbole_cold state 1\n"
 _DIGEST = 64  # hexadecimal digits of a SHA-256
@@ -171,7 +172,7 @@ def _state_in(file: IO[bytes], path: Path, device: torch.device | str) -> dict[s
     head = file.read(size)
     if not head.startswith(_MAGIC) or len(head) < size:
         raise DamagedFile(f"'{path}' is cut short or is not a state file of recbole_cold")
-    digest = hashlib.file_digest(file, "sha256")  # type: ignore[arg-type]
+    digest = digest_of(file)
     if digest.hexdigest().encode() != head[len(_MAGIC) : size - 1]:
         raise DamagedFile(f"'{path}' is damaged: its checksum differs")
     try:

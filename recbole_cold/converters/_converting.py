@@ -10,9 +10,10 @@ from typing import Any, NamedTuple
 from recbole_cold import __version__
 from recbole_cold.converters._counting import Interactions
 from recbole_cold.converters._official import Official, compared
-from recbole_cold.converters._source import Source, sha256
+from recbole_cold.converters._source import Source
 from recbole_cold.converters._writing import all_or_none, remove_others
 from recbole_cold.errors import UserError, nearest
+from recbole_cold.paths import sha256
 
 MANIFEST = "manifest.json"
 EPOCH = "1970, UTC"

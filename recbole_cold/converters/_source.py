@@ -3,7 +3,6 @@
 import copy
 import csv
 import gzip
-import hashlib
 import io
 import itertools
 import sys
@@ -16,7 +15,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
 from recbole_cold.errors import UserError
-from recbole_cold.paths import refuse_changed, state_of
+from recbole_cold.paths import refuse_changed, sha256, state_of
 
 LONG = 1 << 25  # bytes; a file above gets a progress bar
 _EVERY = 1 << 14  # lines between two updates of the bar
@@ -291,12 +290,3 @@ def _bar(name: str, size: int) -> Iterator[Callable[[int], Any]]:
 
 def _why(error: BaseException) -> str:
     return " ".join(str(getattr(error, "strerror", None) or error or type(error).__name__).split())
-
-
-def sha256(path: Path) -> str:
-    """The SHA-256 of a file's bytes, in hexadecimal."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()

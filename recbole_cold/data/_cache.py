@@ -68,17 +68,14 @@ def content_hash(path: Path, root: Path) -> str:
             return str(known["sha256"])
     except (OSError, Damaged, KeyError, TypeError):
         pass
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
+    digest = paths.sha256(path)
     if time.time_ns() - max(state.st_mtime_ns, state.st_ctime_ns) > SETTLED_NS:
         try:
             entry.parent.mkdir(parents=True, exist_ok=True)
-            _write_whole(entry, _seal({"stamp": stamp, "sha256": digest.hexdigest()}))
+            _write_whole(entry, _seal({"stamp": stamp, "sha256": digest}))
         except OSError as error:
             tell_once(root, error)
-    return digest.hexdigest()
+    return digest
 
 
 def _stamp(path: Path) -> list[Any]:

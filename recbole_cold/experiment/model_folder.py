@@ -8,7 +8,6 @@ Shape letters: n items or users, d embedding size.
 """
 
 import contextlib
-import hashlib
 import json
 import os
 import shutil
@@ -28,6 +27,7 @@ from recbole_cold.data.split import Split
 from recbole_cold.distinct import codes_in
 from recbole_cold.errors import WriteError
 from recbole_cold.model._method import ColdStartRecommender
+from recbole_cold.paths import sha256
 from recbole_cold.store import write_bytes
 
 Array = np.ndarray
@@ -97,12 +97,6 @@ def write_model(
         hashes = {path.relative_to(place).as_posix(): sha256(path) for path in files}
         told = {"format": FORMAT, **about, **_described(method, dataset), "sha256": hashes}
         write_bytes(place / ABOUT, json.dumps(told, indent=1, default=str).encode())
-
-
-def sha256(path: Path) -> str:
-    """Hexadecimal SHA-256 of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]
 
 
 def token_fields(dataset: ColdStartDataset) -> list[str]:

@@ -3,7 +3,6 @@
 Each file is asked for the scores of given rows before it counts as written.
 """
 
-import hashlib
 import importlib.util
 import logging
 import platform
@@ -19,6 +18,7 @@ import torch
 from torch import Tensor
 
 from recbole_cold.errors import UserError, told
+from recbole_cold.paths import sha256
 from recbole_cold.serving.graph import OUTPUT, Feed, Input, Scorer
 from recbole_cold.store import whole_file, write_bytes
 
@@ -257,7 +257,7 @@ def write_scorer(
             write_bytes(folder / f"{kind.reader}.py", text)
             files[name] = {
                 "file": kind.file,
-                "sha256": hashlib.sha256((folder / kind.file).read_bytes()).hexdigest(),
+                "sha256": sha256(folder / kind.file),
                 "rows_checked": len(expected),
                 "largest_difference": difference,
                 "limit": kind.limit,

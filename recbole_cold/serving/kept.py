@@ -37,9 +37,9 @@ from recbole_cold.experiment.model_folder import (
     TABLES,
     TOKENS,
     WEIGHTS,
-    sha256,
 )
 from recbole_cold.model._method import ColdStartRecommender
+from recbole_cold.paths import sha256
 
 _PROBES = 8
 
