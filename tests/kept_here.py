@@ -4,7 +4,7 @@ import shutil
 from types import SimpleNamespace
 
 import pandas as pd
-from conftest import tiny_files
+from tiny_here import tiny_files
 
 import recbole_cold
 from recbole_cold.experiment.scores import RowScores
