@@ -223,6 +223,22 @@ class TestEvery:
                 method == "ItemBias"
             )
 
+    @pytest.mark.slow
+    def test_new_users_and_counts(self, tmp_path, write_atomic):
+        from kept_here import kept_run
+
+        keys = {"cold_side": "user", "cold_threshold": 16, "warm_size": 2,
+                "numerical_features": ["income", "timestamp"]}  # fmt: skip
+        kept = kept_run("Base[use_count=True],CVAR", tmp_path, write_atomic, **keys)
+        for number, bake in enumerate(("off", "on")):
+            for place in kept.folder.glob("*/model"):
+                out = tmp_path / f"{place.parent.name}-{bake}"
+                told = recbole_cold.export(place, out, formats=["pt2"], bake=bool(number))
+                names = {each["name"] for each in told["inputs"]}
+                assert {"item_id", "timestamp"} <= names and ("user_id" in names) == bool(number)
+                users = pq.read_table(out / "users.parquet")
+                assert {"old", "new", "unknown"} <= {*users["status"].to_pylist()}
+
 
 class TestWhole:
     def test_one_that_does_not_agree_leaves_nothing(self, run, tmp_path, monkeypatch):
