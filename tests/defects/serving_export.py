@@ -22,9 +22,9 @@ DEFECTS = {
     ],
     "recbole_cold/serving/export_check.py": [
         defect("a baked scorer is asked for generated vectors",
-               "    if bake:  # one", "    if not bake:  # one", "test_what_was_checked"),
+               "    if bake:  # one", "    if not bake:  # one", "test_what_is_checked"),
         defect("fields of rows are never unknown", 'if not spec["tokens"] or name',
-               'if not spec["tokens"] or spec["side"] == "inter" or name', "test_what_was_checked"),
+               'if not spec["tokens"] or spec["side"] == "inter" or name', "test_what_is_checked"),
     ],
     "recbole_cold/store.py": [
         defect("what was killed stays", "shutil.rmtree(left, ignore_errors=True)\n    place =",
