@@ -4,7 +4,7 @@ from recbole_cold.cli.arguments import Arguments
 from recbole_cold.errors import UserError, nearest
 
 HELP = """\
-recbole-cold export: a kept model as files for torch, onnxruntime or numpy alone
+recbole-cold export: a kept model as files for torch, onnxruntime or numpy
 
 usage: recbole-cold export RUN --out=DIR [--format=vectors,pt2,onnx]
 
@@ -22,15 +22,16 @@ flags
     pt2                 scorer.pt2, for torch alone, and a reader
     onnx                scorer.onnx, for onnxruntime alone, and a reader; needs
                         pip install 'recbole-cold[onnx]'
-  --bake=off|on         on: the vectors of the items are inside of the scorer, and
-                        the item's code is an input; off (the default): the vector
-                        is an input, so a new item needs no new file
+  --bake=off|on         on: the vectors of the items are inside of the scorer
+                        and the item's code is an input; off (the default): the
+                        vector is an input, so a new item needs no new file
   --check=1000          drawn rows of the check, beside 16 of each unseen kind
   --phase=NAME          after which phase, where the run kept several
 
 examples
   recbole-cold export saved/ml-100k-DeepFM-20260101-120000 --out=exported
   recbole-cold export saved/RUN/MWUF --out=scorer --format=onnx --bake=on
+  recbole-cold export saved/RUN/CVAR@2020 --out=v --format=vectors --phase=cold
 """
 FLAGS = ("out", "format", "bake", "check", "phase")
 
