@@ -1,7 +1,7 @@
 """Cold-start click-through-rate prediction on RecBole.
 
 From Python: ``run``, ``compare``, ``tune``, ``benchmark``, ``load_results`` and ``from_frames``;
-``load`` for the model that a run kept;
+``load`` and ``export`` for the model that a run kept;
 ``trainable`` and ``param_space`` for a Ray Tune script of your own; ``Callback`` for hooks into
 training; ``register`` for RecBole's own runner. Names are imported when they are first used, so
 that ``import recbole_cold`` costs nothing.
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from recbole_cold.errors import Stopped, UserError
     from recbole_cold.recbole_door import register
     from recbole_cold.results import ComparisonResults, Results, SubsetResults, SweepResults
+    from recbole_cold.serving.export import export
     from recbole_cold.serving.fitted import Fitted, load
     from recbole_cold.sweep.tune_space import param_space
     from recbole_cold.training.callbacks import Callback
@@ -34,6 +35,7 @@ _PLACES = {
     "UserError": "errors",
     "benchmark": "api",
     "compare": "api",
+    "export": "serving.export",
     "from_frames": "data.frames",
     "load": "serving.fitted",
     "load_results": "api",
@@ -56,6 +58,7 @@ __all__ = [
     "__version__",
     "benchmark",
     "compare",
+    "export",
     "from_frames",
     "load",
     "load_results",

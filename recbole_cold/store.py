@@ -1,6 +1,7 @@
 """Files that are whole or absent (written, then renamed), state files with a checksum."""
 
 import contextlib
+import glob
 import hashlib
 import io
 import os
@@ -61,6 +62,46 @@ def whole_file(path: Path) -> Iterator[IO[bytes]]:
             f"cannot write '{path}' ({error.strerror or error}); free some space there or choose "
             "another folder with --saved_dir or --cache_dir"
         ) from error
+
+
+@contextlib.contextmanager
+def whole_folder(folder: Path) -> Iterator[Path]:
+    """Context: a new folder beside ``folder``, which takes its place when the context ends.
+
+    What processes that were killed have left beside it is removed.
+
+    Raises:
+        OSError: it cannot be written; nothing is left behind, and what was there is as before.
+    """
+    for left in folder.parent.glob(f".{glob.escape(folder.name)}.*"):
+        pid = left.name.removeprefix(f".{folder.name}.").partition(".")[0]
+        if pid.isdigit() and (int(pid) == os.getpid() or not _is_alive(int(pid))):
+            shutil.rmtree(left, ignore_errors=True)
+    place = folder.with_name(f".{folder.name}.{os.getpid()}")
+    before = folder.with_name(f".{folder.name}.{os.getpid()}.before")
+    try:
+        place.mkdir(parents=True)
+        yield place
+        if folder.exists():
+            folder.rename(before)
+        try:
+            place.rename(folder)
+        except OSError:
+            before.rename(folder)
+            raise
+    finally:
+        for left in (place, before):
+            shutil.rmtree(left, ignore_errors=True)
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:  # another user's
+        return True
+    return True
 
 
 def also_at(source: Path, path: Path) -> bool:

@@ -16,6 +16,7 @@ from recbole_cold.cli import (
     compare,
     convert,
     doctor,
+    export,
     plot,
     predict,
     reproduce,
@@ -43,6 +44,7 @@ verbs
   benchmark  tune every method equally, then one table of them, with budgets
   plot     ID vectors of new items, or a new item's feature graphs (EmerG)
   predict  scores of new rows, by the model that a run kept
+  export   that model as files for torch, onnxruntime or numpy alone
   check    split counts, fields and problems of a data set; leaks (--leaks)
   convert  official downloads of data sets as atomic files
   list     methods and backbones; of one: paper, keys, defaults, meaning
@@ -78,6 +80,7 @@ HELPS = {
     "benchmark": benchmark.HELP,
     "plot": plot.HELP,
     "predict": predict.HELP,
+    "export": export.HELP,
     "check": check.HELP,
     "convert": convert.HELP,
     "list": list_names.HELP,
@@ -94,6 +97,7 @@ ACTIONS: dict[str, Callable[[Arguments], int]] = {
     "benchmark": benchmark.benchmark,
     "plot": plot.plot,
     "predict": predict.predict,
+    "export": export.export,
     "check": check.check,
     "convert": convert.convert,
     "list": list_names.list_names,

@@ -51,21 +51,6 @@ def parts_of(dataset: Any) -> dict[str, Part]:
     }
 
 
-def trained_codes(dataset: Any) -> dict[str, Array]:
-    """Of each token field of a view, the codes that training rows have, padding not among them.
-
-    Their rows of the tables were trained; all others are zero or as they were drawn.
-    """
-    parts, found = parts_of(dataset), {}
-    for field, kind in dataset.field2type.items():
-        if kind in _TOKENS:
-            whose = _owner(dataset.field2source[field])
-            column = np.asarray(_table(dataset, whose)[field])
-            codes = codes_in(column[parts[whose].seen].reshape(-1))
-            found[field] = codes[codes != 0]
-    return found
-
-
 def visible(dataset: Any, config: Any) -> Any:
     """The view of a run: ``dataset`` (split, with rows) as ``number_scale`` and ``unseen_tokens``
     ask for it. Other views of the same data keep their columns.
@@ -153,21 +138,27 @@ def _mask_tokens(view: Any, parts: dict[str, Part], config: Any) -> Iterator[str
     """Note the tokens that no training row has and, under ``mask``, read them as missing."""
     mask = config["unseen_tokens"] == "mask"
     cold_id = view.iid_field if view.split.cold_side == "item" else view.uid_field
-    unseen = {}
+    trained, unseen = {}, {}
     for field, kind in view.field2type.items():
-        if kind not in _TOKENS or field == cold_id:
+        if kind not in _TOKENS:
+            continue
+        if field == cold_id:
+            trained[field] = np.zeros(view.num(field), dtype=bool)
+            trained[field][view.split.old_ids] = True
             continue
         whose = _owner(view.field2source[field])
         column, part = np.asarray(_table(view, whose)[field]), parts[whose]
         has = codes_at(column, part.seen, view.num(field))
         unseen[field] = np.flatnonzero(~has)
+        trained[field] = has.copy()
+        trained[field][0] = False  # padding moves nothing
         is_id = field in (view.uid_field, view.iid_field)
         if mask and not is_id and len(unseen[field]):
             masked = np.where(has[column], column, 0).astype(column.dtype, copy=False)
             if not np.array_equal(masked, column):
                 _exchange(view, whose, field, masked)
         yield from _told_unseen(field, column[part.later], has, part.words, mask, is_id)
-    view.untrained = unseen
+    view.trained = trained
     if mask:
         view.unseen = unseen
 

@@ -80,7 +80,8 @@ class ColdStartDataset(Dataset):
         raw: the float fields as read, float64 with NaN in gaps, by ``inter``, ``user``, ``item``;
             label and time are not among them.
         unseen: of each field that the view's run masks, the codes that no training row has.
-        untrained: the same of every token field but the cold side's id, masked or not.
+        trained: of each token field, which of its codes training rows have, bool; never padding.
+            Their rows of the tables were trained; all others are zero or as they were drawn.
         scales: float field -> how the view's values were made of those of the files.
         parts: part name -> row numbers when the rows came from ``benchmark_filename``, else None.
         numbers: the float fields that are inputs of the model, in the configuration's order;
@@ -103,7 +104,7 @@ class ColdStartDataset(Dataset):
     _split: Split | None = None
     _rows: Rows | None = None
     unseen: Mapping[str, np.ndarray] = MappingProxyType({})
-    untrained: Mapping[str, np.ndarray] = MappingProxyType({})
+    trained: Mapping[str, np.ndarray] = MappingProxyType({})
     scales: Mapping[str, Scale | AsRead] = MappingProxyType({})
 
     @property

@@ -9,8 +9,6 @@ Shape letters: n items or users, d embedding size.
 
 import contextlib
 import json
-import os
-import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -28,7 +26,7 @@ from recbole_cold.distinct import codes_in
 from recbole_cold.errors import WriteError
 from recbole_cold.model._method import ColdStartRecommender
 from recbole_cold.paths import sha256
-from recbole_cold.store import write_bytes
+from recbole_cold.store import whole_folder, write_bytes
 
 Array = np.ndarray
 
@@ -112,16 +110,9 @@ def token_file(number: int) -> str:
 @contextlib.contextmanager
 def _whole_folder(folder: Path) -> Iterator[Path]:
     """Context: a new folder beside ``folder``, which takes its place when all is written."""
-    for left in folder.parent.glob(f".{folder.name}.*"):  # of a process that was killed
-        shutil.rmtree(left, ignore_errors=True)
-    place = folder.with_name(f".{folder.name}.{os.getpid()}")
-    before = folder.with_name(f".{folder.name}.{os.getpid()}.before")
     try:
-        place.mkdir(parents=True)
-        yield place
-        if folder.exists():
-            folder.rename(before)
-        place.rename(folder)
+        with whole_folder(folder) as place:
+            yield place
     except (OSError, RuntimeError) as error:  # RuntimeError: torch's, of a full disk
         if not isinstance(error, OSError) and "write" not in str(error):
             raise
@@ -130,9 +121,6 @@ def _whole_folder(folder: Path) -> Iterator[Path]:
             f"cannot write the model '{folder}' ({why}); free some space there or choose another "
             "folder with --saved_dir, or leave it out with --keep_model=False"
         ) from error
-    finally:
-        for left in (place, before):
-            shutil.rmtree(left, ignore_errors=True)
 
 
 def _write(path: Path, table: pa.Table) -> None:
@@ -142,17 +130,8 @@ def _write(path: Path, table: pa.Table) -> None:
 # ------------------------------------------------------------------------------- tables
 def _tokens(dataset: ColdStartDataset, field: str) -> pa.Table:
     """Token and whether a training row has it, by code."""
-    texts = dataset.field2id_token[field]
-    trained = np.ones(len(texts), dtype=bool)
-    untrained = dataset.untrained.get(field)
-    if untrained is None:  # the cold side's ids
-        trained[:] = False
-        trained[dataset.split.old_ids] = True
-    else:
-        trained[untrained] = False
-    trained[0] = False
-    columns = {"token": pa.array(texts.tolist(), pa.large_string()), "trained": pa.array(trained)}
-    return pa.table(columns)
+    texts = pa.array(dataset.field2id_token[field].tolist(), pa.large_string())
+    return pa.table({"token": texts, "trained": pa.array(dataset.trained[field])})
 
 
 def _table(

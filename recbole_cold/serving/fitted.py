@@ -3,7 +3,8 @@
 Shape letters: n rows, b rows of a batch, d embedding size.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import pyarrow as pa
 import torch
 from torch import Tensor
 
-from recbole_cold.data.rows import Batch
+from recbole_cold.data.rows import Batch, Rows
 from recbole_cold.errors import UserError
 from recbole_cold.evaluation.metrics import evaluate_with_groups
 from recbole_cold.experiment.model_folder import LISTED, NEW
@@ -87,7 +88,7 @@ class Fitted:
         strict_ids: bool = False,
         device: str | None = None,
     ) -> None:
-        self.about = kept.about
+        self.kept, self.about = kept, kept.about
         self.method, self.dataset = rebuild(kept, device)
         method, dataset = self.method, self.dataset
         self.label_field = dataset.label_field
@@ -246,17 +247,23 @@ class Fitted:
         self._make(place)
         scores = torch.empty(len(place), dtype=torch.float64, device=method.device)
         size = method.config["eval_batch_size"]
-        with torch.no_grad(), method.backbone.frozen_tables():
-            method.rows.columns.update(columns)
-            try:
-                for start in range(0, len(place), size):
-                    end = min(start + size, len(place))
-                    index = torch.arange(start, end, device=method.device)
-                    scores[start:end] = self._chances(method.rows.batch(index))
-            finally:
-                method.rows.columns.clear()
-                method.rows.columns.update(self._pretended)
+        with torch.no_grad(), method.backbone.frozen_tables(), self.shown(columns) as rows:
+            for start in range(0, len(place), size):
+                end = min(start + size, len(place))
+                index = torch.arange(start, end, device=method.device)
+                scores[start:end] = self._chances(rows.batch(index))
         return scores
+
+    @contextmanager
+    def shown(self, columns: Mapping[str, Tensor]) -> Iterator[Rows]:
+        """Context: rows whose columns are these, encoded ones."""
+        rows = self.method.rows
+        rows.columns.update(columns)
+        try:
+            yield rows
+        finally:
+            rows.columns.clear()
+            rows.columns.update(self._pretended)
 
     def _chances(self, batch: Batch) -> Tensor:
         """As the run scored rows; items without rows get their cold vectors."""
@@ -264,17 +271,27 @@ class Fitted:
         unseen = self._listed[ids]
         if not bool(unseen.any()):
             return method.predict(batch)
-        known = torch.where(unseen, method.old_ids[0], ids)
+        vector, weight, bias = self.served_at(ids)
+        logit = method.backbone.logits(batch, vector, weight).double()
+        return torch.sigmoid(logit if bias is None else logit + bias)
+
+    @torch.no_grad()
+    def served_at(self, place: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
+        """What the items at places [b] are scored with: vectors [b, d], scalar weights [b, 1]
+        (zeros where the backbone has none) and the numbers [b] that are added to logits, if any."""
+        method = self.method
+        self._make(place)
+        unseen = self._listed[place]
+        known = torch.where(unseen, method.old_ids[0], place)
         vector, weight = method.item_vectors(known)
-        vector = torch.where(unseen[:, None], self._cold[ids], vector)
+        vector = torch.where(unseen[:, None], self._cold[place], vector)
         if weight is None:
             weight = torch.zeros_like(vector[:, :1])
         weight = torch.where(unseen[:, None], method.cold_first_order()[:1], weight)
-        logit = method.backbone.logits(batch, vector, weight).double()
-        if method.has_item_bias():
-            slot = torch.where(unseen, -1, method.shift_index[known])
-            logit = logit + torch.where(slot >= 0, method.new_shift[slot.clamp(min=0)], 0.0)
-        return torch.sigmoid(logit)
+        if not method.has_item_bias():
+            return vector, weight, None
+        slot = torch.where(unseen, -1, method.shift_index[known])
+        return vector, weight, torch.where(slot >= 0, method.new_shift[slot.clamp(min=0)], 0.0)
 
     def score_table(self, table: pa.Table) -> tuple[np.ndarray, pa.Array]:
         """Scores float64 [n] of rows, and how each was answered (``own``, ``generated``, ``mean``;
@@ -319,12 +336,7 @@ class Fitted:
         side = self.dataset.split.cold_side
         place = self.tensor(self.places(side, pa.array([str(value) for value in values],
                                                          pa.large_string())))  # fmt: skip
-        self._make(place)
-        unseen = self._listed[place]
-        with torch.no_grad():
-            known = torch.where(unseen, self.method.old_ids[0], place)
-            vector, _ = self.method.item_vectors(known)
-            return torch.where(unseen[:, None], self._cold[place], vector).cpu().numpy()
+        return self.served_at(place)[0].cpu().numpy()
 
     def ids(self, which: str = "all") -> list[str]:
         """The ids of the cold side that have vectors of their own, by code.

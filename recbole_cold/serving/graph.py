@@ -22,7 +22,6 @@ from recbole_cold.backbone._base import embedded_fields
 from recbole_cold.backbone._modes import set_apart
 from recbole_cold.backbone._seam import Backbone
 from recbole_cold.backbone._vectors import VectorTable
-from recbole_cold.data._visible import trained_codes
 from recbole_cold.data.rows import Batch, Rows
 from recbole_cold.data.vectors import Scaled
 from recbole_cold.errors import UserError
@@ -58,19 +57,19 @@ class Input:
 
 @dataclass(frozen=True)
 class Served:
-    """What a method serves for the items (users, if those may be cold): the vectors to be baked in.
+    """What is served for the items (users, if those may be cold): the vectors to be baked in.
+
+    The last of each is that of an unknown ID.
 
     Attributes:
-        vectors: [n, d] by code.
-        first_order: [n, 1], or ``None`` where the backbone has no scalar weights.
-        bias: [n], added to the logit, or ``None``.
-        known: codes whose mean answers an unknown ID, the old items'.
+        vectors: [n + 1, d] by code.
+        first_order: [n + 1, 1], or ``None`` where the backbone has no scalar weights.
+        bias: [n + 1], added to the logit, or ``None``.
     """
 
     vectors: Tensor
     first_order: Tensor | None
     bias: Tensor | None
-    known: Tensor
 
 
 # ------------------------------------------------------------------------------- unknown values
@@ -193,7 +192,7 @@ class Scorer(nn.Module):
 
     Args:
         seam: the backbone, which stays as it is; the scorer has copies of its tensors, on the CPU.
-        used: field -> codes whose mean answers what is unknown (``trained_codes``).
+        used: field -> codes whose mean answers what is unknown.
         item_bias: whether a number of the item is added to the logit.
         served: the vectors to be baked in; the ID's code is then an input in their place.
 
@@ -288,7 +287,7 @@ class Scorer(nn.Module):
 
     def _served_inputs(self, item_bias: bool, served: Served | None) -> Iterator[Input]:
         if served is not None:
-            n, said = len(served.vectors), "the mean of the old ones"
+            n, said = len(served.vectors) - 1, "the mean of the old ones"
             yield Input(self.id_field, "token", "int64", ("batch",), n, said)
             return
         yield Input(VECTOR, "given", "float32", ("batch", self.embedding_size))
@@ -302,16 +301,13 @@ class Scorer(nn.Module):
         self.n_ids = 0
         if served is None:
             return
-        self.n_ids = len(served.vectors)
-        known = served.known.cpu()
+        self.n_ids = len(served.vectors) - 1
         weights, bias = served.first_order, served.bias
-        self.register_buffer("vectors", with_mean_row(served.vectors.detach().cpu(), known))
+        self.register_buffer("vectors", served.vectors.detach().cpu())
         if weights is not None and self.seam.has_first_order:
-            self.register_buffer("weights", with_mean_row(weights.detach().cpu(), known))
+            self.register_buffer("weights", weights.detach().cpu())
         if bias is not None:
-            # An unknown ID has no rows, and a number that was fitted to rows is not its own.
-            own = bias.detach().cpu().double()
-            self.register_buffer("bias", torch.cat([own, own.new_zeros(1)]))
+            self.register_buffer("bias", bias.detach().cpu().double())
 
     def feed(self, batch: Batch, served: Feed) -> dict[str, Tensor]:
         """The inputs by name for rows of a data set, on the CPU.
@@ -373,13 +369,15 @@ class Scorer(nn.Module):
 
 
 # ------------------------------------------------------------------------------- of a method
-def scorer_of(method: ColdStartRecommender, dataset: Any, *, bake: bool = False) -> Scorer:
+def scorer_of(
+    method: ColdStartRecommender, dataset: Any, *, served: Served | None = None
+) -> Scorer:
     """The scorer of a trained method.
 
     Args:
         method: as a phase has left it, in evaluation mode.
         dataset: the view of its run.
-        bake: whether the served vectors are inside, and the ID's code an input in their place.
+        served: the vectors to be inside, and the ID's code an input in their place.
 
     Raises:
         UserError: the method's scores are not those of a backbone that is given one vector, or its
@@ -391,11 +389,7 @@ def scorer_of(method: ColdStartRecommender, dataset: Any, *, bake: bool = False)
             f"{cls.__name__} has no scorer to export: it scores with a network of its own, not "
             "with one vector per item in a backbone; score with `recbole-cold predict`"
         )
-    served = None
-    if bake:
-        given = served_values(method, torch.arange(method.n_ids, device=method.device))
-        served = Served(given[VECTOR], given.get(WEIGHT), given.get(BIAS), method.old_ids)
-    codes = trained_codes(dataset)
+    codes = {field: np.flatnonzero(has) for field, has in dataset.trained.items()}
     return Scorer(method.backbone, codes, item_bias=method.has_item_bias(), served=served)
 
 

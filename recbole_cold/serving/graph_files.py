@@ -172,15 +172,16 @@ FORMATS = {
 
 
 # ------------------------------------------------------------------------------- all of it
-def check_formats(formats: Sequence[str]) -> None:
+def check_formats(formats: Sequence[str], known: Sequence[str] = tuple(FORMATS)) -> None:
     """Raise a ``UserError`` for a format that is unknown or that lacks a package, before any work.
 
     Args:
         formats: keys of ``FORMATS``.
+        known: what there is to choose from, for the message.
     """
     for name in formats:
         if name not in FORMATS:
-            raise UserError(f"format '{name}' is unknown; it is one of {', '.join(FORMATS)}")
+            raise UserError(f"format '{name}' is unknown; it is one of {', '.join(known)}")
         lacking = [
             each for each in FORMATS[name].packages if importlib.util.find_spec(each) is None
         ]
@@ -278,13 +279,20 @@ def description(scorer: Scorer, files: Mapping[str, Any]) -> dict[str, Any]:
         files: by format, what is known of its file.
     """
     return {
-        "format_version": FORMAT_VERSION,
+        **heading(files),
         "backbone": scorer.backbone,
         "id_field": scorer.id_field,
         "embedding_size": scorer.embedding_size,
         "bake": "on" if scorer.baked else "off",
         "inputs": [asdict(each) for each in scorer.inputs],
         "output": {"name": OUTPUT, "dtype": "float64", "shape": ["batch"]},
+    }
+
+
+def heading(files: Mapping[str, Any]) -> dict[str, Any]:
+    """What stands in every export.json, one without a scorer too."""
+    return {
+        "format_version": FORMAT_VERSION,
         "files": dict(files),
         "versions": _versions("recbole-cold", "recbole", "torch", "numpy", *ONNX_PACKAGES),
     }

@@ -10,7 +10,7 @@ DEFECTS = {
                "return torch.sigmoid(method.backbone.logits(batch).double())",
                "test_scores_and_metrics"),
         defect("an unseen item has the vector of an old one",
-               "vector = torch.where(unseen[:, None], self._cold[ids], vector)",
+               "vector = torch.where(unseen[:, None], self._cold[place], vector)",
                "vector = vector + 0.0",
                "test_generated_as_the_methods_own_cold_vectors"),
         defect("rare items have a vector",

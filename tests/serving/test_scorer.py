@@ -21,6 +21,7 @@ from recbole_cold.serving.graph import (
     VECTOR,
     KeepsBatch,
     Scorer,
+    Served,
     feed_of,
     known_or_last,
     known_tokens,
@@ -106,6 +107,19 @@ def answers(scorer, feed, **other):
     return scorer(*({**feed, **other}[each.name] for each in scorer.inputs))
 
 
+def baked(method, dataset):
+    """The scorer with the vectors of all items inside; of an unknown one the mean of the old."""
+    given = served_values(method, torch.arange(method.n_ids))
+    weight = given.get("first_order")
+    bias = None if BIAS not in given else torch.cat([given[BIAS], torch.zeros(1)])
+    served = Served(
+        with_mean_row(given[VECTOR], method.old_ids),
+        None if weight is None else with_mean_row(weight, method.old_ids),
+        bias,
+    )
+    return scorer_of(method, dataset, served=served)
+
+
 def need_onnx():
     for name in graph_files.ONNX_PACKAGES:
         pytest.importorskip(name, reason="ONNX is an extra: pip install 'recbole-cold[onnx]'")
@@ -150,7 +164,7 @@ def test_methods_agree(made, tmp_path, method):
 def test_baked_files_agree(made, tmp_path):
     need_onnx()
     method, dataset = made("DeepFM", "ItemBias")
-    scorer = scorer_of(method, dataset, bake=True)
+    scorer = baked(method, dataset)
     feed, expected = asked(method, scorer)
     told = write_scorer(scorer, tmp_path, list(FORMATS), feed, expected)
     assert told["bake"] == "on" and told["inputs"][-1]["name"] == "item_id"
@@ -287,14 +301,14 @@ def test_vectors_that_no_data_set_has_are_scaled_as_its_own(made):
 def test_baked_vectors_are_the_served_ones(made):
     """And an unknown item is answered by the mean of the old ones, without a number of its own."""
     method, dataset = made("DeepFM", "ItemBias")
-    baked, free = scorer_of(method, dataset, bake=True), scorer_of(method, dataset)
-    feed, expected = asked(method, baked, 60)
-    assert torch.allclose(answers(baked, feed), expected, atol=1e-6)
+    inside, free = baked(method, dataset), scorer_of(method, dataset)
+    feed, expected = asked(method, inside, 60)
+    assert torch.allclose(answers(inside, feed), expected, atol=1e-6)
     old = served_values(method, method.old_ids)
     given, _ = asked(method, free, 60)
     mean = {name: old[name].mean(dim=0).expand_as(given[name]) for name in (VECTOR, "first_order")}
     right = answers(free, given, **mean, **{BIAS: torch.zeros(60, dtype=torch.float64)})
-    found = answers(baked, feed, item_id=torch.full((60,), method.n_ids + 3))
+    found = answers(inside, feed, item_id=torch.full((60,), method.n_ids + 3))
     assert torch.allclose(found, right, atol=1e-7)
 
 

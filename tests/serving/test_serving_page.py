@@ -20,17 +20,19 @@ def test_the_page_runs(tmp_path, monkeypatch):
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     blocks = re.findall(r"^```(bash|python)\n(.*?)^```$", PAGE.read_text(encoding="utf-8"),
                         re.MULTILINE | re.DOTALL)  # fmt: skip
-    assert [language for language, _ in blocks] == ["bash", "bash", "bash", "python"]
+    assert [language for language, _ in blocks] == ["bash", "bash", "bash", "bash", "python"]
     names: dict = {}
     for language, block in blocks:
         if language == "bash":
             block = re.sub(r"^recbole-cold\b", command, block, flags=re.MULTILINE)
+            block = re.sub(r"^python\b", sys.executable, block, flags=re.MULTILINE)
             subprocess.run(["bash", "-ec", block], check=True, env=environment)
         else:
             exec(compile(block, str(PAGE), "exec"), names)
     scores = pd.read_csv("scores.csv")
     assert scores["policy"].tolist() == ["own", "own", "own+user_id:mean", "generated"]
     assert abs(scores["score"] - names["scores"]).max() < 1e-12
+    assert (Path("exported") / "scorer.pt2").is_file()
     best = pd.read_csv("best.csv")
     assert best["item_id"].astype(str).tolist() == names["best"]["item_id"].tolist()
     assert names["vectors"].shape == (2, 16) and 0 <= names["metrics"]["AUC"] <= 1
