@@ -20,7 +20,6 @@ from torch import Tensor
 from recbole_cold import paths
 from recbole_cold.errors import UserError, WriteError
 from recbole_cold.experiment.model_folder import TABLES, TOKENS
-from recbole_cold.paths import sha256
 from recbole_cold.serving.encoding import MEAN
 from recbole_cold.serving.export_check import rows_to_check
 from recbole_cold.serving.fitted import Fitted
@@ -123,7 +122,7 @@ def _write(
         "cold_side": kept.about["cold_side"],
         "fields": [_told(field, VECTORS in formats) for field in kept.about["fields"]
                    if field["name"] in fitted.policies],
-        "sha256": {path.relative_to(place).as_posix(): sha256(path)
+        "sha256": {path.relative_to(place).as_posix(): paths.sha256(path)
                    for path in sorted(place.rglob("*")) if path.is_file()},
     }  # fmt: skip
     write_bytes(place / ABOUT, json.dumps(told, indent=1, allow_nan=False).encode())
