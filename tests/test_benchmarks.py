@@ -166,7 +166,8 @@ def test_many_items(benchmark, small, monkeypatch):
     split = data.load(module.configuration(options, "Base", "strict"), data.columns_of(400)).split
     assert (len(split.old_ids), len(split.new_ids)) == (40, 20)
     assert len(split["train"]) == 40 * data.OLD_ROWS
-    monkeypatch.setattr(module, "SMALL", 100)
+    for name, value in (("SMALL", 100), ("BATCHES", 5), ("UNTIMED", 2)):
+        monkeypatch.setattr(module, name, value)
     table = module.measure(options)
     learning = {row[0]: [cell != "" for cell in row[1:-1:3]] for row in table.rows}
     assert learning == {"Base, strict": [True, False, True], "MWUF, strict": [True, True, True]}
