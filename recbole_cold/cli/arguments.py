@@ -188,3 +188,46 @@ def resumed_folder(arguments: Arguments) -> Path | None:
 def words_of(arguments: Arguments) -> list[str]:
     verb = [] if arguments.verb == "run" else [arguments.verb]
     return [*verb, *(f"--{key}={value}" for key, value in arguments.keys.items())]
+
+
+def the_run(
+    arguments: Arguments,
+    verb: str,
+    known: Sequence[str],
+    example: str,
+    switches: Sequence[str] = (),
+) -> str:
+    """The one folder that a verb of finished runs is given.
+
+    Args:
+        known: the keys that the verb has.
+        example: a call that is right.
+        switches: the flags without a value that it has, too.
+
+    Raises:
+        UserError: it is none or several, or a key is unknown or says nothing.
+    """
+    runs = arguments.flags.get("folders", [])
+    if len(runs) != 1:
+        raise UserError(f"{verb} takes the folder of one run, as recbole-cold {verb} {example}")
+    for name, value in arguments.keys.items():
+        if name not in known:
+            guess = nearest(name, (*known, *switches))
+            raise UserError(
+                f"{verb} has no --{name}; "
+                + (f"did you mean --{guess}?" if guess else f"it has --{', --'.join(known)}")
+            )
+        if not value:
+            raise UserError(f"--{name}= says nothing; give a value or leave it out")
+    return str(runs[0])
+
+
+def count_of(name: str, text: str, what: str) -> int:
+    """A whole number from 1 on.
+
+    Raises:
+        UserError: it is none.
+    """
+    if not (text.isascii() and text.isdigit() and int(text)):
+        raise UserError(f"--{name}={text} is no number of {what}; give one from 1 on")
+    return int(text)

@@ -1,7 +1,7 @@
 """``recbole-cold export``: the model that a run kept, as files that need neither RecBole nor us."""
 
-from recbole_cold.cli.arguments import Arguments
-from recbole_cold.errors import UserError, nearest
+from recbole_cold.cli.arguments import Arguments, count_of, the_run
+from recbole_cold.errors import UserError
 
 HELP = """\
 recbole-cold export: a kept model as files for torch, onnxruntime or numpy
@@ -38,35 +38,20 @@ FLAGS = ("out", "format", "bake", "check", "phase")
 
 def export(arguments: Arguments) -> int:
     """Write the files, and say what was checked."""
-    keys, runs = dict(arguments.keys), arguments.flags.get("folders", [])
-    if len(runs) != 1:
-        raise UserError(
-            "export takes the folder of one run, as recbole-cold export saved/RUN --out=exported"
-        )
-    for name in keys:
-        if name not in FLAGS:
-            guess = nearest(name, FLAGS)
-            raise UserError(
-                f"export has no --{name}; "
-                + (f"did you mean --{guess}?" if guess else f"it has --{', --'.join(FLAGS)}")
-            )
-    empty = [name for name, value in keys.items() if not value]
-    if empty:
-        raise UserError(f"--{empty[0]}= says nothing; give a value or leave it out")
+    run, keys = the_run(arguments, "export", FLAGS, "saved/RUN --out=exported"), arguments.keys
     if "out" not in keys:
         raise UserError("export writes a new folder; name it, --out=DIR")
-    bake, check = keys.get("bake", "off"), keys.get("check", "1000")
+    bake = keys.get("bake", "off")
     if bake not in ("on", "off"):
         raise UserError(f"--bake={bake} is neither on nor off; write one of them")
-    if not (check.isascii() and check.isdigit()):
-        raise UserError(f"--check={check} is no number of rows; give one from 1 on")
+    check = count_of("check", keys.get("check", "1000"), "rows")
     from recbole_cold.serving.export import DEFAULT
     from recbole_cold.serving.export import export as write
 
     formats = [word.strip() for word in keys["format"].split(",")] if "format" in keys else DEFAULT
     told = write(
-        runs[0], keys["out"], phase=keys.get("phase"),
-        formats=formats, bake=bake == "on", check=int(check),
+        run, keys["out"], phase=keys.get("phase"),
+        formats=formats, bake=bake == "on", check=check,
     )  # fmt: skip
     model = told["model"]
     print(f"{model['label']}@{model['seed']} after {model['phase']}, {model['backbone']}")

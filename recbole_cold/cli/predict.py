@@ -3,8 +3,8 @@
 import sys
 from typing import Any
 
-from recbole_cold.cli.arguments import Arguments
-from recbole_cold.errors import UserError, nearest
+from recbole_cold.cli.arguments import Arguments, count_of, the_run
+from recbole_cold.errors import UserError
 
 HELP = """\
 recbole-cold predict: score rows with the model that a run kept
@@ -43,43 +43,23 @@ FLAGS = ("rows", "items", "users", "out", "topk", "candidates", "seen", "phase",
 
 def predict(arguments: Arguments) -> int:
     """Score, and say what was met: beside the scores, or on stderr where they go to the screen."""
-    keys, runs = dict(arguments.keys), arguments.flags.get("folders", [])
-    if len(runs) != 1:
-        raise UserError(
-            "predict takes the folder of one run, as recbole-cold predict saved/RUN --rows=new.csv"
-        )
-    for name in keys:
-        if name not in FLAGS:
-            guess = nearest(name, (*FLAGS, "strict_ids"))
-            raise UserError(
-                f"predict has no --{name}; "
-                + (f"did you mean --{guess}?" if guess else f"it has --{', --'.join(FLAGS)}")
-            )
-    empty = [name for name, value in keys.items() if not value]
-    if empty:
-        raise UserError(f"--{empty[0]}= says nothing; give a value or leave it out")
+    run = the_run(arguments, "predict", FLAGS, "saved/RUN --rows=new.csv", ("strict_ids",))
     from recbole_cold.serving.files import SCREEN
     from recbole_cold.serving.predict import Task
     from recbole_cold.serving.predict import predict as score
 
-    values: dict[str, Any] = dict(keys)
+    values: dict[str, Any] = dict(arguments.keys)
     if "topk" in values:
-        values["topk"] = _count(values["topk"])
+        values["topk"] = count_of("topk", values["topk"], "items")
     if "unseen" in values:
         values["unseen"] = _policies(values["unseen"])
-    task = Task(runs[0], **values, strict_ids="strict_ids" in arguments.flags)
+    task = Task(run, **values, strict_ids="strict_ids" in arguments.flags)
     report, seconds = score(task)
     screen = sys.stderr if task.out == SCREEN else sys.stdout
     print(f"{report}\nin {seconds:.1f} s", file=screen)
     if task.out != SCREEN:
         print(f"scores {task.out}")
     return 0
-
-
-def _count(text: str) -> int:
-    if not text.isdigit() or not int(text):
-        raise UserError(f"--topk={text} is no number of items; give one from 1 on")
-    return int(text)
 
 
 def _policies(text: str) -> dict[str, str]:
