@@ -88,9 +88,9 @@ def write_model(
         torch.save(state, place / WEIGHTS)
         (place / TOKENS).mkdir()
         for number, field in enumerate(token_fields(dataset)):
-            _write(place / TOKENS / token_file(number), _tokens(dataset, field))
+            pq.write_table(_tokens(dataset, field), place / TOKENS / token_file(number))
         for side, name in TABLES.items():
-            _write(place / name, _table(method, dataset, side, seen))
+            pq.write_table(_table(method, dataset, side, seen), place / name)
         files = sorted(path for path in place.rglob("*") if path.is_file())
         hashes = {path.relative_to(place).as_posix(): sha256(path) for path in files}
         told = {"format": FORMAT, **about, **_described(method, dataset), "sha256": hashes}
@@ -121,10 +121,6 @@ def _whole_folder(folder: Path) -> Iterator[Path]:
             f"cannot write the model '{folder}' ({why}); free some space there or choose another "
             "folder with --saved_dir, or leave it out with --keep_model=False"
         ) from error
-
-
-def _write(path: Path, table: pa.Table) -> None:
-    pq.write_table(table, path)
 
 
 # ------------------------------------------------------------------------------- tables

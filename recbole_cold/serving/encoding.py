@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 from recbole.utils import FeatureType
 
 from recbole_cold.errors import UserError, nearest
+from recbole_cold.serving.frames import index_in
 from recbole_cold.serving.kept import KeptDataset
 from recbole_cold.serving.report import Report
 
@@ -167,8 +168,7 @@ class Encoder:
 
     # ---------------------------------------------------------------- by type
     def _find(self, field: str, texts: pa.Array) -> Array:
-        found = pc.index_in(texts, value_set=self.known(field))
-        return found.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int64) + 1
+        return index_in(texts, self.known(field)) + 1
 
     def _trained(self, field: str, code: Array) -> Array:
         return self.dataset.trained[field][code] if self._masked else code > 0

@@ -115,10 +115,9 @@ def _write(
         _write_fields(place, fitted)
     scorers = [name for name in formats if name != VECTORS]
     told = _write_scorer(place, fitted, scorers, served, bake, check) if scorers else heading({})
-    names = ("label", "backbone", "phase", "seed", "split_hash", "data_hash")
     told = {
         **told,
-        "model": {name: kept.about[name] for name in names},
+        "model": kept.origin,
         "cold_side": kept.about["cold_side"],
         "fields": [_told(field, VECTORS in formats) for field in kept.about["fields"]
                    if field["name"] in fitted.policies],

@@ -61,6 +61,12 @@ class Kept:
         """As it is asked for: ``METHOD@SEED after PHASE``."""
         return f"{self.about['label']}@{self.about['seed']} after {self.about['phase']}"
 
+    @property
+    def origin(self) -> dict[str, Any]:
+        """What a report and an export say of the run that it is of."""
+        names = ("label", "backbone", "phase", "seed", "split_hash", "data_hash")
+        return {name: self.about[name] for name in names}
+
     def tokens(self, field: Mapping[str, Any]) -> pa.Table:
         """Columns ``token`` and ``trained`` of a token field, by code."""
         return pq.read_table(self.folder / TOKENS / field["tokens"])

@@ -65,15 +65,10 @@ def predict(task: Task, chunk: int = CHUNK) -> tuple[Report, float]:
         _rank(fitted, rows, task)
     fitted.tell_hints()
     if task.out != SCREEN:
-        text = json.dumps({"model": _told(fitted), **report.as_dict()}, indent=1)
+        model = {**fitted.kept.origin, "policies": fitted.policies}
+        text = json.dumps({"model": model, **report.as_dict()}, indent=1)
         write_bytes(paths.expanded(f"{task.out}.report.json"), text.encode())
     return report, time.perf_counter() - began
-
-
-def _told(fitted: Fitted) -> dict[str, Any]:
-    about = fitted.about
-    names = ("label", "backbone", "phase", "seed", "split_hash", "data_hash")
-    return {**{name: about[name] for name in names}, "policies": fitted.policies}
 
 
 def _score(fitted: Fitted, rows: Source, out: str, chunk: int) -> None:
