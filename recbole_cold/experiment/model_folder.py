@@ -2,9 +2,9 @@
 
 ``weights.pt`` holds the state dict, ``tokens/<field>.parquet`` the token of each code,
 ``items.parquet`` and ``users.parquet`` the features, counts and vectors by code, and ``model.json``
-the rest: what the method was, how fields are read, and the SHA-256 of the other files. There is no
-row of the interactions in it.
-Shape letters: n items or users, d embedding size.
+the rest: what the method was, how fields are read, and the SHA-256 of the other files. Rows of the
+interactions are in it only where scores are made of them (``ROWS``).
+Shape letters: n items or users, r rows, d embedding size.
 """
 
 import contextlib
@@ -32,6 +32,7 @@ Array = np.ndarray
 
 FORMAT = 1
 ABOUT, WEIGHTS, TOKENS = "model.json", "weights.pt", "tokens"
+ROWS = "rows.parquet"  # columns by field, encoded, of the rows that scores are made of
 TABLES = {"item": "items.parquet", "user": "users.parquet"}
 # Columns of these tables that are no features.
 OURS = ("visible_rows", "clicks", "status", "vector", "first_order")
@@ -47,12 +48,9 @@ _SIDES = {
 
 def why_not(method: ColdStartRecommender, dataset: ColdStartDataset) -> str | None:
     """Why a method cannot be kept, in words that follow "because"; None where it can."""
-    own = [name for name in ("logits", "predict", "item_vectors")
-           if getattr(type(method), name) is not getattr(ColdStartRecommender, name)]  # fmt: skip
-    if method.network is not None:
-        return "it has a network of its own, which adapts to rows that a folder does not hold"
-    if own:
-        return f"it scores rows in its own way ({own[0]}), not with one vector per new item"
+    reason = method.why_not_kept()
+    if reason is not None:
+        return reason
     if method.rows.histories is not None:
         return f"{method.backbone.name} reads histories, which a folder does not hold"
     if dataset.split.histories is not None or not len(dataset.split.new_ids):
@@ -91,6 +89,9 @@ def write_model(
             pq.write_table(_tokens(dataset, field), place / TOKENS / token_file(number))
         for side, name in TABLES.items():
             pq.write_table(_table(method, dataset, side, seen), place / name)
+        index = method.kept_rows()
+        if index is not None:
+            pq.write_table(_rows(method, index), place / ROWS)
         files = sorted(path for path in place.rglob("*") if path.is_file())
         hashes = {path.relative_to(place).as_posix(): sha256(path) for path in files}
         told = {"format": FORMAT, **about, **_described(method, dataset), "sha256": hashes}
@@ -149,8 +150,8 @@ def _table(
     columns["clicks"] = np.bincount(ids, weights=label, minlength=n).astype(np.int64)
     columns["status"] = _status(dataset.split, id_field == method.id_field, ids, n)
     vector, weight = _vectors(method, id_field)
-    flat = pa.array(vector.reshape(-1), pa.float32())
-    columns["vector"] = pa.FixedSizeListArray.from_arrays(flat, vector.shape[1])
+    if vector is not None:
+        columns["vector"] = _column(vector)
     if weight is not None:
         columns["first_order"] = pa.array(weight, pa.float32())
     return pa.table(columns)
@@ -180,16 +181,29 @@ def _status(split: Split, cold: bool, ids: Array, n: int) -> pa.Array:
     return pa.array(status)
 
 
+def _column(values: Array) -> pa.Array:
+    """Values [n] or [n, any], in the type that they have."""
+    flat = pa.array(values.reshape(-1))
+    if values.ndim == 1:
+        return flat
+    return pa.FixedSizeListArray.from_arrays(flat, values.shape[1])
+
+
+def _rows(method: ColdStartRecommender, index: torch.Tensor) -> pa.Table:
+    """The rows ``index`` [r], in this order, as the method reads them."""
+    columns = method.rows.columns.items()
+    return pa.table({field: _column(each[index].cpu().numpy()) for field, each in columns})
+
+
 @torch.no_grad()
-def _vectors(method: ColdStartRecommender, id_field: str) -> tuple[Array, Array | None]:
+def _vectors(method: ColdStartRecommender, id_field: str) -> tuple[Array | None, Array | None]:
     """Vectors [n, d] and scalar weights [n] as they are served."""
     if id_field == method.id_field:
         ids = torch.arange(method.n_ids, device=method.device)
-        parts = [method.item_vectors(part) for part in ids.split(1 << 16)]
-        vector = torch.cat([each for each, _ in parts])
-        weights = [each for _, each in parts if each is not None]
-        weight = torch.cat(weights)[:, 0].cpu().numpy() if weights else None
-        return vector.cpu().numpy(), weight
+        parts = [method.kept_vectors(part) for part in ids.split(1 << 16)]
+        vectors, weights = ([each[at] for each in parts if each[at] is not None] for at in (0, 1))
+        vector = torch.cat(vectors).cpu().numpy() if vectors else None
+        return vector, torch.cat(weights)[:, 0].cpu().numpy() if weights else None
     return method.backbone.table_of(id_field).cpu().numpy(), None
 
 

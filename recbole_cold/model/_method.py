@@ -24,6 +24,7 @@ from recbole_cold.errors import Misuse, UserError, blaming, nearest
 from recbole_cold.keys import Key
 from recbole_cold.model._fit import MODES, Fit, RowBatches, Step, no_such_mode
 from recbole_cold.model._phase_end import SeenRows, fit_seen, note_rows, refuse_map_without_vectors
+from recbole_cold.model._serving import Serving
 from recbole_cold.seeding import seed_layers
 
 # What ``trainable`` is asked for; pre-training says its parameters in ``pretrain_fit``.
@@ -48,7 +49,7 @@ class Untouched(NamedTuple):
     value: float | Tensor
 
 
-class ColdStartRecommender(AbstractRecommender):
+class ColdStartRecommender(Serving, AbstractRecommender):
     """A cold-start method on a backbone; subclasses override what they do differently.
 
     Args:
@@ -340,6 +341,23 @@ class ColdStartRecommender(AbstractRecommender):
         an item that the run has never seen starts at the mean of old ones.
         """
         return [Untouched(self.counts, self.new_ids, 0.0)]
+
+    def answers_unseen(self) -> bool:
+        """Whether cold vectors follow from an item's features as they are given."""
+        own = builtins.type(self).cold_vectors is not ColdStartRecommender.cold_vectors
+        return own and self.untouched() is not None
+
+    def why_not_kept(self) -> str | None:
+        """Why a folder of weights, features and ``kept_rows`` is not enough to score rows as this
+        does, in words that follow "because"; ``None`` where it is."""
+        if self.network is not None:
+            return "it has a network of its own, which adapts to rows that a folder does not hold"
+        return self.unlike(ColdStartRecommender)
+
+    def why_not_exported(self) -> str | None:
+        """Why a network of tensors with each item's vector as an input cannot score as this does,
+        in words that follow a colon; ``None`` where it can."""
+        return self.unlike(ColdStartRecommender)
 
     # ---------------------------------------------------------------- tools for subclasses
     def row_batches(self, index: Tensor) -> RowBatches:

@@ -34,6 +34,7 @@ from recbole_cold.experiment.model_folder import (
     FORMAT,
     NEW,
     OLD,
+    ROWS,
     TABLES,
     TOKENS,
     WEIGHTS,
@@ -74,6 +75,10 @@ class Kept:
     def table(self, side: str) -> pa.Table:
         """Features, counts and vectors of ``item`` or ``user``, by code."""
         return pq.read_table(self.folder / TABLES[side])
+
+    def rows(self) -> pa.Table:
+        """Columns by field, encoded, of the rows that scores are made of; none of most methods."""
+        return pq.read_table(self.folder / ROWS) if ROWS in self.about["sha256"] else pa.table({})
 
 
 # ------------------------------------------------------------------------------- finding
@@ -203,7 +208,7 @@ class KeptDataset(ColdStartDataset):
     """The data set of a run as its model's folder has it: fields, tokens and features.
 
     Its interactions are a few made-up rows of known tokens, on which a backbone is tried out when
-    it is built; ``split['train']`` is these.
+    it is built; ``split['train']`` is these. The rows that scores are made of stand behind them.
     """
 
     def __init__(self, config: ColdConfig, kept: Kept) -> None:
@@ -299,14 +304,30 @@ class KeptDataset(ColdStartDataset):
                 self.inter[name] = codes
             else:
                 self.inter[name] = (np.arange(_PROBES) % 2).astype(np.float32)
+        kept = self._of.rows()
+        self.n_rows += len(kept)
+        for name, probes in self.inter.items():
+            more = np.zeros((len(kept), *probes.shape[1:]), probes.dtype)
+            if name in kept.column_names:
+                more[:] = _matrix(kept[name].combine_chunks(), more.shape)
+            self.inter[name] = np.concatenate([probes, more])
 
     def split_of(self) -> Split:
-        """Old and new ids; the made-up rows stand for the training part."""
+        """Old and new ids; the made-up rows stand for the training part, other parts are empty."""
         about = self._of.about
         status = self.status[about["cold_side"]]
         old, new = (np.flatnonzero(status == word) for word in (OLD, NEW))
         manifest = {"cold_side": about["cold_side"], "rule": about["rule"]}
-        return Split({"train": np.arange(_PROBES)}, old, new, manifest)
+        none = np.zeros(0, np.int64)
+        parts = {name: none for _, *names in about["phases"] for name in names if name is not None}
+        parts["train"] = np.arange(_PROBES)
+        return Split(parts, old, new, manifest, about["phases"])
+
+
+def _matrix(column: pa.Array, shape: tuple[int, ...]) -> np.ndarray:
+    """Values of a column of numbers, or of lists of them."""
+    flat = column.flatten() if pa.types.is_fixed_size_list(column.type) else column
+    return flat.to_numpy(zero_copy_only=False).reshape(shape)
 
 
 def _codes(values: pa.Array, known: pa.Array) -> np.ndarray:
@@ -342,6 +363,7 @@ def rebuild(kept: Kept, device: str | None = None) -> tuple[ColdStartRecommender
             f"the weights in '{kept.folder}' do not fit the code of {about['label']} ({first}); "
             f"install the versions that {ABOUT} names"
         ) from error
+    method.kept_rows_are(torch.arange(_PROBES, whole.n_rows, device=method.device))
     method.restored()
     # Parameters go on asking for gradients: torch multiplies matrices in another way, and rounds in
     # another, where they do not.
