@@ -84,6 +84,7 @@ class TestAsTheRun:
         from kept_here import kept_run
 
         kept = kept_run([label], tmp_path, write_atomic)
+        (label,) = (path.parent.name for path in kept.folder.glob("*/config.yaml"))
         for phase in ("cold", "warm_c"):
             fitted = load(kept, label, phase, unseen={"device": "mean"})
             scores, rows = scored(kept, label, phase)
