@@ -6,8 +6,8 @@ TESTS = "tests/serving/test_own_ways.py"
 SOME = True
 DEFECTS = {
     "recbole_cold/model/_supports.py": [
-        defect("any code has a support", "return torch.where(ids < n, self.slot_n",
-               "return torch.where(ids <= n + 99, self.slot_n",
+        defect("any code has a support", "self.slot_n[ids.clamp(max=n - 1)], -1)",
+               "self.slot_n[ids.clamp(max=n - 1)], 0)",
                "test_items_as_new_ones_without_rows[MeLU[meta_epochs=1]]"),
         defect("the whole room is kept", "device=self.rows.device) < self.count[:, None]",
                "device=self.rows.device) < self.rows.shape[1] + 0 * self.count[:, None]",

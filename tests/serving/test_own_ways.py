@@ -42,7 +42,8 @@ def other(tmp_path_factory, write_atomic):
 
     def kept(label):
         if label not in made:
-            made[label] = kept_run([label], tmp_path_factory.mktemp("other"), write_atomic)
+            with torch.enable_grad():  # whatever the test that asks
+                made[label] = kept_run([label], tmp_path_factory.mktemp("other"), write_atomic)
         return made[label]
 
     return kept
