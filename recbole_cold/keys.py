@@ -241,6 +241,8 @@ _TABLE = [
     ),
     *_rows(
         [PRETRAINING, SCORES],
+        # The path alone; what is there is in the keys of results and backbones by its content.
+        Key("init_from", optional(path())),
         Key("embedding_size", SIZE),
         Key("embedding_init", one_of("model", "uniform")),
         Key("learning_rate", RATE),

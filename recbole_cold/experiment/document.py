@@ -2,7 +2,7 @@
 
 import json
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -16,12 +16,15 @@ from recbole_cold.experiment.requests import Entry, reference_rows
 from recbole_cold.model._method import ColdStartRecommender
 
 
-def new_document(command: str, config: ColdConfig, dataset: ColdStartDataset) -> dict[str, Any]:
+def new_document(
+    command: str, config: ColdConfig, dataset: ColdStartDataset, notes: Sequence[str] = ()
+) -> dict[str, Any]:
     """The document of a run before anything was trained.
 
     Args:
         command: what was asked for, as text.
         config: of the first row. dataset: its view, with the split of the first seed.
+        notes: besides those of the data.
     """
     return {
         "schema": report.SCHEMA,
@@ -29,7 +32,7 @@ def new_document(command: str, config: ColdConfig, dataset: ColdStartDataset) ->
         "created": report.now(),
         "dataset": config.dataset,
         "data_hash": dataset.data_hash,
-        "notes": list(dataset.notes),
+        "notes": [*dataset.notes, *notes],
         "split": json.loads(json.dumps(dict(dataset.split.manifest), default=int)),
         "versions": versions(),
         "device": _device_name(config["device"]),

@@ -36,12 +36,12 @@ from recbole_cold.experiment.beginning import (
     read_beginning,
     refuse_changes,
 )
-from recbole_cold.experiment.building import build_method
 from recbole_cold.experiment.data_store import DataStore
 from recbole_cold.experiment.document import matched_entry, new_document, new_run, points_told
 from recbole_cold.experiment.fingerprint import code_of, pretraining_key, versions
 from recbole_cold.experiment.folders import artifact_name, file_name, write_request
 from recbole_cold.experiment.keeping import keeping, phases_to_keep, refuse_without_folder
+from recbole_cold.experiment.parent import built, tell_begun, told_config, warnings_of
 from recbole_cold.experiment.requests import Entry, Request, refuse_run_wide, refuse_unknown_base
 from recbole_cold.experiment.scores import (
     NAMED,
@@ -101,6 +101,7 @@ class Experiment:
         if self.first()["num_threads"]:
             torch.set_num_threads(self.first()["num_threads"])
         self.document: dict[str, Any] = {}
+        self.notes: list[str] = []  # of the models that rows begin from
         self._codes: dict[str, str] = {}
         # Whether keep_model: auto keeps the models of a run of one seed: of the verb run.
         self.keep_one = False
@@ -159,7 +160,7 @@ class Experiment:
             refuse_without_folder(self.first(), "one without saved_dir")
         self.prepare()
         notes = [note for config in self.configs.values() for note in self.data(config).notes]
-        for note in dict.fromkeys(notes):
+        for note in dict.fromkeys([*notes, *self.notes]):
             logger.info("%s", note)
         self.document["failures"] = []
         for seed in self.seeds():
@@ -203,7 +204,8 @@ class Experiment:
             return
         for entry in self.entries:
             config = self.configs[entry.label]
-            build_method(config, self.data(config))
+            _, begun = built(config, self.data(config))
+            self.notes += [note for note in warnings_of(begun) if note not in self.notes]
             phases_to_keep(config, [phase.name for phase in self.data(config).split.phases])
         made: dict[str, Any] = {}
         if self.folder is not None:
@@ -211,7 +213,8 @@ class Experiment:
             made = report.load(finished) if finished.exists() else {}
             self._refuse_changes(self.folder, made)
         first = self.first()
-        self.document = made or new_document(self.request.command, first, self.data(first))
+        new = new_document(self.request.command, first, self.data(first), self.notes)
+        self.document = made or new
 
     def open_folder(self, create: Callable[[Request, ColdConfig, Mapping], Path]) -> Path:
         """Make the folder of the prepared run and write what is known so far into it."""
@@ -238,7 +241,7 @@ class Experiment:
         """What a continued run must find unchanged."""
         dataset = self.data(self.first())
         rows = {
-            entry.label: (self._code(entry), self.configs[entry.label].as_dict())
+            entry.label: (self._code(entry), told_config(self.configs[entry.label]))
             for entry in self.entries
         }
         return beginning(rows, dataset.data_hash, dataset.split.hash, versions())
@@ -328,7 +331,7 @@ class Experiment:
         meter, config = Meter(), self.config(entry, seed)
         dataset = self.data(config)
         split = dataset.split
-        method = build_method(config, dataset)
+        method, begun = built(config, dataset)
         if run is None:
             run = self._new_run(entry, config, method)
         trainer = Trainer(
@@ -343,6 +346,7 @@ class Experiment:
             origin=origin_of(self._code(entry), versions()),
         )
         self.callbacks.tell("run_begins", entry.label, seed)
+        tell_begun(f"{entry.label}, seed {seed}", begun)
         if trainer.resume():
             logger.info("%s, seed %d: continued from its resume point", entry.label, seed)
         evaluate = self._evaluate(entry, config, seed, trainer, dataset)
@@ -351,7 +355,7 @@ class Experiment:
         self._write_artifacts(entry, seed, method.artifacts())
         told = {"seed": seed, "phases": results, "stages": trainer.journal["stages"]}
         told["peak_memory_mb"] = meter.read()["peak_memory_mb"]  # scoring and building included
-        told |= self._keep_scores(entry, seed, trainer.scores)
+        told |= self._keep_scores(entry, seed, trainer.scores) | begun
         told |= {"resume_points": trainer.journal["points"]} if self.folder is not None else {}
         run["seeds"].append(told)
         self._write()
@@ -400,7 +404,7 @@ class Experiment:
             )
         if phase not in names:
             raise UserError(f"'{phase}' is not a phase; use one of {', '.join(names)}")
-        method = build_method(config, dataset)
+        method, _ = built(config, dataset)
         cache = self._cache(entry, dataset.split)
         trainer = Trainer(method, config["seed"], cache=cache, stop=self.stop)
         until = phases[: names.index(phase) + 1]

@@ -16,6 +16,8 @@ from recbole_cold.data.dataset import ColdStartDataset
 from recbole_cold.errors import UserError, nearest
 from recbole_cold.experiment.fingerprint import versions
 from recbole_cold.experiment.model_folder import why_not, write_model
+from recbole_cold.experiment.parent import KEY as PARENT
+from recbole_cold.experiment.parent import digest_of
 from recbole_cold.experiment.requests import Entry
 from recbole_cold.keys import PLACE, names
 from recbole_cold.model._method import ColdStartRecommender
@@ -132,7 +134,10 @@ def _about(entry: Entry, config: ColdConfig, seed: int, phase: str) -> dict[str,
     """What ``model.json`` says of the run."""
     place = names(only=[PLACE])
     kept = {key: value for key, value in config.as_dict().items() if key not in place}
+    digest = digest_of(config)
+    begun = {} if digest is None else {PARENT: {"model": config[PARENT], "sha256": digest}}
     return {
+        **begun,
         "label": entry.label,
         "method": absolute(entry.spec),
         "backbone": absolute(_backbone_of(config)),
