@@ -180,6 +180,7 @@ _TABLE = [
         [PLACE],
         Key("keep_model", either(just("auto"), flag())),
         Key("keep_phases", either(text("a phase", "phases"), list_of(text("a phase", "phases")))),
+        Key("calibrate", one_of("none", "platt", "isotonic")),
         run_wide=True,
     ),
     *_rows(

@@ -102,6 +102,15 @@ def points_told(points: Mapping[str, int]) -> str:
     return f"; {points['count']:,} resume points, {size_of(points['bytes'])}"
 
 
+def end_told(phases: Sequence[str], results: Mapping[str, Any], points: Mapping[str, int]) -> str:
+    """The line at a seed's end: the AUC of each phase, and what its resume points came to."""
+    scored = [(name, results[name]["metrics"]) for name in phases]
+    told = "done"
+    if "AUC" in scored[-1][1]:
+        told = ", ".join(f"{name} {each.get('AUC', float('nan')):.4f}" for name, each in scored)
+    return told + points_told(points)
+
+
 def _device_name(device: torch.device) -> str:
     if device.type == "cuda":
         return f"cuda ({torch.cuda.get_device_name(device)})"

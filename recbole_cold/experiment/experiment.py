@@ -11,6 +11,8 @@ import shutil
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -36,8 +38,9 @@ from recbole_cold.experiment.beginning import (
     read_beginning,
     refuse_changes,
 )
+from recbole_cold.experiment.calibrating import curves
 from recbole_cold.experiment.data_store import DataStore
-from recbole_cold.experiment.document import matched_entry, new_document, new_run, points_told
+from recbole_cold.experiment.document import end_told, matched_entry, new_document, new_run
 from recbole_cold.experiment.fingerprint import code_of, pretraining_key, versions
 from recbole_cold.experiment.folders import artifact_name, file_name, write_request
 from recbole_cold.experiment.keeping import keeping, phases_to_keep, refuse_without_folder
@@ -362,29 +365,21 @@ class Experiment:
         self._clear_state(entry, seed)
         scored = {name: result["metrics"] for name, result in results.items()}
         self.callbacks.tell("run_ends", entry.label, seed, scored)
-        last = results[self.document["phases"][-1]]["metrics"]
-        logger.info(
-            "%s, seed %d: %s%s",
-            entry.label,
-            seed,
-            ", ".join(
-                f"{name} {results[name]['metrics'].get('AUC', float('nan')):.4f}"
-                for name in self.document["phases"]
-            )
-            if "AUC" in last
-            else "done",
-            points_told(trainer.journal["points"]),
-        )
+        end = end_told(self.document["phases"], results, trainer.journal["points"])
+        logger.info("%s, seed %d: %s", entry.label, seed, end)
 
     def _evaluate(self, entry: Entry, config: ColdConfig, seed: int, trainer: Trainer, dataset):
         """How a phase is scored; the model is kept before, where that is asked for."""
         if self.folder is None:
             return trainer.evaluate
         alone = len(self.seeds()) == 1
+        played = replace(entry, variant={**entry.variant, "fit_on": "valid"})
+        again = partial(self._cache, entry)
         return keeping(
             trainer.evaluate, trainer.method, dataset, entry=entry, config=config, seed=seed,
             folder=self._entry_folder(entry), auto=self.keep_one and alone, alone=alone,
             is_scored=lambda name: name in trainer.journal["results"],
+            curves=lambda: curves(self.config(played, seed), self.data, again, self.stop),
         )  # fmt: skip
 
     def vectors(self, entry: Entry, phase: str = "cold") -> report.IdVectors:

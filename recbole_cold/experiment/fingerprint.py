@@ -56,6 +56,8 @@ _WITHOUT_PART = (
     "keys",
     "kinds",
     "experiment.beginning",
+    "experiment.calibrating",
+    "evaluation.calibrators",
     "experiment.fingerprint",
     "experiment._imports",
     "experiment._outside",
