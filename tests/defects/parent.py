@@ -51,6 +51,16 @@ DEFECTS = {
                'overrides["init_from"] = begun',
                "test_a_run_is_known_by_its_folder_from_anywhere"),
     ],
+    "recbole_cold/trials/settings.py": [
+        defect("a setting names it from its own folder",
+               'str(paths.expanded(config["init_from"]).absolute())', 'config["init_from"]',
+               "test_a_run_is_known_by_its_folder_from_anywhere"),
+    ],
+    "recbole_cold/comparison/campaign.py": [
+        defect("a cell names it from its own folder",
+               'str(paths.expanded(given["init_from"]).absolute())', 'given["init_from"]',
+               "test_cells_of_a_comparison_find_it_from_anywhere"),
+    ],
     "recbole_cold/experiment/kept_models.py": [
         defect("the first of several is taken", "            return _the_one(folder, own, every)",
                "            return own[0]", "test_several_of_one_method"),

@@ -15,6 +15,8 @@ from tiny_here import tiny_files
 import recbole_cold
 from recbole_cold import report
 from recbole_cold.cli.main import main
+from recbole_cold.comparison.campaign import Campaign
+from recbole_cold.comparison.requests import CompareRequest
 from recbole_cold.config import make_config
 from recbole_cold.errors import UserError
 from recbole_cold.experiment import parent as parents
@@ -25,6 +27,7 @@ from recbole_cold.experiment.parent import KEY, built, digest_of, parent_of
 from recbole_cold.experiment.requests import Request, placed
 from recbole_cold.store import write_bytes
 from recbole_cold.training import trainer
+from recbole_cold.trials.settings import placed_keys
 from recbole_cold.trials.trial import TrialSpec, run_trial
 
 TABLE = "backbone.model.token_embedding_table.embedding.weight"
@@ -221,6 +224,16 @@ class TestKeys:
         ):
             assert placed(request, config).overrides[KEY] == str(days.run.folder)
         assert KEY not in placed(Request("Base", overrides=days.keys), config).overrides
+        config = make_config("Base", "today", overrides={**days.keys, KEY: days.run.folder.name})
+        assert placed_keys(config)[KEY] == str(days.run.folder)
+
+    def test_cells_of_a_comparison_find_it_from_anywhere(self, days, monkeypatch):
+        monkeypatch.chdir(days.run.folder.parent)
+        asked = CompareRequest("Base,Base[init_from=null]", "DeepFM", "today",
+                               overrides={**days.keys, KEY: days.run.folder.name})  # fmt: skip
+        campaign = Campaign(asked)
+        found = [campaign.spec(cell).overrides.get(KEY) for cell in campaign.cells()]
+        assert {str(days.run.folder), None} == {*found}
 
     @pytest.mark.slow
     def test_a_trial_begins_as_a_run_does(self, days):
