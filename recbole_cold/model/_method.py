@@ -24,6 +24,7 @@ from recbole_cold.errors import Misuse, UserError, blaming, nearest
 from recbole_cold.keys import Key
 from recbole_cold.model._fit import MODES, Fit, RowBatches, Step, no_such_mode
 from recbole_cold.model._phase_end import SeenRows, fit_seen, note_rows, refuse_map_without_vectors
+from recbole_cold.model._token_rows import TokenRows
 from recbole_cold.seeding import seed_layers
 
 # What ``trainable`` is asked for; pre-training says its parameters in ``pretrain_fit``.
@@ -340,6 +341,15 @@ class ColdStartRecommender(AbstractRecommender):
         an item that the run has never seen starts at the mean of old ones.
         """
         return [Untouched(self.counts, self.new_ids, 0.0)]
+
+    def token_rows(self) -> dict[str, tuple[TokenRows, ...]]:
+        """The tensors of the state, by name, that have a row per user, item or token, and whose
+        these are; so a model finds its rows again where tokens have other codes. Click models and
+        modules that answer this themselves are found without it."""
+        every, new = TokenRows(self.id_field), TokenRows(self.id_field, self.new_ids)
+        shifted = TokenRows(self.id_field, (self.shift_index >= 0).nonzero()[:, 0])
+        rows = {"counts": every, "new_vectors": new, "new_first_order": new, "cold_rows": new}
+        return {name: (part,) for name, part in {**rows, "new_shift": shifted}.items()}
 
     # ---------------------------------------------------------------- tools for subclasses
     def row_batches(self, index: Tensor) -> RowBatches:

@@ -17,6 +17,7 @@ from recbole_cold.kinds import list_of, one_of
 from recbole_cold.model._fit import Fit, Step
 from recbole_cold.model._layers import mlp
 from recbole_cold.model._method import ColdStartRecommender, Untouched
+from recbole_cold.model._token_rows import TokenRows
 
 
 def warm(cold_bd: Tensor, scale_bd: Tensor | None, shift_bd: Tensor | None) -> Tensor:
@@ -69,6 +70,11 @@ class MWUF(ColdStartRecommender):
         self.register_buffer("audience_sum", torch.zeros(len(own_ids), size))
         self.register_buffer("audience_count", torch.zeros(len(own_ids)))
         self.to(self.device)
+
+    def token_rows(self) -> dict[str, tuple[TokenRows, ...]]:
+        own = (TokenRows(self.id_field, self.own_ids),)
+        names = ("cold_id.weight", "audience_sum", "audience_count")
+        return {**super().token_rows(), **dict.fromkeys(names, own)}
 
     def cold_of(self, ids: Tensor) -> Tensor:
         """C of the items ``ids``, old or new ones: [b, d]."""
