@@ -450,6 +450,25 @@ class TestErrors:
         assert err.count("\n") == 1 and message in err
         assert {path.name for path in tmp_path.iterdir()} == before
 
+    @pytest.mark.parametrize("flag", ["items", "rows", "drop", "promote_after", "phase", "out"])
+    def test_hostile(self, cold_folder, flag, tmp_path, monkeypatch, capsys):
+        monkeypatch.chdir(tmp_path)
+        (tmp_path / "a.csv").write_text("item_id\na\n")
+        (tmp_path / "folder.csv").mkdir()
+        (tmp_path / "empty.csv").touch()
+        (tmp_path / "ids.parquet").write_text("item_id\na\n")
+        values = ["", "~", "nope", "-1", "1e14", "9" * 5000, ".nan", "[nope]", "'", "a.csv/b.csv",
+                  "folder.csv", "empty.csv", "ids.parquet"]  # fmt: skip
+        own = [] if flag in ("items", "rows", "drop") else ["--items=a.csv"]
+        before = {path.name for path in tmp_path.iterdir()}
+        for value in values:
+            if flag == "out" and value not in ("", "9" * 5000, "a.csv", "a.csv/b.csv"):
+                continue  # a name like any other
+            assert main(["grow", str(cold_folder), *own, f"--{flag}={value}"]) == 2, value
+            err = capsys.readouterr().err
+            assert err.startswith("error: ") and err.count("\n") == 1 and "Traceback" not in err
+        assert {path.name for path in tmp_path.iterdir()} == before
+
     def test_a_method_that_cannot(self, cold_folder, monkeypatch, tmp_path, phases):
         monkeypatch.setattr(
             "recbole_cold.model.mwuf.MWUF.logits", lambda self, batch: None, raising=False
