@@ -224,6 +224,21 @@ class TestCatalogue:
         assert np.array_equal(after.vectors([listed[2]]), before.vectors([listed[2]]))
 
     @pytest.mark.slow
+    def test_an_old_item_is_forgotten(self, warmed, tmp_path):
+        """Its row of the table, and its part in the mean; others stay as they are."""
+        before = recbole_cold.load(warmed)
+        code, *others = before.method.old_ids.tolist()
+        token = before.dataset.field2id_token["item_id"][code]
+        grow(warmed, drop=[token], out=tmp_path / "a")
+        after = recbole_cold.load(tmp_path / "a")
+        one, other = (fitted.method.backbone.id_table() for fitted in (before, after))
+        assert not torch.equal(one[code], other[code]) and torch.equal(one[others], other[others])
+        assert after.method.old_ids.tolist() == others
+        row = tables(tmp_path / "a")["items"].loc[code]
+        assert row["status"] == "dropped" and row["visible_rows"] == 0
+        assert row[["item_id", "year", "price"]].isna().all()
+
+    @pytest.mark.slow
     def test_promotion(self, kept, phases, tmp_path):
         """Warm items take part in the mean that later ones start at; others do not."""
         folder = kept.folder / "Base" / "model-cold"
