@@ -12,11 +12,13 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+import torch
 
 from recbole_cold import paths
 from recbole_cold.errors import UserError
 from recbole_cold.experiment.folders import file_name
-from recbole_cold.experiment.model_folder import ABOUT, FORMAT, TABLES, TOKENS
+from recbole_cold.experiment.model_folder import ABOUT, NEWEST, TABLES, TOKENS, WEIGHTS
+from recbole_cold.model._method import ColdStartRecommender
 from recbole_cold.paths import sha256
 
 
@@ -50,6 +52,16 @@ class Kept:
     def table(self, side: str) -> pa.Table:
         """Features, counts and vectors of ``item`` or ``user``, by code."""
         return pq.read_table(self.folder / TABLES[side])
+
+    def state(self, method: ColdStartRecommender) -> dict[str, Any]:
+        """The state dict of the method, which was built as this model's.
+
+        Raises:
+            RuntimeError, UnpicklingError: the file is none.
+        """
+        return torch.load(  # type: ignore[no-any-return]
+            self.folder / WEIGHTS, map_location=method.device, weights_only=True
+        )
 
 
 def find_kept(
@@ -173,9 +185,9 @@ def _read(path: Path) -> dict[str, Any]:
         lacking = {"label", "phase", "phases", "seed", "sha256", "fields", "config"} - {*about}
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(f"'{path}' is damaged ({error!r}); keep the model again") from None
-    if version > FORMAT:
+    if version > NEWEST:
         raise UserError(
-            f"'{path}' has format {version}, and this recbole_cold reads up to {FORMAT}; install a "
+            f"'{path}' has format {version}, and this recbole_cold reads up to {NEWEST}; install a "
             "newer one"
         )
     if lacking:

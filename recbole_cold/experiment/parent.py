@@ -24,7 +24,13 @@ from recbole_cold.errors import UserError
 from recbole_cold.experiment.building import build_method
 from recbole_cold.experiment.carried import Carried, Held, carry, places_of, rows_by_code
 from recbole_cold.experiment.kept_models import Kept, kept_for, refuse_damaged
-from recbole_cold.experiment.model_folder import ABOUT, LISTED, OLD, TOKEN_KINDS, WEIGHTS
+from recbole_cold.experiment.model_folder import (
+    ABOUT,
+    OLD,
+    TOKEN_KINDS,
+    WEIGHTS,
+    WITH_VECTORS,
+)
 from recbole_cold.model._method import ColdStartRecommender
 from recbole_cold.paths import sha256
 
@@ -229,7 +235,7 @@ def _held(
     old = Held(dict(state), tokens, rows, new.unowned)
     items = kept.table(kept.about["cold_side"])
     status = items["status"].to_numpy(zero_copy_only=False)
-    served = status != LISTED if "vector" in items.column_names else status == OLD
+    served = np.isin(status, WITH_VECTORS) if "vector" in items.column_names else status == OLD
     own = np.flatnonzero(served & (status != OLD))  # their rows are not in the tables
     for name, column in ((_VECTORS, "vector"), (_WEIGHTS, "first_order")):
         if name in old.state and column in items.column_names:

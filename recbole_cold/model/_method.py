@@ -136,6 +136,8 @@ class ColdStartRecommender(AbstractRecommender):
         shape = (len(new_ids), self.embedding_size)
         self.new_vectors = nn.Parameter(torch.zeros(shape, device=self.device))
         self.new_first_order = nn.Parameter(torch.zeros((len(new_ids), 1), device=self.device))
+        # New items whose vectors are part of ``old_mean``, by what a grown model says of them.
+        self.register_buffer("promoted_ids", new_ids[:0], persistent=False)
         # Whether new items have rows of their own by now.
         self.register_buffer("new_items_started", torch.tensor(False))
         # One number per new item on top of the logits, in double precision; see ``item_bias``.
@@ -280,7 +282,8 @@ class ColdStartRecommender(AbstractRecommender):
 
     @torch.no_grad()
     def _old_mean_weight(self) -> Tensor:
-        return self.backbone.id_weights(self.old_ids).mean(dim=0)
+        old = self.backbone.id_weights(self.old_ids)
+        return self._with_promoted(old, self.new_first_order).mean(dim=0)
 
     def warm_fits(self, index: Tensor) -> list[Fit]:
         """The fits of a warm phase, on a warm-up set: the rows ``index`` of new items.
@@ -360,8 +363,15 @@ class ColdStartRecommender(AbstractRecommender):
         return F.binary_cross_entropy_with_logits(logits, interaction[self.label_field])
 
     def old_mean(self) -> Tensor:
-        """The mean embedding of old items [d]; padding and new rows take no part."""
-        return self.backbone.id_vectors(self.old_ids).mean(dim=0)
+        """The mean embedding of old items [d]; padding and new rows take no part, but for new items
+        of a grown model that have seen enough rows (``promoted_ids``)."""
+        old = self.backbone.id_vectors(self.old_ids)
+        return self._with_promoted(old, self.new_vectors).mean(dim=0)
+
+    def _with_promoted(self, old: Tensor, new: Tensor) -> Tensor:
+        if not len(self.promoted_ids):
+            return old
+        return torch.cat([old, new[self.new_index[self.promoted_ids]].detach()])
 
     def side_vectors(self, ids: Tensor | None = None) -> Tensor:
         """Side information from the backbone's frozen tables, of every item [n, s] or of the items

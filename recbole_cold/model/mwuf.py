@@ -97,8 +97,10 @@ class MWUF(ColdStartRecommender):
             # other's table. Ids beyond that table have no counterpart and are left out.
             fits = (user < self.n_ids) & (item < len(self._user_rows()))
             item, user = user[fits], item[fits]
+        # A user whom a grown model does not know has no vector, and is in no audience.
         place = self.own_index[item]
-        place, user = place[place >= 0], user[place >= 0]
+        counts = (place >= 0) & (user < len(self._user_rows()))
+        place, user = place[counts], user[counts]
         ones = torch.ones(len(place), device=self.device)
         # A sparse item-by-user matrix times the user table: nothing of size [rows, d] is made.
         users = self._user_rows()

@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import torch
 from recbole.utils import FeatureSource, FeatureType
 
 from recbole_cold.config import ColdConfig, make_config
@@ -20,12 +19,7 @@ from recbole_cold.data.split import Split
 from recbole_cold.errors import UserError
 from recbole_cold.experiment.building import build_method
 from recbole_cold.experiment.kept_models import Kept, find_kept
-from recbole_cold.experiment.model_folder import (
-    ABOUT,
-    NEW,
-    OLD,
-    WEIGHTS,
-)
+from recbole_cold.experiment.model_folder import ABOUT, GROWN, NEW, OLD, PHASE, WARM
 from recbole_cold.model._method import ColdStartRecommender
 
 __all__ = ["Kept", "KeptDataset", "find_kept", "rebuild"]
@@ -84,6 +78,9 @@ class KeptDataset(ColdStartDataset):
         table = self._of.table(side)
         self.status = getattr(self, "status", {})
         self.status[side] = table["status"].to_numpy(zero_copy_only=False)
+        if side == self._of.about["cold_side"]:
+            warm = PHASE in table.column_names and pc.equal(table[PHASE], WARM).fill_null(False)
+            self.promoted = np.flatnonzero(warm)
         fields = [
             name
             for name, field in self.spec.items()
@@ -138,7 +135,7 @@ class KeptDataset(ColdStartDataset):
         """Old and new ids; the made-up rows stand for the training part."""
         about = self._of.about
         status = self.status[about["cold_side"]]
-        old, new = (np.flatnonzero(status == word) for word in (OLD, NEW))
+        old, new = (np.flatnonzero(np.isin(status, words)) for words in ((OLD,), (NEW, GROWN)))
         manifest = {"cold_side": about["cold_side"], "rule": about["rule"]}
         return Split({"train": np.arange(_PROBES)}, old, new, manifest)
 
@@ -168,14 +165,14 @@ def rebuild(kept: Kept, device: str | None = None) -> tuple[ColdStartRecommender
     whole = whole.view(whole.split_of(), Rows(whole, config["device"]))
     method = build_method(config, whole)
     try:
-        state = torch.load(kept.folder / WEIGHTS, map_location=method.device, weights_only=True)
-        method.load_state_dict(state)
+        method.load_state_dict(kept.state(method))
     except (RuntimeError, KeyError, pickle.UnpicklingError) as error:
         first = str(error).splitlines()[0]
         raise UserError(
             f"the weights in '{kept.folder}' do not fit the code of {about['label']} ({first}); "
             f"install the versions that {ABOUT} names"
         ) from error
+    method.promoted_ids = method.rows.index(whole.promoted)
     method.restored()
     # Parameters go on asking for gradients: torch multiplies matrices in another way, and rounds in
     # another, where they do not.
