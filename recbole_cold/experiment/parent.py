@@ -170,7 +170,7 @@ def _begin(
         "new_known": _known_new(method, dataset, old, trained),
         "own_network": reason or True,
         "same_data": about["data_hash"] == dataset.data_hash,
-        "other_scales": _other_scales(dataset, about),
+        "other_scales": _other_scales(method, dataset, about),
     }
 
 
@@ -310,13 +310,16 @@ def _refuse_left(backbone: set[str], new: Held, old: Held, result: Carried, pare
         )
 
 
-def _other_scales(dataset: ColdStartDataset, about: Mapping[str, Any]) -> list[str]:
-    """Numbers that the parent was trained with in another scale."""
+def _other_scales(
+    method: ColdStartRecommender, dataset: ColdStartDataset, about: Mapping[str, Any]
+) -> list[str]:
+    """Numbers that somebody reads and that the parent was trained with in another scale."""
+    read = {*dataset.numbers, *method.backbone.side_fields}
     before = {field["name"]: field.get("scale") for field in about["fields"]}
     return [
         name
         for name, scale in dataset.scales.items()
-        if _plain(asdict(scale)) != _plain(before.get(name) or {})
+        if name in read and _plain(asdict(scale)) != _plain(before.get(name) or {})
     ]
 
 
