@@ -31,6 +31,8 @@ NAMES = (
     "emerg",
     "histories",
     "many_items",
+    "predict",
+    "exported",
 )
 MARKERS = "<!-- figures -->", "<!-- end of figures -->"
 
