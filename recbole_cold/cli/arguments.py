@@ -9,7 +9,7 @@ from recbole_cold.errors import UserError, nearest
 
 VERBS = (
     "run", "compare", "tune", "benchmark", "reproduce", "plot", "check", "convert", "list",
-    "cache", "doctor", "predict", "export",
+    "cache", "doctor", "predict", "export", "grow",
 )  # fmt: skip
 DEFAULT_MODELS = "Base,ItemBias,DropoutNet,MetaE,MWUF,CVAR"
 SHORT = {"-m": "--model", "-d": "--dataset", "-h": "--help"}  # as in RecBole's run_recbole.py
@@ -24,7 +24,7 @@ VALUELESS = ("resume", "leaks")  # may stand without a value
 # What words without -- mean.
 BARE = {
     "compare": "folders", "plot": "folders", "list": "names", "reproduce": "names",
-    "convert": "words", "predict": "folders", "export": "folders",
+    "convert": "words", "predict": "folders", "export": "folders", "grow": "folders",
 }  # fmt: skip
 
 

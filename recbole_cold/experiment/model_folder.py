@@ -3,7 +3,8 @@
 ``weights.pt`` holds the state dict, ``tokens/<field>.parquet`` the token of each code,
 ``items.parquet`` and ``users.parquet`` the features, counts and vectors by code, and ``model.json``
 the rest: what the method was, how fields are read, and the SHA-256 of the other files. There is no
-row of the interactions in it.
+row of the interactions in it, but for methods that fit all rows of new items anew in each phase:
+``kept_rows.py``.
 Shape letters: n items or users, d embedding size.
 """
 
@@ -24,6 +25,7 @@ from recbole_cold.data.dataset import ColdStartDataset
 from recbole_cold.data.split import Split
 from recbole_cold.distinct import codes_in
 from recbole_cold.errors import WriteError
+from recbole_cold.experiment.kept_rows import ROWS, write_rows
 from recbole_cold.model._method import ColdStartRecommender
 from recbole_cold.paths import sha256
 from recbole_cold.store import whole_folder, write_bytes
@@ -31,11 +33,16 @@ from recbole_cold.store import whole_folder, write_bytes
 Array = np.ndarray
 
 FORMAT = 1
+NEWEST = 2  # of grown models; the latest that is read
 ABOUT, WEIGHTS, TOKENS = "model.json", "weights.pt", "tokens"
 TABLES = {"item": "items.parquet", "user": "users.parquet"}
 # Columns of these tables that are no features.
 OURS = ("visible_rows", "clicks", "status", "vector", "first_order")
 OLD, NEW, LISTED = "old", "new", "listed"  # the last: in the item file alone, or too rare
+GROWN, DROPPED = "grown", "dropped"  # in grown models; a dropped one has no token any more
+WITH_VECTORS = (OLD, NEW, GROWN)
+# A column of grown models, and its words: without a row, with some, with enough (promote_after).
+PHASE, GENERATED, WARMING, WARM = "phase", "generated", "warming", "warm"
 TOKEN_KINDS = (FeatureType.TOKEN, FeatureType.TOKEN_SEQ)
 _SIDES = {
     FeatureSource.USER_ID: "user",
@@ -91,10 +98,19 @@ def write_model(
             pq.write_table(_tokens(dataset, field), place / TOKENS / token_file(number))
         for side, name in TABLES.items():
             pq.write_table(_table(method, dataset, side, seen), place / name)
+        _write_rows(place, method, dataset)
         files = sorted(path for path in place.rglob("*") if path.is_file())
         hashes = {path.relative_to(place).as_posix(): sha256(path) for path in files}
         told = {"format": FORMAT, **about, **_described(method, dataset), "sha256": hashes}
         write_bytes(place / ABOUT, json.dumps(told, indent=1, default=str).encode())
+
+
+def _write_rows(place: Path, method: ColdStartRecommender, dataset: ColdStartDataset) -> None:
+    index = method.rows_seen.index
+    if len(index):
+        columns = {name: column[index] for name, column in method.rows.columns.items()}
+        time = None if dataset.time is None else np.asarray(dataset.time)[index.cpu().numpy()]
+        write_rows(place / ROWS, columns, time)
 
 
 def token_fields(dataset: ColdStartDataset) -> list[str]:
@@ -148,7 +164,7 @@ def _table(
     columns["visible_rows"] = np.bincount(ids, minlength=n)
     columns["clicks"] = np.bincount(ids, weights=label, minlength=n).astype(np.int64)
     columns["status"] = _status(dataset.split, id_field == method.id_field, ids, n)
-    vector, weight = _vectors(method, id_field)
+    vector, weight = vectors_of(method, id_field)
     flat = pa.array(vector.reshape(-1), pa.float32())
     columns["vector"] = pa.FixedSizeListArray.from_arrays(flat, vector.shape[1])
     if weight is not None:
@@ -181,7 +197,7 @@ def _status(split: Split, cold: bool, ids: Array, n: int) -> pa.Array:
 
 
 @torch.no_grad()
-def _vectors(method: ColdStartRecommender, id_field: str) -> tuple[Array, Array | None]:
+def vectors_of(method: ColdStartRecommender, id_field: str) -> tuple[Array, Array | None]:
     """Vectors [n, d] and scalar weights [n] as they are served."""
     if id_field == method.id_field:
         ids = torch.arange(method.n_ids, device=method.device)

@@ -29,6 +29,7 @@ from recbole_cold.model._content import (
 )
 from recbole_cold.model._fit import Fit, Step
 from recbole_cold.model._method import FINE_TUNING
+from recbole_cold.model._token_rows import TokenRows
 from recbole_cold.model.aldi import ALDI, Pairs
 
 
@@ -127,6 +128,14 @@ class ALDIMF(ALDI):
         self.register_buffer("is_bare", without_content(self.backbone), persistent=False)
         self.register_buffer("new_factors", torch.zeros(len(self.new_ids), size))
         self.to(self.device)
+
+    def token_rows(self) -> dict[str, tuple[TokenRows, ...]]:
+        found = super().token_rows()
+        found["new_factors"] = (TokenRows(self.id_field, self.new_ids),)
+        if self.teacher is not None:
+            found["teacher.user.weight"] = (TokenRows(self.other_field),)
+            found["teacher.item.weight"] = (TokenRows(self.id_field),)
+        return found
 
     @property
     def factor_size(self) -> int:

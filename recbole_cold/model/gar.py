@@ -26,6 +26,7 @@ from recbole_cold.model._content import (
 )
 from recbole_cold.model._fit import Fit, Step
 from recbole_cold.model._method import ColdStartRecommender
+from recbole_cold.model._token_rows import TokenRows
 
 
 def recommender_loss(real_p: Tensor, fake_p: Tensor, other_p: Tensor, beta: float) -> Tensor:
@@ -85,6 +86,9 @@ class GAR(ColdStartRecommender):
         self.register_buffer(
             "content", torch.zeros(self.n_ids, self.side_width, device=self.device)
         )
+
+    def token_rows(self) -> dict[str, tuple[TokenRows, ...]]:
+        return {**super().token_rows(), "content": (TokenRows(self.id_field),)}
 
     def untouched(self) -> None:
         """Content is that of the tables before the game, which are gone."""

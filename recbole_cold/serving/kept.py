@@ -31,11 +31,14 @@ from recbole_cold.experiment.building import build_method
 from recbole_cold.experiment.folders import file_name
 from recbole_cold.experiment.model_folder import (
     ABOUT,
-    FORMAT,
+    GROWN,
     NEW,
+    NEWEST,
     OLD,
+    PHASE,
     TABLES,
     TOKENS,
+    WARM,
     WEIGHTS,
 )
 from recbole_cold.model._method import ColdStartRecommender
@@ -74,6 +77,16 @@ class Kept:
     def table(self, side: str) -> pa.Table:
         """Features, counts and vectors of ``item`` or ``user``, by code."""
         return pq.read_table(self.folder / TABLES[side])
+
+    def state(self, method: ColdStartRecommender) -> dict[str, Any]:
+        """The state dict of the method, which was built as this model's.
+
+        Raises:
+            RuntimeError, UnpicklingError: the file is none.
+        """
+        return torch.load(  # type: ignore[no-any-return]
+            self.folder / WEIGHTS, map_location=method.device, weights_only=True
+        )
 
 
 # ------------------------------------------------------------------------------- finding
@@ -160,9 +173,9 @@ def _read(path: Path) -> dict[str, Any]:
         lacking = {"label", "phase", "phases", "seed", "sha256", "fields", "config"} - {*about}
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(f"'{path}' is damaged ({error!r}); keep the model again") from None
-    if version > FORMAT:
+    if version > NEWEST:
         raise UserError(
-            f"'{path}' has format {version}, and this recbole_cold reads up to {FORMAT}; install a "
+            f"'{path}' has format {version}, and this recbole_cold reads up to {NEWEST}; install a "
             "newer one"
         )
     if lacking:
@@ -250,6 +263,9 @@ class KeptDataset(ColdStartDataset):
         table = self._of.table(side)
         self.status = getattr(self, "status", {})
         self.status[side] = table["status"].to_numpy(zero_copy_only=False)
+        if side == self._of.about["cold_side"]:
+            warm = PHASE in table.column_names and pc.equal(table[PHASE], WARM).fill_null(False)
+            self.promoted = np.flatnonzero(warm)
         fields = [
             name
             for name, field in self.spec.items()
@@ -304,7 +320,7 @@ class KeptDataset(ColdStartDataset):
         """Old and new ids; the made-up rows stand for the training part."""
         about = self._of.about
         status = self.status[about["cold_side"]]
-        old, new = (np.flatnonzero(status == word) for word in (OLD, NEW))
+        old, new = (np.flatnonzero(np.isin(status, words)) for words in ((OLD,), (NEW, GROWN)))
         manifest = {"cold_side": about["cold_side"], "rule": about["rule"]}
         return Split({"train": np.arange(_PROBES)}, old, new, manifest)
 
@@ -334,14 +350,14 @@ def rebuild(kept: Kept, device: str | None = None) -> tuple[ColdStartRecommender
     whole = whole.view(whole.split_of(), Rows(whole, config["device"]))
     method = build_method(config, whole)
     try:
-        state = torch.load(kept.folder / WEIGHTS, map_location=method.device, weights_only=True)
-        method.load_state_dict(state)
+        method.load_state_dict(kept.state(method))
     except (RuntimeError, KeyError, pickle.UnpicklingError) as error:
         first = str(error).splitlines()[0]
         raise UserError(
             f"the weights in '{kept.folder}' do not fit the code of {about['label']} ({first}); "
             f"install the versions that {ABOUT} names"
         ) from error
+    method.promoted_ids = method.rows.index(whole.promoted)
     method.restored()
     # Parameters go on asking for gradients: torch multiplies matrices in another way, and rounds in
     # another, where they do not.
