@@ -33,6 +33,7 @@ NAMES = (
     "many_items",
     "predict",
     "exported",
+    "grow",
 )
 MARKERS = "<!-- figures -->", "<!-- end of figures -->"
 
