@@ -64,11 +64,11 @@ def measure(options: Options) -> Table:
         fitted = load(run, device="cpu")
         rows = rows_of(fitted, ROWS)
         file, out = written(rows, ROWS, folder / "rows.parquet"), folder / "scores.parquet"
-        method, _ = rebuild(fitted.kept, "cpu")
+        method, method.dataset = rebuild(fitted.kept, "cpu")
         with fitted.shown(fitted.encoded(_arrow(rows))) as shown:
             whole = shown.batch(torch.arange(ROWS))
-            columns = {name: whole[name] for name in common.fields_of(method.backbone.model)
-                       if name in whole}  # fmt: skip
+            names = common.fields_of(method.backbone.model)
+            columns = {name: whole[name] for name in names if name != method.label_field}
         model, size = plain_with_served_rows(method), method.config["eval_batch_size"]
         columns[model.LABEL] = torch.zeros(ROWS)
         seconds = common.alternate(

@@ -1,6 +1,7 @@
 """The example of an HTTP service: what it answers is what the kept model answers."""
 
 import os
+import select
 import subprocess
 import sys
 import time
@@ -263,6 +264,8 @@ class TestServer:
         score = client.post("/score", json=asked).json()
         client.process.kill()
         client.process.wait()
+        # The process that makes vectors has the same standard output, and ends as well.
+        assert select.select([client.process.stdout], [], [], 120)[0]
         with server("--grow_after=0") as after:
             assert after.get("/health").json() == before
             assert after.post("/score", json=asked).json() == score

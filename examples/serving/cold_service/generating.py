@@ -1,9 +1,11 @@
 """Vectors of new items, made by the kept model in a process of its own: RecBole is there alone."""
 
+import os
 import signal
+import threading
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from pathlib import Path
 from typing import Any
 
@@ -70,9 +72,18 @@ _fitted: Any = None
 def _load(model: str) -> None:
     global _fitted
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the service ends this process
+    threading.Thread(target=_end_with_the_service, daemon=True).start()
     import recbole_cold
 
     _fitted = recbole_cold.load(model, device="cpu")
+
+
+def _end_with_the_service() -> None:
+    """A service that is killed cannot tell this process."""
+    service = parent_process()
+    assert service is not None
+    service.join()
+    os._exit(1)
 
 
 def _make(table: pa.Table) -> dict[str, Any]:
