@@ -228,6 +228,7 @@ def count_of(name: str, text: str, what: str) -> int:
     Raises:
         UserError: it is none.
     """
-    if not (text.isascii() and text.isdigit() and int(text)):
+    # Python reads no number of some thousand digits.
+    if not (text.isascii() and text.isdigit() and len(text) < 20 and int(text)):
         raise UserError(f"--{name}={text} is no number of {what}; give one from 1 on")
     return int(text)

@@ -21,9 +21,9 @@ flags
   --rows=FILE            rows of new items, with what labels are made of in the
                          run; those of old items are left out and counted
   --drop=FILE            ids of items that are forgotten first
-  --out=DIR              a folder that is not there yet; beside the run without it
-  --promote_after=N      from N rows on an item counts among the old ones where a
-                         later item starts at their mean; 3 K without it
+  --out=DIR              a folder that is not there yet; without it, beside RUN
+  --promote_after=N      from N rows on an item counts among the old ones where
+                         later items start at their mean; 3 K without it
   --phase=NAME           after which phase, where the run kept several
 
 examples

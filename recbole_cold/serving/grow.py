@@ -83,11 +83,13 @@ def grow(
         raise UserError("grow is given nothing; give new items, --items=FILE, or --rows=FILE")
     most = _promote_after(kept, promote_after)
     folder = _out(kept, out)
+    forgotten = drop if drop is None or isinstance(drop, list | tuple) else _frame(drop)
+    frames = [each if each is None else _frame(each) for each in (items, rows)]
     digest = paths.sha256(kept.folder / ABOUT)
     state = seeding.layer_state()
     try:
         growth = _Growth(kept)
-        growth.take(items, rows, drop)
+        growth.take(*frames, forgotten)
         told = growth.told(most)
     finally:
         seeding.restore_layers(state)
@@ -207,15 +209,14 @@ class _Growth:
         self.clicks: Clicks | None = None
         self.drift: dict[str, Any] = {}
 
-    def take(self, items: Any, rows: Any, drop: Any) -> None:
+    def take(self, items: pa.Table | None, rows: pa.Table | None, drop: Any) -> None:
         catalogue = self.catalogue
         if drop is not None:
-            catalogue.drop(drop if isinstance(drop, list | tuple) else _frame(drop))
+            catalogue.drop(drop)
         if items is not None:
-            catalogue.add(_frame(items))
-        table = None
-        if rows is not None:
-            table = _frame(rows)
+            catalogue.add(items)
+        table = rows
+        if table is not None:
             if not len(table):
                 raise UserError("there is no row to learn from; give some, or leave --rows out")
             table, self.left_out = of_new_items(table, catalogue)

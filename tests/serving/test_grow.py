@@ -224,6 +224,21 @@ class TestCatalogue:
         assert np.array_equal(after.vectors([listed[2]]), before.vectors([listed[2]]))
 
     @pytest.mark.slow
+    def test_an_old_item_is_forgotten(self, warmed, tmp_path):
+        """Its row of the table, and its part in the mean; others stay as they are."""
+        before = recbole_cold.load(warmed)
+        code, *others = before.method.old_ids.tolist()
+        token = before.dataset.field2id_token["item_id"][code]
+        grow(warmed, drop=[token], out=tmp_path / "a")
+        after = recbole_cold.load(tmp_path / "a")
+        one, other = (fitted.method.backbone.id_table() for fitted in (before, after))
+        assert not torch.equal(one[code], other[code]) and torch.equal(one[others], other[others])
+        assert after.method.old_ids.tolist() == others
+        row = tables(tmp_path / "a")["items"].loc[code]
+        assert row["status"] == "dropped" and row["visible_rows"] == 0
+        assert row[["item_id", "year", "price"]].isna().all()
+
+    @pytest.mark.slow
     def test_promotion(self, kept, phases, tmp_path):
         """Warm items take part in the mean that later ones start at; others do not."""
         folder = kept.folder / "Base" / "model-cold"
@@ -448,6 +463,25 @@ class TestErrors:
         assert main(["grow", str(run), *out, *flags]) == 2
         err = capsys.readouterr().err
         assert err.count("\n") == 1 and message in err
+        assert {path.name for path in tmp_path.iterdir()} == before
+
+    @pytest.mark.parametrize("flag", ["items", "rows", "drop", "promote_after", "phase", "out"])
+    def test_hostile(self, cold_folder, flag, tmp_path, monkeypatch, capsys):
+        monkeypatch.chdir(tmp_path)
+        (tmp_path / "a.csv").write_text("item_id\na\n")
+        (tmp_path / "folder.csv").mkdir()
+        (tmp_path / "empty.csv").touch()
+        (tmp_path / "ids.parquet").write_text("item_id\na\n")
+        values = ["", "~", "nope", "-1", "1e14", "9" * 5000, ".nan", "[nope]", "'", "a.csv/b.csv",
+                  "folder.csv", "empty.csv", "ids.parquet"]  # fmt: skip
+        own = [] if flag in ("items", "rows", "drop") else ["--items=a.csv"]
+        before = {path.name for path in tmp_path.iterdir()}
+        for value in values:
+            if flag == "out" and value not in ("", "9" * 5000, "a.csv", "a.csv/b.csv"):
+                continue  # a name like any other
+            assert main(["grow", str(cold_folder), *own, f"--{flag}={value}"]) == 2, value
+            err = capsys.readouterr().err
+            assert err.startswith("error: ") and err.count("\n") == 1 and "Traceback" not in err
         assert {path.name for path in tmp_path.iterdir()} == before
 
     def test_a_method_that_cannot(self, cold_folder, monkeypatch, tmp_path, phases):
