@@ -31,6 +31,9 @@ NAMES = (
     "emerg",
     "histories",
     "many_items",
+    "predict",
+    "exported",
+    "grow",
 )
 MARKERS = "<!-- figures -->", "<!-- end of figures -->"
 

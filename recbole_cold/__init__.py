@@ -1,7 +1,7 @@
 """Cold-start click-through-rate prediction on RecBole.
 
 From Python: ``run``, ``compare``, ``tune``, ``benchmark``, ``load_results`` and ``from_frames``;
-``load`` and ``export`` for the model that a run kept;
+``load``, ``export`` and ``grow`` for the model that a run kept;
 ``trainable`` and ``param_space`` for a Ray Tune script of your own; ``Callback`` for hooks into
 training; ``register`` for RecBole's own runner. Names are imported when they are first used, so
 that ``import recbole_cold`` costs nothing.
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from recbole_cold.results import ComparisonResults, Results, SubsetResults, SweepResults
     from recbole_cold.serving.export import export
     from recbole_cold.serving.fitted import Fitted, load
+    from recbole_cold.serving.grow import grow
     from recbole_cold.sweep.tune_space import param_space
     from recbole_cold.training.callbacks import Callback
     from recbole_cold.trials.trainable import trainable
@@ -37,6 +38,7 @@ _PLACES = {
     "compare": "api",
     "export": "serving.export",
     "from_frames": "data.frames",
+    "grow": "serving.grow",
     "load": "serving.fitted",
     "load_results": "api",
     "param_space": "sweep.tune_space",
@@ -60,6 +62,7 @@ __all__ = [
     "compare",
     "export",
     "from_frames",
+    "grow",
     "load",
     "load_results",
     "param_space",

@@ -6,7 +6,8 @@ The modules behind them may change; these names stay::
 
 =====================  ============================================================================
 a method               ``ColdStartRecommender``; ``Fit``, ``Step``, ``RowBatches``: what is learned;
-                       ``Untouched``: the state of an item before its first row
+                       ``Untouched``: the state of an item before its first row; ``TokenRows``:
+                       whose rows a tensor holds
 its data               ``Batch``, ``Rows``; ``Split``, ``Phase``
 layers                 ``mlp``, ``OwnSide``, ``rows_mean``, ``lookup``, ``evaluating``,
                        ``zero_rows``
@@ -49,6 +50,7 @@ from recbole_cold.model._fit import Fit, RowBatches, Step
 from recbole_cold.model._inner import Chunks, adapt, inner_step, loss_in_chunks, stacked_linear
 from recbole_cold.model._layers import OwnSide, mlp, rows_mean
 from recbole_cold.model._method import ColdStartRecommender, Untouched
+from recbole_cold.model._token_rows import TokenRows
 from recbole_cold.seeding import derive, generator, seed_layers
 
 __all__ = [
@@ -74,6 +76,7 @@ __all__ = [
     "Split",
     "Step",
     "TaskRows",
+    "TokenRows",
     "Untouched",
     "UserError",
     "adapt",

@@ -184,6 +184,36 @@ def test_graph(benchmark, small):
 
 
 @pytest.mark.slow
+def test_predict(benchmark, small, monkeypatch):
+    """The bare pass and predict score alike; memory is that of processes of their own."""
+    module = benchmark("predict")
+    monkeypatch.setattr(module, "ROWS", 5000)
+    table = module.measure(small(keys={"train_batch_size": 4096}))
+    assert [row[0] for row in table.rows] == [module.BARE, module.SCORE, module.FILES]
+    assert table.agreement["scores"] < 1e-6
+    assert len(table.claims) == 1 and "5,000 rows" in table.notes[0]
+
+
+@pytest.mark.slow
+def test_exported(benchmark, small, monkeypatch):
+    module = benchmark("exported")
+    monkeypatch.setattr(module, "CALLS", dict.fromkeys(module.SIZES, 2))
+    table = module.measure(small(keys={"train_batch_size": 4096}))
+    assert [row[0] for row in table.rows] == ["1", "100", "1,000"]
+    assert len(table.agreement) == 6 and max(table.agreement.values()) < 1e-5
+
+
+@pytest.mark.slow
+def test_grow(benchmark, small, monkeypatch):
+    """Old items keep their vectors; the new ones are there."""
+    module = benchmark("grow")
+    monkeypatch.setattr(module, "ITEMS", 20)
+    table = module.measure(small(models=("ItemBias", "MetaE"), keys={"train_batch_size": 4096}))
+    assert set(table.agreement.values()) == {0.0}
+    assert [row[0] for row in table.rows] == ["ItemBias", "MetaE"]
+
+
+@pytest.mark.slow
 def test_whole_runs(benchmark, small):
     table = benchmark("whole_runs").measure(small(models=("Base",), protocols=("strict",)))
     assert list(table.agreement.values()) == [0.0]

@@ -53,7 +53,7 @@ def ask(tmp_path_factory):
     copy = tmp_path_factory.mktemp("copy")
     # With its byte code, which is known by the time and the length of a file: both are copied.
     skip = shutil.ignore_patterns(".*", "saved", "build", "*.egg-info")
-    for name in ("recbole_cold", "properties", "tests"):
+    for name in ("recbole_cold", "properties", "tests", "examples"):
         shutil.copytree(ROOT / name, copy / name, ignore=skip)
     for name in ("setup.cfg", "pyproject.toml"):
         shutil.copy(ROOT / name, copy / name)

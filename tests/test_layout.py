@@ -28,7 +28,7 @@ LAYERS = (
 )
 LINE = {room: number for number, rooms in enumerate(LAYERS) for room in rooms}
 # Functions of recbole_cold: a sub-package of one of these names would hide it once imported.
-FUNCTIONS = {"run", "compare", "tune", "benchmark", "fit", "load", "predict", "export"}
+FUNCTIONS = {"run", "compare", "tune", "benchmark", "fit", "load", "predict", "export", "grow"}
 LONGEST = 500
 
 

@@ -9,7 +9,7 @@ from recbole_cold.errors import UserError, nearest
 
 VERBS = (
     "run", "compare", "tune", "benchmark", "reproduce", "plot", "check", "convert", "list",
-    "cache", "doctor", "predict", "export",
+    "cache", "doctor", "predict", "export", "grow",
 )  # fmt: skip
 DEFAULT_MODELS = "Base,ItemBias,DropoutNet,MetaE,MWUF,CVAR"
 SHORT = {"-m": "--model", "-d": "--dataset", "-h": "--help"}  # as in RecBole's run_recbole.py
@@ -24,7 +24,7 @@ VALUELESS = ("resume", "leaks")  # may stand without a value
 # What words without -- mean.
 BARE = {
     "compare": "folders", "plot": "folders", "list": "names", "reproduce": "names",
-    "convert": "words", "predict": "folders", "export": "folders",
+    "convert": "words", "predict": "folders", "export": "folders", "grow": "folders",
 }  # fmt: skip
 
 
@@ -228,6 +228,7 @@ def count_of(name: str, text: str, what: str) -> int:
     Raises:
         UserError: it is none.
     """
-    if not (text.isascii() and text.isdigit() and int(text)):
+    # Python reads no number of some thousand digits.
+    if not (text.isascii() and text.isdigit() and len(text) < 20 and int(text)):
         raise UserError(f"--{name}={text} is no number of {what}; give one from 1 on")
     return int(text)

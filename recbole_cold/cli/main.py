@@ -17,6 +17,7 @@ from recbole_cold.cli import (
     convert,
     doctor,
     export,
+    grow,
     plot,
     predict,
     reproduce,
@@ -45,6 +46,7 @@ verbs
   plot     ID vectors of new items, or a new item's feature graphs (EmerG)
   predict  scores of new rows, by the model that a run kept
   export   that model as files for torch, onnxruntime or numpy alone
+  grow     new items in that model, then their first clicks
   check    split counts, fields and problems of a data set; leaks (--leaks)
   convert  official downloads of data sets as atomic files
   list     methods and backbones; of one: paper, keys, defaults, meaning
@@ -81,6 +83,7 @@ HELPS = {
     "plot": plot.HELP,
     "predict": predict.HELP,
     "export": export.HELP,
+    "grow": grow.HELP,
     "check": check.HELP,
     "convert": convert.HELP,
     "list": list_names.HELP,
@@ -98,6 +101,7 @@ ACTIONS: dict[str, Callable[[Arguments], int]] = {
     "plot": plot.plot,
     "predict": predict.predict,
     "export": export.export,
+    "grow": grow.grow,
     "check": check.check,
     "convert": convert.convert,
     "list": list_names.list_names,

@@ -3,8 +3,9 @@
 ``weights.pt`` holds the state dict, ``tokens/<field>.parquet`` the token of each code,
 ``items.parquet`` and ``users.parquet`` the features, counts and vectors by code, and ``model.json``
 the rest: what the method was, how fields are read, and the SHA-256 of the other files. Rows of the
-interactions are in it only where scores are made of them (``ROWS``).
-Shape letters: n items or users, r rows, d embedding size.
+interactions are in it only where scores are made of them, or later phases fit them anew
+(``kept_rows.py``).
+Shape letters: n items or users, d embedding size.
 """
 
 import contextlib
@@ -24,6 +25,7 @@ from recbole_cold.data.dataset import ColdStartDataset
 from recbole_cold.data.split import Split
 from recbole_cold.distinct import codes_in
 from recbole_cold.errors import WriteError
+from recbole_cold.experiment.kept_rows import ROWS, write_rows
 from recbole_cold.model._method import ColdStartRecommender
 from recbole_cold.paths import sha256
 from recbole_cold.store import whole_folder, write_bytes
@@ -31,12 +33,16 @@ from recbole_cold.store import whole_folder, write_bytes
 Array = np.ndarray
 
 FORMAT = 1
+NEWEST = 2  # of grown models; the latest that is read
 ABOUT, WEIGHTS, TOKENS = "model.json", "weights.pt", "tokens"
-ROWS = "rows.parquet"  # columns by field, encoded, of the rows that scores are made of
 TABLES = {"item": "items.parquet", "user": "users.parquet"}
 # Columns of these tables that are no features.
 OURS = ("visible_rows", "clicks", "status", "vector", "first_order")
 OLD, NEW, LISTED = "old", "new", "listed"  # the last: in the item file alone, or too rare
+GROWN, DROPPED = "grown", "dropped"  # in grown models; a dropped one has no token any more
+WITH_VECTORS = (OLD, NEW, GROWN)
+# A column of grown models, and its words: without a row, with some, with enough (promote_after).
+PHASE, GENERATED, WARMING, WARM = "phase", "generated", "warming", "warm"
 TOKEN_KINDS = (FeatureType.TOKEN, FeatureType.TOKEN_SEQ)
 _SIDES = {
     FeatureSource.USER_ID: "user",
@@ -89,13 +95,19 @@ def write_model(
             pq.write_table(_tokens(dataset, field), place / TOKENS / token_file(number))
         for side, name in TABLES.items():
             pq.write_table(_table(method, dataset, side, seen), place / name)
-        index = method.kept_rows()
-        if index is not None:
-            pq.write_table(_rows(method, index), place / ROWS)
+        _write_rows(place, method, dataset)
         files = sorted(path for path in place.rglob("*") if path.is_file())
         hashes = {path.relative_to(place).as_posix(): sha256(path) for path in files}
         told = {"format": FORMAT, **about, **_described(method, dataset), "sha256": hashes}
         write_bytes(place / ABOUT, json.dumps(told, indent=1, default=str).encode())
+
+
+def _write_rows(place: Path, method: ColdStartRecommender, dataset: ColdStartDataset) -> None:
+    index = method.kept_rows()
+    if index is not None:
+        columns = {name: column[index] for name, column in method.rows.columns.items()}
+        time = None if dataset.time is None else np.asarray(dataset.time)[index.cpu().numpy()]
+        write_rows(place / ROWS, columns, time)
 
 
 def token_fields(dataset: ColdStartDataset) -> list[str]:
@@ -149,7 +161,7 @@ def _table(
     columns["visible_rows"] = np.bincount(ids, minlength=n)
     columns["clicks"] = np.bincount(ids, weights=label, minlength=n).astype(np.int64)
     columns["status"] = _status(dataset.split, id_field == method.id_field, ids, n)
-    vector, weight = _vectors(method, id_field)
+    vector, weight = vectors_of(method, id_field)
     if vector is not None:
         columns["vector"] = _column(vector)
     if weight is not None:
@@ -189,14 +201,8 @@ def _column(values: Array) -> pa.Array:
     return pa.FixedSizeListArray.from_arrays(flat, values.shape[1])
 
 
-def _rows(method: ColdStartRecommender, index: torch.Tensor) -> pa.Table:
-    """The rows ``index`` [r], in this order, as the method reads them."""
-    columns = method.rows.columns.items()
-    return pa.table({field: _column(each[index].cpu().numpy()) for field, each in columns})
-
-
 @torch.no_grad()
-def _vectors(method: ColdStartRecommender, id_field: str) -> tuple[Array | None, Array | None]:
+def vectors_of(method: ColdStartRecommender, id_field: str) -> tuple[Array | None, Array | None]:
     """Vectors [n, d] and scalar weights [n] as they are served."""
     if id_field == method.id_field:
         ids = torch.arange(method.n_ids, device=method.device)

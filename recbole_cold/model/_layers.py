@@ -14,6 +14,7 @@ from recbole_cold.backbone._unseen import zero_rows
 from recbole_cold.backbone._vectors import VectorTable, project_
 from recbole_cold.data.episodes import masked_mean
 from recbole_cold.data.vectors import Scaled
+from recbole_cold.model._token_rows import TokenRows
 
 
 def mlp(sizes: Sequence[int]) -> nn.Sequential:
@@ -96,6 +97,14 @@ class OwnSide(nn.Module):
             nn.init.zeros_(self.own_id.weight)
         numbers = len(self.fields) - len(self.tables)
         self.width = size * (len(self.tables) + (n_ids is not None)) + numbers
+
+    def token_rows(self) -> dict[str, tuple[TokenRows, ...]]:
+        """Whose rows the tables hold, but the ID's: its field is the method's to say."""
+        return {
+            f"tables.{_key(field)}.weight": (TokenRows(field),)
+            for field in self.fields
+            if _key(field) in self.tables and not isinstance(self.tables[_key(field)], VectorTable)
+        }
 
     def forward(self, ids: Tensor, id_dropout: float = 0.0) -> Tensor:
         """Side vectors [b, s] of the items ``ids`` [b]."""

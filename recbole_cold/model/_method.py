@@ -22,9 +22,11 @@ from recbole_cold.data.histories import histories_of
 from recbole_cold.data.rows import Batch, Rows
 from recbole_cold.errors import Misuse, UserError, blaming, nearest
 from recbole_cold.keys import Key
+from recbole_cold.model._answers import refuse_unlike
 from recbole_cold.model._fit import MODES, Fit, RowBatches, Step, no_such_mode
 from recbole_cold.model._phase_end import SeenRows, fit_seen, note_rows, refuse_map_without_vectors
 from recbole_cold.model._serving import Serving
+from recbole_cold.model._token_rows import TokenRows
 from recbole_cold.seeding import seed_layers
 
 # What ``trainable`` is asked for; pre-training says its parameters in ``pretrain_fit``.
@@ -136,6 +138,8 @@ class ColdStartRecommender(Serving, AbstractRecommender):
         shape = (len(new_ids), self.embedding_size)
         self.new_vectors = nn.Parameter(torch.zeros(shape, device=self.device))
         self.new_first_order = nn.Parameter(torch.zeros((len(new_ids), 1), device=self.device))
+        # New items whose vectors are part of ``old_mean``, by what a grown model says of them.
+        self.register_buffer("promoted_ids", new_ids[:0], persistent=False)
         # Whether new items have rows of their own by now.
         self.register_buffer("new_items_started", torch.tensor(False))
         # One number per new item on top of the logits, in double precision; see ``item_bias``.
@@ -280,7 +284,8 @@ class ColdStartRecommender(Serving, AbstractRecommender):
 
     @torch.no_grad()
     def _old_mean_weight(self) -> Tensor:
-        return self.backbone.id_weights(self.old_ids).mean(dim=0)
+        old = self.backbone.id_weights(self.old_ids)
+        return self._with_promoted(old, self.new_first_order).mean(dim=0)
 
     def warm_fits(self, index: Tensor) -> list[Fit]:
         """The fits of a warm phase, on a warm-up set: the rows ``index`` of new items.
@@ -342,6 +347,15 @@ class ColdStartRecommender(Serving, AbstractRecommender):
         """
         return [Untouched(self.counts, self.new_ids, 0.0)]
 
+    def token_rows(self) -> dict[str, tuple[TokenRows, ...]]:
+        """The tensors of the state, by name, that have a row per user, item or token, and whose
+        these are; so a model finds its rows again where tokens have other codes. Click models and
+        modules that answer this themselves are found without it."""
+        every, new = TokenRows(self.id_field), TokenRows(self.id_field, self.new_ids)
+        shifted = TokenRows(self.id_field, (self.shift_index >= 0).nonzero()[:, 0])
+        rows = {"counts": every, "new_vectors": new, "new_first_order": new, "cold_rows": new}
+        return {name: (part,) for name, part in {**rows, "new_shift": shifted}.items()}
+
     def answers_unseen(self) -> bool:
         """Whether cold vectors follow from an item's features as they are given."""
         own = builtins.type(self).cold_vectors is not ColdStartRecommender.cold_vectors
@@ -368,8 +382,15 @@ class ColdStartRecommender(Serving, AbstractRecommender):
         return F.binary_cross_entropy_with_logits(logits, interaction[self.label_field])
 
     def old_mean(self) -> Tensor:
-        """The mean embedding of old items [d]; padding and new rows take no part."""
-        return self.backbone.id_vectors(self.old_ids).mean(dim=0)
+        """The mean embedding of old items [d]; padding and new rows take no part, but for new items
+        of a grown model that have seen enough rows (``promoted_ids``)."""
+        old = self.backbone.id_vectors(self.old_ids)
+        return self._with_promoted(old, self.new_vectors).mean(dim=0)
+
+    def _with_promoted(self, old: Tensor, new: Tensor) -> Tensor:
+        if not len(self.promoted_ids):
+            return old
+        return torch.cat([old, new[self.new_index[self.promoted_ids]].detach()])
 
     def side_vectors(self, ids: Tensor | None = None) -> Tensor:
         """Side information from the backbone's frozen tables, of every item [n, s] or of the items
@@ -405,10 +426,10 @@ class ColdStartRecommender(Serving, AbstractRecommender):
         """
         with blaming(type(self), "cold_vectors()"):
             vectors = self.cold_vectors()
-            _refuse_unlike("cold_vectors()", vectors, self.new_vectors, [self.new_vectors.shape])
+            refuse_unlike("cold_vectors()", vectors, self.new_vectors, [self.new_vectors.shape])
         with blaming(type(self), "cold_first_order()"):
             weights, like = self.cold_first_order(), self.new_first_order
-            _refuse_unlike("cold_first_order()", weights, like, [torch.Size([1]), like.shape])
+            refuse_unlike("cold_first_order()", weights, like, [torch.Size([1]), like.shape])
         self.new_vectors.copy_(vectors)
         self.cold_rows.copy_(vectors)
         self.new_first_order.copy_(weights.expand_as(self.new_first_order))
@@ -469,20 +490,3 @@ class ColdStartRecommender(Serving, AbstractRecommender):
         """The backbone's dropout on or off; its statistics move iff ``batch_norm: moving``."""
         moving = self.config["batch_norm"] == "moving"
         set_apart(self.backbone, statistics=moving, dropout=dropout)
-
-
-def _refuse_unlike(what: str, value: Any, like: Tensor, shapes: list[torch.Size]) -> None:
-    """Raise a ``UserError`` if a method's answer is no tensor that can be copied as it stands."""
-    if not isinstance(value, Tensor):
-        raise Misuse(f"{what} gives a {builtins.type(value).__name__}, and must give a tensor")
-    wanted = " or ".join(str(list(shape)) for shape in shapes)
-    found, right = (value.dtype, value.device), (like.dtype, like.device)
-    if value.shape not in shapes or found != right:
-        raise Misuse(
-            f"{what} gives {_described(value, str(list(value.shape)))}, and must give "
-            f"{_described(like, wanted)}"
-        )
-
-
-def _described(value: Tensor, shape: str) -> str:
-    return f"{shape} {str(value.dtype).removeprefix('torch.')} on {value.device}"

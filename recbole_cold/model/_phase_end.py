@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from recbole_cold.errors import UserError
 from recbole_cold.model import _item_bias, _map
+from recbole_cold.model._token_rows import TokenRows
 from recbole_cold.seeding import generator
 
 logger = logging.getLogger(__name__)
@@ -25,6 +26,10 @@ class SeenRows(nn.Module):
 
     def add(self, index: Tensor) -> None:
         self.index = torch.cat([self.index, index]).unique()
+
+    def token_rows(self) -> dict[str, tuple[TokenRows, ...]]:
+        """Numbers of the data's rows have no place in other data."""
+        return {"_extra_state": ()}
 
     def get_extra_state(self) -> Tensor:
         return self.index

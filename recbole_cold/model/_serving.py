@@ -25,6 +25,7 @@ class Serving:
     n_ids: int
     id_field: str
     new_index: Tensor
+    rows_seen: Any
     backbone: Any
 
     def unlike(self, plain: type) -> str | None:
@@ -36,8 +37,10 @@ class Serving:
 
     # ---------------------------------------------------------------- what a folder holds
     def kept_rows(self) -> Tensor | None:
-        """Numbers [r] of the rows that scores are made of, which a folder holds then; here none."""
-        return None
+        """Numbers [r] of the rows that a folder holds, because scores are made of them or they are
+        fitted anew in each phase; ``None``: there are none."""
+        index: Tensor = self.rows_seen.index
+        return index if len(index) else None
 
     def kept_rows_are(self, index: Tensor) -> None:
         """What ``kept_rows`` named has the numbers ``index`` [r] in the rows of a loaded model."""

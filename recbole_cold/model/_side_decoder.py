@@ -19,6 +19,7 @@ from recbole_cold.model._content import mean_where_bare, without_content
 from recbole_cold.model._fit import Fit, Step
 from recbole_cold.model._layers import OwnSide
 from recbole_cold.model._method import ColdStartRecommender, Untouched
+from recbole_cold.model._token_rows import TokenRows
 
 
 class SideDecoder(ColdStartRecommender):
@@ -112,6 +113,12 @@ class SideDecoder(ColdStartRecommender):
         if found is None or self.own_side.own_id is None:
             return found
         return [*found, Untouched(self.own_side.own_id.weight.data, self.new_ids, 0.0)]
+
+    def token_rows(self) -> dict[str, tuple[TokenRows, ...]]:
+        found = super().token_rows()
+        if self.own_side.own_id is not None:
+            found["own_side.own_id.weight"] = (TokenRows(self.id_field),)
+        return found
 
     def _module_fit(self, index: Tensor, name: str, epochs: int, after=None) -> Fit:
         repeats, steps = self.key("iters"), self.module_steps()

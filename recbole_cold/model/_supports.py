@@ -16,6 +16,7 @@ from recbole_cold.data.rows import Batch, Rows
 from recbole_cold.data.split import times_of
 from recbole_cold.distinct import codes_in
 from recbole_cold.model._fit import RowBatches
+from recbole_cold.model._token_rows import TokenRows
 
 
 class Supports(nn.Module):
@@ -43,6 +44,10 @@ class Supports(nn.Module):
         self.register_buffer("slot_n", slot_n, persistent=False)
         self.register_buffer("rows", ids.new_zeros(len(ids), max(room, 1)))
         self.register_buffer("count", torch.zeros_like(ids))
+
+    def token_rows(self) -> dict[str, tuple[TokenRows, ...]]:
+        """What is here are numbers of the data's rows."""
+        return {"rows": (), "count": ()}
 
     def __len__(self) -> int:
         return len(self.ids)

@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from recbole_cold.backbone._beyond import mean_of
 from recbole_cold.backbone._modes import evaluating
-from recbole_cold.backbone._shortcuts import lookup
+from recbole_cold.backbone._shortcuts import lookup, with_shortcuts
 from recbole_cold.backbone._unseen import zero_rows
 from recbole_cold.errors import UserError
 from recbole_cold.keys import EPOCHS, SIZE, WEIGHT, Key
@@ -31,6 +31,7 @@ from recbole_cold.model._content import (
 )
 from recbole_cold.model._fit import Fit, Step
 from recbole_cold.model._method import FINE_TUNING
+from recbole_cold.model._token_rows import TokenRows
 from recbole_cold.model.aldi import ALDI, Pairs
 
 
@@ -117,8 +118,9 @@ class ALDIMF(ALDI):
             _initialise(tower)
         self.teacher = None
         if config["aldimf_teacher"] == "bpr":
+            tables = {"user": self.n_others, "item": self.n_ids}
             self.teacher = nn.ModuleDict(
-                {"user": nn.Embedding(self.n_others, size), "item": nn.Embedding(self.n_ids, size)}
+                {name: with_shortcuts(nn.Embedding(rows, size)) for name, rows in tables.items()}
             )
             for table in self.teacher.values():
                 nn.init.xavier_normal_(table.weight)
@@ -130,6 +132,14 @@ class ALDIMF(ALDI):
         self.register_buffer("new_factors", torch.zeros(len(self.new_ids), size))
         self.beyond_user: Tensor | None = None  # [e] of a user beyond the table
         self.to(self.device)
+
+    def token_rows(self) -> dict[str, tuple[TokenRows, ...]]:
+        found = super().token_rows()
+        found["new_factors"] = (TokenRows(self.id_field, self.new_ids),)
+        if self.teacher is not None:
+            found["teacher.user.weight"] = (TokenRows(self.other_field),)
+            found["teacher.item.weight"] = (TokenRows(self.id_field),)
+        return found
 
     @property
     def factor_size(self) -> int:
@@ -155,7 +165,9 @@ class ALDIMF(ALDI):
     def teacher_loss(self, triples: Triples) -> tuple[Tensor, Tensor]:
         """BPR on the triples and a penalty on the factors in them."""
         user = self.teacher["user"](triples.user)
-        item, other = self.teacher["item"](triples.item), self.teacher["item"](triples.other)
+        # One look-up: two would fill two gradients of the table's size.
+        items = self.teacher["item"](torch.cat([triples.item, triples.other]))
+        item, other = items.chunk(2)
         size = sum(part.square().sum(dim=-1) for part in (user, item, other))
         loss = pairwise_loss(dot(user, item), dot(user, other))
         return loss, self.config["aldimf_teacher_l2"] * mean(size)

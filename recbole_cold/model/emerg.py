@@ -31,6 +31,7 @@ from recbole_cold.model._emerg_net import NETWORK_KEYS, EmerGNet, HyperNetwork
 from recbole_cold.model._emerg_serving import RANDOM, ServedGraphs
 from recbole_cold.model._fit import Fit, RowBatches, Step
 from recbole_cold.model._inner import Chunks, adapt
+from recbole_cold.model._token_rows import TokenRows
 
 logger = logging.getLogger(__name__)
 # (a, b), (b, c), (c, d): support and query follow each other in time.
@@ -167,6 +168,12 @@ class EmerG(ServedGraphs):
         self._all_ids = np.asarray(dataset.inter[self.id_field])
         self._train = np.asarray(dataset.split["train"])
         self.to(self.device)
+
+    def token_rows(self) -> dict[str, tuple[TokenRows, ...]]:
+        new = TokenRows(self.id_field, self.new_ids)
+        own = {"new_graphs": (new,)}
+        later = dict.fromkeys(("graph_history", "row_history"), (new._replace(axis=1),))
+        return {**super().token_rows(), **own, **later}
 
     def pretrain_key(self) -> dict[str, Any]:
         """The keys that change the network, so that ablations are pre-trained separately."""

@@ -27,6 +27,7 @@ from recbole_cold.model._content import (
 )
 from recbole_cold.model._fit import Fit, Step
 from recbole_cold.model._method import ColdStartRecommender
+from recbole_cold.model._token_rows import TokenRows
 
 
 def recommender_loss(real_p: Tensor, fake_p: Tensor, other_p: Tensor, beta: float) -> Tensor:
@@ -91,6 +92,12 @@ class GAR(ColdStartRecommender):
         for number, field in enumerate(self.content_fields):
             table = torch.zeros_like(self._content_table(field).detach())
             self.register_buffer(f"content_table_{number}", table)
+
+    def token_rows(self) -> dict[str, tuple[TokenRows, ...]]:
+        found = {**super().token_rows(), "content": (TokenRows(self.id_field),)}
+        for number, field in enumerate(self.content_fields):
+            found[f"content_table_{number}"] = (TokenRows(field),)
+        return found
 
     def _has_table(self, field: str) -> bool:
         model = self.backbone.model

@@ -17,6 +17,7 @@ from recbole_cold.kinds import list_of, one_of
 from recbole_cold.model._fit import Fit, Step
 from recbole_cold.model._layers import mlp
 from recbole_cold.model._method import ColdStartRecommender, Untouched
+from recbole_cold.model._token_rows import TokenRows
 
 
 def warm(cold_bd: Tensor, scale_bd: Tensor | None, shift_bd: Tensor | None) -> Tensor:
@@ -70,6 +71,11 @@ class MWUF(ColdStartRecommender):
         self.register_buffer("audience_count", torch.zeros(len(own_ids)))
         self.to(self.device)
 
+    def token_rows(self) -> dict[str, tuple[TokenRows, ...]]:
+        own = (TokenRows(self.id_field, self.own_ids),)
+        names = ("cold_id.weight", "audience_sum", "audience_count")
+        return {**super().token_rows(), **dict.fromkeys(names, own)}
+
     def cold_of(self, ids: Tensor) -> Tensor:
         """C of the items ``ids``, old or new ones: [b, d]."""
         return self.cold_id(self.own_index[ids])
@@ -91,8 +97,10 @@ class MWUF(ColdStartRecommender):
             # other's table. Ids beyond that table have no counterpart and are left out.
             fits = (user < self.n_ids) & (item < len(self._user_rows()))
             item, user = user[fits], item[fits]
+        # A user whom a grown model does not know has no vector, and is in no audience.
         place = self.own_index[item]
-        place, user = place[place >= 0], user[place >= 0]
+        counts = (place >= 0) & (user < len(self._user_rows()))
+        place, user = place[counts], user[counts]
         ones = torch.ones(len(place), device=self.device)
         # A sparse item-by-user matrix times the user table: nothing of size [rows, d] is made.
         users = self._user_rows()

@@ -14,7 +14,7 @@ from recbole.utils import FeatureType
 from torch import Tensor
 
 from recbole_cold import seeding
-from recbole_cold.experiment.model_folder import LISTED
+from recbole_cold.experiment.model_folder import LISTED, WITH_VECTORS
 from recbole_cold.serving.encoding import MEAN
 from recbole_cold.serving.fitted import Fitted
 
@@ -81,7 +81,7 @@ class _Drawing:
         for side, name in self.sides.items():
             known = np.arange(1, self.dataset.num(name))
             if side == self.cold:
-                known = np.flatnonzero(self.dataset.status[side] != LISTED)
+                known = np.flatnonzero(np.isin(self.dataset.status[side], WITH_VECTORS))
             found[name] = self.draw.choice(known, number)
         return found | {name: self._context(name, number) for name in self.fitted.context}
 

@@ -15,8 +15,9 @@ from torch import Tensor
 
 from recbole_cold.data.rows import Batch, Rows
 from recbole_cold.errors import UserError
+from recbole_cold.evaluation.calibrators import calibrated
 from recbole_cold.evaluation.metrics import evaluate_with_groups
-from recbole_cold.experiment.model_folder import LISTED, NEW
+from recbole_cold.experiment.model_folder import GROWN, NEW, WITH_VECTORS
 from recbole_cold.serving import _cold
 from recbole_cold.serving.encoding import (
     GENERATE,
@@ -103,7 +104,7 @@ class Fitted:
         self._further: dict[str, pa.Array] = {}
         for side in ("item", "user"):
             self._add_bare(side)
-        listed = dataset.status[dataset.split.cold_side] == LISTED
+        listed = ~np.isin(dataset.status[dataset.split.cold_side], WITH_VECTORS)
         self._listed = torch.from_numpy(np.append(listed, True)).to(method.device)
         # Vectors of items without rows, made when first asked for.
         self._cold = method.mean_vector().detach().repeat(len(self._listed), 1)
@@ -188,7 +189,7 @@ class Fitted:
         code, texts = self.encoder.ids(field, values)
         unseen = code == 0
         if side == self.dataset.split.cold_side:
-            unseen |= self.dataset.status[side][code] == LISTED
+            unseen |= ~np.isin(self.dataset.status[side][code], WITH_VECTORS)
         self.encoder.refuse(field, texts, unseen)
         if unseen.any():
             self.encoder.report.unseen[field] += len(texts.filter(pa.array(unseen)).unique())
@@ -233,7 +234,7 @@ class Fitted:
         return answer.cpu().numpy()
 
     # ---------------------------------------------------------------- scoring
-    def _encoded(self, table: pa.Table) -> dict[str, Tensor]:
+    def encoded(self, table: pa.Table) -> dict[str, Tensor]:
         """The columns of rows as the method reads them."""
         dataset = self.dataset
         needed = [dataset.uid_field, dataset.iid_field, *self.context]
@@ -309,7 +310,7 @@ class Fitted:
     def score_table(self, table: pa.Table) -> tuple[np.ndarray, pa.Array]:
         """Scores float64 [n] of rows, and how each was answered (``own``, ``generated``, ``mean``;
         behind a + the other side's id, where that was unseen). The report goes on counting."""
-        columns = self._encoded(table)
+        columns = self.encoded(table)
         scores = self.scored(columns).cpu().numpy()
         answer = self._policy_of(columns[self.method.id_field])
         words = [OWN, GENERATED, MEAN]
@@ -323,16 +324,32 @@ class Fitted:
         self.report.rows += len(code)
         return scores, pa.DictionaryArray.from_arrays(pa.array(code), pa.array(words))
 
-    def score(self, frame: Any) -> np.ndarray:
+    def score(self, frame: Any, calibrated: bool = False) -> np.ndarray:
         """Click probabilities float64 [n] of rows: a frame with user, item and context fields.
 
+        Args:
+            calibrated: whether by the curve that the run fitted (``calibrate``), or as it scored.
+
         Raises:
-            UserError: a field is missing, or a value is refused.
+            UserError: a field is missing, a value is refused, or the run fitted no curve.
         """
         self.new_report()
         scores, _ = self.score_table(as_table(frame))
         self.tell_hints()
-        return scores
+        return self.calibrated(scores) if calibrated else scores
+
+    def calibrated(self, scores: np.ndarray) -> np.ndarray:
+        """Probabilities float64 [n] by the curve that the run fitted.
+
+        Raises:
+            UserError: it fitted none.
+        """
+        if "calibration" not in self.about:
+            raise UserError(
+                f"{self.kept.name} has no calibration; run again with --calibrate=platt or "
+                "isotonic (its log.txt says why there is none, if it was asked for)"
+            )
+        return calibrated(scores, self.about["calibration"])
 
     def tell_hints(self) -> None:
         self.report.notes += self.encoder.hints()
@@ -364,11 +381,11 @@ class Fitted:
         """The ids of the cold side that have vectors of their own, by code.
 
         Args:
-            which: ``all`` or ``new``.
+            which: ``all`` or ``new``, grown ones among these.
         """
         side = self.dataset.split.cold_side
         status = self.dataset.status[side]
-        wanted = status == NEW if which == "new" else status != LISTED
+        wanted = np.isin(status, (NEW, GROWN) if which == "new" else WITH_VECTORS)
         tokens = self.dataset.field2id_token[self.method.id_field]
         return [tokens[int(code)] for code in np.flatnonzero(wanted)]
 
@@ -380,6 +397,22 @@ class Fitted:
         """
         self.new_report()
         table = as_table(frame)
+        label = self.labels(table)
+        columns = self.encoded(table)
+        scores = self.scored(columns)
+        config = self.method.config
+        groups = {"cold": columns[self.method.id_field], "user": columns[self.dataset.uid_field]}
+        wanted = [name for name in config["metrics"] if name != "RelaImpr"]
+        labels = self.tensor(label.astype(np.float32))
+        values, _ = evaluate_with_groups(scores, labels, wanted, config["f1_threshold"], groups)
+        return values
+
+    def labels(self, table: pa.Table) -> np.ndarray:
+        """Labels 0 and 1 of rows by the label rule of the run: float64 [n].
+
+        Raises:
+            UserError: the label's field is missing, or a label is none.
+        """
         rule = self.about["label_rule"]
         refuse_missing(table, [rule["field"]], "the rows")
         given = as_numbers(rule["field"], whole(table[rule["field"]]))
@@ -391,14 +424,7 @@ class Fitted:
             raise UserError(
                 f"the label '{rule['field']}' has the value {odd:g}; use only 0 and 1, as the run"
             )
-        columns = self._encoded(table)
-        scores = self.scored(columns)
-        config = self.method.config
-        groups = {"cold": columns[self.method.id_field], "user": columns[self.dataset.uid_field]}
-        wanted = [name for name in config["metrics"] if name != "RelaImpr"]
-        labels = self.tensor(label.astype(np.float32))
-        values, _ = evaluate_with_groups(scores, labels, wanted, config["f1_threshold"], groups)
-        return values
+        return label
 
     def topk(
         self,

@@ -11,7 +11,7 @@ import pandas as pd
 import pyarrow as pa
 
 from recbole_cold.errors import UserError
-from recbole_cold.experiment.model_folder import LISTED
+from recbole_cold.experiment.model_folder import WITH_VECTORS
 from recbole_cold.serving.encoding import as_texts
 from recbole_cold.serving.frames import as_table, index_in, refuse_missing, whole
 
@@ -87,7 +87,7 @@ def _candidates(fitted: Any, asked: str | Sequence[Any]) -> pa.Array:
     else:
         status = fitted.dataset.status["item"]
         texts = fitted.dataset.field2id_token[fitted.dataset.iid_field]
-        found = [texts[int(code)] for code in np.flatnonzero(status != LISTED)]
+        found = [texts[int(code)] for code in np.flatnonzero(np.isin(status, WITH_VECTORS))]
     if not found:
         raise UserError("there are no candidates; give a list of item ids")
     return pa.array(found, pa.large_string())

@@ -33,8 +33,8 @@ DEFECTS = {
     ],
     "recbole_cold/model/_method.py": [
         defect("the mean is of all items",
-               "return self.backbone.id_vectors(self.old_ids).mean(dim=0)",
-               "return self.backbone.id_table().mean(dim=0)",
+               "old = self.backbone.id_vectors(self.old_ids)\n",
+               "old = self.backbone.id_table()\n",
                "test_the_substitute_is_the_mean_of_old_items"),
         defect("a new draw instead of the table's own",
                "return self.backbone.id_vectors(self.new_ids).detach()",

@@ -14,7 +14,7 @@ DEFECTS = {
                "vector = vector + 0.0",
                "test_generated_as_the_methods_own_cold_vectors"),
         defect("rare items have a vector",
-               "listed = dataset.status[dataset.split.cold_side] == LISTED",
+               "listed = ~np.isin(dataset.status[dataset.split.cold_side], WITH_VECTORS)",
                "listed = dataset.status[dataset.split.cold_side] == 0",
                "test_items_too_rare_for_the_run_are_unseen_ones_with_features"),
         defect("the policy is not asked", "self.policies[id_field] != GENERATE or not", "not",

@@ -26,10 +26,10 @@ DEFECTS = {
                "status[split.new_ids] = OLD, OLD",
                "test_items_with_features_counts_and_vectors"),
     ],
-    "recbole_cold/serving/kept.py": [
+    "recbole_cold/experiment/kept_models.py": [
         defect("altered files are read", "        if found != digest:", "        if not found:",
                "test_altered"),
-        defect("any format is read", "if version > FORMAT:", "if version < 0:", "test_model_json"),
+        defect("any format is read", "if version > NEWEST:", "if version < 0:", "test_model_json"),
         defect("the first of several", "if phase is None and len(fitting) > 1:\n        fitting = "
                "_latest(fitting)", "fitting = fitting[:1]", "test_several"),
         defect("anybody's code is run", "if code and owner not in (os.geteuid(), 0):",

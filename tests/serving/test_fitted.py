@@ -81,7 +81,7 @@ class TestAsTheRun:
         scores, rows = kept.scored("MetaE", "warm_c")
         assert np.array_equal(fitted.score(rows).astype(np.float32), scores)
         padded = fitted.score(rows.assign(user_id="nobody"))
-        columns = fitted._encoded(pa.Table.from_pandas(rows, preserve_index=False))
+        columns = fitted.encoded(pa.Table.from_pandas(rows, preserve_index=False))
         columns["user_id"] = torch.zeros_like(columns["user_id"])
         assert np.array_equal(padded, fitted.scored(columns).numpy())
         mean = recbole_cold.load(kept.folder, phase="warm_c").score(rows.assign(user_id="nobody"))

@@ -237,7 +237,7 @@ class TestFinding:
     @pytest.mark.parametrize(
         ("change", "message"),
         [
-            ({"format": 99}, "has format 99, and this recbole_cold reads up to 1"),
+            ({"format": 99}, "has format 99, and this recbole_cold reads up to 2"),
             ({"config": None}, "is damaged .it lacks 'config'"),
             ({"format": "x"}, "is damaged"),
         ],

@@ -20,7 +20,7 @@ def test_the_page_runs(tmp_path, monkeypatch):
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     blocks = re.findall(r"^```(bash|python)\n(.*?)^```$", PAGE.read_text(encoding="utf-8"),
                         re.MULTILINE | re.DOTALL)  # fmt: skip
-    assert [language for language, _ in blocks] == ["bash", "bash", "bash", "bash", "python"]
+    assert [language for language, _ in blocks] == ["bash"] * 5 + ["python"]
     names: dict = {}
     for language, block in blocks:
         if language == "bash":
@@ -33,6 +33,10 @@ def test_the_page_runs(tmp_path, monkeypatch):
     assert scores["policy"].tolist() == ["own", "own", "own+user_id:mean", "generated"]
     assert abs(scores["score"] - names["scores"]).max() < 1e-12
     assert (Path("exported") / "scorer.pt2").is_file()
+    grown = pd.read_csv("grown.csv")
+    assert grown["policy"].tolist() == ["own", "own", "own+user_id:mean", "own"]
+    assert grown["score"].tolist()[:3] == scores["score"].tolist()[:3]
+    assert grown["score"].tolist()[3] > scores["score"].tolist()[3]  # two clicks
     best = pd.read_csv("best.csv")
     assert best["item_id"].astype(str).tolist() == names["best"]["item_id"].tolist()
     assert names["vectors"].shape == (2, 16) and 0 <= names["metrics"]["AUC"] <= 1

@@ -1,0 +1,1 @@
+"""A small HTTP service over a model that ``recbole-cold export`` wrote: see README.md."""

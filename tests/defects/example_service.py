@@ -1,0 +1,21 @@
+"""The example of a service: what it keeps, and how numbers are scaled."""
+
+from defects import defect
+
+TESTS = "tests/examples/test_service.py"
+SOME = True
+DEFECTS = {
+    "examples/serving/cold_service/store.py": [
+        defect("half a line is kept", 'whole.rfind(b"\\n") + 1', "len(whole)",
+               "test_half_a_line_is_forgotten"),
+        defect("half of what was written stays", "            self._file.truncate(self._size)\n"
+               "            raise\n", "            raise\n",
+               "test_a_full_disk_leaves_no_part_of_a_row"),
+        defect("two processes serve from one store", "LOCK_EX", "LOCK_SH",
+               "test_a_store_has_one_process"),
+    ],
+    "examples/serving/cold_service/scoring.py": [
+        defect("numbers end nowhere", "min(max((number - low) / (high - low), 0.0), 1.0)",
+               "(number - low) / (high - low)", "test_numbers_are_scaled_as_in_the_run"),
+    ],
+}  # fmt: skip

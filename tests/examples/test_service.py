@@ -1,0 +1,315 @@
+"""The example of an HTTP service: what it answers is what the kept model answers."""
+
+import os
+import select
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+
+import recbole_cold
+from recbole_cold.data.numbers import AsRead, Scale, fit
+from recbole_cold.serving.frames import as_table
+
+ROOT = Path(__file__).resolve().parents[2]
+EXAMPLE = ROOT / "examples" / "serving"
+for package in ("fastapi", "uvicorn", "httpx", "onnxruntime"):
+    pytest.importorskip(package, reason=f"the example needs {package}: see its requirements.txt")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def importable():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(EXAMPLE))
+        yield
+        for name in [n for n in sys.modules if n.partition(".")[0] == "cold_service"]:
+            del sys.modules[name]
+
+
+@pytest.fixture(scope="module")
+def model(kept):
+    return kept.folder / "MWUF" / "model"
+
+
+@pytest.fixture(scope="module")
+def exported(model, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("service") / "exported"
+    recbole_cold.export(model, folder, formats=["vectors", "onnx"], check=20)
+    return folder
+
+
+def rows_of(user, items, device):
+    return pd.DataFrame({"user_id": user, "item_id": items, "device": device})
+
+
+@pytest.fixture(scope="module")
+def items(exported):
+    """An item of each kind, by its status in the export, and one that nobody knows."""
+    table = pq.read_table(exported / "items.parquet").to_pandas()[1:]
+    return [*table.groupby("status")["item_id"].first()[["old", "new", "listed"]], "nobody"]
+
+
+@pytest.mark.parametrize("rule", ["standard", "log", "minmax", "recbole"])
+def test_numbers_are_scaled_as_in_the_run(rule):
+    from cold_service.scoring import scaled
+
+    values = np.random.default_rng(3).lognormal(size=50)
+    scale = AsRead(1.5, 0.1, 3.0) if rule == "recbole" else fit(values, rule)
+    for value in (*values[:5], -4.0, 0.0, 1e6, None):
+        expected = scale.apply(np.nan if value is None else value)
+        assert scaled(value, vars(scale)) == pytest.approx(float(expected), abs=1e-6)
+    assert scaled(3.0, vars(Scale("constant", 2.0, 2.0))) == 0
+    assert scaled(3.0, {**vars(AsRead(1.0)), "low": None, "high": None}) == 3
+
+
+def kept_in(path):
+    from cold_service.store import Log
+
+    log = Log(path)
+    log.close()
+    return log.values
+
+
+class TestLog:
+    def test_half_a_line_is_forgotten(self, tmp_path):
+        """Nobody was told that it is kept."""
+        from cold_service.store import Log
+
+        log = Log(tmp_path / "l.jsonl")
+        log.append([{"n": 1}, {"n": 2}])
+        log.close()
+        with (tmp_path / "l.jsonl").open("a") as file:
+            file.write('{"n": 3')
+        log = Log(tmp_path / "l.jsonl")
+        log.append([{"n": 4}])
+        log.close()
+        assert kept_in(tmp_path / "l.jsonl") == [{"n": 1}, {"n": 2}, {"n": 4}]
+
+    def test_a_full_disk_leaves_no_part_of_a_row(self, tmp_path, monkeypatch):
+        from cold_service.store import Log
+
+        log = Log(tmp_path / "l.jsonl")
+        log.append([{"n": 1}])
+        monkeypatch.setattr(os, "fsync", lambda file: (_ for _ in ()).throw(OSError("full")))
+        with pytest.raises(OSError):
+            log.append([{"n": 2}])
+        monkeypatch.undo()
+        log.append([{"n": 3}])
+        log.close()
+        assert log.values == kept_in(tmp_path / "l.jsonl") == [{"n": 1}, {"n": 3}]
+
+
+def test_a_store_has_one_process(tmp_path):
+    from cold_service.store import Failed, Store
+
+    first = Store(tmp_path)
+    with pytest.raises(Failed, match="another process"):
+        Store(tmp_path)
+    first.close()
+    Store(tmp_path).close()
+
+
+@pytest.mark.slow
+class TestScoring:
+    @pytest.mark.parametrize("device", ["phone", "a watch", None])
+    @pytest.mark.parametrize("user", ["u7", "nobody"])
+    def test_answers_as_predict(self, exported, fitted, items, user, device):
+        from cold_service.scoring import Exported
+
+        found, policies = Exported(exported).score(user, items, {"device": device}, {})
+        table = rows_of(user, items, pd.Series([device] * 4, dtype=object))
+        expected, words = fitted.score_table(as_table(table))
+        assert np.abs(found - expected).max() < 1e-6 and len({*found}) == 4
+        assert policies == words.to_pylist()
+
+    def test_features_of_an_unknown_user(self, exported, fitted):
+        from cold_service.scoring import Exported
+
+        for income in (0.3, 5000, None):
+            features = {"age": "30", "gender": "F", "income": income}
+            found, _ = Exported(exported).score("me", ["i3"], {"device": "tv"}, features)
+            fitted.add("user", pd.DataFrame([{"user_id": f"me-{income}", **features}]))
+            expected = fitted.score(rows_of(f"me-{income}", ["i3"], "tv"))
+            assert abs(found - expected).max() < 1e-6
+
+
+@pytest.fixture(scope="class")
+def server(model, tmp_path_factory):
+    """``start()``: a client of the service in a process of its own, on a port that was free."""
+    import httpx
+
+    store = tmp_path_factory.mktemp("server") / "store"
+    path = os.pathsep.join([str(EXAMPLE), str(ROOT)])
+    running = []
+
+    def start(*flags):
+        words = [sys.executable, "-m", "cold_service", f"--store={store}", "--port=0", *flags]
+        process = subprocess.Popen(
+            words, stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": path}
+        )
+        running.append(process)
+        line = process.stdout.readline()
+        assert line.startswith("listening on http://127.0.0.1:"), line
+        client = httpx.Client(base_url=line.split()[-1], timeout=120)
+        client.process = process
+        return client
+
+    yield start
+    for process in running:
+        process.terminate()
+        process.wait(60)
+        process.stdout.close()
+
+
+FEATURES = {"title": ["the", "red", "unheard"], "year": 1993, "genre": "war crime", "price": 0.5}
+
+
+@pytest.fixture(scope="class")
+def client(server, model):
+    with server(f"--model={model}", "--grow_after=0") as client:
+        yield client
+
+
+@pytest.mark.slow
+class TestServer:
+    """In the order of a day: scores, a new item, its first clicks, and a stop without warning."""
+
+    def test_scores(self, client, fitted, items):
+        asked = {"user": "u7", "candidates": items, "context": {"device": "tv"}}
+        answer = client.post("/score", json=asked)
+        assert answer.status_code == 200 and answer.json()["model"] == "000000"
+        expected = fitted.score(rows_of("u7", items, "tv"))
+        assert np.abs(answer.json()["scores"] - expected).max() < 1e-6
+        assert answer.json()["policies"] == ["own", "own", "generated", "mean"]
+
+    def test_a_new_item(self, client, fitted):
+        """Its vector is the method's own, and it is served at once."""
+        frame = pd.DataFrame([{"item_id": "film", **FEATURES, "title": "the red unheard"}])
+        fitted.add("item", frame)
+        answer = client.post("/vector", json={"item": "film", "features": FEATURES}).json()
+        assert answer["policy"] == "generated"
+        assert np.abs(answer["vector"] - fitted.vectors(["film"])[0]).max() < 1e-6
+        asked = {"user": "u7", "candidates": ["film"], "context": {"device": "tv"}}
+        found = client.post("/score", json=asked).json()
+        assert found["policies"] == ["generated"]
+        expected = fitted.score(rows_of("u7", ["film"], "tv"))
+        assert abs(found["scores"] - expected).max() < 1e-6
+        again = client.post("/vector", json={"item": "film", "features": {}})
+        assert again.status_code == 409 and "known already" in again.json()["error"]
+
+    @pytest.mark.parametrize(
+        "path, body, status, words",
+        [
+            ("score", {"user": "u7"}, 422, "candidates: Field required"),
+            ("score", {"user": "u7", "candidates": [], "context": {}}, 422, "candidates: "),
+            ("score", {"user": "u7", "candidates": [1.5], "context": {}}, 422, "candidates.0: "),
+            ("score", {"user": "u7", "candidates": ["i1"], "contxt": {}}, 422, "contxt: Extra"),
+            ("score", {"user": "u7", "candidates": ["i1"]}, 400, "context lacks 'device'"),
+            (
+                "score",
+                {"user": "u7", "candidates": ["i1"], "context": {"device": "tv", "hour": 3}},
+                400,
+                "context has no field 'hour'; there are: device",
+            ),
+            (
+                "score",
+                {"user": "u7", "candidates": ["i1"], "context": {"device": ["tv"]}},
+                400,
+                "'device' is a single token",
+            ),
+            ("vector", {"item": "x", "features": {"yeer": 1}}, 400, "features has no field 'yeer'"),
+            ("vector", {"item": "x", "features": {"price": "much"}}, 400, "'price' is a number"),
+            ("feedback", {"rows": []}, 422, "rows: "),
+            (
+                "feedback",
+                {"rows": [{"user": "u7", "item": "i1", "label": 5}]},
+                400,
+                "row 1: context lacks 'device'",
+            ),
+            (
+                "feedback",
+                {"rows": [{"user": "u7", "item": "who", "label": 5, "context": {"device": "tv"}}]},
+                400,
+                "row 1: the item 'who' is unknown; give its features to /vector first",
+            ),
+        ],
+    )
+    def test_what_is_wrong_is_told_in_a_sentence(self, client, path, body, status, words):
+        answer = client.post(f"/{path}", json=body)
+        assert answer.status_code == status and list(answer.json()) == ["error"]
+        assert answer.json()["error"].startswith(words), answer.json()
+        assert "\n" not in answer.json()["error"]
+
+    def test_no_json(self, client):
+        answer = client.post("/score", content=b'{"user": ')
+        assert answer.status_code == 422 and list(answer.json()) == ["error"]
+
+    def test_feedback_outlives_a_kill(self, client, server, fitted, items):
+        """What was answered is there in the next process, the item's vector as well."""
+        rows = [
+            {"user": "u7", "item": item, "label": 5, "context": {"device": "tv"}}
+            for item in ("film", items[0])
+        ]
+        answer = client.post("/feedback", json={"rows": rows})
+        assert answer.status_code == 202
+        assert answer.json() == {"kept": 2, "of_new_items": 1}
+        before = client.get("/health").json()
+        assert (before["feedback"], before["waiting"], before["label"]) == (2, 1, "MWUF")
+        asked = {"user": "u7", "candidates": ["film"], "context": {"device": "tv"}}
+        score = client.post("/score", json=asked).json()
+        client.process.kill()
+        client.process.wait()
+        # The process that makes vectors has the same standard output, and ends as well.
+        assert select.select([client.process.stdout], [], [], 120)[0]
+        with server("--grow_after=0") as after:
+            assert after.get("/health").json() == before
+            assert after.post("/score", json=asked).json() == score
+            after.process.terminate()
+            after.process.wait()
+
+    def test_it_grows_in_the_background(self, server, items):
+        """The clicks of a new item move its score, no old item's, and requests go on meanwhile."""
+        asked = {"user": "u7", "candidates": ["film", items[0]], "context": {"device": "tv"}}
+        row = {"user": "u8", "item": "film", "label": 5, "context": {"device": "tv"}}
+        with server("--grow_after=3") as client:
+            first = client.post("/score", json=asked).json()
+            assert client.get("/health").json()["waiting"] == 1
+            client.post("/feedback", json={"rows": [row, {**row, "user": "u9"}]})
+            deadline = time.monotonic() + 600
+            while (health := client.get("/health").json())["model"] == "000000":
+                assert health["last_error"] == "" and time.monotonic() < deadline
+                during = client.post("/score", json=asked).json()
+                assert during["model"] != "000000" or during == first
+                time.sleep(0.2)
+            second = client.post("/score", json=asked).json()
+            assert second["model"] == "000001" and second["policies"] == ["own", "own"]
+            assert second["scores"][0] != first["scores"][0]
+            assert second["scores"][1] == first["scores"][1]
+            assert health["waiting"] == 0 and len({*health["lineage"]}) == 2
+            store = client.process.args[3].partition("=")[2]
+            grown = recbole_cold.load(Path(store) / "current" / "model")
+            expected = grown.score(rows_of("u7", ["film", items[0]], "tv"))
+            assert np.abs(second["scores"] - expected).max() < 1e-6
+            answer = client.post("/vector", json={"item": "film", "features": {}})
+            assert answer.status_code == 409
+
+
+@pytest.mark.slow
+def test_scoring_imports_neither_recbole_nor_torch(exported):
+    code = (
+        "import sys\n"
+        "from pathlib import Path\n"
+        "from cold_service import app, service\n"
+        "found = service.Exported(Path(sys.argv[1]))\n"
+        "print(found.score('u7', ['i3'], {'device': 'tv'}, {})[0][0])\n"
+        "assert not {'recbole', 'recbole_cold', 'torch'} & {*sys.modules}\n"
+    )
+    words = [sys.executable, "-c", code, str(exported)]
+    done = subprocess.run(words, env={**os.environ, "PYTHONPATH": str(EXAMPLE)},
+                          capture_output=True, text=True)  # fmt: skip
+    assert done.returncode == 0, done.stderr
