@@ -69,6 +69,7 @@ _WITHOUT_PART = (
     "experiment.scores",
     "experiment.document",
     "experiment.intervals",
+    "model._serving",  # what folders, predict and export ask
     "cache_entries",
     "cache_peers",
     "locks",

@@ -227,7 +227,7 @@ def _described(method: ColdStartRecommender, dataset: ColdStartDataset) -> dict[
         "data_hash": dataset.data_hash,
         "rule": str(dataset.split.manifest.get("rule", "")),
         "phases": [list(phase) for phase in dataset.split.phases],
-        "answers": method.untouched() is not None,
+        "answers": method.answers_unseen(),
         "fields": [_field(method, dataset, field) for field in dataset.fields()],
     }
 

@@ -20,6 +20,7 @@ from recbole_cold.keys import COUNT, RATE, Key
 from recbole_cold.kinds import flag, number, one_of
 from recbole_cold.model._gme_neighbours import attribute_matrix, neighbours
 from recbole_cold.model._gme_vectors import by_cosine, joined, units_of
+from recbole_cold.model._token_rows import TokenRows
 from recbole_cold.model.metae import PAIRS, MetaE, TanhDense
 
 logger = logging.getLogger(__name__)
@@ -128,6 +129,14 @@ class GME(MetaE):
         self._vectors = self.rows.scaled_vectors(dataset)
         # Part of the state: a model's folder has no rows to count.
         self.register_buffer("training_rows", self._count(self.train_index))
+
+    def token_rows(self) -> dict[str, tuple[TokenRows, ...]]:
+        return {**super().token_rows(), "training_rows": (TokenRows(self.id_field),)}
+
+    def begin_learn(self) -> None:
+        """Count anew: what a model of other data was carried with is no count of these rows."""
+        super().begin_learn()
+        self.training_rows.copy_(self._count(self.train_index))
 
     def side_vectors(self, ids: Tensor | None = None) -> Tensor:
         """Side information only, with the protocol ``released`` too: [n, s], of ``ids`` [b, s]."""

@@ -29,7 +29,7 @@ DEFECTS = {
                "with blaming(config.backbone_class, ", "with blaming(Backbone, ",
                "test_a_backbones_constructor_that_raises"),
     ],
-    "recbole_cold/model/_method.py": [
+    "recbole_cold/model/_answers.py": [
         defect("vectors of another shape are spread over the items",
                "if value.shape not in shapes or found != right:", "if found != right:",
                "test_an_answer_that_cannot_be"),

@@ -184,7 +184,8 @@ class TestEveryFile:
             assert found >= expected
             methods_own = {name for name in found if name.startswith("model.")}
             ends = {"model._phase_end", "model._item_bias", "model._map"} - set(without)
-            assert methods_own == {"model._method", "model._fit", "model._token_rows"} | ends
+            every = {f"model.{name}" for name in ("_method", "_fit", "_token_rows", "_answers")}
+            assert methods_own == every | ends
 
     def test_what_shows_and_starts_runs_changes_nothing(self, changed):
         """Pictures, tables, verbs, sweeps and comparisons: all of them at once."""
