@@ -182,6 +182,20 @@ class Backbone(nn.Module):
         with self.item_slot(item_vector, first_order):
             return module(interaction).reshape(-1)
 
+    def served_logits(
+        self,
+        interaction: Mapping[str, Tensor],
+        item_vector: Tensor,
+        first_order: Tensor | None,
+        more: Mapping[str, Tensor],
+    ) -> Tensor:
+        """Logits [b] of rows whose items are served with a vector and, in a method's own network,
+        with ``more`` [b, ..] than that, by name: what its ``item_logits`` takes."""
+        if not more:
+            return self.logits(interaction, item_vector, first_order)
+        logits: Tensor = self.model.item_logits(interaction, item_vector, **more)
+        return logits
+
     def calculate_loss(self, interaction: Mapping[str, Tensor]) -> Tensor:
         """The wrapped model's own training loss, regularisers included."""
         return self.model.calculate_loss(interaction)

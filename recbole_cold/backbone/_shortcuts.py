@@ -108,6 +108,8 @@ def pooled(module: nn.Module, position: int, column: Tensor) -> Tensor:
     """The sequences ``column`` [u, length] of one field, pooled by ``module``: [u, width]."""
     tables = nn.ModuleList([module.token_seq_embedding_table[position]])
     one = view(module, token_seq_embedding_table=tables)
+    if torch.compiler.is_compiling():  # an exporter does not know how many parts there are
+        return one.embed_token_seq_fields([column])[:, 0]
     return torch.cat([one.embed_token_seq_fields([part])[:, 0] for part in column.split(_CHUNK)])
 
 

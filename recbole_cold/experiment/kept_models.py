@@ -13,10 +13,12 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
+from torch import Tensor
 
 from recbole_cold import paths
 from recbole_cold.errors import UserError
 from recbole_cold.experiment.folders import file_name
+from recbole_cold.experiment.kept_rows import ROWS, read_rows
 from recbole_cold.experiment.model_folder import ABOUT, NEWEST, TABLES, TOKENS, WEIGHTS
 from recbole_cold.model._method import ColdStartRecommender
 from recbole_cold.paths import sha256
@@ -52,6 +54,10 @@ class Kept:
     def table(self, side: str) -> pa.Table:
         """Features, counts and vectors of ``item`` or ``user``, by code."""
         return pq.read_table(self.folder / TABLES[side])
+
+    def rows(self) -> dict[str, Tensor]:
+        """Columns by field, encoded, of the rows that the folder holds; none of most methods."""
+        return read_rows(self.folder / ROWS)[0] if ROWS in self.about["sha256"] else {}
 
     def state(self, method: ColdStartRecommender) -> dict[str, Any]:
         """The state dict of the method, which was built as this model's.

@@ -1,4 +1,5 @@
-"""Rows that new items were seen with, in the folder of a model that fits them anew in each phase.
+"""Rows of new items in the folder of a model: those that scores are made of (few-shot learners), or
+that are fitted anew in each phase.
 
 ``item_bias`` and ``warm: map`` fit numbers and vectors on all rows seen so far, so a model that
 goes on learning (``grow``) needs these. They are written as the model reads them: codes and scaled

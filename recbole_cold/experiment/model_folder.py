@@ -2,9 +2,9 @@
 
 ``weights.pt`` holds the state dict, ``tokens/<field>.parquet`` the token of each code,
 ``items.parquet`` and ``users.parquet`` the features, counts and vectors by code, and ``model.json``
-the rest: what the method was, how fields are read, and the SHA-256 of the other files. There is no
-row of the interactions in it, but for methods that fit all rows of new items anew in each phase:
-``kept_rows.py``.
+the rest: what the method was, how fields are read, and the SHA-256 of the other files. Rows of the
+interactions are in it only where scores are made of them, or later phases fit them anew
+(``kept_rows.py``).
 Shape letters: n items or users, d embedding size.
 """
 
@@ -54,12 +54,9 @@ _SIDES = {
 
 def why_not(method: ColdStartRecommender, dataset: ColdStartDataset) -> str | None:
     """Why a method cannot be kept, in words that follow "because"; None where it can."""
-    own = [name for name in ("logits", "predict", "item_vectors")
-           if getattr(type(method), name) is not getattr(ColdStartRecommender, name)]  # fmt: skip
-    if method.network is not None:
-        return "it has a network of its own, which adapts to rows that a folder does not hold"
-    if own:
-        return f"it scores rows in its own way ({own[0]}), not with one vector per new item"
+    reason = method.why_not_kept()
+    if reason is not None:
+        return reason
     if method.rows.histories is not None:
         return f"{method.backbone.name} reads histories, which a folder does not hold"
     if dataset.split.histories is not None or not len(dataset.split.new_ids):
@@ -106,8 +103,8 @@ def write_model(
 
 
 def _write_rows(place: Path, method: ColdStartRecommender, dataset: ColdStartDataset) -> None:
-    index = method.rows_seen.index
-    if len(index):
+    index = method.kept_rows()
+    if index is not None:
         columns = {name: column[index] for name, column in method.rows.columns.items()}
         time = None if dataset.time is None else np.asarray(dataset.time)[index.cpu().numpy()]
         write_rows(place / ROWS, columns, time)
@@ -165,8 +162,8 @@ def _table(
     columns["clicks"] = np.bincount(ids, weights=label, minlength=n).astype(np.int64)
     columns["status"] = _status(dataset.split, id_field == method.id_field, ids, n)
     vector, weight = vectors_of(method, id_field)
-    flat = pa.array(vector.reshape(-1), pa.float32())
-    columns["vector"] = pa.FixedSizeListArray.from_arrays(flat, vector.shape[1])
+    if vector is not None:
+        columns["vector"] = _column(vector)
     if weight is not None:
         columns["first_order"] = pa.array(weight, pa.float32())
     return pa.table(columns)
@@ -196,16 +193,23 @@ def _status(split: Split, cold: bool, ids: Array, n: int) -> pa.Array:
     return pa.array(status)
 
 
+def _column(values: Array) -> pa.Array:
+    """Values [n] or [n, any], in the type that they have."""
+    flat = pa.array(values.reshape(-1))
+    if values.ndim == 1:
+        return flat
+    return pa.FixedSizeListArray.from_arrays(flat, values.shape[1])
+
+
 @torch.no_grad()
-def vectors_of(method: ColdStartRecommender, id_field: str) -> tuple[Array, Array | None]:
+def vectors_of(method: ColdStartRecommender, id_field: str) -> tuple[Array | None, Array | None]:
     """Vectors [n, d] and scalar weights [n] as they are served."""
     if id_field == method.id_field:
         ids = torch.arange(method.n_ids, device=method.device)
-        parts = [method.item_vectors(part) for part in ids.split(1 << 16)]
-        vector = torch.cat([each for each, _ in parts])
-        weights = [each for _, each in parts if each is not None]
-        weight = torch.cat(weights)[:, 0].cpu().numpy() if weights else None
-        return vector.cpu().numpy(), weight
+        parts = [method.kept_vectors(part) for part in ids.split(1 << 16)]
+        vectors, weights = ([each[at] for each in parts if each[at] is not None] for at in (0, 1))
+        vector = torch.cat(vectors).cpu().numpy() if vectors else None
+        return vector, torch.cat(weights)[:, 0].cpu().numpy() if weights else None
     return method.backbone.table_of(id_field).cpu().numpy(), None
 
 

@@ -14,6 +14,7 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import torch
 from recbole.utils import FeatureSource
 from torch import nn
@@ -169,7 +170,7 @@ def _begin(
         "new_known": _known_new(method, dataset, old, trained),
         "own_network": reason or True,
         "same_data": about["data_hash"] == dataset.data_hash,
-        "other_scales": _other_scales(dataset, about),
+        "other_scales": _other_scales(method, dataset, about),
     }
 
 
@@ -238,7 +239,8 @@ def _held(
     served = np.isin(status, WITH_VECTORS) if "vector" in items.column_names else status == OLD
     own = np.flatnonzero(served & (status != OLD))  # their rows are not in the tables
     for name, column in ((_VECTORS, "vector"), (_WEIGHTS, "first_order")):
-        if name in old.state and column in items.column_names:
+        # Of ALDIMF the vectors are factors, and of another length as a rule.
+        if name in old.state and _numbers_of(items, column) == old.state[name].shape[1]:
             table = old.state[name]
             place = torch.from_numpy(rows_by_code(old, name)[method.id_field][own])
             values = items[column].take(own).to_numpy()
@@ -246,6 +248,14 @@ def _held(
             table[place] = torch.from_numpy(rows).to(table.dtype)
     trained[method.id_field] = served
     return old, trained
+
+
+def _numbers_of(items: pa.Table, column: str) -> int:
+    """How many numbers a column has in each row; 0 where there is no such column."""
+    if column not in items.column_names:
+        return 0
+    kind = items.schema.field(column).type
+    return kind.list_size if pa.types.is_fixed_size_list(kind) else 1
 
 
 def _known_new(
@@ -300,13 +310,16 @@ def _refuse_left(backbone: set[str], new: Held, old: Held, result: Carried, pare
         )
 
 
-def _other_scales(dataset: ColdStartDataset, about: Mapping[str, Any]) -> list[str]:
-    """Numbers that the parent was trained with in another scale."""
+def _other_scales(
+    method: ColdStartRecommender, dataset: ColdStartDataset, about: Mapping[str, Any]
+) -> list[str]:
+    """Numbers that somebody reads and that the parent was trained with in another scale."""
+    read = {*dataset.numbers, *method.backbone.side_fields}
     before = {field["name"]: field.get("scale") for field in about["fields"]}
     return [
         name
         for name, scale in dataset.scales.items()
-        if _plain(asdict(scale)) != _plain(before.get(name) or {})
+        if name in read and _plain(asdict(scale)) != _plain(before.get(name) or {})
     ]
 
 

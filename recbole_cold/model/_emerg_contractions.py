@@ -94,11 +94,15 @@ class _Pull(Function):
 
 def score(y_hdan: Tensor, x_don: Tensor) -> Tensor:
     """``sum_d y[h,d,a,n] x[d,o,n]``: [o, h, a, n]."""
+    if torch.compiler.is_compiling():  # an exporter follows no blocks of an unknown number of nodes
+        return torch.einsum("hdan,don->ohan", y_hdan, x_don)
     return _Score.apply(y_hdan, x_don)
 
 
 def mix(p_ohan: Tensor, x_don: Tensor) -> Tensor:
     """``sum_o p[o,h,a,n] x[d,o,n]``: [h, d, a, n]."""
+    if torch.compiler.is_compiling():
+        return torch.einsum("ohan,don->hdan", p_ohan, x_don)
     return _Mix.apply(p_ohan, x_don)
 
 

@@ -14,6 +14,7 @@ from recbole.utils import FeatureSource
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from recbole_cold.backbone._beyond import Beyond
 from recbole_cold.backbone._shortcuts import pooled
 from recbole_cold.errors import UserError
 from recbole_cold.model._emerg_contractions import mix, score
@@ -63,12 +64,8 @@ def largest(graph_tff: Tensor, top_k: int) -> Tensor:
     return keep.scatter_(-1, order[..., :top_k], True).view_as(graph_tff)
 
 
-def refine(raw_tff: Tensor, top_k: int | None, layers: int, *, mask: bool = True) -> list[Tensor]:
-    """Adjacency matrices of the orders 1 to ``layers`` from a raw graph: eq. (3)-(6).
-
-    Order 1 keeps the largest entries of the scaled graph and is made symmetric; each further order
-    is a path longer by one, where order 1 has an edge (``mask``). Which entries are kept and where
-    edges are counts as given; gradients go through the values.
+def first_order(raw_tff: Tensor, top_k: int | None) -> Tensor:
+    """The adjacency matrix of order 1: the largest entries of the scaled graph, made symmetric.
 
     Args:
         top_k: entries kept, the diagonal included; ``None`` keeps all.
@@ -76,7 +73,14 @@ def refine(raw_tff: Tensor, top_k: int | None, layers: int, *, mask: bool = True
     first = with_self_loops(min_max(raw_tff))
     if top_k is not None and top_k < first.shape[-1] ** 2:
         first = first * largest(first, top_k)
-    first = (first + first.transpose(-2, -1)) / 2
+    return (first + first.transpose(-2, -1)) / 2
+
+
+def higher_orders(first: Tensor, layers: int, *, mask: bool = True) -> list[Tensor]:
+    """Adjacency matrices of the orders 1 to ``layers`` from that of order 1.
+
+    Each is a path longer by one, where order 1 has an edge (``mask``).
+    """
     edges = (first != 0).to(first.dtype)
     orders = [first]
     for _ in range(layers - 1):
@@ -86,6 +90,14 @@ def refine(raw_tff: Tensor, top_k: int | None, layers: int, *, mask: bool = True
         power = with_self_loops(min_max(power))
         orders.append(power * edges if mask else power)
     return orders
+
+
+def refine(raw_tff: Tensor, top_k: int | None, layers: int, *, mask: bool = True) -> list[Tensor]:
+    """Adjacency matrices of the orders 1 to ``layers`` from a raw graph: eq. (3)-(6).
+
+    Which entries are kept and where edges are counts as given; gradients go through the values.
+    """
+    return higher_orders(first_order(raw_tff, top_k), layers, mask=mask)
 
 
 def cut_fields(graph_tff: Tensor, without: Tensor) -> Tensor:
@@ -170,6 +182,7 @@ class EmerGNet(ContextRecommender):
         maps = 1 if self.pretrain_graph == "shared" else self.layers
         self.global_graph = nn.Parameter(torch.empty(maps, n_fields, n_fields))
         self.loss = nn.BCEWithLogitsLoss()
+        self.beyond: Beyond | None = None  # where codes may be beyond the tables
         self._initialise(config["emerg_init_std"], config["emerg_graph_scale"])
 
     def _order_fields(self, dataset, own_source: FeatureSource) -> None:
@@ -232,8 +245,7 @@ class EmerGNet(ContextRecommender):
         if tokens:
             offsets = [int(self.token_field_offsets[self.token_field_names.index(f)])
                        for f in tokens]  # fmt: skip
-            code = torch.stack([interaction[f] + o for f, o in zip(tokens, offsets, strict=True)])
-            rows = self.token_embedding_table.embedding(code)
+            rows = self._token_rows(tokens, offsets, interaction)
             if len(tokens) == len(fields):
                 return rows
             parts.update(zip(tokens, rows, strict=True))
@@ -250,6 +262,18 @@ class EmerGNet(ContextRecommender):
                 parts[field] = self.embed_float_seq_fields(whole)[:, position]
         return torch.stack([parts[field] for field in fields])
 
+    def _token_rows(
+        self, fields: Sequence[str], offsets: Sequence[int], interaction: Mapping[str, Tensor]
+    ) -> Tensor:
+        """The rows of token fields that begin at these offsets of the table: [fields, b, d]."""
+        table = self.token_embedding_table.embedding
+        if self.beyond is None:
+            parts = zip(fields, offsets, strict=True)
+            return table(torch.stack([interaction[field] + offset for field, offset in parts]))
+        begin_f1 = torch.tensor(offsets, device=table.weight.device)[:, None]
+        code_fb = torch.stack([interaction[field] for field in fields])
+        return self.beyond.rows(fields, code_fb, lambda known_fb: table(known_fb + begin_f1))
+
     def _number(self, field: str, pair_b2: Tensor) -> Tensor:
         offset = int(self.float_field_offsets[self.float_field_names.index(field)])
         code = pair_b2[..., 1].long() + offset
@@ -258,10 +282,18 @@ class EmerGNet(ContextRecommender):
     # ---------------------------------------------------------------- the forward pass
     def graphs(self, raw_tff: Tensor) -> list[Tensor]:
         """The adjacency matrices of all layers from raw graphs."""
+        return self.orders(self.first_order(raw_tff))
+
+    def first_order(self, raw_tff: Tensor) -> Tensor:
+        """What the adjacency matrices of all layers are made of: that of order 1."""
+        return first_order(raw_tff, self.top_k) if self.refined else raw_tff
+
+    def orders(self, first_tff: Tensor) -> list[Tensor]:
+        """The adjacency matrices of all layers from those of order 1."""
         if self.refined:
-            orders = refine(raw_tff, self.top_k, self.layers, mask=self.masked)
+            orders = higher_orders(first_tff, self.layers, mask=self.masked)
         else:
-            orders = [raw_tff] * self.layers
+            orders = [first_tff] * self.layers
         if self.without is not None:
             orders = [cut_fields(order, self.without) for order in orders]
         return orders
@@ -343,6 +375,17 @@ class EmerGNet(ContextRecommender):
     def task_logits(self, raw_tff: Tensor, fields_dtfk: Tensor) -> Tensor:
         """Logits [t, k] of tasks with raw graphs of their own."""
         return self.read_out(self.propagate(self.graphs(raw_tff), fields_dtfk))
+
+    def item_logits(
+        self, interaction: Mapping[str, Tensor], item_vector: Tensor, item_graph: Tensor
+    ) -> Tensor:
+        """Logits [b] of rows with each item's ID vector [b, d] and graph of order 1 [b, f, f]."""
+        parts = [item_vector[:, None]]
+        for fields in (self.own_fields[1:], self.other_fields):
+            if fields:
+                parts.append(self.embed_fields(fields, interaction).transpose(0, 1))
+        orders = self.propagate_rows(self.orders(item_graph), torch.cat(parts, dim=1))
+        return self.read_out(orders)[0]
 
     def forward(self, interaction) -> Tensor:
         fields_bfd = self.concat_embed_input_fields(interaction).index_select(1, self.place)

@@ -22,6 +22,7 @@ from recbole.utils import FeatureSource
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from recbole_cold.backbone._beyond import read_beyond
 from recbole_cold.backbone._seam import Backbone, OwnNetwork, build_backbone
 from recbole_cold.backbone._shortcuts import view
 from recbole_cold.data.episodes import Episode, FewShotBatches
@@ -78,7 +79,10 @@ class FieldGroup:
                 table = view(getattr(model, f"{kind}_embedding_table"))
                 table.offsets = table.offsets[kept]
                 # Hooks on the whole table know its positions, not these.
-                table._forward_hooks = OrderedDict()
+                table._forward_hooks, table._forward_pre_hooks = OrderedDict(), OrderedDict()
+                if kind == "token":
+                    twin.token_field_dims = [model.token_field_dims[n] for n in kept]
+                    twin.token_field_offsets = table.offsets
                 twin._modules[f"{kind}_embedding_table"] = table
         for kind in ("token_seq", "float_seq"):
             names = getattr(model, f"{kind}_field_names")
@@ -91,7 +95,7 @@ class FieldGroup:
         # RecBole embeds sequences before single tokens.
         kinds = ("token_seq", "token", "float_seq", "float")
         self.names: list[str] = [n for k in kinds for n in getattr(twin, f"{k}_field_names")]
-        self._twin, self._size = twin, model.embedding_size
+        self.view, self._size = twin, model.embedding_size
         self._like = model.token_embedding_table.embedding
 
     @property
@@ -102,7 +106,7 @@ class FieldGroup:
         """The embedded fields of ``n_rows`` rows, side by side in the order of ``names``: [b, p]"""
         if not self.names or n_rows == 0:
             return self._like.weight.new_zeros(n_rows, self.width)
-        return self._twin.concat_embed_input_fields(interaction).flatten(1)
+        return self.view.concat_embed_input_fields(interaction).flatten(1)
 
 
 class FewShotNetwork(ContextRecommender):
@@ -402,7 +406,7 @@ class FewShotRecommender(ColdStartRecommender):
         """Logits [b]: each row by the state of its item, whatever else is in the batch."""
         ids = interaction[self.task_field]
         other_bq = self.net.other(interaction, len(ids))
-        slot = self.supports.slot_n[ids]
+        slot = self.supports.slot_of(ids)
         warm = (slot >= 0) & (self.supports.count[slot.clamp(min=0)] > 0)
         out = other_bq.new_empty(len(ids))
         for part, state_of in ((warm, self._states_for), (~warm, self._unadapted)):
@@ -436,6 +440,35 @@ class FewShotRecommender(ColdStartRecommender):
         if states is None:
             return self.net.state(self._support(slot_t))
         return {name: value[slot_t] for name, value in states.items()}
+
+    # ---------------------------------------------------------------- a folder, and what is unseen
+    def why_not_kept(self) -> str | None:
+        return self.unlike(FewShotRecommender)
+
+    def why_not_exported(self) -> str | None:
+        return "its network makes a state of each item's own rows, which is no vector"
+
+    def kept_rows(self) -> Tensor:
+        """The supports."""
+        return self.supports.rows[self.supports.is_row()]
+
+    def kept_rows_are(self, index: Tensor) -> None:
+        self.supports.rows[self.supports.is_row()] = index
+
+    def kept_vectors(self, ids: Tensor) -> tuple[None, None]:
+        return None, None
+
+    def answers_unseen(self) -> bool:
+        """By their features, without a support."""
+        return True
+
+    def read_beyond(self, trained: Mapping[str, np.ndarray], means: set[str]) -> None:
+        if self.config["own_id"]:
+            means = {*means, self.id_field}
+        read_beyond(self.net, trained, means, [self.net.own.view, self.net.other.view])
+
+    def served_logits(self, interaction: Batch, *_: object) -> Tensor:
+        return self.logits(interaction)
 
 
 def _grouped(ids: Tensor) -> tuple[Tensor, Tensor, Tensor]:

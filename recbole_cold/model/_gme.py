@@ -7,7 +7,7 @@ information, i and o sizes before and after a projection.
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import ClassVar, NamedTuple
 
@@ -126,6 +126,8 @@ class GME(MetaE):
     def __init__(self, config, dataset) -> None:
         super().__init__(config, dataset)
         self._vectors = self.rows.scaled_vectors(dataset)
+        # Part of the state: a model's folder has no rows to count.
+        self.register_buffer("training_rows", self._count(self.train_index))
 
     def side_vectors(self, ids: Tensor | None = None) -> Tensor:
         """Side information only, with the protocol ``released`` too: [n, s], of ``ids`` [b, s]."""
@@ -150,7 +152,11 @@ class GME(MetaE):
 
     @cached_property
     def graph(self) -> Graph:
-        """The graph, made once from side information and rows of old items; it is not learned.
+        """The graph, made once from side information and rows of old items; it is not learned."""
+        return self.graph_of(torch.cat([self.old_ids, self.new_ids]))
+
+    def graph_of(self, ids: Tensor) -> Graph:
+        """The graph with neighbours of the items ``ids`` alone, by features as they are now.
 
         Items that share tokens come first; those with the nearest content vectors join them.
         """
@@ -158,32 +164,33 @@ class GME(MetaE):
         index, real = neighbours(
             has_nv,
             self.old_ids.cpu().numpy(),
-            self._count(self.train_index).cpu().numpy(),
+            self.training_rows.cpu().numpy(),
             self.config["gme_neighbours"],
-            torch.cat([self.old_ids, self.new_ids]).cpu().numpy(),
+            ids.cpu().numpy(),
             self.config["gme_max_share"],
         )
         parts = index, real, np.diff(has_nv.indptr) > 0
         index, real, named = (torch.from_numpy(part).to(self.device) for part in parts)
         units = self.content_units()
         if units:
-            ids = torch.cat([self.old_ids, self.new_ids])
             near = by_cosine(units, self.old_ids, ids, self.config["gme_neighbours"])
             index, real = joined((index, real), near)
             named = named | torch.stack([unit.any(dim=1) for unit in units]).any(dim=0)
         return Graph(index, real, named)
-
-    def untouched(self) -> None:
-        """Neighbours are those of the run's own items."""
 
     # ---------------------------------------------------------------- generating
     def near_rows(self, index_bk: Tensor, side_ns: Tensor) -> Tensor:
         """The keys and values of the neighbours: [b, k, s], or [b, k, d]."""
         return side_ns[index_bk]
 
-    def generate(self, ids: Tensor, side_ns: Tensor) -> Tensor:
-        """Vectors [b, d] of the items ``ids``."""
-        index_bk, real_bk = self.graph.index_nk[ids].long(), self.graph.real_nk[ids]
+    def generate(self, ids: Tensor, side_ns: Tensor, graph: Graph | None = None) -> Tensor:
+        """Vectors [b, d] of the items ``ids``.
+
+        Args:
+            graph: another than the run's.
+        """
+        graph = self.graph if graph is None else graph
+        index_bk, real_bk = graph.index_nk[ids].long(), graph.real_nk[ids]
         return self.generator(side_ns[ids], self.near_rows(index_bk, side_ns), real_bk)
 
     def item_generator(self) -> Callable[[Tensor], Tensor]:
@@ -200,14 +207,25 @@ class GME(MetaE):
     @torch.no_grad()
     def cold_vectors(self) -> Tensor:
         """Generated; the mean of old items where there is no neighbour (``gme_alone``)."""
-        side_ns = self.side_vectors()
-        rows = torch.cat([self.generate(p, side_ns) for p in self.new_ids.split(_CHUNK_ITEMS)])
-        alone = ~self.graph.real_nk[self.new_ids].any(dim=1)
-        if self.config["gme_alone"] == "mean":
-            rows[alone] = self.old_mean()
+        rows, alone = self._cold(self.new_ids, self.graph)
         if bool(alone.any()):
             self._say(alone)
         return rows
+
+    def _cold(self, ids: Tensor, graph: Graph) -> tuple[Tensor, Tensor]:
+        """First vectors [b, d] of items, and which of them have no neighbour."""
+        side_ns, parts = self.side_vectors(), ids.split(_CHUNK_ITEMS)
+        rows = torch.cat([self.generate(part, side_ns, graph) for part in parts])
+        alone = ~graph.real_nk[ids].any(dim=1)
+        if self.config["gme_alone"] == "mean":
+            rows[alone] = self.old_mean()
+        return rows, alone
+
+    @torch.no_grad()
+    def unseen_vectors(self, names: Sequence[str]) -> Tensor:
+        """As ``cold_vectors``, with neighbours looked for anew by the features of unseen items."""
+        ids = self.new_ids[: len(names)]
+        return self._cold(ids, self.graph_of(ids))[0]
 
     def _say(self, alone_m: Tensor) -> None:
         nameless = int((~self.graph.named_n[self.new_ids[alone_m]]).sum())

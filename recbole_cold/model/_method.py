@@ -22,8 +22,10 @@ from recbole_cold.data.histories import histories_of
 from recbole_cold.data.rows import Batch, Rows
 from recbole_cold.errors import Misuse, UserError, blaming, nearest
 from recbole_cold.keys import Key
+from recbole_cold.model._answers import refuse_unlike
 from recbole_cold.model._fit import MODES, Fit, RowBatches, Step, no_such_mode
 from recbole_cold.model._phase_end import SeenRows, fit_seen, note_rows, refuse_map_without_vectors
+from recbole_cold.model._serving import Serving
 from recbole_cold.model._token_rows import TokenRows
 from recbole_cold.seeding import seed_layers
 
@@ -49,7 +51,7 @@ class Untouched(NamedTuple):
     value: float | Tensor
 
 
-class ColdStartRecommender(AbstractRecommender):
+class ColdStartRecommender(Serving, AbstractRecommender):
     """A cold-start method on a backbone; subclasses override what they do differently.
 
     Args:
@@ -354,6 +356,23 @@ class ColdStartRecommender(AbstractRecommender):
         rows = {"counts": every, "new_vectors": new, "new_first_order": new, "cold_rows": new}
         return {name: (part,) for name, part in {**rows, "new_shift": shifted}.items()}
 
+    def answers_unseen(self) -> bool:
+        """Whether cold vectors follow from an item's features as they are given."""
+        own = builtins.type(self).cold_vectors is not ColdStartRecommender.cold_vectors
+        return own and self.untouched() is not None
+
+    def why_not_kept(self) -> str | None:
+        """Why a folder of weights, features and ``kept_rows`` is not enough to score rows as this
+        does, in words that follow "because"; ``None`` where it is."""
+        if self.network is not None:
+            return "it has a network of its own, which adapts to rows that a folder does not hold"
+        return self.unlike(ColdStartRecommender)
+
+    def why_not_exported(self) -> str | None:
+        """Why a network of tensors with each item's vector as an input cannot score as this does,
+        in words that follow a colon; ``None`` where it can."""
+        return self.unlike(ColdStartRecommender)
+
     # ---------------------------------------------------------------- tools for subclasses
     def row_batches(self, index: Tensor) -> RowBatches:
         return RowBatches(index, self.config["train_batch_size"], self.rows)
@@ -407,10 +426,10 @@ class ColdStartRecommender(AbstractRecommender):
         """
         with blaming(type(self), "cold_vectors()"):
             vectors = self.cold_vectors()
-            _refuse_unlike("cold_vectors()", vectors, self.new_vectors, [self.new_vectors.shape])
+            refuse_unlike("cold_vectors()", vectors, self.new_vectors, [self.new_vectors.shape])
         with blaming(type(self), "cold_first_order()"):
             weights, like = self.cold_first_order(), self.new_first_order
-            _refuse_unlike("cold_first_order()", weights, like, [torch.Size([1]), like.shape])
+            refuse_unlike("cold_first_order()", weights, like, [torch.Size([1]), like.shape])
         self.new_vectors.copy_(vectors)
         self.cold_rows.copy_(vectors)
         self.new_first_order.copy_(weights.expand_as(self.new_first_order))
@@ -471,20 +490,3 @@ class ColdStartRecommender(AbstractRecommender):
         """The backbone's dropout on or off; its statistics move iff ``batch_norm: moving``."""
         moving = self.config["batch_norm"] == "moving"
         set_apart(self.backbone, statistics=moving, dropout=dropout)
-
-
-def _refuse_unlike(what: str, value: Any, like: Tensor, shapes: list[torch.Size]) -> None:
-    """Raise a ``UserError`` if a method's answer is no tensor that can be copied as it stands."""
-    if not isinstance(value, Tensor):
-        raise Misuse(f"{what} gives a {builtins.type(value).__name__}, and must give a tensor")
-    wanted = " or ".join(str(list(shape)) for shape in shapes)
-    found, right = (value.dtype, value.device), (like.dtype, like.device)
-    if value.shape not in shapes or found != right:
-        raise Misuse(
-            f"{what} gives {_described(value, str(list(value.shape)))}, and must give "
-            f"{_described(like, wanted)}"
-        )
-
-
-def _described(value: Tensor, shape: str) -> str:
-    return f"{shape} {str(value.dtype).removeprefix('torch.')} on {value.device}"

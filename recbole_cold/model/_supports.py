@@ -67,6 +67,22 @@ class Supports(nn.Module):
         self.count += count
         self.count.clamp_(max=self.rows.shape[1])
 
+    def slot_of(self, ids: Tensor) -> Tensor:
+        """Places in ``ids``, -1 without a support; any code may be asked for."""
+        n = len(self.slot_n)
+        return torch.where(ids < n, self.slot_n[ids.clamp(max=n - 1)], -1)
+
+    def is_row(self) -> Tensor:
+        """Where ``rows`` means something: bool [m, room]."""
+        return torch.arange(self.rows.shape[1], device=self.rows.device) < self.count[:, None]
+
+    def _load_from_state_dict(self, state_dict: Any, prefix: str, *args: Any) -> None:
+        """A state brings its own room: that of the run, which a model's folder does not know."""
+        kept = state_dict.get(f"{prefix}rows")
+        if kept is not None and len(kept) == len(self):
+            self.rows = self.rows.new_zeros(kept.shape)
+        super()._load_from_state_dict(state_dict, prefix, *args)
+
     def of(self, slot_t: Tensor) -> tuple[Tensor, Tensor]:
         """Row numbers and mask, both [t, k], of items by their places, -1 for one without a
         support; padded to the longest, and to one row where there is none."""

@@ -5,14 +5,16 @@ doi 10.1145/3539618.3591732.
 Shape letters: b rows or triples, n all items, o all users, e factor size, s side information.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
+import numpy as np
 import torch
 from torch import Generator, Tensor, nn
 from torch.nn import functional as F
 
+from recbole_cold.backbone._beyond import mean_of
 from recbole_cold.backbone._modes import evaluating
 from recbole_cold.backbone._shortcuts import lookup, with_shortcuts
 from recbole_cold.backbone._unseen import zero_rows
@@ -128,6 +130,7 @@ class ALDIMF(ALDI):
         self.register_buffer("is_old", old, persistent=False)
         self.register_buffer("is_bare", without_content(self.backbone), persistent=False)
         self.register_buffer("new_factors", torch.zeros(len(self.new_ids), size))
+        self.beyond_user: Tensor | None = None  # [e] of a user beyond the table
         self.to(self.device)
 
     def token_rows(self) -> dict[str, tuple[TokenRows, ...]]:
@@ -239,12 +242,14 @@ class ALDIMF(ALDI):
 
     # ---------------------------------------------------------------- scores
     @torch.no_grad()
-    def content_factors(self, ids: Tensor) -> Tensor:
-        """f_I of the items ``ids``, the mean of old items' where there is no content: [b, e]."""
-        made, bare = self.generated(ids), self.is_bare[ids]
-        if not bool(bare.any()):
-            return made
-        return torch.where(bare[:, None], self.generated(self.old_ids).mean(dim=0), made)
+    def content_factors(self, ids: Tensor, is_bare: Tensor | None = None) -> Tensor:
+        """f_I of the items ``ids``, the mean of old items' where there is no content: [b, e].
+
+        Args:
+            is_bare: who has none, bool [n], where features are not those of the run.
+        """
+        made, bare = self.generated(ids), (self.is_bare if is_bare is None else is_bare)[ids]
+        return torch.where(bare[:, None], self.mean_vector(), made) if bool(bare.any()) else made
 
     def served_factors(self, ids: Tensor) -> Tensor:
         """v of old items, f_I of all others: [b, e]."""
@@ -260,13 +265,53 @@ class ALDIMF(ALDI):
     def logits(self, interaction) -> Tensor:
         """``u . v`` for old items, ``f_U(u) . f_I(content)`` for all others: [b]."""
         ids, place = interaction[self.id_field].unique(return_inverse=True)
+        item = lookup(self.served_factors(ids), place)
+        return dot(self._user_of(interaction, self.is_old[ids][place]), item)
+
+    def _user_of(self, interaction, old_b: Tensor) -> Tensor:
+        """u where the row's item is old, f_U(u) where it is not: [b, e]."""
         users, seat = interaction[self.other_field].unique(return_inverse=True)
-        warm_user = lookup(self.user_factors(), users)
+        if self.beyond_user is None:
+            warm_user = lookup(self.user_factors(), users)
+        else:
+            known = lookup(self.user_factors(), users.clamp(max=self.n_others - 1))
+            warm_user = torch.where(users[:, None] < self.n_others, known, self.beyond_user)
         with evaluating(self.user_tower):
             cold_user = self.user_tower(warm_user)
-        old = self.is_old[ids][place]
-        user = torch.where(old[:, None], lookup(warm_user, seat), lookup(cold_user, seat))
-        return dot(user, lookup(self.served_factors(ids), place))
+        return torch.where(old_b[:, None], lookup(warm_user, seat), lookup(cold_user, seat))
+
+    # ---------------------------------------------------------------- a folder, and what is unseen
+    def why_not_kept(self) -> str | None:
+        return self.unlike(ALDIMF)
+
+    def why_not_exported(self) -> str | None:
+        return "it has two factors of each user, one for old and one for new items"
+
+    @torch.no_grad()
+    def kept_vectors(self, ids: Tensor) -> tuple[Tensor, None]:
+        """The factors."""
+        return self.served_factors(ids), None
+
+    @torch.no_grad()
+    def mean_vector(self) -> Tensor:
+        """f_I, the mean of old items."""
+        return self.generated(self.old_ids).mean(dim=0)
+
+    @torch.no_grad()
+    def unseen_vectors(self, names: Sequence[str]) -> Tensor:
+        return self.content_factors(self.new_ids[: len(names)], without_content(self.backbone))
+
+    @torch.no_grad()
+    def read_beyond(self, trained: Mapping[str, np.ndarray], means: set[str]) -> None:
+        super().read_beyond(trained, means)
+        factors, field = self.user_factors().detach(), self.other_field
+        self.beyond_user = mean_of(factors, trained[field]) if field in means else factors[0]
+
+    @torch.no_grad()
+    def served_logits(self, interaction, vector_bd: Tensor, *_: object) -> Tensor:
+        ids = interaction[self.id_field]
+        old = self.is_old[ids.clamp(max=self.n_ids - 1)] & (ids < self.n_ids)
+        return dot(self._user_of(interaction, old), vector_bd)
 
 
 def _initialise(tower: ContentNet) -> None:

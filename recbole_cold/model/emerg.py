@@ -21,7 +21,6 @@ from torch import Generator, Tensor, nn
 from torch.nn import functional as F
 
 from recbole_cold import seeding
-from recbole_cold.backbone._shortcuts import lookup
 from recbole_cold.data.episodes import Blocks, Episode, EpisodeBatches, masked_mean, time_blocks
 from recbole_cold.data.rows import Batch, Rows
 from recbole_cold.errors import UserError
@@ -29,9 +28,9 @@ from recbole_cold.graphs import Graphs
 from recbole_cold.keys import COUNT, EPOCHS, INNER_RATE, RATE, STEPS, WEIGHT, Key
 from recbole_cold.kinds import field_name, flag, list_of, number, one_of, optional, whole
 from recbole_cold.model._emerg_net import NETWORK_KEYS, EmerGNet, HyperNetwork
+from recbole_cold.model._emerg_serving import RANDOM, ServedGraphs
 from recbole_cold.model._fit import Fit, RowBatches, Step
 from recbole_cold.model._inner import Chunks, adapt
-from recbole_cold.model._method import ColdStartRecommender
 from recbole_cold.model._token_rows import TokenRows
 
 logger = logging.getLogger(__name__)
@@ -89,7 +88,7 @@ class WholeSet:
         return [self.batch][start:]
 
 
-class EmerG(ColdStartRecommender):
+class EmerG(ServedGraphs):
     """Every item has a feature graph of its own in a network that is shared.
 
     A hypernetwork makes the graph from the item's fields. Meta-training on old items teaches it,
@@ -237,7 +236,7 @@ class EmerG(ColdStartRecommender):
 
     def raw_graphs(self, ids: Tensor, vector_td: Tensor, side_tpd: Tensor) -> Tensor:
         """Where the items' graphs start: [t, f, f]."""
-        if self.kind in ("random", "random_adapted"):
+        if self.kind in RANDOM:
             return self.random_graphs[ids]
         if self.kind == "shared":
             return self.net.global_graph.expand(len(ids), -1, -1)
@@ -452,27 +451,6 @@ class EmerG(ColdStartRecommender):
             self._phase_names[:n_phases],
             orders.cpu().numpy(),
         )
-
-    # ---------------------------------------------------------------- serving
-    def logits(self, interaction: Batch) -> Tensor:
-        """Logits [b] with every row's item's own graph and vector."""
-        ids, place = interaction.unique(self.id_field)
-        vector_ud, _ = self.item_vectors(ids)
-        side_upd = self.side_fields_of(ids)
-        raw = self.raw_graphs(ids, vector_ud, side_upd)
-        slot = self.new_index[ids]
-        served = lookup(self.new_graphs, slot.clamp(min=0)) if len(self.new_graphs) else raw
-        entered = (slot >= 0)[:, None, None] & self.new_items_started
-        raw = torch.where(entered, served, raw)
-        own = torch.cat([vector_ud[:, None], side_upd], dim=1)
-        graphs = [lookup(graph.flatten(1), place).view(-1, *graph.shape[1:])
-                  for graph in self.net.graphs(raw)]  # fmt: skip
-        parts = [lookup(own.flatten(1), place).view(len(place), -1, self.embedding_size)]
-        if self.net.other_fields:
-            other = self.net.embed_fields(self.net.other_fields, interaction)
-            parts.append(other.transpose(0, 1))
-        orders = self.net.propagate_rows(graphs, torch.cat(parts, dim=1))
-        return self.net.read_out(orders)[0]
 
 
 def _narrow(batch: Batch, mask_tk: Tensor) -> tuple[Batch, Tensor]:

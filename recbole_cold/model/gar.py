@@ -6,6 +6,7 @@ backbone, and a user's other items are the same row with another item in it.
 Shape letters: b rows of a batch, p rows with a click, d embedding size, s side information.
 """
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 import torch
@@ -86,15 +87,35 @@ class GAR(ColdStartRecommender):
         self.register_buffer(
             "content", torch.zeros(self.n_ids, self.side_width, device=self.device)
         )
+        # What content is read with, by field: for items that the run has never seen.
+        self.content_fields = [f for f in self.backbone.side_fields if self._has_table(f)]
+        for number, field in enumerate(self.content_fields):
+            table = torch.zeros_like(self._content_table(field).detach())
+            self.register_buffer(f"content_table_{number}", table)
 
     def token_rows(self) -> dict[str, tuple[TokenRows, ...]]:
-        return {**super().token_rows(), "content": (TokenRows(self.id_field),)}
+        found = {**super().token_rows(), "content": (TokenRows(self.id_field),)}
+        for number, field in enumerate(self.content_fields):
+            found[f"content_table_{number}"] = (TokenRows(field),)
+        return found
 
-    def untouched(self) -> None:
-        """Content is that of the tables before the game, which are gone."""
+    def _has_table(self, field: str) -> bool:
+        model = self.backbone.model
+        return field in model.token_field_names or field in model.token_seq_field_names
 
+    def _content_table(self, field: str) -> Tensor:
+        """The rows of a field of items as the backbone has them now: [codes, d]."""
+        model = self.backbone.model
+        if field in model.token_field_names:
+            return self.backbone.table_of(field)
+        place = model.token_seq_field_names.index(field)
+        return model.token_seq_embedding_table[place].weight
+
+    @torch.no_grad()
     def begin_learn(self) -> None:
         self.content.copy_(self.side_vectors())
+        for number, field in enumerate(self.content_fields):
+            getattr(self, f"content_table_{number}").copy_(self._content_table(field))
 
     # ---------------------------------------------------------------- who plays
     def _recommender_moves(self) -> None:
@@ -207,3 +228,19 @@ class GAR(ColdStartRecommender):
         with evaluating(self.generator):
             rows = self.generator(self.content[self.new_ids])
         return mean_where_bare(self, rows)
+
+    @torch.no_grad()
+    def unseen_vectors(self, names: Sequence[str]) -> Tensor:
+        """As ``cold_vectors``, of content that the tables before the game read in the features."""
+        ids = self.new_ids[: len(names)]
+        tables = [self._content_table(field) for field in self.content_fields]
+        now = [table.clone() for table in tables]
+        try:
+            for number, table in enumerate(tables):
+                table.copy_(getattr(self, f"content_table_{number}"))
+            content = self.side_vectors(ids)
+        finally:
+            for table, before in zip(tables, now, strict=True):
+                table.copy_(before)
+        with evaluating(self.generator):
+            return mean_where_bare(self, self.generator(content), ids)

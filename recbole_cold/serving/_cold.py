@@ -6,7 +6,7 @@ Shape letters: k unseen items, m new items, d embedding size.
 """
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import torch
@@ -20,16 +20,13 @@ from recbole_cold.model._method import ColdStartRecommender
 Features = Mapping[str, Tensor]
 
 
-def has_cold_answer(method: ColdStartRecommender) -> bool:
-    """Whether a method's cold vectors follow from an item's features as they are given."""
-    return method.untouched() is not None and (
-        type(method).cold_vectors is not ColdStartRecommender.cold_vectors
-    )
-
-
 @torch.no_grad()
 def cold_vectors(
-    method: ColdStartRecommender, own: Features, values: Features, seed: int
+    method: ColdStartRecommender,
+    own: Features,
+    values: Features,
+    names: Sequence[str],
+    seed: int,
 ) -> Tensor:
     """Vectors [k, d] of unseen items.
 
@@ -37,6 +34,7 @@ def cold_vectors(
         method: one with a cold answer; it is as before afterwards.
         own: the feature columns [n, ..] of the run's items.
         values: the same fields of the unseen items, [k, ..].
+        names: their ids in the outside world.
         seed: of draws, where a method makes some.
     """
     number, room = len(next(iter(values.values()))), len(method.new_ids)
@@ -47,7 +45,7 @@ def cold_vectors(
             part = {field: column[start : start + room] for field, column in values.items()}
             seeding.seed_layers(seed, "unseen items", start)
             with _in_place_of_new(method, own, part), blaming(type(method), "cold_vectors()"):
-                made.append(method.cold_vectors()[: min(room, number - start)])
+                made.append(method.unseen_vectors(names[start : start + room]))
     finally:
         seeding.restore_layers(state)
     return torch.cat(made)

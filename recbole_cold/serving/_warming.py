@@ -51,11 +51,13 @@ def start(fitted: Fitted, codes: Array) -> None:
 def _first_vectors(fitted: Fitted, ids: Tensor) -> Tensor:
     """The method's own cold answer, or else its rule for new items: [k, d]."""
     method = fitted.method
-    if _cold.has_cold_answer(method):
+    if method.answers_unseen():
         features = method.rows.features_of(method.id_field)
         own = {name: column for name, column in features.items() if name in fitted.policies}
         values = {name: column[ids] for name, column in own.items()}
-        return _cold.cold_vectors(method, own, values, int(fitted.about["seed"]))
+        tokens = fitted.dataset.field2id_token[method.id_field]
+        names = [tokens[code] for code in ids.tolist()]
+        return _cold.cold_vectors(method, own, values, names, int(fitted.about["seed"]))
     if method.config["new_item_init"] == "zero":
         return torch.zeros_like(method.new_vectors[: len(ids)])
     return method.old_mean().detach().expand(len(ids), -1)

@@ -22,13 +22,18 @@ GENERATE, MEAN, PAD, REFUSE, DROP, CLIP = "generate", "mean", "pad", "refuse", "
 
 
 def policies_of(
-    dataset: KeptDataset, cold_field: str, generates: bool, asked: Mapping[str, str] | None = None
+    dataset: KeptDataset,
+    cold_field: str,
+    generates: bool,
+    has_mean: bool,
+    asked: Mapping[str, str] | None = None,
 ) -> dict[str, str]:
     """Field -> what is done with a value that the run has never seen.
 
     Args:
         cold_field: the id field of the side that can be new.
         generates: whether the method has a cold answer for features.
+        has_mean: whether there is a mean of what old items are scored with.
         asked: other policies than the default ones.
 
     Raises:
@@ -39,7 +44,8 @@ def policies_of(
     for name in read_fields(dataset):
         kind = FeatureType(dataset.spec[name]["type"])
         if name == cold_field:
-            allowed[name] = (GENERATE, MEAN, REFUSE) if generates else (MEAN, REFUSE)
+            own = (GENERATE,) * generates + (MEAN,) * has_mean
+            allowed[name] = (*own, REFUSE)
         elif name == other:
             allowed[name] = (MEAN, PAD, REFUSE)
         elif kind == FeatureType.TOKEN:

@@ -23,7 +23,15 @@ from recbole_cold.experiment.model_folder import TABLES, TOKENS
 from recbole_cold.serving.encoding import MEAN
 from recbole_cold.serving.export_check import rows_to_check
 from recbole_cold.serving.fitted import Fitted
-from recbole_cold.serving.graph import BIAS, VECTOR, WEIGHT, Served, scorer_of, with_mean_row
+from recbole_cold.serving.graph import (
+    BIAS,
+    VECTOR,
+    WEIGHT,
+    Served,
+    refuse,
+    scorer_of,
+    with_mean_row,
+)
 from recbole_cold.serving.graph_files import FORMATS, check_formats, heading, write_scorer
 from recbole_cold.serving.kept import Kept, find_kept, rebuild
 from recbole_cold.store import whole_folder, write_bytes
@@ -74,6 +82,7 @@ def export(
         if field["type"] == "token" and field["name"] not in (_id_field(kept), _label_field(kept))
     }
     fitted = Fitted(kept, unseen=means, device="cpu")
+    refuse(fitted.method)
     try:
         with whole_folder(folder) as place:
             return _write(place, fitted, formats, bake, check)
@@ -108,7 +117,7 @@ def _write(
 ) -> dict[str, Any]:
     kept = fitted.kept
     _write_tokens(place, fitted)
-    served = fitted.served_at(torch.arange(fitted.dataset.num(fitted.method.id_field) + 1))
+    served = _served(fitted, torch.arange(fitted.dataset.num(fitted.method.id_field) + 1))
     for side, name in TABLES.items():
         pq.write_table(_table(fitted, side, served), place / name)
     if VECTORS in formats:
@@ -128,6 +137,13 @@ def _write(
     return told
 
 
+def _served(fitted: Fitted, place: Tensor) -> Served:
+    """What the items at these places are scored with."""
+    vector, weight, bias = fitted.served_at(place)
+    assert vector is not None
+    return Served(vector, weight, bias, fitted.more_at(place, vector))
+
+
 # ------------------------------------------------------------------------------- tables
 def _write_tokens(place: Path, fitted: Fitted) -> None:
     """The token files of the model, with the code that a scorer is given for each."""
@@ -144,7 +160,7 @@ def _write_tokens(place: Path, fitted: Fitted) -> None:
             pq.write_table(table, place / TOKENS / field["tokens"])
 
 
-def _table(fitted: Fitted, side: str, served: tuple[Tensor, Tensor, Tensor | None]) -> pa.Table:
+def _table(fitted: Fitted, side: str, served: Served) -> pa.Table:
     """By code, the unknown one last: token, status, visible rows, what is served, features as a
     scorer reads them."""
     kept = fitted.kept.table(side)
@@ -154,12 +170,13 @@ def _table(fitted: Fitted, side: str, served: tuple[Tensor, Tensor, Tensor | Non
         columns[name] = pa.array([*kept[name].to_pylist(), last], kept[name].type)
     n = len(kept)
     if id_field == fitted.method.id_field:
-        vector, weight, bias = served
-        columns[VECTOR_COLUMN] = _lists(vector)
-        if fitted.method.backbone.has_first_order:
-            columns[WEIGHT] = pa.array(weight[:, 0].numpy())
-        if bias is not None:
-            columns[BIAS] = pa.array(bias.double().numpy())
+        columns[VECTOR_COLUMN] = _lists(served.vectors)
+        if fitted.method.backbone.has_first_order and served.first_order is not None:
+            columns[WEIGHT] = pa.array(served.first_order[:, 0].numpy())
+        for name, each in (served.more or {}).items():
+            columns[name] = _lists(each.flatten(1))
+        if served.bias is not None:
+            columns[BIAS] = pa.array(served.bias.double().numpy())
     else:
         columns |= _vectors_of(fitted, id_field)
     for field, column in fitted.method.rows.features_of(id_field).items():
@@ -225,19 +242,19 @@ def _write_scorer(
     place: Path,
     fitted: Fitted,
     formats: Sequence[str],
-    served: tuple[Tensor, Tensor, Tensor | None],
+    served: Served,
     bake: bool,
     check: int,
 ) -> dict[str, Any]:
     # The tables of a model that scores have hooks for the unknown; a scorer has rows instead.
     method, dataset = rebuild(fitted.kept, "cpu")
-    scorer = scorer_of(method, dataset, served=Served(*served) if bake else None)
+    scorer = scorer_of(method, dataset, served=served if bake else None)
     rows = rows_to_check(fitted, check, bake)
     expected = fitted.scored(rows.columns)
-    vector, weight, bias = fitted.served_at(rows.columns[fitted.method.id_field])
-    given = {VECTOR: vector, WEIGHT: weight} | ({} if bias is None else {BIAS: bias})
-    with fitted.shown(rows.columns) as shown, torch.no_grad():
-        feed = scorer.feed(shown.batch(torch.arange(len(expected))), given)
+    each = _served(fitted, rows.columns[fitted.method.id_field])
+    given = {VECTOR: each.vectors, WEIGHT: each.first_order, BIAS: each.bias, **(each.more or {})}
+    with torch.no_grad():
+        feed = scorer.feed(fitted.shown(rows.columns).batch(torch.arange(len(expected))), given)
     for field, where in rows.unknown_tokens.items():
         feed[field][where, 1] = dataset.num(field)
     return {**write_scorer(scorer, place, formats, feed, expected), "checked": rows.counts}

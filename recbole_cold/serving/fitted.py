@@ -3,8 +3,7 @@
 Shape letters: n rows, b rows of a batch, d embedding size.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,6 @@ from recbole_cold.evaluation.calibrators import calibrated
 from recbole_cold.evaluation.metrics import evaluate_with_groups
 from recbole_cold.experiment.model_folder import GROWN, NEW, WITH_VECTORS
 from recbole_cold.serving import _cold
-from recbole_cold.serving._unknown import read_beyond
 from recbole_cold.serving.encoding import (
     GENERATE,
     MEAN,
@@ -93,11 +91,11 @@ class Fitted:
         self.method, self.dataset = rebuild(kept, device)
         method, dataset = self.method, self.dataset
         self.label_field = dataset.label_field
-        generates = _cold.has_cold_answer(method)
-        self.policies = policies_of(dataset, method.id_field, generates, unseen)
+        own = method.answers_unseen(), method.has_vectors
+        self.policies = policies_of(dataset, method.id_field, *own, unseen)
         self.encoder = Encoder(dataset, self.policies, strict_ids)
         means = {f for f, word in self.policies.items() if word == MEAN} - {method.id_field}
-        read_beyond(method.backbone.model, dataset.trained, means)
+        method.read_beyond(dataset.trained, means)
         self._own = {
             field: column
             for field, column in method.rows.features_of(method.id_field).items()
@@ -109,13 +107,12 @@ class Fitted:
         listed = ~np.isin(dataset.status[dataset.split.cold_side], WITH_VECTORS)
         self._listed = torch.from_numpy(np.append(listed, True)).to(method.device)
         # Vectors of items without rows, made when first asked for.
-        self._cold = method.old_mean().detach().repeat(len(self._listed), 1)
-        self._is_made = torch.zeros_like(self._listed)
+        self._cold = method.mean_vector().detach().repeat(len(self._listed), 1)
+        self._is_made = torch.full_like(self._listed, not method.has_vectors)
         # What is asked of the row's features, apart from the ids: fields of interactions.
         ids = (dataset.uid_field, dataset.iid_field)
         self.context = [name for name in read_fields(dataset)
                          if dataset.spec[name]["side"] == "inter" and name not in ids]  # fmt: skip
-        self._pretended = dict(method.rows.columns)
 
     @property
     def report(self) -> Report:
@@ -181,8 +178,9 @@ class Fitted:
         if side == self.dataset.split.cold_side:
             true = torch.ones(len(new), dtype=torch.bool, device=self.method.device)
             self._listed = torch.cat([self._listed, true])
-            self._is_made = torch.cat([self._is_made, ~true])
-            mean = self.method.old_mean().detach()
+            made = torch.full_like(true, not self.method.has_vectors)
+            self._is_made = torch.cat([self._is_made, made])
+            mean = self.method.mean_vector().detach()
             self._cold = torch.cat([self._cold, mean.repeat(len(new), 1)])
 
     def places(self, side: str, values: pa.Array) -> np.ndarray:
@@ -217,9 +215,16 @@ class Fitted:
                 column = column.masked_fill(column >= self.dataset.num(field), 0)
             values[field] = column
         own = {field: features[field][:bare] for field in self._own}
-        seed = int(self.about["seed"])
-        self._cold[wanted] = _cold.cold_vectors(method, own, values, seed)
+        seed, names = int(self.about["seed"]), self._names_at(wanted)
+        self._cold[wanted] = _cold.cold_vectors(method, own, values, names, seed)
         self._is_made[wanted] = True
+
+    def _names_at(self, place: Tensor) -> list[str]:
+        """Ids of the cold side by their places."""
+        n, tokens = self.dataset.num(self.method.id_field), self.dataset.field2id_token
+        further = self._further[self.dataset.split.cold_side]
+        return [tokens[self.method.id_field][at] if at < n else further[at - n - 1].as_py()
+                for at in place.tolist()]  # fmt: skip
 
     def _policy_of(self, place: Tensor) -> np.ndarray:
         """How each row's item is answered: 0 own, 1 generated, 2 the mean."""
@@ -248,23 +253,19 @@ class Fitted:
         self._make(place)
         scores = torch.empty(len(place), dtype=torch.float64, device=method.device)
         size = method.config["eval_batch_size"]
-        with torch.no_grad(), method.backbone.frozen_tables(), self.shown(columns) as rows:
+        rows = self.shown(columns)
+        with torch.no_grad(), method.backbone.frozen_tables():
             for start in range(0, len(place), size):
                 end = min(start + size, len(place))
                 index = torch.arange(start, end, device=method.device)
                 scores[start:end] = self._chances(rows.batch(index))
         return scores
 
-    @contextmanager
-    def shown(self, columns: Mapping[str, Tensor]) -> Iterator[Rows]:
-        """Context: rows whose columns are these, encoded ones."""
-        rows = self.method.rows
+    def shown(self, columns: Mapping[str, Tensor]) -> Rows:
+        """Rows whose columns are these, encoded ones; those that the method keeps stay its own."""
+        rows = self.method.rows.view()
         rows.columns.update(columns)
-        try:
-            yield rows
-        finally:
-            rows.columns.clear()
-            rows.columns.update(self._pretended)
+        return rows
 
     def _chances(self, batch: Batch) -> Tensor:
         """As the run scored rows; items without rows get their cold vectors."""
@@ -273,26 +274,38 @@ class Fitted:
         if not bool(unseen.any()):
             return method.predict(batch)
         vector, weight, bias = self.served_at(ids)
-        logit = method.backbone.logits(batch, vector, weight).double()
+        more = self.more_at(ids, vector)
+        logit = method.served_logits(batch, vector, weight, more).double()
         return torch.sigmoid(logit if bias is None else logit + bias)
 
     @torch.no_grad()
-    def served_at(self, place: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
-        """What the items at places [b] are scored with: vectors [b, d], scalar weights [b, 1]
-        (zeros where the backbone has none) and the numbers [b] that are added to logits, if any."""
+    def served_at(self, place: Tensor) -> tuple[Tensor | None, Tensor, Tensor | None]:
+        """What the items at places [b] are scored with: vectors [b, d], if they have any, scalar
+        weights [b, 1] (zeros where the backbone has none) and the numbers [b] that are added to
+        logits, if any."""
         method = self.method
         self._make(place)
         unseen = self._listed[place]
         known = torch.where(unseen, method.old_ids[0], place)
-        vector, weight = method.item_vectors(known)
-        vector = torch.where(unseen[:, None], self._cold[place], vector)
+        vector, weight = method.kept_vectors(known)
+        if vector is not None:
+            vector = torch.where(unseen[:, None], self._cold[place], vector)
         if weight is None:
-            weight = torch.zeros_like(vector[:, :1])
+            weight = torch.zeros(len(place), 1, device=method.device)
         weight = torch.where(unseen[:, None], method.cold_first_order()[:1], weight)
         if not method.has_item_bias():
             return vector, weight, None
         slot = torch.where(unseen, -1, method.shift_index[known])
         return vector, weight, torch.where(slot >= 0, method.new_shift[slot.clamp(min=0)], 0.0)
+
+    @torch.no_grad()
+    def more_at(self, place: Tensor, vector: Tensor | None) -> dict[str, Tensor]:
+        """What else the items at places [b] are scored with, given their vectors."""
+        if vector is None:
+            return {}
+        nothing = self._listed[place] & ~self._is_made[place]
+        bare = self.dataset.num(self.method.id_field)
+        return self.method.more_served(torch.where(nothing, bare, place), vector)
 
     def score_table(self, table: pa.Table) -> tuple[np.ndarray, pa.Array]:
         """Scores float64 [n] of rows, and how each was answered (``own``, ``generated``, ``mean``;
@@ -347,13 +360,22 @@ class Fitted:
 
         Args:
             items: their ids; ``None``: all old and new ones, as ``ids`` lists them.
+
+        Raises:
+            UserError: the method has no vectors.
         """
         self.new_report()
         values = self.ids() if items is None else list(items)
         side = self.dataset.split.cold_side
         place = self.tensor(self.places(side, pa.array([str(value) for value in values],
                                                          pa.large_string())))  # fmt: skip
-        return self.served_at(place)[0].cpu().numpy()
+        vector, _, _ = self.served_at(place)
+        if vector is None:
+            raise UserError(
+                f"{self.about['label']} scores the items by states of its own network and has no "
+                "vectors of them; score rows with it"
+            )
+        return vector.cpu().numpy()
 
     def ids(self, which: str = "all") -> list[str]:
         """The ids of the cold side that have vectors of their own, by code.

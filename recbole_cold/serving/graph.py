@@ -39,7 +39,7 @@ class Input:
 
     Attributes:
         name: the field's, or that of what the method gives: ``item_vector``, ``first_order``,
-            ``item_bias``.
+            ``item_bias``, and what else it serves items with (EmerG: ``item_graph``).
         kind: ``token``, ``token_seq``, ``number``, ``content_vector`` or ``given``.
         dtype: ``int64`` or ``float32``, as NumPy says it.
         shape: words (``batch``, ``length_0``, ...) stand for any size.
@@ -65,11 +65,13 @@ class Served:
         vectors: [n + 1, d] by code.
         first_order: [n + 1, 1], or ``None`` where the backbone has no scalar weights.
         bias: [n + 1], added to the logit, or ``None``.
+        more: what else items are scored with, by name: [n + 1, ..].
     """
 
     vectors: Tensor
     first_order: Tensor | None
     bias: Tensor | None
+    more: Mapping[str, Tensor] | None = None
 
 
 # ------------------------------------------------------------------------------- unknown values
@@ -195,6 +197,7 @@ class Scorer(nn.Module):
         used: field -> codes whose mean answers what is unknown.
         item_bias: whether a number of the item is added to the logit.
         served: the vectors to be baked in; the ID's code is then an input in their place.
+        more: the sizes of what items are scored with beside their vectors, by name.
 
     Raises:
         UserError: the backbone cannot be written down as such a network.
@@ -207,8 +210,10 @@ class Scorer(nn.Module):
         *,
         item_bias: bool = False,
         served: Served | None = None,
+        more: Mapping[str, tuple[int, ...]] | None = None,
     ) -> None:
         super().__init__()
+        self.more = dict(more or {})
         _refuse(seam)
         self.backbone, self.id_field = seam.name, seam.id_field
         self.embedding_size = seam.embedding_size
@@ -293,6 +298,8 @@ class Scorer(nn.Module):
         yield Input(VECTOR, "given", "float32", ("batch", self.embedding_size))
         if self.seam.has_first_order:
             yield Input(WEIGHT, "given", "float32", ("batch", 1))
+        for name, size in self.more.items():
+            yield Input(name, "given", "float32", ("batch", *size))
         if item_bias:
             yield Input(BIAS, "given", "float64", ("batch",))
 
@@ -308,6 +315,8 @@ class Scorer(nn.Module):
             self.register_buffer("weights", weights.detach().cpu())
         if bias is not None:
             self.register_buffer("bias", bias.detach().cpu().double())
+        for name in self.more:
+            self.register_buffer(f"served_{name}", (served.more or {})[name].detach().cpu())
 
     def feed(self, batch: Batch, served: Feed) -> dict[str, Tensor]:
         """The inputs by name for rows of a data set, on the CPU.
@@ -334,7 +343,7 @@ class Scorer(nn.Module):
         value = {
             each.name: each_value for each, each_value in zip(self.inputs, values, strict=True)
         }
-        vector_bd, weight_b1, bias_b = self._of_id(value)
+        vector_bd, weight_b1, bias_b, more = self._of_id(value)
         fields = {each.name: self._field(each, value[each.name]) for each in self._fields()}
         # The table must be asked for some row; what it gives is replaced.
         fields[self.id_field] = torch.zeros_like(vector_bd[:, 0], dtype=torch.int64)
@@ -342,20 +351,26 @@ class Scorer(nn.Module):
             each.name: value[each.name] for each in self.inputs if each.kind == "content_vector"
         }
         with KeepsBatch():
-            logit_b = self.seam.logits(fields, vector_bd, weight_b1).reshape(-1).double()
+            logit_b = self.seam.served_logits(fields, vector_bd, weight_b1, more)
+        logit_b = logit_b.reshape(-1).double()
         return torch.sigmoid(logit_b if bias_b is None else logit_b + bias_b)
 
     def _fields(self) -> Iterator[Input]:
         return (each for each in self.inputs if each.kind != "given" and each.name != self.id_field)
 
-    def _of_id(self, value: Mapping[str, Tensor]) -> tuple[Tensor, Tensor | None, Tensor | None]:
+    def _of_id(
+        self, value: Mapping[str, Tensor]
+    ) -> tuple[Tensor, Tensor | None, Tensor | None, dict[str, Tensor]]:
+        """Vector, scalar weight, number on the logit, and what else items are scored with."""
         if not self.baked:
-            return value[VECTOR], value.get(WEIGHT), value.get(BIAS)
+            more = {name: value[name] for name in self.more}
+            return value[VECTOR], value.get(WEIGHT), value.get(BIAS), more
         code_b = known_or_last(value[self.id_field], self.n_ids)
         tables = [getattr(self, name, None) for name in ("vectors", "weights", "bias")]
         vector, weight, bias = (None if table is None else table[code_b] for table in tables)
         assert vector is not None
-        return vector, weight, bias
+        more = {name: getattr(self, f"served_{name}")[code_b] for name in self.more}
+        return vector, weight, bias, more
 
     @staticmethod
     def _field(each: Input, value: Tensor) -> Tensor:
@@ -369,6 +384,19 @@ class Scorer(nn.Module):
 
 
 # ------------------------------------------------------------------------------- of a method
+def refuse(method: ColdStartRecommender) -> None:
+    """
+    Raises:
+        UserError: the method's scores are not those of a network that is given one vector per item.
+    """
+    reason = method.why_not_exported()
+    if reason is not None:
+        raise UserError(
+            f"{type(method).__name__} has no scorer to export: {reason}; score with `recbole-cold "
+            "predict`"
+        )
+
+
 def scorer_of(
     method: ColdStartRecommender, dataset: Any, *, served: Served | None = None
 ) -> Scorer:
@@ -383,22 +411,30 @@ def scorer_of(
         UserError: the method's scores are not those of a backbone that is given one vector, or its
             backbone cannot be written down.
     """
-    cls, plain = type(method), ColdStartRecommender
-    if cls.logits is not plain.logits or cls.predict is not plain.predict:
-        raise UserError(
-            f"{cls.__name__} has no scorer to export: it scores with a network of its own, not "
-            "with one vector per item in a backbone; score with `recbole-cold predict`"
-        )
+    refuse(method)
     codes = {field: np.flatnonzero(has) for field, has in dataset.trained.items()}
-    return Scorer(method.backbone, codes, item_bias=method.has_item_bias(), served=served)
+    return Scorer(
+        method.backbone,
+        codes,
+        item_bias=method.has_item_bias(),
+        served=served,
+        more={name: tuple(each.shape[1:]) for name, each in _more_of_one(method).items()},
+    )
+
+
+@torch.no_grad()
+def _more_of_one(method: ColdStartRecommender) -> dict[str, Tensor]:
+    one = method.old_ids[:1]
+    return method.more_served(one, method.item_vectors(one)[0])
 
 
 @torch.no_grad()
 def served_values(method: ColdStartRecommender, ids: Tensor) -> dict[str, Tensor]:
     """What a method gives a scorer for IDs [b]: ``item_vector``, ``first_order``, ``item_bias``;
-    the last two where there are such numbers."""
+    the last two where there are such numbers, and what else it scores items with."""
     vector, weight = method.item_vectors(ids)
     found = {VECTOR: vector} if weight is None else {VECTOR: vector, WEIGHT: weight}
+    found |= method.more_served(ids, vector)
     if method.has_item_bias():
         slot = method.shift_index[ids]
         own = method.new_shift[slot.clamp(min=0)]

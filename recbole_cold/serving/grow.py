@@ -349,9 +349,7 @@ def _refuse_unlike(method: ColdStartRecommender, kept: Kept) -> None:
         UserError: the method has no vectors that a warm phase moves, or lacks its rows.
     """
     label = kept.about["label"]
-    own = [name for name in ("logits", "predict", "item_vectors")
-           if getattr(type(method), name) is not getattr(ColdStartRecommender, name)]  # fmt: skip
-    if method.network is not None or own:
+    if method.network is not None or method.unlike(ColdStartRecommender) is not None:
         raise UserError(
             f"{label} does not serve items by one vector each, so new ones cannot be added to it; "
             "train it anew"

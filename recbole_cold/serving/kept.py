@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import torch
 from recbole.utils import FeatureSource, FeatureType
 
 from recbole_cold.config import ColdConfig, make_config
@@ -31,7 +32,7 @@ class KeptDataset(ColdStartDataset):
     """The data set of a run as its model's folder has it: fields, tokens and features.
 
     Its interactions are a few made-up rows of known tokens, on which a backbone is tried out when
-    it is built; ``split['train']`` is these.
+    it is built; ``split['train']`` is these. The rows that scores are made of stand behind them.
     """
 
     def __init__(self, config: ColdConfig, kept: Kept) -> None:
@@ -130,14 +131,25 @@ class KeptDataset(ColdStartDataset):
                 self.inter[name] = codes
             else:
                 self.inter[name] = (np.arange(_PROBES) % 2).astype(np.float32)
+        kept = self._of.rows()
+        number = len(next(iter(kept.values()), ()))
+        self.n_rows += number
+        for name, probes in self.inter.items():
+            more = np.zeros((number, *probes.shape[1:]), probes.dtype)
+            if name in kept:
+                more[:] = kept[name].numpy()
+            self.inter[name] = np.concatenate([probes, more])
 
     def split_of(self) -> Split:
-        """Old and new ids; the made-up rows stand for the training part."""
+        """Old and new ids; the made-up rows stand for the training part, other parts are empty."""
         about = self._of.about
         status = self.status[about["cold_side"]]
         old, new = (np.flatnonzero(np.isin(status, words)) for words in ((OLD,), (NEW, GROWN)))
         manifest = {"cold_side": about["cold_side"], "rule": about["rule"]}
-        return Split({"train": np.arange(_PROBES)}, old, new, manifest)
+        none = np.zeros(0, np.int64)
+        parts = {name: none for _, *names in about["phases"] for name in names if name is not None}
+        parts["train"] = np.arange(_PROBES)
+        return Split(parts, old, new, manifest, about["phases"])
 
 
 def _codes(values: pa.Array, known: pa.Array) -> np.ndarray:
@@ -173,6 +185,7 @@ def rebuild(kept: Kept, device: str | None = None) -> tuple[ColdStartRecommender
             f"install the versions that {ABOUT} names"
         ) from error
     method.promoted_ids = method.rows.index(whole.promoted)
+    method.kept_rows_are(torch.arange(_PROBES, whole.n_rows, device=method.device))
     method.restored()
     # Parameters go on asking for gradients: torch multiplies matrices in another way, and rounds in
     # another, where they do not.

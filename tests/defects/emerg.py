@@ -11,10 +11,15 @@ DEFECTS = {
                "test_second_order_is_the_gradient_of_the_loss",
                "test_contractions_by_hand_and_their_gradients_to_the_second_order"),
     ],
+    "recbole_cold/model/_emerg_serving.py": [
+        defect("graphs of a phase do not score",
+               "        raw = torch.where(entered, served, raw)\n", "",
+               "test_rows_score_with_their_items_graph_and_vector"),
+    ],
     "recbole_cold/model/_emerg_net.py": [
         defect("the graph is not the mean of both directions",
-               "    first = (first + first.transpose(-2, -1)) / 2",
-               "    first = (first + first.transpose(-2, -1)) / 3",
+               "    return (first + first.transpose(-2, -1)) / 2",
+               "    return (first + first.transpose(-2, -1)) / 3",
                "test_equations_number_by_number", "test_shape_of_refined_graphs"),
         defect("graphs share one minimum", "    low = graph_tff.amin(dim=(-2, -1), keepdim=True)",
                "    low = graph_tff.amin()", "test_each_graph_by_itself"),
@@ -156,9 +161,6 @@ DEFECTS = {
                "test_without_inner_steps_nothing_is_warmed"),
         defect("Adam starts anew in every phase", 'after=settle, keep="adapt")]', "after=settle)]",
                "test_adams_state_lives_on", "test_one_adam_over_all_items_is_one_per_item"),
-        defect("graphs of a phase do not score",
-               "        raw = torch.where(entered, served, raw)\n", "",
-               "test_rows_score_with_their_items_graph_and_vector"),
         defect("test rows are adapted to", "        rows = index.cpu().numpy()\n",
                "        rows = np.flatnonzero(np.isin(self._all_ids, "
                "self.new_ids.cpu().numpy()))\n", "test_labels_of_test_rows_reach_no_score"),

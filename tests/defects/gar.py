@@ -23,6 +23,13 @@ DEFECTS = {
         defect("none is told", "    if number:\n", "    if True:\n", "test_none_is_not_said"),
     ],
     "recbole_cold/model/gar.py": [
+        defect("unseen items are read with the tables after the game",
+               '                table.copy_(getattr(self, f"content_table_{number}"))\n',
+               "                table.copy_(table)\n",
+               "test_unseen_items_are_read_with_the_tables_before_the_game"),
+        defect("the game is undone", "                table.copy_(before)\n",
+               "                table.copy_(table)\n",
+               "test_unseen_items_are_read_with_the_tables_before_the_game"),
         defect("no mean for items without content", "return mean_where_bare(self, rows)",
                "return rows", "test_they_start_from_the_mean_and_are_counted"),
         defect("beta weighs the other side", "(real_p - (1.0 - beta) * fake_p - beta * other_p)",

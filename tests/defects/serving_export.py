@@ -7,8 +7,8 @@ SOME = True
 DEFECTS = {
     "recbole_cold/serving/export.py": [
         defect("items without rows have the vector of nobody",
-               "columns[VECTOR_COLUMN] = _lists(vector)",
-               "columns[VECTOR_COLUMN] = _lists(vector[-1:].expand_as(vector))",
+               "columns[VECTOR_COLUMN] = _lists(served.vectors)",
+               "columns[VECTOR_COLUMN] = _lists(served.vectors[-1:].expand_as(served.vectors))",
                "test_items_are_those_of_the_model"),
         defect("the mean of all rows", "used = np.flatnonzero(fitted.dataset.trained[field])",
                "used = np.arange(fitted.dataset.num(field))", "test_fields_and_their_mean"),

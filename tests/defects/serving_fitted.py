@@ -35,12 +35,11 @@ DEFECTS = {
                "method.new_ids[:number]] = values[field][:1]",
                "test_generated_as_the_methods_own_cold_vectors"),
     ],
-    "recbole_cold/serving/_unknown.py": [
-        defect("the mean of all rows", "known = np.flatnonzero(trained[field]) if",
-               "known = np.arange(len(trained[field])) if", "test_users", "test_tokens"),
-        defect("another field's rows",
-               "rows = torch.as_tensor(known, device=weight.device) + int(offset)",
-               "rows = torch.as_tensor(known, device=weight.device)", "test_tokens"),
+    "recbole_cold/backbone/_beyond.py": [
+        defect("the mean of all rows", "known = np.flatnonzero(trained)",
+               "known = np.arange(len(trained))", "test_users", "test_tokens"),
+        defect("another field's rows", "own = weight[int(offset) : int(offset) + size]",
+               "own = weight[:size]", "test_tokens"),
         defect("padding for all", "put_bf = self.beyond_bf & self.is_mean_f",
                "put_bf = self.beyond_bf & ~self.is_mean_f", "test_users", "test_tokens"),
     ],

@@ -62,8 +62,8 @@ DEFECTS = {
     ],
     "recbole_cold/model/_emerg_net.py": [
         defect("EmerG reads its tables past their modules",
-               "rows = self.token_embedding_table.embedding(code)",
-               "rows = self.token_embedding_table.embedding.weight[code]",
+               "return table(torch.stack([interaction[field] + offset",
+               "return table.weight.__getitem__(torch.stack([interaction[field] + offset",
                "test_emergs_episode_has_the_gradient_of_dense_tables[task]"),
     ],
 }  # fmt: skip

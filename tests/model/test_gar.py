@@ -403,6 +403,23 @@ class TestGAR:
         assert torch.equal(method.cold_vectors(), expected)
         assert method.generator.training
 
+    def test_unseen_items_are_read_with_the_tables_before_the_game(self, build):
+        """In the place of the first new item; afterwards the tables are those after the game."""
+        method, _ = trained(build, gar_epochs=2)
+        method.set_mode("frozen")
+        right = method.cold_vectors()
+        before = {name: value.clone() for name, value in method.state_dict().items()
+                  if isinstance(value, torch.Tensor)}  # fmt: skip
+        first, second = method.new_ids[:2].tolist()
+        for field, column in method.rows.item_features.items():
+            column = column.clone()
+            column[first] = column[second]
+            method.rows.item_features[field] = column
+        found = method.unseen_vectors(["any"])
+        assert torch.allclose(found, right[1:2], atol=1e-7)
+        assert not torch.allclose(found, right[:1], atol=1e-5)
+        assert all(torch.equal(method.state_dict()[name], each) for name, each in before.items())
+
     def test_warm_phases_are_plain_fine_tuning(self, build):
         method, trainer = trained(build)
         before = state_of(method)

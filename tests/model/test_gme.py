@@ -245,6 +245,20 @@ class TestEveryForm:
         for place, item in enumerate(method.new_ids.tolist()):
             assert whole[place].tolist() == pytest.approx(naive_vector(method, item), abs=1e-12)
 
+    def test_an_unseen_item_has_the_neighbours_of_its_own_features(self, build, form):
+        """In the place of the first new item; the run's own graph stays."""
+        method = built(build, form)
+        right, graph = method.cold_vectors(), method.graph
+        first, second = method.new_ids[:2].tolist()
+        for field, column in method.rows.item_features.items():
+            column = column.clone()
+            column[first] = column[second]
+            method.rows.item_features[field] = column
+        found = method.unseen_vectors(["any"])
+        assert torch.allclose(found, right[1:2], atol=1e-14)
+        assert not torch.allclose(found, right[:1], atol=1e-4)
+        assert method.graph is graph and method.answers_unseen()
+
     # ---------------------------------------------------------------- bad input
     def test_an_item_without_side_information_starts_from_the_mean(self, build, form, caplog):
         method = built(build, form)

@@ -331,7 +331,7 @@ class TestRefused:
     def test_a_feature_with_the_name_of_a_column(self, fitted, tmp_path):
         features = fitted.method.rows.item_features
         features["visible_rows"] = features["year"]
-        served = fitted.served_at(torch.arange(len(features["year"])))
+        served = exporting._served(fitted, torch.arange(len(features["year"])))
         with pytest.raises(UserError, match="the feature 'visible_rows' has the name of a column"):
             exporting._table(fitted, "item", served)
 

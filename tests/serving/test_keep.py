@@ -123,14 +123,15 @@ class TestWhen:
 
     @pytest.mark.slow
     def test_one_that_cannot_be_kept_is_told(self, go):
-        code, there, err, _ = go("--model=ALDIMF", "--warm_sets=0")
+        code, there, err, _ = go("--model=Base", "--backbone=DIN", "--warm_sets=0")
         assert (code, there) == (0, [])
-        assert "the model of ALDIMF cannot be kept, because it scores rows in its own way" in err
+        assert "the model of Base cannot be kept, because DIN reads histories, which" in err
 
     def test_one_that_cannot_be_kept_is_refused_where_it_is_asked_for(self, go):
-        code, there, err, _ = go("--model=ALDIMF", "--warm_sets=0", "--keep_model=True")
+        words = "--backbone=DIN", "--warm_sets=0", "--keep_model=True"
+        code, there, err, _ = go("--model=Base", *words)
         assert (code, there) == (2, [])
-        assert "error: ALDIMF, seed 2020: the model of ALDIMF cannot be kept, because" in err
+        assert "error: Base, seed 2020: the model of Base cannot be kept, because DIN" in err
 
     def test_no_folder_no_model(self, kept, tiny_path):
         with pytest.raises(UserError, match="keep_model: True keeps models in the folder of a run"):

@@ -154,7 +154,7 @@ def test_every_backbone_agrees(made, tmp_path, name):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("method", ["ItemBias", "MWUF", "CVAR", "CSDM"])
+@pytest.mark.parametrize("method", ["ItemBias", "MWUF", "CVAR", "CSDM", "EmerG"])
 def test_methods_agree(made, tmp_path, method):
     need_onnx()
     agrees(*made("DeepFM", method), tmp_path, list(FORMATS))
