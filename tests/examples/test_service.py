@@ -107,10 +107,13 @@ class TestLog:
 def test_a_store_has_one_process(tmp_path):
     from cold_service.store import Failed, Store
 
-    first = Store(tmp_path)
-    with pytest.raises(Failed, match="another process"):
-        Store(tmp_path)
-    first.close()
+    stores = [Store(tmp_path)]
+    try:
+        with pytest.raises(Failed, match="another process"):
+            stores.append(Store(tmp_path))
+    finally:
+        for store in stores:
+            store.close()
     Store(tmp_path).close()
 
 
