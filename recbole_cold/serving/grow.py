@@ -93,12 +93,12 @@ def grow(
         told = growth.told(most)
     finally:
         seeding.restore_layers(state)
-    if _digest_now(kept) != digest:
-        raise UserError(f"'{kept.folder}' was changed while it was read; grow it again")
     about = growth.about(digest, told, most)
     try:
         with whole_folder(folder) as place:
             growth.write(place, about)
+            if _digest_now(kept) != digest:
+                raise UserError(f"'{kept.folder}' was changed while it was read; grow it again")
     except (OSError, RuntimeError, WriteError) as error:
         cause = error.__cause__ if isinstance(error, WriteError) else error
         if isinstance(error, RuntimeError) and "write" not in str(error):
