@@ -37,6 +37,9 @@ def recbole_config(config) -> Iterator:
         "threshold": config["threshold"],
         "normalize_all": False,
     }
+    keeps = config["filter_inter_by_user_or_item"]
+    if keeps is not None:  # of rows without features RecBole drops all, unless it is told
+        settings["filter_inter_by_user_or_item"] = keeps
     with mock.patch.object(sys, "argv", ["benchmark"]), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         with mock.patch.dict(os.environ, {"CUDA_VISIBLE_DEVICES": ""}):

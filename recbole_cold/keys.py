@@ -180,6 +180,7 @@ _TABLE = [
         [PLACE],
         Key("keep_model", either(just("auto"), flag())),
         Key("keep_phases", either(text("a phase", "phases"), list_of(text("a phase", "phases")))),
+        Key("calibrate", one_of("none", "platt", "isotonic")),
         run_wide=True,
     ),
     *_rows(
@@ -241,6 +242,8 @@ _TABLE = [
     ),
     *_rows(
         [PRETRAINING, SCORES],
+        # The path alone; what is there is in the keys of results and backbones by its content.
+        Key("init_from", optional(path())),
         Key("embedding_size", SIZE),
         Key("embedding_init", one_of("model", "uniform")),
         Key("learning_rate", RATE),

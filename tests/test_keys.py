@@ -95,8 +95,8 @@ class TestTable:
             "common_phases", "matched_row", "split_rule", "session_subset", "session_form",
             "session_length", "session_stride", "session_gap", "session_min", "session_user_min",
             "saved_dir", "cache_dir", "device", "gpu_id", "num_threads", "data_path",
-            "keep_scores", "keep_model", "keep_phases", "bootstrap_resamples", "delong",
-            "reference_rows",
+            "keep_scores", "keep_model", "keep_phases", "calibrate", "bootstrap_resamples",
+            "delong", "reference_rows",
         }  # fmt: skip
         # What a data set's hash follows from: another set, and no stored result is found again.
         assert names(touching=[keys.COLUMNS]) == {

@@ -10,7 +10,10 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-PROVIDED_BY = {"yaml": "PyYAML"}  # import name -> distribution, where they differ
+PROVIDED_BY = {
+    "sklearn": "scikit-learn",
+    "yaml": "PyYAML",
+}  # import name -> distribution, where they differ
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from recbole_cold import keys, report
+from recbole_cold import keys, paths, report
 from recbole_cold.comparison.earlier import Earlier, Found
 from recbole_cold.comparison.requests import Cell, CompareRequest, row_name
 from recbole_cold.config import ColdConfig
@@ -235,6 +235,8 @@ class Campaign:
         if config["share_pretrained"]:
             given["pretrain_seed"] = config["pretrain_seed"]
         given["data_path"] = data_folder(config)
+        if given.get("init_from"):
+            given["init_from"] = str(paths.expanded(given["init_from"]).absolute())
         if config["cache_dir"]:  # else every machine has its own
             given["cache_dir"] = str(cache_root(config["cache_dir"]).absolute())
         return TrialSpec(

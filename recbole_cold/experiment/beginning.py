@@ -127,6 +127,17 @@ def refuse_changes(
                 f"{', '.join(f'{name} {found.get(name)}' for name in other)} again, or start a new "
                 "run"
             )
+    place = keys.names(only=[keys.PLACE])
+    other = {
+        key
+        for label, row in now["rows"].items()
+        for key in changed_names(before["rows"].get(label, row)["config"], row["config"], place)
+    }
+    if other:
+        raise Changed(
+            f"{', '.join(sorted(other))} {since} (configuration files or defaults); put it back, "
+            "or start a new run"
+        )
     rows = (before["rows"], now["rows"])
     other = {
         label
@@ -138,17 +149,6 @@ def refuse_changes(
         raise Changed(
             f"the code of {', '.join(sorted(other))} {since}: rows would mix both; put the code "
             "back, or start a new run"
-        )
-    place = keys.names(only=[keys.PLACE])
-    other = {
-        key
-        for label, row in now["rows"].items()
-        for key in changed_names(before["rows"][label]["config"], row["config"], place)
-    }
-    if other:
-        raise Changed(
-            f"{', '.join(sorted(other))} {since} (configuration files or defaults); put it back, "
-            "or start a new run"
         )
     data = [before["data"], *([made["data_hash"]] if made else [])]
     if set(data) != {now["data"]} or before["split"] != now["split"]:

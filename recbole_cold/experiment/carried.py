@@ -41,7 +41,7 @@ class Held(NamedTuple):
     def by(cls, method: ColdStartRecommender, dataset: Any) -> "Held":
         """What a method that was built on ``dataset`` holds."""
         rows = rows_by_token(method)
-        fields = {part.field for parts in rows.values() for part in parts}
+        fields = dict.fromkeys(part.field for parts in rows.values() for part in parts)
         tokens = {name: dataset.field2id_token[name] for name in fields}
         return cls(method.state_dict(), tokens, rows, without_owner(method))
 
@@ -146,7 +146,7 @@ def _carry_rows(
             f"its rows had the shape {list(before.shape[1:])} and have {list(now.shape[1:])}"
         )
         return
-    places = _rows_by_code(old, name)
+    places = rows_by_code(old, name)
     start = 0
     number = 0
     for part in new.rows[name]:
@@ -168,7 +168,7 @@ def _size(held: Held, part: TokenRows) -> int:
     return len(held.tokens[part.field]) if part.codes is None else len(part.codes)
 
 
-def _rows_by_code(held: Held, name: str) -> dict[str, Array]:
+def rows_by_code(held: Held, name: str) -> dict[str, Array]:
     """Of each field of a tensor, the row of each code, -1 where it has none: int64 [n]."""
     found, start = {}, 0
     for part in held.rows[name]:

@@ -2,7 +2,7 @@
 
 import json
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -16,12 +16,15 @@ from recbole_cold.experiment.requests import Entry, reference_rows
 from recbole_cold.model._method import ColdStartRecommender
 
 
-def new_document(command: str, config: ColdConfig, dataset: ColdStartDataset) -> dict[str, Any]:
+def new_document(
+    command: str, config: ColdConfig, dataset: ColdStartDataset, notes: Sequence[str] = ()
+) -> dict[str, Any]:
     """The document of a run before anything was trained.
 
     Args:
         command: what was asked for, as text.
         config: of the first row. dataset: its view, with the split of the first seed.
+        notes: besides those of the data.
     """
     return {
         "schema": report.SCHEMA,
@@ -29,7 +32,7 @@ def new_document(command: str, config: ColdConfig, dataset: ColdStartDataset) ->
         "created": report.now(),
         "dataset": config.dataset,
         "data_hash": dataset.data_hash,
-        "notes": list(dataset.notes),
+        "notes": [*dataset.notes, *notes],
         "split": json.loads(json.dumps(dict(dataset.split.manifest), default=int)),
         "versions": versions(),
         "device": _device_name(config["device"]),
@@ -97,6 +100,15 @@ def points_told(points: Mapping[str, int]) -> str:
     if not points["count"]:
         return ""
     return f"; {points['count']:,} resume points, {size_of(points['bytes'])}"
+
+
+def end_told(phases: Sequence[str], results: Mapping[str, Any], points: Mapping[str, int]) -> str:
+    """The line at a seed's end: the AUC of each phase, and what its resume points came to."""
+    scored = [(name, results[name]["metrics"]) for name in phases]
+    told = "done"
+    if "AUC" in scored[-1][1]:
+        told = ", ".join(f"{name} {each.get('AUC', float('nan')):.4f}" for name, each in scored)
+    return told + points_told(points)
 
 
 def _device_name(device: torch.device) -> str:

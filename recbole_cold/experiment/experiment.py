@@ -11,6 +11,8 @@ import shutil
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -36,12 +38,13 @@ from recbole_cold.experiment.beginning import (
     read_beginning,
     refuse_changes,
 )
-from recbole_cold.experiment.building import build_method
+from recbole_cold.experiment.calibrating import curves
 from recbole_cold.experiment.data_store import DataStore
-from recbole_cold.experiment.document import matched_entry, new_document, new_run, points_told
+from recbole_cold.experiment.document import end_told, matched_entry, new_document, new_run
 from recbole_cold.experiment.fingerprint import code_of, pretraining_key, versions
 from recbole_cold.experiment.folders import artifact_name, file_name, write_request
 from recbole_cold.experiment.keeping import keeping, phases_to_keep, refuse_without_folder
+from recbole_cold.experiment.parent import built, tell_begun, told_config, warnings_of
 from recbole_cold.experiment.requests import Entry, Request, refuse_run_wide, refuse_unknown_base
 from recbole_cold.experiment.scores import (
     NAMED,
@@ -101,6 +104,7 @@ class Experiment:
         if self.first()["num_threads"]:
             torch.set_num_threads(self.first()["num_threads"])
         self.document: dict[str, Any] = {}
+        self.notes: list[str] = []  # of the models that rows begin from
         self._codes: dict[str, str] = {}
         # Whether keep_model: auto keeps the models of a run of one seed: of the verb run.
         self.keep_one = False
@@ -159,7 +163,7 @@ class Experiment:
             refuse_without_folder(self.first(), "one without saved_dir")
         self.prepare()
         notes = [note for config in self.configs.values() for note in self.data(config).notes]
-        for note in dict.fromkeys(notes):
+        for note in dict.fromkeys([*notes, *self.notes]):
             logger.info("%s", note)
         self.document["failures"] = []
         for seed in self.seeds():
@@ -203,7 +207,8 @@ class Experiment:
             return
         for entry in self.entries:
             config = self.configs[entry.label]
-            build_method(config, self.data(config))
+            _, begun = built(config, self.data(config))
+            self.notes += [note for note in warnings_of(begun) if note not in self.notes]
             phases_to_keep(config, [phase.name for phase in self.data(config).split.phases])
         made: dict[str, Any] = {}
         if self.folder is not None:
@@ -211,7 +216,8 @@ class Experiment:
             made = report.load(finished) if finished.exists() else {}
             self._refuse_changes(self.folder, made)
         first = self.first()
-        self.document = made or new_document(self.request.command, first, self.data(first))
+        new = new_document(self.request.command, first, self.data(first), self.notes)
+        self.document = made or new
 
     def open_folder(self, create: Callable[[Request, ColdConfig, Mapping], Path]) -> Path:
         """Make the folder of the prepared run and write what is known so far into it."""
@@ -238,7 +244,7 @@ class Experiment:
         """What a continued run must find unchanged."""
         dataset = self.data(self.first())
         rows = {
-            entry.label: (self._code(entry), self.configs[entry.label].as_dict())
+            entry.label: (self._code(entry), told_config(self.configs[entry.label]))
             for entry in self.entries
         }
         return beginning(rows, dataset.data_hash, dataset.split.hash, versions())
@@ -328,7 +334,7 @@ class Experiment:
         meter, config = Meter(), self.config(entry, seed)
         dataset = self.data(config)
         split = dataset.split
-        method = build_method(config, dataset)
+        method, begun = built(config, dataset)
         if run is None:
             run = self._new_run(entry, config, method)
         trainer = Trainer(
@@ -343,6 +349,7 @@ class Experiment:
             origin=origin_of(self._code(entry), versions()),
         )
         self.callbacks.tell("run_begins", entry.label, seed)
+        tell_begun(f"{entry.label}, seed {seed}", begun)
         if trainer.resume():
             logger.info("%s, seed %d: continued from its resume point", entry.label, seed)
         evaluate = self._evaluate(entry, config, seed, trainer, dataset)
@@ -351,36 +358,28 @@ class Experiment:
         self._write_artifacts(entry, seed, method.artifacts())
         told = {"seed": seed, "phases": results, "stages": trainer.journal["stages"]}
         told["peak_memory_mb"] = meter.read()["peak_memory_mb"]  # scoring and building included
-        told |= self._keep_scores(entry, seed, trainer.scores)
+        told |= self._keep_scores(entry, seed, trainer.scores) | begun
         told |= {"resume_points": trainer.journal["points"]} if self.folder is not None else {}
         run["seeds"].append(told)
         self._write()
         self._clear_state(entry, seed)
         scored = {name: result["metrics"] for name, result in results.items()}
         self.callbacks.tell("run_ends", entry.label, seed, scored)
-        last = results[self.document["phases"][-1]]["metrics"]
-        logger.info(
-            "%s, seed %d: %s%s",
-            entry.label,
-            seed,
-            ", ".join(
-                f"{name} {results[name]['metrics'].get('AUC', float('nan')):.4f}"
-                for name in self.document["phases"]
-            )
-            if "AUC" in last
-            else "done",
-            points_told(trainer.journal["points"]),
-        )
+        end = end_told(self.document["phases"], results, trainer.journal["points"])
+        logger.info("%s, seed %d: %s", entry.label, seed, end)
 
     def _evaluate(self, entry: Entry, config: ColdConfig, seed: int, trainer: Trainer, dataset):
         """How a phase is scored; the model is kept before, where that is asked for."""
         if self.folder is None:
             return trainer.evaluate
         alone = len(self.seeds()) == 1
+        played = replace(entry, variant={**entry.variant, "fit_on": "valid"})
+        again = partial(self._cache, entry)
         return keeping(
             trainer.evaluate, trainer.method, dataset, entry=entry, config=config, seed=seed,
             folder=self._entry_folder(entry), auto=self.keep_one and alone, alone=alone,
             is_scored=lambda name: name in trainer.journal["results"],
+            curves=lambda: curves(self.config(played, seed), self.data, again, self.stop),
         )  # fmt: skip
 
     def vectors(self, entry: Entry, phase: str = "cold") -> report.IdVectors:
@@ -400,7 +399,7 @@ class Experiment:
             )
         if phase not in names:
             raise UserError(f"'{phase}' is not a phase; use one of {', '.join(names)}")
-        method = build_method(config, dataset)
+        method, _ = built(config, dataset)
         cache = self._cache(entry, dataset.split)
         trainer = Trainer(method, config["seed"], cache=cache, stop=self.stop)
         until = phases[: names.index(phase) + 1]

@@ -23,11 +23,14 @@ from recbole_cold.data.split import (
 )
 from recbole_cold.experiment._imports import Package, loaded
 from recbole_cold.experiment._outside import code_outside
+from recbole_cold.experiment.parent import KEY as PARENT
+from recbole_cold.experiment.parent import digest_of
 from recbole_cold.model._method import ColdStartRecommender
 
 # Modules from which the code of a result, and of a pre-trained backbone, is collected: these and
 # all that they import belong to the key, except for the modules below.
 _ROOTS_OF_RESULTS = ("experiment.experiment",)
+_ROOTS_WITH_PARENT = ("experiment.parent",)  # of pre-training that begins from a kept model
 _ROOTS_OF_PRETRAINING = (
     "training.trainer",
     "model._method",
@@ -53,11 +56,14 @@ _WITHOUT_PART = (
     "keys",
     "kinds",
     "experiment.beginning",
+    "experiment.calibrating",
+    "evaluation.calibrators",
     "experiment.fingerprint",
     "experiment._imports",
     "experiment._outside",
     "experiment.folders",
     "experiment.keeping",
+    "experiment.kept_models",
     "experiment.model_folder",
     "experiment.requests",
     "experiment.scores",
@@ -84,13 +90,15 @@ _PACKAGE = Path(__file__).parents[1]
 
 
 def code_of(config: ColdConfig) -> str:
-    """A hash of the code that makes a result: this package's, the method's and the backbone's.
+    """A hash of the code that makes a result: this package's, the method's and the backbone's; and
+    of the model that it begins from, if there is one.
 
     Comments, docstrings and layout are no part of it. It is the code that this process has loaded:
     an edited file counts from the next process on, or from its next ``reload``.
     """
     classes = (config.method_class, config.backbone_class)
-    return _code(classes, _ROOTS_OF_RESULTS, _WITHOUT_PART)
+    code, parent = _code(classes, _ROOTS_OF_RESULTS, _WITHOUT_PART), digest_of(config)
+    return code if parent is None else _hash([code, parent])
 
 
 def _code(classes: Iterable[type], roots: Iterable[str], without: Iterable[str]) -> str:
@@ -154,7 +162,10 @@ def pretraining_key(method: ColdStartRecommender, seed: int, split: Split, spec:
     if config["use_count"]:
         relevant["count_source"] = config["count_source"]
     backbone = type(method.backbone.model)
-    code = _code([config.backbone_class], _ROOTS_OF_PRETRAINING, _WITHOUT_PART_IN_PRETRAINING)
+    roots, relevant[PARENT] = _ROOTS_OF_PRETRAINING, digest_of(config)  # wherever it lies
+    if relevant[PARENT] is not None:
+        roots += _ROOTS_WITH_PARENT
+    code = _code([config.backbone_class], roots, _WITHOUT_PART_IN_PRETRAINING)
     parts = [
         relevant,
         [backbone.__module__, backbone.__qualname__, code],

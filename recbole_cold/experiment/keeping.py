@@ -14,8 +14,11 @@ import numpy as np
 from recbole_cold.config import ColdConfig
 from recbole_cold.data.dataset import ColdStartDataset
 from recbole_cold.errors import UserError, nearest
+from recbole_cold.experiment.calibrating import NONE, refuse_uncalibrated
 from recbole_cold.experiment.fingerprint import versions
 from recbole_cold.experiment.model_folder import why_not, write_model
+from recbole_cold.experiment.parent import KEY as PARENT
+from recbole_cold.experiment.parent import digest_of
 from recbole_cold.experiment.requests import Entry
 from recbole_cold.keys import PLACE, names
 from recbole_cold.model._method import ColdStartRecommender
@@ -42,6 +45,7 @@ def refuse_without_folder(config: ColdConfig, what: str) -> None:
             f"keep_model: True keeps models in the folder of a run, and {what} writes no such "
             "folder; leave it out, and keep the model with `recbole-cold run` (with saved_dir)"
         )
+    refuse_uncalibrated(config, f"{what} keeps none")
 
 
 def phases_to_keep(config: ColdConfig, phases: Sequence[str]) -> list[str]:
@@ -85,6 +89,7 @@ def keeping(
     auto: bool,
     alone: bool,
     is_scored: Callable[[str], bool],
+    curves: Callable[[], Mapping[str, Any]],
 ) -> Evaluate:
     """``evaluate``, which keeps the model first where the configuration asks for it.
 
@@ -95,12 +100,14 @@ def keeping(
         auto: what ``keep_model: auto`` means here.
         alone: whether the run has one seed.
         is_scored: whether a phase was scored before; its model is then on disk.
+        curves: gives what calibrates each phase; asked where the configuration wants it.
 
     Raises:
         UserError: ``keep_model: True`` for a method that cannot be kept.
     """
     asked = config["keep_model"]
     if asked is False or (asked == "auto" and not auto):
+        refuse_uncalibrated(config, "this run keeps none")
         return evaluate
     split = dataset.split
     reason = why_not(method, dataset)
@@ -108,10 +115,12 @@ def keeping(
         said = f"the model of {entry.label} cannot be kept, because {reason}"
         if asked is True:
             raise UserError(f"{said}; leave out keep_model, or that row")
+        refuse_uncalibrated(config, reason)
         logger.info("%s", said)
         return evaluate
     wanted = phases_to_keep(config, [phase.name for phase in split.phases])
     learned = {phase.name: phase.warm_up_on for phase in split.phases}
+    known: list[Mapping[str, Any]] = []  # made when the first model is written
 
     def evaluate_and_keep(name: str, rows: Any) -> dict[str, Any]:
         if name in wanted and not is_scored(name):
@@ -119,7 +128,11 @@ def keeping(
             parts = [learned[each] for each in order[: order.index(name) + 1]]
             seen = np.concatenate([split[part] for part in ("train", *filter(None, parts))])
             place = folder / folder_name(name, wanted[-1], None if alone else seed)
-            write_model(place, method, dataset, seen, _about(entry, config, seed, name))
+            if not known:
+                known.append(curves() if config["calibrate"] != NONE else {})
+            told = _about(entry, config, seed, name)
+            told |= {"calibration": known[0][name]} if name in known[0] else {}
+            write_model(place, method, dataset, seen, told)
             logger.info(
                 "%s, seed %d: the model after %s is in '%s'", entry.label, seed, name, place
             )
@@ -132,7 +145,10 @@ def _about(entry: Entry, config: ColdConfig, seed: int, phase: str) -> dict[str,
     """What ``model.json`` says of the run."""
     place = names(only=[PLACE])
     kept = {key: value for key, value in config.as_dict().items() if key not in place}
+    digest = digest_of(config)
+    begun = {} if digest is None else {PARENT: {"model": config[PARENT], "sha256": digest}}
     return {
+        **begun,
         "label": entry.label,
         "method": absolute(entry.spec),
         "backbone": absolute(_backbone_of(config)),

@@ -184,6 +184,11 @@ def placed(request: Any, config: ColdConfig) -> Any:
     overrides = {**request.overrides, "data_path": data_folder(config)}
     if config["cache_dir"]:
         overrides["cache_dir"] = str(paths.expanded(config["cache_dir"]).absolute())
+    # What stands in brackets is a part of its row's name, and stays as it is.
+    given = [parse_value("init_from", value) for value in [overrides.get("init_from")] if value]
+    begun = (given or from_files(request.config_files, "init_from") or [None])[0]
+    if begun is not None:
+        overrides["init_from"] = str(paths.expanded(begun).absolute())
     named = {
         name: ",".join(map(absolute, entry_texts(value)))
         for name in ("models", "model", "backbones", "backbone")

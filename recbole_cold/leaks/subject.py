@@ -85,6 +85,11 @@ class Subject:
         self.experiment, self.entry = experiment, entry
         self.seed = int(experiment.first()["seed"])
         self.config = experiment.config(entry, self.seed)
+        if self.config["init_from"] is not None:
+            raise UserError(
+                "init_from: check --leaks trains from nothing, on data that it changes; leave it "
+                "out"
+            )
         self.data = experiment.data(self.config)
         self.split = self.data.split
         names = (self.data.uid_field, self.data.iid_field)

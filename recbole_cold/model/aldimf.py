@@ -14,7 +14,7 @@ from torch import Generator, Tensor, nn
 from torch.nn import functional as F
 
 from recbole_cold.backbone._modes import evaluating
-from recbole_cold.backbone._shortcuts import lookup
+from recbole_cold.backbone._shortcuts import lookup, with_shortcuts
 from recbole_cold.backbone._unseen import zero_rows
 from recbole_cold.errors import UserError
 from recbole_cold.keys import EPOCHS, SIZE, WEIGHT, Key
@@ -116,8 +116,9 @@ class ALDIMF(ALDI):
             _initialise(tower)
         self.teacher = None
         if config["aldimf_teacher"] == "bpr":
+            tables = {"user": self.n_others, "item": self.n_ids}
             self.teacher = nn.ModuleDict(
-                {"user": nn.Embedding(self.n_others, size), "item": nn.Embedding(self.n_ids, size)}
+                {name: with_shortcuts(nn.Embedding(rows, size)) for name, rows in tables.items()}
             )
             for table in self.teacher.values():
                 nn.init.xavier_normal_(table.weight)
@@ -161,7 +162,9 @@ class ALDIMF(ALDI):
     def teacher_loss(self, triples: Triples) -> tuple[Tensor, Tensor]:
         """BPR on the triples and a penalty on the factors in them."""
         user = self.teacher["user"](triples.user)
-        item, other = self.teacher["item"](triples.item), self.teacher["item"](triples.other)
+        # One look-up: two would fill two gradients of the table's size.
+        items = self.teacher["item"](torch.cat([triples.item, triples.other]))
+        item, other = items.chunk(2)
         size = sum(part.square().sum(dim=-1) for part in (user, item, other))
         loss = pairwise_loss(dot(user, item), dot(user, other))
         return loss, self.config["aldimf_teacher_l2"] * mean(size)

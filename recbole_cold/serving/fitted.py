@@ -16,6 +16,7 @@ from torch import Tensor
 
 from recbole_cold.data.rows import Batch, Rows
 from recbole_cold.errors import UserError
+from recbole_cold.evaluation.calibrators import calibrated
 from recbole_cold.evaluation.metrics import evaluate_with_groups
 from recbole_cold.experiment.model_folder import GROWN, NEW, WITH_VECTORS
 from recbole_cold.serving import _cold
@@ -310,16 +311,32 @@ class Fitted:
         self.report.rows += len(code)
         return scores, pa.DictionaryArray.from_arrays(pa.array(code), pa.array(words))
 
-    def score(self, frame: Any) -> np.ndarray:
+    def score(self, frame: Any, calibrated: bool = False) -> np.ndarray:
         """Click probabilities float64 [n] of rows: a frame with user, item and context fields.
 
+        Args:
+            calibrated: whether by the curve that the run fitted (``calibrate``), or as it scored.
+
         Raises:
-            UserError: a field is missing, or a value is refused.
+            UserError: a field is missing, a value is refused, or the run fitted no curve.
         """
         self.new_report()
         scores, _ = self.score_table(as_table(frame))
         self.tell_hints()
-        return scores
+        return self.calibrated(scores) if calibrated else scores
+
+    def calibrated(self, scores: np.ndarray) -> np.ndarray:
+        """Probabilities float64 [n] by the curve that the run fitted.
+
+        Raises:
+            UserError: it fitted none.
+        """
+        if "calibration" not in self.about:
+            raise UserError(
+                f"{self.kept.name} has no calibration; run again with --calibrate=platt or "
+                "isotonic (its log.txt says why there is none, if it was asked for)"
+            )
+        return calibrated(scores, self.about["calibration"])
 
     def tell_hints(self) -> None:
         self.report.notes += self.encoder.hints()

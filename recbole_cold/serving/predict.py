@@ -84,13 +84,15 @@ def _score(fitted: Fitted, rows: Source, out: str, chunk: int) -> None:
     # A batch begins at the same row whatever the chunk.
     batch = fitted.method.config["eval_batch_size"]
     size = max(1, chunk // batch) * batch
-    schema = pa.schema([*((name, pa.large_string()) for name in ids),
-                        ("score", pa.float64()), ("policy", pa.string())])  # fmt: skip
+    curve = [("probability", pa.float64())] if "calibration" in fitted.about else []
+    schema = pa.schema([*((name, pa.large_string()) for name in ids), ("score", pa.float64()),
+                        *curve, ("policy", pa.string())])  # fmt: skip
     with sink(out, schema) as write:
         for part in rows.parts(needed, size):
             scores, policy = fitted.score_table(part)
             columns = [as_texts(name, whole(part[name])) for name in ids]
-            write(pa.table([*columns, pa.array(scores), policy.cast(pa.string())], schema))
+            columns += [pa.array(scores), *(pa.array(fitted.calibrated(scores)) for _ in curve)]
+            write(pa.table([*columns, policy.cast(pa.string())], schema))
 
 
 def _rank(fitted: Fitted, rows: Source, task: Task) -> None:

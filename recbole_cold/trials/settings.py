@@ -42,6 +42,8 @@ def placed_keys(config: ColdConfig) -> dict[str, Any]:
     keys = {"data_path": str(config["data_path"])}
     if config["cache_dir"]:
         keys["cache_dir"] = str(paths.absolute(config["cache_dir"]))
+    if config["init_from"]:
+        keys["init_from"] = str(paths.expanded(config["init_from"]).absolute())
     return keys
 
 

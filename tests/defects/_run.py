@@ -2,92 +2,32 @@
 ``echo mamo | python -m defects._run ..``. Reads names of modules, and answers each with a line of
 JSON: all that is wrong with its defects. How far it is goes to standard error.
 
-Every run of tests is a fork of this process, which has the big libraries loaded, and nothing of the
-package under test. Byte code is made before any defect, if the copy came without: most of what the
-runs import is the same.
+Every run of tests is a fork. Where a defect lies inside functions, it is one of a process that has
+the package loaded and the tests collected, and the functions get the spoilt code. Otherwise, and
+again for what stays green so, it is one of this process, which has the big libraries loaded, and
+nothing of the package under test. Either way the file has the spoilt text, for what loads it later.
 
 Of a test with parameters one red case is enough: a run leaves the others out once it has seen it.
-What was red is then run without a defect, and must be green.
+What was red is then run without a defect, in the same way, and must be green.
 """
 
 import gc
 import json
 import os
-import signal
 import sys
 import time
-import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from itertools import count
 from pathlib import Path
 from types import ModuleType
 
-import pytest
-
 from defects import modules, names_in, whole_names
+from defects._forks import NO_ANSWER, Prepared, among, run_anew
 
-LONGEST = 600  # seconds; a defect may make a loop endless
 # When spoilt files were last changed: byte code is known by the second and by the length of a text.
 _times = count(int(time.time()) + 1)
-
-
-class Recorder:
-    """A pytest plug-in: which tests ran, and which of them failed in their own body.
-
-    ``expected`` are tests of which one red case is enough; further cases of them are skipped.
-    """
-
-    def __init__(self, expected: Sequence[str] = ()) -> None:
-        self.expected = expected
-        self.ran: list[str] = []
-        self.failed: list[str] = []
-
-    @pytest.hookimpl(tryfirst=True)
-    def pytest_runtest_setup(self, item) -> None:
-        of = [node for node in self.expected if _among(node, [item.nodeid])]
-        if of and all(_among(node, self.failed) for node in of):
-            pytest.skip("another case of this test was red")
-
-    def pytest_runtest_logreport(self, report) -> None:
-        if report.when == "call":
-            self.ran.append(report.nodeid)
-            if report.failed:
-                self.failed.append(report.nodeid)
-
-
-def run_here(
-    folder: Path, *words: str, expected: Sequence[str] = (), keep_bytecode: bool = False
-) -> dict[str, list[str]]:
-    """Run pytest with ``words`` in a fork of this process, on the package in ``folder``."""
-    reader, writer = os.pipe()
-    child = os.fork()
-    if child == 0:
-        try:
-            os.close(reader)
-            signal.alarm(LONGEST)
-            sys.dont_write_bytecode = not keep_bytecode
-            quiet = os.open(os.devnull, os.O_RDWR)
-            for stream in (0, 1, 2):
-                os.dup2(quiet, stream)
-            os.chdir(folder)
-            sys.path.insert(0, str(folder))
-            recorder = Recorder(expected)
-            temporary = f"--basetemp={folder / 'temporary'}"
-            pytest.main(
-                ["-q", "-p", "no:cacheprovider", "-m", "", temporary, *words], plugins=[recorder]
-            )
-            answer = {"ran": recorder.ran, "failed": recorder.failed}
-        except BaseException:
-            answer = {"ran": [], "failed": [], "error": [traceback.format_exc()]}
-        with os.fdopen(writer, "w") as pipe:
-            json.dump(answer, pipe)
-        os._exit(0)
-    os.close(writer)
-    with os.fdopen(reader) as pipe:
-        text = pipe.read()
-    os.waitpid(child, 0)
-    return json.loads(text) if text else {"ran": [], "failed": [], "error": ["no answer"]}
 
 
 @contextmanager
@@ -105,33 +45,42 @@ def spoilt(path: Path, text: str) -> Iterator[None]:
 
 def survivors(folder: Path, module: ModuleType) -> list[str]:
     """What is wrong: tests that stay green with their defect, or that are red without it."""
-    known = names_in(module.TESTS)
-    wrong, red = [], set()
-    # The tests' own byte code: their asserts are rewritten once.
-    run_here(folder, "--collect-only", module.TESTS, keep_bytecode=True)
-    for path, each in [(path, each) for path, found in module.DEFECTS.items() for each in found]:
-        text = (folder / path).read_text(encoding="utf-8")
-        if text.count(each.old) != 1:
-            wrong.append(f"{each.words}: {text.count(each.old)} times in {path}: {each.old!r}")
-            continue
-        expected = [f"{module.TESTS}::{name}" for name in whole_names(each.tests, known)]
-        with spoilt(folder / path, text.replace(each.old, each.new)):
-            failed = run_here(folder, *expected, expected=expected)["failed"]
-        red.update(failed)
-        green = [node for node in expected if not _among(node, failed)]
-        wrong += [f"{each.words} ({path}): left green {node}" for node in green]
-        print(f"{'LEFT GREEN' if green else 'red':10} {path}: {each.words}", file=sys.stderr)
-    if red:
-        sound = run_here(folder, *sorted(red))
-        wrong += sound.get("error", [])
-        wrong += [f"red without a defect: {node}" for node in sound["failed"]]
-        wrong += [f"not run without a defect: {node}" for node in sorted(red - {*sound["ran"]})]
+    known, wrong = names_in(module.TESTS), []
+    with Prepared(folder, module.TESTS) as prepared:
+        ways = (prepared.run, partial(run_anew, folder))
+        red: list[set[str]] = [set() for _ in ways]
+        for path, each in [
+            (path, each) for path, found in module.DEFECTS.items() for each in found
+        ]:
+            text = (folder / path).read_text(encoding="utf-8")
+            if text.count(each.old) != 1:
+                wrong.append(f"{each.words}: {text.count(each.old)} times in {path}: {each.old!r}")
+                continue
+            texts = (path, text, text.replace(each.old, each.new))
+            green = [f"{module.TESTS}::{name}" for name in whole_names(each.tests, known)]
+            with spoilt(folder / path, texts[-1]):
+                for run, seen in zip(ways, red, strict=True):
+                    answer = run(green, texts)
+                    if answer is None:
+                        continue
+                    seen.update(answer["failed"])
+                    green = [node for node in green if not among(node, answer["failed"])]
+                    if not green or "error" in answer:
+                        break  # else what is loaded may keep what was made without the defect
+            wrong += answer.get("error", [])
+            wrong += [f"{each.words} ({path}): left green {node}" for node in green]
+            result = "LEFT GREEN" if green else "red" if run is ways[0] else "red, anew"
+            print(f"{result:10} {path}: {each.words}", file=sys.stderr)
+        for run, seen in zip(ways, red, strict=True):
+            wrong += _red_without_defect(sorted(seen), run) if seen else []
     return wrong
 
 
-def _among(node: str, found: Sequence[str]) -> bool:
-    """Whether ``node``, or a parametrised form of it, is among ``found``."""
-    return any(name == node or name.startswith(f"{node}[") for name in found)
+def _red_without_defect(tests: list[str], run: Callable[[list[str]], dict | None]) -> list[str]:
+    answer = run(tests) or NO_ANSWER
+    failed = [f"red without a defect: {node}\n{why}" for node, why in answer["failed"].items()]
+    missing = [f"not run without a defect: {node}" for node in tests if node not in answer["ran"]]
+    return [*answer.get("error", []), *failed, *missing]
 
 
 def main(folder: Path) -> None:
@@ -143,8 +92,11 @@ def main(folder: Path) -> None:
     import matplotlib.figure  # noqa: F401
     import numpy  # noqa: F401
     import pandas  # noqa: F401
-    import pyarrow.csv  # noqa: F401
-    import pydantic  # noqa: F401
+    import PIL.PngImagePlugin  # noqa: F401
+    import pyarrow.csv
+    import pyarrow.dataset
+    import pyarrow.parquet  # noqa: F401
+    import pydantic
     import recbole.config
     import recbole.data.dataset
     import recbole.model.context_aware_recommender
@@ -156,6 +108,7 @@ def main(folder: Path) -> None:
     import tqdm.auto  # noqa: F401
     import yaml  # noqa: F401
 
+    pydantic.TypeAdapter(pydantic.conint(ge=1))  # loads what it needs with the first
     torch.set_num_threads(1)
     # pytest collects garbage at its end; what is here already need not be looked through.
     gc.collect()

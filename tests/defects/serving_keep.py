@@ -26,7 +26,7 @@ DEFECTS = {
                "status[split.new_ids] = OLD, OLD",
                "test_items_with_features_counts_and_vectors"),
     ],
-    "recbole_cold/serving/kept.py": [
+    "recbole_cold/experiment/kept_models.py": [
         defect("altered files are read", "        if found != digest:", "        if not found:",
                "test_altered"),
         defect("any format is read", "if version > NEWEST:", "if version < 0:", "test_model_json"),
