@@ -93,12 +93,12 @@ def grow(
         told = growth.told(most)
     finally:
         seeding.restore_layers(state)
-    if _digest_now(kept) != digest:
-        raise UserError(f"'{kept.folder}' was changed while it was read; grow it again")
     about = growth.about(digest, told, most)
     try:
         with whole_folder(folder) as place:
             growth.write(place, about)
+            if _digest_now(kept) != digest:
+                raise UserError(f"'{kept.folder}' was changed while it was read; grow it again")
     except (OSError, RuntimeError, WriteError) as error:
         cause = error.__cause__ if isinstance(error, WriteError) else error
         if isinstance(error, RuntimeError) and "write" not in str(error):
@@ -281,6 +281,8 @@ class _Growth:
         self.drift["unseen"] = {**items, **self.drift.get("unseen", {})}
         size = self.kept.about["config"]["warm_size"]
         notes = drift.warnings_of(self.drift) + self.fitted.encoder.hints()
+        if len(code) and "calibration" in self.kept.about:
+            notes.append("the model has no calibration any more: its curve was of an earlier phase")
         if len(code) and rows.max() > size:
             notes.append(
                 f"one {catalogue.side} has {rows.max():,} rows, where a phase of the run has "
@@ -305,6 +307,7 @@ class _Growth:
         after.pop("sha256")
         if self.name is not None:
             after["phase"] = self.name
+            after.pop("calibration", None)  # that of the phase before
             known = [name for name, *_ in before["phases"]]
             if self.name not in known:
                 after["phases"] = [*before["phases"], [self.name, self.name, "test"]]

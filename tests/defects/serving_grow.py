@@ -32,15 +32,15 @@ DEFECTS = {
     "recbole_cold/serving/_clicks.py": [
         defect("rows stay in the order of the file",
                "return own[np.lexsort((time, self.code))]", "return own",
-               "test_mwuf"),
+               "test_of_every_method"),
         defect("old items' rows are learned", "of_old = status == OLD", "of_old = status == 7",
                "test_rows_of_old_items_are_left_out"),
         defect("another order is another file", "lines.take(pc.sort_indices(lines))", "lines",
                "test_the_same_rows_again"),
     ],
     "recbole_cold/serving/_catalogue.py": [
-        defect("a dropped item keeps its id", "tokens = whole(self.ids[\"token\"]).take(where)",
-               "tokens = whole(self.ids[\"token\"])", "test_new_items_and_their_answer"),
+        defect("a dropped item keeps its features", "column = column.take(where)",
+               "pass", "test_an_old_item_is_forgotten"),
         defect("clicks are not counted", 'clicked = self.table["clicks"].to_numpy() + clicks',
                'clicked = self.table["clicks"].to_numpy()', "test_mwuf"),
         defect("nobody is ever warm", "np.where(seen >= promote_after, WARM,",

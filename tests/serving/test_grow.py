@@ -113,7 +113,8 @@ class TestAsTheRun:
         rows.sort(key=lambda row: float(row[3]))
         rows = [[*row[:3], str(1_000_000 + at), *row[4:]] for at, row in enumerate(rows)]
         monkeypatch.setattr(kept_here, "tiny_files", lambda: {**files, "inter": [head, *rows]})
-        kept = kept_here.kept_run([method], tmp_path, write_atomic, embedding_size=16)
+        keys = {"embedding_size": 16, "train_batch_size": 16}
+        kept = kept_here.kept_run([method], tmp_path, write_atomic, **keys)
         ran, cold = (recbole_cold.load(kept.folder, phase=name) for name in ("warm_c", "cold"))
         phases, ids = Phases(kept, cold.ids("new")), cold.ids("new")
         folder = grow(kept.folder, phase="cold", items=phases.items, drop=ids, out=tmp_path / "0")[
@@ -229,9 +230,11 @@ class TestCatalogue:
         before = recbole_cold.load(warmed)
         code, *others = before.method.old_ids.tolist()
         token = before.dataset.field2id_token["item_id"][code]
-        grow(warmed, drop=[token], out=tmp_path / "a")
+        back = pd.DataFrame({"item_id": [token]})  # and comes back, as another one
+        grow(warmed, drop=[token], items=back, out=tmp_path / "a")
         after = recbole_cold.load(tmp_path / "a")
         one, other = (fitted.method.backbone.id_table() for fitted in (before, after))
+        assert len(other) == len(one) + 1 and not torch.equal(one[code], other[-1])
         assert not torch.equal(one[code], other[code]) and torch.equal(one[others], other[others])
         assert after.method.old_ids.tolist() == others
         row = tables(tmp_path / "a")["items"].loc[code]
@@ -291,6 +294,19 @@ class TestRows:
         with pytest.raises(UserError, match="of the 5 rows is of a new item: old ones do not move"):
             rows = kept.inter[kept.inter["item_id"].isin({*old} - {*new})].head(5)
             grow(cold_folder, rows=rows, out=tmp_path / "b")
+
+    @pytest.mark.slow
+    def test_a_curve_is_of_its_phase(self, warmed, phases, tmp_path):
+        copy = tmp_path / "copy"
+        shutil.copytree(warmed, copy)
+        about = json.loads((copy / "model.json").read_text())
+        (copy / "model.json").write_text(json.dumps({**about, "calibration": {"kind": "platt"}}))
+        item = phases.items.head(1).assign(item_id="k")
+        first = grow(copy, items=item, out=tmp_path / "a")
+        assert json.loads((tmp_path / "a" / "model.json").read_text())["calibration"]
+        second = grow(first["folder"], rows=phases.rows[1], out=tmp_path / "b")
+        assert "calibration" not in json.loads((tmp_path / "b" / "model.json").read_text())
+        assert any("no calibration any more" in note for note in second["notes"])
 
     def test_names_of_phases(self):
         about = {"phases": [["cold", None, "test"], ["warm_a", "warm_a", "test"]]}
