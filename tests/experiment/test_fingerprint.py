@@ -232,8 +232,10 @@ class TestWhereItStops:
         # The registry says where the yaml of a plug-in belongs that has none; and reading the cache
         # notes there that it was read, and may first bring here what another machine has. Of a kept
         # model that a run begins from, names of files come from there; its content is in the key.
+        # Methods inherit what is asked of them when they are kept and served.
         apart = ("cache_entries", "cache_peers", "config", "errors", "experiment.kept_models",
-                 "experiment.model_folder", "keys", "kinds", "locks", "registry")  # fmt: skip
+                 "experiment.model_folder", "keys", "kinds", "locks", "model._serving",
+                 "registry")  # fmt: skip
         assert taken == {f"recbole_cold.{name}" for name in apart}
 
     def test_an_init_only_hands_names_on(self):

@@ -98,7 +98,7 @@ class TestAsTheRun:
         "method",
         ["Base", "Base[new_item_init=zero]", "ItemBias", "MetaE", "MetaE[item_bias=True]", "CVAR",
          "MAP", "CSDM", "AVAEW", "ALDI", "DropoutNet", "CVAR[warm=map]", "MWUF[use_count=True]",
-         "MWUF[mwuf_warm=init_only]", "MetaE[warm_steps=4]"],
+         "MWUF[mwuf_warm=init_only]", "MetaE[warm_steps=4]", "GMEP", "GMEG", "GMEA", "GAR"],
     )  # fmt: skip
     def test_of_every_method(self, method, tmp_path, write_atomic, monkeypatch):
         """Rows of ``rows_seen`` are in the order of time; the file of this run is, too.
