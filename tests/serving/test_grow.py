@@ -97,7 +97,8 @@ class TestAsTheRun:
     @pytest.mark.parametrize(
         "method",
         ["Base", "Base[new_item_init=zero]", "ItemBias", "MetaE", "MetaE[item_bias=True]", "CVAR",
-         "MAP", "CSDM", "AVAEW", "ALDI", "DropoutNet", "CVAR[warm=map]", "MWUF[use_count=True]",
+         "MAP", "GMEA", "GAR",
+         "CSDM", "AVAEW", "ALDI", "DropoutNet", "CVAR[warm=map]", "MWUF[use_count=True]",
          "MWUF[mwuf_warm=init_only]", "MetaE[warm_steps=4]"],
     )  # fmt: skip
     def test_of_every_method(self, method, tmp_path, write_atomic, monkeypatch):
