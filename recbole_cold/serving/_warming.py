@@ -55,8 +55,7 @@ def _first_vectors(fitted: Fitted, ids: Tensor) -> Tensor:
         features = method.rows.features_of(method.id_field)
         own = {name: column for name, column in features.items() if name in fitted.policies}
         values = {name: column[ids] for name, column in own.items()}
-        tokens = fitted.dataset.field2id_token[method.id_field]
-        names = [tokens[code] for code in ids.tolist()]
+        names = fitted.dataset.field2id_token[method.id_field][ids.cpu().numpy()].tolist()
         return _cold.cold_vectors(method, own, values, names, int(fitted.about["seed"]))
     if method.config["new_item_init"] == "zero":
         return torch.zeros_like(method.new_vectors[: len(ids)])
