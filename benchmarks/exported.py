@@ -32,9 +32,8 @@ def scorer(folder: Path, kind: str):
 def feed_of(fitted, columns, names) -> dict[str, np.ndarray]:
     """What an exported file is given for encoded rows."""
     vector, weight, _ = fitted.served_at(columns[fitted.method.id_field])
-    with fitted.shown(columns) as shown:
-        whole = shown.batch(torch.arange(len(vector)))
-        given = {name: whole[name].numpy() for name in names if name not in (VECTOR, WEIGHT)}
+    whole = fitted.shown(columns).batch(torch.arange(len(vector)))
+    given = {name: whole[name].numpy() for name in names if name not in (VECTOR, WEIGHT)}
     return {**given, VECTOR: vector.numpy(), WEIGHT: weight.numpy()}
 
 

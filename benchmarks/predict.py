@@ -65,10 +65,9 @@ def measure(options: Options) -> Table:
         rows = rows_of(fitted, ROWS)
         file, out = written(rows, ROWS, folder / "rows.parquet"), folder / "scores.parquet"
         method, method.dataset = rebuild(fitted.kept, "cpu")
-        with fitted.shown(fitted.encoded(_arrow(rows))) as shown:
-            whole = shown.batch(torch.arange(ROWS))
-            names = common.fields_of(method.backbone.model)
-            columns = {name: whole[name] for name in names if name != method.label_field}
+        whole = fitted.shown(fitted.encoded(_arrow(rows))).batch(torch.arange(ROWS))
+        names = common.fields_of(method.backbone.model)
+        columns = {name: whole[name] for name in names if name != method.label_field}
         model, size = plain_with_served_rows(method), method.config["eval_batch_size"]
         columns[model.LABEL] = torch.zeros(ROWS)
         seconds = common.alternate(

@@ -29,6 +29,8 @@ from recbole_cold.data.rows import Rows
 from recbole_cold.errors import UserError, blaming
 
 logger = logging.getLogger(__name__)
+# A backbone's view for the time in which it is frozen, and what was made once in that time.
+Frozen = tuple[FrozenView | None, dict[str, Tensor]]
 
 
 def _sum_with_pad(model: nn.Module, token_seq_fields: list[Tensor]) -> Tensor | None:
@@ -292,17 +294,21 @@ class Backbone(nn.Module):
 
     # ---------------------------------------------------------------- frozen tables
     @contextmanager
-    def frozen_tables(self) -> Iterator[None]:
+    def frozen_tables(self, again: Frozen | None = None) -> Iterator[Frozen]:
         """Context: fields that do not depend on the item's vector are embedded once per batch.
 
         Only for a time in which no parameter of the backbone moves.
+
+        Args:
+            again: what an earlier such context gave, if neither a parameter nor a feature of users
+                and items has moved since; nothing is pooled anew then.
         """
-        if self._frozen is not None:
-            yield
+        if self._frozen is not None and self._kept is not None:
+            yield self._frozen, self._kept
             return
-        self._frozen, self._kept = self._frozen_view(), {}
+        self._frozen, self._kept = again or (self._frozen_view(), {})
         try:
-            yield
+            yield self._frozen, self._kept
         finally:
             self._frozen = self._kept = None
 
@@ -399,9 +405,9 @@ class OwnNetwork(Backbone):
     reads_vector = False
 
     @contextmanager
-    def frozen_tables(self) -> Iterator[None]:
+    def frozen_tables(self, again: Frozen | None = None) -> Iterator[Frozen]:
         """Context without effect: the method embeds its fields itself."""
-        yield
+        yield None, {}
 
 
 def build_backbone(

@@ -163,7 +163,9 @@ def sink(out: str, schema: pa.Schema) -> Iterator[Any]:
 @contextlib.contextmanager
 def _writer(suffix: str, file: Any, schema: pa.Schema) -> Iterator[Any]:
     if suffix == _PARQUET:
-        with pq.ParquetWriter(file, schema) as writer:
+        # Scores are all different: a dictionary of them costs time and is thrown away.
+        repeated = [field.name for field in schema if not pa.types.is_floating(field.type)]
+        with pq.ParquetWriter(file, schema, use_dictionary=repeated) as writer:
             yield writer.write_table
         return
     options = pa_csv.WriteOptions(delimiter=_SEPARATORS[suffix], quoting_style="needed")

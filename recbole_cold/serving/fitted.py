@@ -13,6 +13,7 @@ import pyarrow as pa
 import torch
 from torch import Tensor
 
+from recbole_cold.backbone._seam import Frozen
 from recbole_cold.data.rows import Batch, Rows
 from recbole_cold.errors import UserError
 from recbole_cold.evaluation.calibrators import calibrated
@@ -101,6 +102,7 @@ class Fitted:
             for field, column in method.rows.features_of(method.id_field).items()
             if field != (method.config["COUNT_FIELD"] if method.config["use_count"] else None)
         }
+        self._frozen: Frozen | None = None  # of the last call, until features are added
         self._further: dict[str, pa.Array] = {}
         for side in ("item", "user"):
             self._add_bare(side)
@@ -174,6 +176,7 @@ class Fitted:
             for field in features
         }
         _cold.extended(self.method.rows, id_field, more)
+        self._frozen = None
         self._further[side] = pa.concat_arrays([self._further[side], texts])
         if side == self.dataset.split.cold_side:
             true = torch.ones(len(new), dtype=torch.bool, device=self.method.device)
@@ -254,7 +257,7 @@ class Fitted:
         scores = torch.empty(len(place), dtype=torch.float64, device=method.device)
         size = method.config["eval_batch_size"]
         rows = self.shown(columns)
-        with torch.no_grad(), method.backbone.frozen_tables():
+        with torch.no_grad(), method.backbone.frozen_tables(self._frozen) as self._frozen:
             for start in range(0, len(place), size):
                 end = min(start + size, len(place))
                 index = torch.arange(start, end, device=method.device)

@@ -19,6 +19,8 @@ DEFECTS = {
                "test_items_too_rare_for_the_run_are_unseen_ones_with_features"),
         defect("the policy is not asked", "self.policies[id_field] != GENERATE or not", "not",
                "test_refused_and_mean_by_policy"),
+        defect("what was pooled before stays", "        self._frozen = None\n        self._further",
+               "        self._further", "test_features_that_are_added_after_a_call_are_read"),
         defect("labels as given", "given >= rule[\"least\"]).astype(float)",
                "given > 0).astype(float)",
                "test_scores_and_metrics"),

@@ -178,6 +178,18 @@ class TestUnseen:
         assert fitted.report.unseen == {"genre": 1, "year": 1}
         assert fitted.report.clipped == {"price": 1}
 
+    def test_features_that_are_added_after_a_call_are_read(self, kept):
+        """What is pooled of features is kept from call to call, until there are others."""
+        items = renamed(kept.items)
+        rows = kept.inter.head(len(items)).assign(item_id=items["item_id"].to_numpy())
+        fitted = recbole_cold.load(kept.folder, "CVAR")
+        before = fitted.score(rows)
+        assert np.array_equal(fitted.score(rows), before)
+        fitted.add("item", items)
+        afterwards = recbole_cold.load(kept.folder, "CVAR", items=items).score(rows)
+        assert np.array_equal(fitted.score(rows), afterwards)
+        assert not np.array_equal(before, afterwards)
+
     def test_an_item_of_which_nothing_is_known_is_the_mean(self, fitted, kept):
         _, rows = kept.scored("MWUF", "warm_c")
         found = fitted.vectors(["nothing"])
