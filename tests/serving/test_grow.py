@@ -10,6 +10,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 import torch
+from kept_here import assert_no_pickle
 
 import recbole_cold
 from recbole_cold.cli.main import main
@@ -129,6 +130,28 @@ class TestAsTheRun:
         assert np.array_equal(found.vectors(ids), ran.vectors(ids))
         (name,) = (path.parent.name for path in kept.folder.glob("*/config.yaml"))
         scores, rows = kept.scored(name, "warm_c")
+        assert np.array_equal(found.score(rows).astype(np.float32), scores)
+
+    @pytest.mark.slow
+    def test_of_users(self, tmp_path, write_atomic):
+        """Where users are what can be new, they grow, out of --items as well."""
+        from kept_here import kept_run
+
+        keys = {"cold_side": "user", "cold_threshold": 16, "warm_size": 2}
+        kept = kept_run("MWUF", tmp_path, write_atomic, **keys)
+        cold, ran = (recbole_cold.load(kept.folder, phase=name) for name in ("cold", "warm_c"))
+        ids = cold.ids("new")
+        users = kept.users.set_index("user_id").loc[ids].reset_index()
+        told = grow(kept.folder, phase="cold", items=users, drop=ids, out=tmp_path / "0")
+        assert told["users"]["added"] == told["users"]["generated"] == len(ids)
+        inter = kept.inter.assign(time=kept.inter["timestamp"].astype(float))
+        rank = inter.sort_values("time", kind="stable").groupby("user_id").cumcount() // 2
+        for number in range(3):
+            rows = kept.inter[kept.inter["user_id"].isin(ids) & (rank == number)]
+            told = grow(told["folder"], rows=rows, out=tmp_path / f"{number + 1}")
+        found = recbole_cold.load(told["folder"])
+        assert np.array_equal(found.vectors(ids), ran.vectors(ids))
+        scores, rows = kept.scored("MWUF", "warm_c")
         assert np.array_equal(found.score(rows).astype(np.float32), scores)
 
 
@@ -364,6 +387,7 @@ class TestFolder:
         ]  # fmt: skip
         assert about["learned"] == [about["lineage"][1]["rows"]] and about["format"] == 2
         assert about["grown"]["drift"]["clicks"]["observed"] > 0
+        assert_no_pickle(warmed / "weights.pt")  # V12
 
     @pytest.mark.slow
     def test_without_out_it_lies_beside_the_run(self, kept, cold_folder, grown, phases, tmp_path):
