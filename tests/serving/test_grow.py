@@ -15,10 +15,19 @@ from kept_here import assert_no_pickle
 import recbole_cold
 from recbole_cold.cli.main import main
 from recbole_cold.errors import UserError
+from recbole_cold.registry import methods
 from recbole_cold.serving import _warming
 from recbole_cold.serving import grow as module
 from recbole_cold.serving.drift import of_counts, psi, warnings_of
 from recbole_cold.serving.grow import grow
+
+EVERY = (
+    "Base", "Base[new_item_init=zero]", "ItemBias", "MetaE", "MetaE[item_bias=True]", "CVAR",
+    "MAP", "CSDM", "AVAEW", "ALDI", "DropoutNet", "CVAR[warm=map]", "MWUF[use_count=True]",
+    "MWUF[mwuf_warm=init_only]", "MetaE[warm_steps=4]", "GMEP", "GMEG", "GMEA", "GAR",
+)  # fmt: skip
+# Their items are more or something else than one vector.
+REFUSED = {"EmerG", "MeLU", "MAMO", "TaNP", "ColdNAS", "ALDIMF", "RML"}
 
 
 class Phases:
@@ -95,12 +104,7 @@ class TestAsTheRun:
         assert set(here["status"]) == {"grown"} and set(here["phase"]) == {"warm"}
 
     @pytest.mark.slow
-    @pytest.mark.parametrize(
-        "method",
-        ["Base", "Base[new_item_init=zero]", "ItemBias", "MetaE", "MetaE[item_bias=True]", "CVAR",
-         "MAP", "CSDM", "AVAEW", "ALDI", "DropoutNet", "CVAR[warm=map]", "MWUF[use_count=True]",
-         "MWUF[mwuf_warm=init_only]", "MetaE[warm_steps=4]", "GMEP", "GMEG", "GMEA", "GAR"],
-    )  # fmt: skip
+    @pytest.mark.parametrize("method", EVERY)
     def test_of_every_method(self, method, tmp_path, write_atomic, monkeypatch):
         """Rows of ``rows_seen`` are in the order of time; the file of this run is, too.
 
@@ -131,6 +135,9 @@ class TestAsTheRun:
         (name,) = (path.parent.name for path in kept.folder.glob("*/config.yaml"))
         scores, rows = kept.scored(name, "warm_c")
         assert np.array_equal(found.score(rows).astype(np.float32), scores)
+
+    def test_the_list_is_whole(self):
+        assert {name.partition("[")[0] for name in EVERY} | REFUSED == {*methods()}
 
     @pytest.mark.slow
     def test_of_users(self, tmp_path, write_atomic):
