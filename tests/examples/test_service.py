@@ -139,6 +139,25 @@ def test_items_that_are_more_than_a_vector_are_refused(tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
+def test_a_made_item_has_the_columns_of_an_exported_one(tmp_path, write_atomic, monkeypatch):
+    """Of a click model without scalar weights, and of a method with one number per item."""
+    from cold_service import generating
+    from cold_service.scoring import Table
+    from kept_here import kept_run
+
+    kept = kept_run("ItemBias", tmp_path, write_atomic, "DCN", pretrain_epochs=1)
+    recbole_cold.export(kept.folder, tmp_path / "out", formats=["vectors"])
+    monkeypatch.setattr(generating, "_fitted", recbole_cold.load(kept.folder))
+    table = Table(tmp_path / "out" / "items.parquet")
+    assert "first_order" not in table.columns
+    found = generating._make(as_table(kept.items.head(1).assign(item_id="x")))
+    policy = found.pop("policy")
+    assert {*found} == {*table.columns} - {"status", "visible_rows"}
+    table.add("x", {**found, "status": policy})
+    assert np.allclose(table.columns["vector"][table.at(["x"])[0]], found["vector"])
+
+
+@pytest.mark.slow
 class TestScoring:
     @pytest.mark.parametrize("device", ["phone", "a watch", None])
     @pytest.mark.parametrize("user", ["u7", "nobody"])
