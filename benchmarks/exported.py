@@ -1,4 +1,4 @@
-"""The exported scorer on one core, against the method that it is of."""
+"""The exported scorer on one core, against the kept model that it is of."""
 
 import importlib.util
 import tempfile
@@ -17,7 +17,7 @@ from recbole_cold.serving.graph import VECTOR, WEIGHT
 
 SIZES = (1, 100, 1000)
 CALLS = {1: 300, 100: 100, 1000: 30}  # in one measurement, so that the clock's steps are small
-ONNX, PT2, TORCH = "onnxruntime", "scorer.pt2", "predict of the method"
+ONNX, PT2, TORCH = "onnxruntime", "scorer.pt2", "Fitted.scored"
 LIMIT_MS = {1: 0.3, 1000: 6.0}
 
 
@@ -76,7 +76,7 @@ def measure(options: Options) -> Table:
         rows,
         claims,
         agreement,
-        ["The files are given their inputs gathered; the method gathers the fields of its rows."],
+        ["The files are given their inputs gathered; the model gathers the fields of its rows."],
     )
 
 

@@ -1,9 +1,12 @@
 """Runs whose data set is gone afterwards, and its files as frames."""
 
+import pickletools
 import shutil
+import zipfile
 from types import SimpleNamespace
 
 import pandas as pd
+import torch
 from tiny_here import tiny_files
 
 import recbole_cold
@@ -13,6 +16,24 @@ KEYS = {
     "threshold": {"rating": 4}, "cold_threshold": 30, "warm_size": 3, "train_batch_size": 64,
     "embedding_size": 4, "bootstrap_resamples": 0, "matched_row": False, "show_progress": False,
 }  # fmt: skip
+
+
+# What weights may name: no code of anybody is run when they are read.
+ALLOWED = {
+    "collections OrderedDict", "torch FloatStorage", "torch DoubleStorage", "torch LongStorage",
+    "torch BoolStorage", "torch._utils _rebuild_tensor_v2",
+}  # fmt: skip
+
+
+def assert_no_pickle(path):
+    """Weights are tensors, and load without any pickled class (V12)."""
+    state = torch.load(path, weights_only=True)
+    assert state and all(isinstance(each, torch.Tensor) for each in state.values())
+    with zipfile.ZipFile(path) as archive:
+        (name,) = (each for each in archive.namelist() if each.endswith("/data.pkl"))
+        named = {said for op, said, _ in pickletools.genops(archive.read(name))
+                 if op.name in ("GLOBAL", "STACK_GLOBAL")}  # fmt: skip
+    assert named <= ALLOWED
 
 
 def frame_of(rows):

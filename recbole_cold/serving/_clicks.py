@@ -4,7 +4,7 @@ Shape letters: r rows.
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import numpy as np
@@ -56,11 +56,17 @@ def of_new_items(table: pa.Table, catalogue: Catalogue) -> tuple[pa.Table, int]:
     return table.filter(pa.array(~of_old)), int(of_old.sum())
 
 
-def digest_of(table: pa.Table, fields: Sequence[str]) -> str:
-    """SHA-256 of rows, in whatever order and kind of file they come: of the texts of ``fields``."""
+def digest_of(table: pa.Table, fields: Sequence[str], numbers: Collection[str]) -> str:
+    """SHA-256 of rows, in whatever order and kind of file they come: of the texts of ``fields``.
+
+    Args:
+        numbers: those of them that are read as numbers: 5 and 5.0 are the same.
+    """
     texts = []
     for field in fields:
         column = whole(table[field])
+        if field in numbers:
+            column = pa.array(as_numbers(field, column))
         if pa.types.is_list(column.type) or pa.types.is_large_list(column.type):
             column = pc.binary_join(column.cast(pa.list_(pa.large_string())), " ")
         texts.append(pc.fill_null(as_texts(field, column), ""))

@@ -256,7 +256,9 @@ class _Growth:
         time = self.kept.about["time_field"]
         if time in table.column_names:
             fields.append(time)
-        self.digest = digest_of(table, list(dict.fromkeys(fields)))
+        spec = dataset.spec
+        numbers = {rule, time, *(name for name in spec if spec[name]["type"] == "float")}
+        self.digest = digest_of(table, list(dict.fromkeys(fields)), numbers)
         if self.digest in self.kept.about.get("learned", ()):
             raise UserError(
                 f"'{self.kept.folder}' has learned from these rows already; give it others"

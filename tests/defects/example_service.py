@@ -15,6 +15,8 @@ DEFECTS = {
                "test_a_store_has_one_process"),
     ],
     "examples/serving/cold_service/scoring.py": [
+        defect("items with a graph are served without", "        if more:\n", "        if False:\n",
+               "test_items_that_are_more_than_a_vector_are_refused"),
         defect("numbers end nowhere", "min(max((number - low) / (high - low), 0.0), 1.0)",
                "(number - low) / (high - low)", "test_numbers_are_scaled_as_in_the_run"),
     ],

@@ -35,6 +35,8 @@ DEFECTS = {
                "test_of_every_method"),
         defect("old items' rows are learned", "of_old = status == OLD", "of_old = status == 7",
                "test_rows_of_old_items_are_left_out"),
+        defect("5.0 is another number than 5", "if field in numbers:", "if False:",
+               "test_the_same_rows_again"),
         defect("another order is another file", "lines.take(pc.sort_indices(lines))", "lines",
                "test_the_same_rows_again"),
     ],

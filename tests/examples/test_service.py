@@ -1,5 +1,6 @@
 """The example of an HTTP service: what it answers is what the kept model answers."""
 
+import json
 import os
 import select
 import subprocess
@@ -115,6 +116,45 @@ def test_a_store_has_one_process(tmp_path):
         for store in stores:
             store.close()
     Store(tmp_path).close()
+
+
+def test_items_that_are_more_than_a_vector_are_refused(tmp_path, monkeypatch):
+    """EmerG's have a graph: a service with it could answer nothing, so no store begins with it."""
+    from cold_service import store as module
+
+    inputs = [{"name": name, "kind": "given"} for name in ("item_vector", "item_graph")]
+    about = {"files": {"onnx": {}}, "bake": "off", "cold_side": "item", "inputs": inputs}
+
+    def export(verb, model, out, formats):
+        folder = Path(out.partition("=")[2])
+        folder.mkdir()
+        (folder / "export.json").write_text(json.dumps(about))
+
+    monkeypatch.setattr(module, "called", export)
+    store = module.Store(tmp_path / "store")
+    with pytest.raises(ValueError, match="has items with 'item_graph' beside their vectors"):
+        store.begin(tmp_path / "model")
+    assert store.current is None and not list((tmp_path / "store" / "models").iterdir())
+    store.close()
+
+
+@pytest.mark.slow
+def test_a_made_item_has_the_columns_of_an_exported_one(tmp_path, write_atomic, monkeypatch):
+    """Of a click model without scalar weights, and of a method with one number per item."""
+    from cold_service import generating
+    from cold_service.scoring import Table
+    from kept_here import kept_run
+
+    kept = kept_run("ItemBias", tmp_path, write_atomic, "DCN", pretrain_epochs=1)
+    recbole_cold.export(kept.folder, tmp_path / "out", formats=["vectors"])
+    monkeypatch.setattr(generating, "_fitted", recbole_cold.load(kept.folder))
+    table = Table(tmp_path / "out" / "items.parquet")
+    assert "first_order" not in table.columns
+    found = generating._make(as_table(kept.items.head(1).assign(item_id="x")))
+    policy = found.pop("policy")
+    assert {*found} == {*table.columns} - {"status", "visible_rows"}
+    table.add("x", {**found, "status": policy})
+    assert np.allclose(table.columns["vector"][table.at(["x"])[0]], found["vector"])
 
 
 @pytest.mark.slow

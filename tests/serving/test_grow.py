@@ -10,14 +10,24 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 import torch
+from kept_here import assert_no_pickle
 
 import recbole_cold
 from recbole_cold.cli.main import main
 from recbole_cold.errors import UserError
+from recbole_cold.registry import methods
 from recbole_cold.serving import _warming
 from recbole_cold.serving import grow as module
 from recbole_cold.serving.drift import of_counts, psi, warnings_of
 from recbole_cold.serving.grow import grow
+
+EVERY = (
+    "Base", "Base[new_item_init=zero]", "ItemBias", "MetaE", "MetaE[item_bias=True]", "CVAR",
+    "MAP", "CSDM", "AVAEW", "ALDI", "DropoutNet", "CVAR[warm=map]", "MWUF[use_count=True]",
+    "MWUF[mwuf_warm=init_only]", "MetaE[warm_steps=4]", "GMEP", "GMEG", "GMEA", "GAR",
+)  # fmt: skip
+# Their items are more or something else than one vector.
+REFUSED = {"EmerG", "MeLU", "MAMO", "TaNP", "ColdNAS", "ALDIMF", "RML"}
 
 
 class Phases:
@@ -94,12 +104,7 @@ class TestAsTheRun:
         assert set(here["status"]) == {"grown"} and set(here["phase"]) == {"warm"}
 
     @pytest.mark.slow
-    @pytest.mark.parametrize(
-        "method",
-        ["Base", "Base[new_item_init=zero]", "ItemBias", "MetaE", "MetaE[item_bias=True]", "CVAR",
-         "MAP", "CSDM", "AVAEW", "ALDI", "DropoutNet", "CVAR[warm=map]", "MWUF[use_count=True]",
-         "MWUF[mwuf_warm=init_only]", "MetaE[warm_steps=4]", "GMEP", "GMEG", "GMEA", "GAR"],
-    )  # fmt: skip
+    @pytest.mark.parametrize("method", EVERY)
     def test_of_every_method(self, method, tmp_path, write_atomic, monkeypatch):
         """Rows of ``rows_seen`` are in the order of time; the file of this run is, too.
 
@@ -131,6 +136,31 @@ class TestAsTheRun:
         scores, rows = kept.scored(name, "warm_c")
         assert np.array_equal(found.score(rows).astype(np.float32), scores)
 
+    def test_the_list_is_whole(self):
+        assert {name.partition("[")[0] for name in EVERY} | REFUSED == {*methods()}
+
+    @pytest.mark.slow
+    def test_of_users(self, tmp_path, write_atomic):
+        """Where users are what can be new, they grow, out of --items as well."""
+        from kept_here import kept_run
+
+        keys = {"cold_side": "user", "cold_threshold": 16, "warm_size": 2}
+        kept = kept_run("MWUF", tmp_path, write_atomic, **keys)
+        cold, ran = (recbole_cold.load(kept.folder, phase=name) for name in ("cold", "warm_c"))
+        ids = cold.ids("new")
+        users = kept.users.set_index("user_id").loc[ids].reset_index()
+        told = grow(kept.folder, phase="cold", items=users, drop=ids, out=tmp_path / "0")
+        assert told["users"]["added"] == told["users"]["generated"] == len(ids)
+        inter = kept.inter.assign(time=kept.inter["timestamp"].astype(float))
+        rank = inter.sort_values("time", kind="stable").groupby("user_id").cumcount() // 2
+        for number in range(3):
+            rows = kept.inter[kept.inter["user_id"].isin(ids) & (rank == number)]
+            told = grow(told["folder"], rows=rows, out=tmp_path / f"{number + 1}")
+        found = recbole_cold.load(told["folder"])
+        assert np.array_equal(found.vectors(ids), ran.vectors(ids))
+        scores, rows = kept.scored("MWUF", "warm_c")
+        assert np.array_equal(found.score(rows).astype(np.float32), scores)
+
 
 class TestWhatMoves:
     """V6."""
@@ -144,6 +174,9 @@ class TestWhatMoves:
             for name, value in after.method.backbone.state_dict().items():
                 if value.shape == state[name].shape:
                     assert torch.equal(value, state[name])
+            for field in ("user_id", "gender", "year", "device"):  # in the table that got longer
+                assert torch.equal(after.method.backbone.table_of(field),
+                                   before.method.backbone.table_of(field))  # fmt: skip
             for code in before.method.old_ids.tolist():
                 assert torch.equal(after.method.backbone.id_table()[code],
                                    before.method.backbone.id_table()[code])  # fmt: skip
@@ -277,11 +310,14 @@ class TestCatalogue:
 
 class TestRows:
     def test_the_same_rows_again(self, warmed, phases, tmp_path):
-        """In another order and another file."""
+        """In another order and another file, where numbers may be written in another way."""
         rows = phases.rows[0].sample(frac=1.0, random_state=1)
         rows.to_parquet(tmp_path / "again.parquet")
-        with pytest.raises(UserError, match="has learned from these rows already; give it others"):
-            grow(warmed, rows=str(tmp_path / "again.parquet"), out=tmp_path / "a")
+        rows = rows.astype({"rating": float, "timestamp": float})
+        rows.to_csv(tmp_path / "again.csv", index=False)  # 5.0
+        for name in ("again.parquet", "again.csv"):
+            with pytest.raises(UserError, match="has learned from these rows already; give it oth"):
+                grow(warmed, rows=str(tmp_path / name), out=tmp_path / "a")
         assert not (tmp_path / "a").exists()
 
     @pytest.mark.slow
@@ -358,6 +394,7 @@ class TestFolder:
         ]  # fmt: skip
         assert about["learned"] == [about["lineage"][1]["rows"]] and about["format"] == 2
         assert about["grown"]["drift"]["clicks"]["observed"] > 0
+        assert_no_pickle(warmed / "weights.pt")  # V12
 
     @pytest.mark.slow
     def test_without_out_it_lies_beside_the_run(self, kept, cold_folder, grown, phases, tmp_path):

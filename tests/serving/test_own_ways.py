@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import torch
+from kept_here import assert_no_pickle
 
 import recbole_cold
 from recbole_cold.errors import UserError
@@ -138,6 +139,11 @@ class TestWhatIsKept:
         assert len(pq.read_table(place_of(other, MELU, "cold") / "rows.parquet")) == 0
         for label in (EMERG, ALDIMF):
             assert not (place_of(other, label) / "rows.parquet").exists()
+
+    @pytest.mark.parametrize("label", [EMERG, MELU, ALDIMF])
+    def test_weights_need_no_pickle(self, other, label):
+        """V12."""
+        assert_no_pickle(place_of(other, label) / "weights.pt")
 
     def test_altered_rows_are_noticed(self, other, tmp_path):
         import shutil

@@ -35,7 +35,7 @@ def main() -> int:
             raise Failed(f"'{asked.store}' has a model already; leave --model out")
         service = Service(store, asked.grow_after or None)
         listener = socket.create_server((asked.host, asked.port))
-    except (Failed, OSError, ValueError) as error:
+    except (Failed, OSError, OverflowError, ValueError) as error:  # a port of 70000
         print(f"error: {error}", file=sys.stderr)
         return 2
     print(f"listening on http://{asked.host}:{listener.getsockname()[1]}", flush=True)

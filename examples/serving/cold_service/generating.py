@@ -95,7 +95,9 @@ def _make(table: pa.Table) -> dict[str, Any]:
     except UserError as error:
         return {"refused": str(error)}
     vector, weight, bias = _fitted.served_at(place)
-    found = {"vector": vector[0].tolist(), "first_order": float(weight[0, 0])}
+    found = {"vector": vector[0].tolist()}
+    if _fitted.method.backbone.has_first_order:  # else items.parquet has no such column
+        found["first_order"] = float(weight[0, 0])
     if bias is not None:
         found["item_bias"] = float(bias[0])
     features = _fitted.method.rows.features_of(_fitted.method.id_field)

@@ -45,6 +45,13 @@ class Exported:
                 f"'{folder}' has its vectors inside, or its users are what can be new; this "
                 "service needs --bake=off and new items"
             )
+        given = [each["name"] for each in self.about["inputs"] if each["kind"] == "given"]
+        more = [name for name in given if name not in SERVED]
+        if more:
+            raise ValueError(
+                f"'{folder}' has items with '{more[0]}' beside their vectors, which this service "
+                "does not make; choose a method of which an item is a vector"
+            )
         self._scorer = _reader(folder / READERS[kind]).Scorer(folder)
         self.users, self.items = Table(folder / "users.parquet"), Table(folder / "items.parquet")
         self._fields = {field["name"]: field for field in self.about["fields"]}

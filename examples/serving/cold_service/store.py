@@ -20,6 +20,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from cold_service.scoring import Exported
+
 COMMAND = (sys.executable, "-m", "recbole_cold")
 FORMATS = "--format=vectors,onnx"
 
@@ -72,9 +74,11 @@ class Store:
 
         Raises:
             Failed: it is none, or it cannot be exported.
+            ValueError: it is one that this service does not serve; the store has none then.
         """
         with self._next() as place:
             called("export", str(model), f"--out={place / 'exported'}", FORMATS)
+            Exported(place / "exported")
             shutil.copytree(model, place / "model")
             _describe(place, [], 0)
 
