@@ -256,7 +256,10 @@ class TestRefused:
             ({"method": "EmerG"}, r"has backbone: DeepFM, and EmerG has EmerG"),
             ({"mlp_hidden_size": [8]}, r"backbone of the model .* does not fit: 'model\..*shape"),
             ({"unload_col": {"item": ["year"]}}, r"reads the fields .*year.*in that order"),
-            ({"numerical_features": ["price"]}, r"reads the fields|does not fit"),
+            (
+                {"numerical_features": ["price"]},
+                r"does not fit: 'model\.first_order_linear\.float_embed.*': there was none",
+            ),
             ({KEY: "/nowhere/at/all"}, r"^init_from: '/nowhere/at/all' is no folder"),
         ],
     )
