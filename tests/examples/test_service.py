@@ -7,9 +7,11 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -138,6 +140,98 @@ def test_items_that_are_more_than_a_vector_are_refused(tmp_path, monkeypatch):
     store.close()
 
 
+@pytest.mark.parametrize("asked", ["0", "-5", "1.5", "many", ""])
+def test_a_growth_needs_a_row(tmp_path, monkeypatch, capsys, asked):
+    from cold_service.__main__ import main
+
+    words = ["cold_service", f"--store={tmp_path / 'store'}", f"--grow_after={asked}"]
+    monkeypatch.setattr(sys, "argv", words)
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 2 and not (tmp_path / "store").exists()
+    assert f"--grow_after: '{asked}' is no number of rows from 1 on" in capsys.readouterr().err
+
+
+@pytest.fixture
+def bare(tmp_path, monkeypatch):
+    """A service over a table of one item, ``a``, whose model is never loaded."""
+    from cold_service import service as module
+    from cold_service.scoring import Exported, Table
+    from cold_service.store import Store
+
+    vectors = pa.array([[0.0, 0.0], [1.0, 2.0], [0.5, 1.0]], pa.list_(pa.float32(), 2))
+    status = ["padding", "old", "unknown"]
+    columns = {"item_id": ["", "a", ""], "vector": vectors, "status": status}
+    pq.write_table(pa.table(columns), tmp_path / "items.parquet")
+    exported = object.__new__(Exported)
+    exported.about, exported._fields = {"fields": []}, {}
+    exported.users = SimpleNamespace(id_field="user_id")
+    exported.items, exported.context = Table(tmp_path / "items.parquet"), []
+    model = SimpleNamespace(exported=exported, told={"lines": 0}, folder=tmp_path,
+                            kept={"label_rule": {"least": None}})  # fmt: skip
+    monkeypatch.setattr(module, "Model", lambda folder, items: model)
+    (tmp_path / "store").mkdir()
+    (tmp_path / "store" / "current").symlink_to(tmp_path)
+    service = module.Service(Store(tmp_path / "store"), grow_after=1)
+    yield service
+    service.close()
+
+
+def soon(true):
+    """Wait until ``true()``; what it takes is the machine's affair."""
+    deadline = time.monotonic() + 120
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+class TestService:
+    ROW = {"user": "u", "item": "new", "label": 1, "context": {}}
+
+    @pytest.mark.parametrize("error", [KeyError("price"), AssertionError("no model")])
+    def test_growing_goes_on_after_any_error(self, bare, monkeypatch, error):
+        """Its reason is kept, and the next rows try again."""
+        bare.model.exported.add("new", {"vector": [3.0, 4.0]}, "generated")
+        tried = []
+
+        def grow():
+            tried.append(len(bare.store.feedback.values))
+            if len(tried) == 1:
+                raise error
+            bare.model.told["lines"] = len(bare.store.feedback.values)
+
+        monkeypatch.setattr(bare, "_grow", grow)
+        bare.feedback([self.ROW])
+        soon(lambda: bare.last_error)
+        assert bare.last_error == f"{type(error).__name__}: {error}"
+        assert len(bare._waiting()[0]) == 1
+        bare.feedback([self.ROW])
+        soon(lambda: not bare.last_error)
+        assert tried == [1, 2] and bare._waiting()[0] == []
+
+    @pytest.mark.parametrize(
+        ("served", "why"),
+        [
+            ({"vector": [1.0, 2.0, 3.0]}, "'vector' has the shape (3,), in the export (2,)"),
+            ({"vector": [[1.0, 2.0]]}, "'vector' has the shape (1, 2), in the export (2,)"),
+            ({"vector": [1.0, "much"]}, "could not convert string to float"),
+            ({"vector": [1.0, 2.0], "first_order": 0.5}, "'first_order' is no column"),
+        ],
+    )
+    def test_an_item_that_cannot_be_served_is_not_kept(self, bare, monkeypatch, served, why):
+        from cold_service.service import Unavailable
+
+        made = [{**served, "policy": "generated"}, {"vector": [3.0, 4.0], "policy": "generated"}]
+        monkeypatch.setattr(bare._generator, "make", lambda table: made.pop(0))
+        with pytest.raises(Unavailable) as said:
+            bare.vector("new", {})
+        assert why in str(said.value)
+        assert not bare.model.exported.knows("new") and bare.store.items.values == []
+        assert kept_in(bare.store.folder / "items.jsonl") == []
+        bare.vector("new", {})
+        assert bare.model.exported.knows("new") and len(bare.store.items.values) == 1
+
+
 @pytest.mark.slow
 def test_a_made_item_has_the_columns_of_an_exported_one(tmp_path, write_atomic, monkeypatch):
     """Of a click model without scalar weights, and of a method with one number per item."""
@@ -214,7 +308,7 @@ FEATURES = {"title": ["the", "red", "unheard"], "year": 1993, "genre": "war crim
 
 @pytest.fixture(scope="class")
 def client(server, model):
-    with server(f"--model={model}", "--grow_after=0") as client:
+    with server(f"--model={model}", "--grow_after=1000") as client:
         yield client
 
 
@@ -309,7 +403,7 @@ class TestServer:
         client.process.wait()
         # The process that makes vectors has the same standard output, and ends as well.
         assert select.select([client.process.stdout], [], [], 120)[0]
-        with server("--grow_after=0") as after:
+        with server("--grow_after=1000") as after:
             assert after.get("/health").json() == before
             assert after.post("/score", json=asked).json() == score
             after.process.terminate()
