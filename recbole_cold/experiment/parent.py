@@ -193,13 +193,13 @@ def _refuse_unlike(method: ColdStartRecommender, dataset: Any, parent: Parent) -
                 "same, or another model"
             )
     before = [
-        (field["name"], field["type"])
+        (field["name"], _read_as(field["type"], field["name"] in about["numbers"]))
         for field in about["fields"]
         if field["tokens"] or field["side"] != "inter" or field["name"] in about["numbers"]
     ]
     rows = FeatureSource.INTERACTION
     now = [
-        (name, dataset.field2type[name].value)
+        (name, _read_as(dataset.field2type[name].value, name in dataset.numbers))
         for name in dataset.fields()
         if dataset.field2type[name] in TOKEN_KINDS
         or dataset.field2source[name] != rows
@@ -212,6 +212,11 @@ def _refuse_unlike(method: ColdStartRecommender, dataset: Any, parent: Parent) -
             "mean those, in that order: choose them with load_col and numerical_features, or begin "
             "without it"
         )
+
+
+def _read_as(kind: str, is_number: bool) -> str:
+    """A field's type, and whether click models read it: numbers may be there for methods alone."""
+    return f"{kind}, an input" if is_number else kind
 
 
 def _held(

@@ -149,6 +149,22 @@ class TestBackbone:
             "was trained on these same data" in warned and "the scores then mean nothing" in warned
         )
 
+    def test_numbers_among_the_inputs(self, days, tmp_path):
+        """Their table has a row per field, and means these fields in this order."""
+        keys = {"use_count": True, "numerical_features": ["price"]}
+        run = recbole_cold.run(
+            "Base", "tiny", "DeepFM", 1, saved_dir=str(tmp_path),
+            config={**days.keys, **keys, "bootstrap_resamples": 0, "matched_row": False,
+                    "show_progress": False},
+        )  # fmt: skip
+        today = days.make(**keys, **{KEY: str(run.folder)}).method.state_dict()
+        (path,) = run.folder.glob("Base/model/weights.pt")
+        before = torch.load(path, weights_only=True)
+        name = "backbone.model.float_embedding_table.embedding.weight"
+        assert len(today[name]) == 4 and torch.equal(today[name], before[name])
+        with pytest.raises(UserError, match=r"price \(float, an input\).* price \(float\)"):
+            days.make(**{**keys, "numerical_features": ["income"], KEY: str(run.folder)})
+
     def test_without_the_key_nothing_is_taken(self, days):
         fresh = days.fresh()
         plain = build_method(fresh.config, fresh.dataset)
