@@ -95,7 +95,7 @@ def grow(
         seeding.restore_layers(state)
     about = growth.about(digest, told, most)
     try:
-        with whole_folder(folder) as place:
+        with whole_folder(folder, new=True) as place:
             growth.write(place, about)
             if _digest_now(kept) != digest:
                 raise UserError(f"'{kept.folder}' was changed while it was read; grow it again")
