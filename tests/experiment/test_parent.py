@@ -170,7 +170,8 @@ class TestBackbone:
         run = recbole_cold.run(
             "ALDIMF", "tiny", "DeepFM", 1, saved_dir=str(tmp_path),
             config={**days.keys, "bootstrap_resamples": 0, "matched_row": False,
-                    "show_progress": False, "pretrain_epochs": 1, "aldimf_factor_size": 4, "aldimf_teacher_epochs": 1},
+                    "show_progress": False, "pretrain_epochs": 1, "aldimf_factor_size": 4,
+                    "aldimf_teacher_epochs": 1},
         )  # fmt: skip
         today, place = days.make(**{KEY: str(run.folder)}), run.folder / "ALDIMF" / "model"
         row = rows_of(today, today.method.state_dict(), "item_id")[RISEN][:4]
