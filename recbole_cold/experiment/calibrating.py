@@ -43,6 +43,19 @@ def refuse_uncalibrated(config: ColdConfig, why: str) -> None:
         )
 
 
+def refuse_its_own_rows(config: ColdConfig) -> None:
+    """Refuse ``calibrate`` in a run that is about old items that play new ones itself.
+
+    Raises:
+        UserError: its curve would be fitted on the rows that it scores.
+    """
+    if config["calibrate"] != NONE and config["fit_on"] == "valid":
+        raise UserError(
+            f"calibrate: {config['calibrate']} fits on the rows that fit_on: valid scores; leave "
+            "one of them out"
+        )
+
+
 def curves(
     config: ColdConfig,
     data: Callable[[ColdConfig], ColdStartDataset],

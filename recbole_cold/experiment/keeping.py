@@ -14,7 +14,7 @@ import numpy as np
 from recbole_cold.config import ColdConfig
 from recbole_cold.data.dataset import ColdStartDataset
 from recbole_cold.errors import UserError, nearest
-from recbole_cold.experiment.calibrating import NONE, refuse_uncalibrated
+from recbole_cold.experiment.calibrating import NONE, refuse_its_own_rows, refuse_uncalibrated
 from recbole_cold.experiment.fingerprint import versions
 from recbole_cold.experiment.model_folder import why_not, write_model
 from recbole_cold.experiment.parent import KEY as PARENT
@@ -119,6 +119,7 @@ def keeping(
         refuse_uncalibrated(config, reason)
         logger.info("%s", said)
         return evaluate
+    refuse_its_own_rows(config)
     wanted = phases_to_keep(config, [phase.name for phase in split.phases])
     learned = {phase.name: phase.warm_up_on for phase in split.phases}
     fit_curves = curves() if config["calibrate"] != NONE else dict  # refused before any training

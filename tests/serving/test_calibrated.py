@@ -133,6 +133,14 @@ class TestRefused:
         assert main([*tiny_flags, "--model=Base", "--calibrate=platt"]) == 2
         assert "calibrate: platt needs rows of both labels" in capsys.readouterr().err
 
+    def test_where_old_items_play_new_ones_already(self, tiny_flags, capsys, monkeypatch):
+        monkeypatch.setattr(Trainer, "pretrain", lambda _: pytest.fail("trained"))
+        flags = ["--model=Base", "--calibrate=platt", "--fit_on=valid"]
+        assert main([*tiny_flags, *flags]) == 2
+        assert "calibrate: platt fits on the rows that fit_on: valid scores" in (
+            capsys.readouterr().err
+        )
+
     def test_an_unknown_rule(self, tiny_flags, capsys):
         assert main([*tiny_flags, "--model=Base", "--calibrate=plat"]) == 2
         assert "none, platt, isotonic" in capsys.readouterr().err

@@ -478,6 +478,7 @@ class TestDrift:
         found = of_counts(np.array([0.0, 1, 5, 9, 10, 11, 40]), (0.0, 10.0))
         assert found["histogram"] == [1, 1, 0, 0, 0, 1, 0, 0, 0, 2]
         assert found["clipped"] == pytest.approx(2 / 7)
+        assert of_counts(np.array([0.0, 1, 5, 9, 11]), (4.0, 10.0))["clipped"] == 1 / 5
 
     def test_a_shift_is_told(self, warmed, phases, tmp_path):
         rows = phases.rows[1]
