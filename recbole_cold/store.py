@@ -65,10 +65,13 @@ def whole_file(path: Path) -> Iterator[IO[bytes]]:
 
 
 @contextlib.contextmanager
-def whole_folder(folder: Path) -> Iterator[Path]:
+def whole_folder(folder: Path, *, new: bool = False) -> Iterator[Path]:
     """Context: a new folder beside ``folder``, which takes its place when the context ends.
 
     What processes that were killed have left beside it is removed.
+
+    Args:
+        new: whether one that somebody has put there meanwhile stays; an empty one does not.
 
     Raises:
         OSError: it cannot be written; nothing is left behind, and what was there is as before.
@@ -82,12 +85,13 @@ def whole_folder(folder: Path) -> Iterator[Path]:
     try:
         place.mkdir(parents=True)
         yield place
-        if folder.exists():
+        if folder.exists() and not new:
             folder.rename(before)
         try:
             place.rename(folder)
         except OSError:
-            before.rename(folder)
+            if before.exists():
+                before.rename(folder)
             raise
     finally:
         for left in (place, before):

@@ -13,7 +13,14 @@ import torch
 
 from recbole_cold import store
 from recbole_cold.errors import UserError, WriteError
-from recbole_cold.store import DamagedFile, also_at, load_state, save_state, write_bytes
+from recbole_cold.store import (
+    DamagedFile,
+    also_at,
+    load_state,
+    save_state,
+    whole_folder,
+    write_bytes,
+)
 
 
 def no_space(*_args, **_kwargs):
@@ -187,6 +194,26 @@ class TestWriting:
                 os.kill(child, signal.SIGKILL)
                 os.waitpid(child, 0)
         assert writing
+
+
+@pytest.mark.parametrize("new", [False, True])
+def test_a_folder_that_somebody_has_made_meanwhile(tmp_path, new):
+    """Is exchanged for the new one, or stays where the new one must not take its place."""
+    folder = tmp_path / "a"
+
+    def write():
+        with whole_folder(folder, new=new) as place:
+            (place / "mine").write_bytes(b"1")
+            folder.mkdir()
+            (folder / "theirs").write_bytes(b"2")
+
+    if new:
+        with pytest.raises(OSError, match="not empty"):
+            write()
+    else:
+        write()
+    assert [path.name for path in folder.iterdir()] == ["theirs" if new else "mine"]
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
 
 
 class TestSecondNames:

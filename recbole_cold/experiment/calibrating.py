@@ -8,6 +8,7 @@ rows of these that it has not learned from.
 
 import logging
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -42,13 +43,28 @@ def refuse_uncalibrated(config: ColdConfig, why: str) -> None:
         )
 
 
+def refuse_its_own_rows(config: ColdConfig) -> None:
+    """Refuse ``calibrate`` in a run that is about old items that play new ones itself.
+
+    Raises:
+        UserError: its curve would be fitted on the rows that it scores.
+    """
+    if config["calibrate"] != NONE and config["fit_on"] == "valid":
+        raise UserError(
+            f"calibrate: {config['calibrate']} fits on the rows that fit_on: valid scores; leave "
+            "one of them out"
+        )
+
+
 def curves(
     config: ColdConfig,
     data: Callable[[ColdConfig], ColdStartDataset],
     cache: Callable[[Split], BackboneCache],
     stop: Callable[[], bool],
-) -> Mapping[str, dict[str, Any]]:
-    """The curve of each phase that has one, by training once more.
+) -> Callable[[], Mapping[str, dict[str, Any]]]:
+    """What gives the curve of each phase that has one, by training once more.
+
+    Whether there are rows for it is looked at here and now, before anything is trained.
 
     Args:
         config: that of the kept model, but for ``fit_on: valid``.
@@ -60,7 +76,7 @@ def curves(
         UserError: there are too few old items, or all their rows have one label.
     """
     dataset = data(config)
-    split, rule, seed = dataset.split, config["calibrate"], config["seed"]
+    split, rule = dataset.split, config["calibrate"]
     label = np.asarray(dataset.inter[dataset.label_field])
     for phase in split.phases:
         if len(np.unique(label[split[phase.score_on]])) < 2:
@@ -68,6 +84,18 @@ def curves(
                 f"calibrate: {rule} needs rows of both labels, and the {len(split.new_ids)} old "
                 f"{split.cold_side}s that play new ones have one label; raise valid_fraction"
             )
+    return partial(_fitted, config, dataset, cache, stop)
+
+
+def _fitted(
+    config: ColdConfig,
+    dataset: ColdStartDataset,
+    cache: Callable[[Split], BackboneCache],
+    stop: Callable[[], bool],
+) -> dict[str, dict[str, Any]]:
+    """Train, and fit a curve to the scores of each phase."""
+    split, rule, seed = dataset.split, config["calibrate"], config["seed"]
+    label = np.asarray(dataset.inter[dataset.label_field])
     logger.info(
         "%s, seed %d: trained once more without %d of the old %ss, to calibrate its scores",
         config["model"], seed, len(split.new_ids), split.cold_side,

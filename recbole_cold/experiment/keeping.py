@@ -14,7 +14,7 @@ import numpy as np
 from recbole_cold.config import ColdConfig
 from recbole_cold.data.dataset import ColdStartDataset
 from recbole_cold.errors import UserError, nearest
-from recbole_cold.experiment.calibrating import NONE, refuse_uncalibrated
+from recbole_cold.experiment.calibrating import NONE, refuse_its_own_rows, refuse_uncalibrated
 from recbole_cold.experiment.fingerprint import versions
 from recbole_cold.experiment.model_folder import why_not, write_model
 from recbole_cold.experiment.parent import KEY as PARENT
@@ -89,7 +89,7 @@ def keeping(
     auto: bool,
     alone: bool,
     is_scored: Callable[[str], bool],
-    curves: Callable[[], Mapping[str, Any]],
+    curves: Callable[[], Callable[[], Mapping[str, Any]]],
 ) -> Evaluate:
     """``evaluate``, which keeps the model first where the configuration asks for it.
 
@@ -100,10 +100,11 @@ def keeping(
         auto: what ``keep_model: auto`` means here.
         alone: whether the run has one seed.
         is_scored: whether a phase was scored before; its model is then on disk.
-        curves: gives what calibrates each phase; asked where the configuration wants it.
+        curves: makes what gives the curve of each phase; asked where the configuration wants it.
 
     Raises:
-        UserError: ``keep_model: True`` for a method that cannot be kept.
+        UserError: ``keep_model: True`` for a method that cannot be kept, or there are no rows to
+            calibrate it on.
     """
     asked = config["keep_model"]
     if asked is False or (asked == "auto" and not auto):
@@ -118,8 +119,10 @@ def keeping(
         refuse_uncalibrated(config, reason)
         logger.info("%s", said)
         return evaluate
+    refuse_its_own_rows(config)
     wanted = phases_to_keep(config, [phase.name for phase in split.phases])
     learned = {phase.name: phase.warm_up_on for phase in split.phases}
+    fit_curves = curves() if config["calibrate"] != NONE else dict  # refused before any training
     known: list[Mapping[str, Any]] = []  # made when the first model is written
 
     def evaluate_and_keep(name: str, rows: Any) -> dict[str, Any]:
@@ -129,7 +132,7 @@ def keeping(
             seen = np.concatenate([split[part] for part in ("train", *filter(None, parts))])
             place = folder / folder_name(name, wanted[-1], None if alone else seed)
             if not known:
-                known.append(curves() if config["calibrate"] != NONE else {})
+                known.append(fit_curves())
             told = _about(entry, config, seed, name)
             told |= {"calibration": known[0][name]} if name in known[0] else {}
             write_model(place, method, dataset, seen, told)

@@ -43,7 +43,7 @@ def read_rows(path: Path) -> tuple[dict[str, Tensor], np.ndarray | None]:
             column = table[field].combine_chunks()
             wide = pa.types.is_fixed_size_list(column.type)
             flat = (column.flatten() if wide else column).to_numpy(zero_copy_only=False)
-            shape = (len(column), -1) if wide else (len(column),)
+            shape = (len(column), column.type.list_size) if wide else (len(column),)
             columns[field] = torch.from_numpy(flat.copy()).reshape(shape)
     return columns, time
 

@@ -193,13 +193,13 @@ def _refuse_unlike(method: ColdStartRecommender, dataset: Any, parent: Parent) -
                 "same, or another model"
             )
     before = [
-        (field["name"], field["type"])
+        (field["name"], _read_as(field["type"], field["name"] in about["numbers"]))
         for field in about["fields"]
         if field["tokens"] or field["side"] != "inter" or field["name"] in about["numbers"]
     ]
     rows = FeatureSource.INTERACTION
     now = [
-        (name, dataset.field2type[name].value)
+        (name, _read_as(dataset.field2type[name].value, name in dataset.numbers))
         for name in dataset.fields()
         if dataset.field2type[name] in TOKEN_KINDS
         or dataset.field2source[name] != rows
@@ -212,6 +212,11 @@ def _refuse_unlike(method: ColdStartRecommender, dataset: Any, parent: Parent) -
             "mean those, in that order: choose them with load_col and numerical_features, or begin "
             "without it"
         )
+
+
+def _read_as(kind: str, is_number: bool) -> str:
+    """A field's type, and whether click models read it: numbers may be there for methods alone."""
+    return f"{kind}, an input" if is_number else kind
 
 
 def _held(
@@ -237,15 +242,16 @@ def _held(
     items = kept.table(kept.about["cold_side"])
     status = items["status"].to_numpy(zero_copy_only=False)
     served = np.isin(status, WITH_VECTORS) if "vector" in items.column_names else status == OLD
-    own = np.flatnonzero(served & (status != OLD))  # their rows are not in the tables
+    is_old = torch.from_numpy(status == OLD)
+    own = torch.from_numpy(served) & ~is_old  # their rows are not in the tables
     for name, column in ((_VECTORS, "vector"), (_WEIGHTS, "first_order")):
-        # Of ALDIMF the vectors are factors, and of another length as a rule.
         if name in old.state and _numbers_of(items, column) == old.state[name].shape[1]:
             table = old.state[name]
-            place = torch.from_numpy(rows_by_code(old, name)[method.id_field][own])
-            values = items[column].take(own).to_numpy()
-            rows = np.array(list(values), np.float32).reshape(len(own), table.shape[1])
-            table[place] = torch.from_numpy(rows).to(table.dtype)
+            place = torch.from_numpy(rows_by_code(old, name)[method.id_field])
+            values = torch.from_numpy(_flat(items[column]).reshape(len(items), -1)).to(table.dtype)
+            # Of ALDIMF the vectors are factors: not even those of old items are in the tables.
+            if torch.equal(values[is_old], table[place[is_old]]):
+                table[place[own]] = values[own]
     trained[method.id_field] = served
     return old, trained
 
@@ -256,6 +262,13 @@ def _numbers_of(items: pa.Table, column: str) -> int:
         return 0
     kind = items.schema.field(column).type
     return kind.list_size if pa.types.is_fixed_size_list(kind) else 1
+
+
+def _flat(column: pa.ChunkedArray) -> np.ndarray:
+    """The numbers of a column of numbers, or of vectors: float32."""
+    found = column.combine_chunks()
+    found = found.flatten() if pa.types.is_fixed_size_list(found.type) else found
+    return np.array(found.to_numpy(zero_copy_only=False), np.float32)
 
 
 def _known_new(

@@ -186,7 +186,8 @@ def placed(request: Any, config: ColdConfig) -> Any:
         overrides["cache_dir"] = str(paths.expanded(config["cache_dir"]).absolute())
     # What stands in brackets is a part of its row's name, and stays as it is.
     given = [parse_value("init_from", value) for value in [overrides.get("init_from")] if value]
-    begun = (given or from_files(request.config_files, "init_from") or [None])[0]
+    files = getattr(request, "config_files", ())  # a reproduction reads none
+    begun = (given or from_files(files, "init_from") or [None])[0]
     if begun is not None:
         overrides["init_from"] = str(paths.expanded(begun).absolute())
     named = {

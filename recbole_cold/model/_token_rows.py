@@ -7,6 +7,7 @@ find their places in tables that are made for another data set.
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
+from recbole.model.layers import FLEmbedding
 from torch import Tensor, nn
 
 from recbole_cold.backbone._vectors import VectorTable
@@ -65,12 +66,17 @@ def _of_click_model(module: nn.Module) -> Iterator[tuple[str, tuple[TokenRows, .
 
 
 def without_owner(method: nn.Module) -> list[str]:
-    """Tables of embeddings of which nothing says whose rows they are; names in the state."""
+    """Tables of embeddings of which nothing says whose rows they are; names in the state.
+
+    Those of numbers have a row per field, not per token, and are copied whole.
+    """
     said = rows_by_token(method)
+    numbers = {id(each.embedding) for each in method.modules() if isinstance(each, FLEmbedding)}
     return [
         f"{place}.weight"
         for place, module in method.named_modules(remove_duplicate=False)
         if isinstance(module, nn.Embedding)
         and not isinstance(module, VectorTable)
+        and id(module) not in numbers
         and f"{place}.weight" not in said
     ]

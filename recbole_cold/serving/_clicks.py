@@ -16,7 +16,7 @@ from torch import Tensor
 from recbole_cold.data._vocabulary import Vocabulary
 from recbole_cold.errors import UserError
 from recbole_cold.experiment.kept_rows import ROWS, read_rows
-from recbole_cold.experiment.model_folder import LISTED, OLD
+from recbole_cold.experiment.model_folder import DROPPED, LISTED, OLD
 from recbole_cold.serving._catalogue import Catalogue
 from recbole_cold.serving.encoding import as_numbers, as_texts
 from recbole_cold.serving.fitted import Fitted
@@ -120,7 +120,7 @@ class Clicks:
             The numbers of these rows, as a warm phase of a run has them: by item, oldest first.
         """
         method = self.fitted.method
-        held, held_time = self._held()
+        held, held_time = held_rows(self.fitted)
         made_up = len(method.train_index)
         n_held = len(next(iter(held.values()))) if held else 0
         n = n_held + len(self.code)
@@ -145,12 +145,18 @@ class Clicks:
         time = np.zeros(len(own)) if self.time is None else self.time
         return own[np.lexsort((time, self.code))]
 
-    def _held(self) -> tuple[dict[str, Tensor], Array | None]:
-        """The rows that the folder has, of a method that fits them anew."""
-        path = self.fitted.kept.folder / ROWS
-        if path.is_file():
-            return read_rows(path)
+
+def held_rows(fitted: Fitted) -> tuple[dict[str, Tensor], Array | None]:
+    """The rows that the folder of a method has that fits them anew, and their times: without those
+    of dropped items, which are forgotten with them."""
+    path = fitted.kept.folder / ROWS
+    if not path.is_file():
         return {}, None
+    columns, time = read_rows(path)
+    code = columns[fitted.method.id_field].numpy()
+    stays = fitted.dataset.status[fitted.dataset.split.cold_side][code] != DROPPED
+    found = {field: column[torch.from_numpy(stays)] for field, column in columns.items()}
+    return found, None if time is None else time[stays]
 
 
 def seen_rows(method: Any, time: Array | None) -> tuple[dict[str, Tensor], Array | None]:

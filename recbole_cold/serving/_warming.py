@@ -89,11 +89,7 @@ def learn(method: ColdStartRecommender, seed: int, name: str, index: Array) -> N
 
 
 def next_phase(about: Any) -> str:
-    """The name of the phase after the model's: the run's own next one, then ``warm_`` and letters.
-
-    Raises:
-        UserError: there is no letter left.
-    """
+    """The name of the phase after the model's: the run's next one, then ``warm_`` and letters."""
     known = [name for name, *_ in about["phases"]]
     rest = known[known.index(about["phase"]) + 1 :]
     if rest:

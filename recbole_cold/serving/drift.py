@@ -32,7 +32,7 @@ def of_counts(rows: np.ndarray, count_range: tuple[float, float]) -> dict[str, A
     """Rows of the new items [m] beside the range that the method scales counts by.
 
     Returns:
-        ``histogram``: items in ten equal parts of the range; ``clipped``: the share beyond it.
+        ``histogram``: items in ten equal parts of the range; ``clipped``: the share above it.
     """
     low, high = count_range
     inside = rows[(rows >= low) & (rows <= high)]
@@ -40,7 +40,8 @@ def of_counts(rows: np.ndarray, count_range: tuple[float, float]) -> dict[str, A
     return {
         "range": [low, high],
         "histogram": histogram.tolist(),
-        "clipped": 1 - len(inside) / max(len(rows), 1),
+        # Below it are new items with few rows where it begins at the rarest old one.
+        "clipped": int((rows > high).sum()) / max(len(rows), 1),
     }
 
 

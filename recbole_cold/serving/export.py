@@ -84,7 +84,7 @@ def export(
     fitted = Fitted(kept, unseen=means, device="cpu")
     refuse(fitted.method)
     try:
-        with whole_folder(folder) as place:
+        with whole_folder(folder, new=True) as place:
             return _write(place, fitted, formats, bake, check)
     except (OSError, WriteError) as error:
         cause = error.__cause__ if isinstance(error, WriteError) else error

@@ -36,7 +36,7 @@ from recbole_cold.model._method import ColdStartRecommender
 from recbole_cold.model._token_rows import rows_by_token, without_owner
 from recbole_cold.serving import drift
 from recbole_cold.serving._catalogue import Catalogue, with_rows
-from recbole_cold.serving._clicks import Clicks, digest_of, of_new_items, seen_rows
+from recbole_cold.serving._clicks import Clicks, digest_of, held_rows, of_new_items, seen_rows
 from recbole_cold.serving._warming import learn, next_phase, start, without_bare_row
 from recbole_cold.serving.files import Source
 from recbole_cold.serving.fitted import Fitted
@@ -95,7 +95,7 @@ def grow(
         seeding.restore_layers(state)
     about = growth.about(digest, told, most)
     try:
-        with whole_folder(folder) as place:
+        with whole_folder(folder, new=True) as place:
             growth.write(place, about)
             if _digest_now(kept) != digest:
                 raise UserError(f"'{kept.folder}' was changed while it was read; grow it again")
@@ -339,7 +339,7 @@ class _Growth:
                 table = with_rows(table, self.clicks.other, self.clicks.label)
             pq.write_table(table, place / name)
         if self.clicks is None and (kept.folder / ROWS).is_file():
-            (place / ROWS).write_bytes((kept.folder / ROWS).read_bytes())
+            write_rows(place / ROWS, *held_rows(self.fitted))
         elif self.clicks is not None and len(method.rows_seen.index):
             write_rows(place / ROWS, *seen_rows(method, self.clicks.all_time))
         files = sorted(path for path in place.rglob("*") if path.is_file())

@@ -80,7 +80,8 @@ class KeptDataset(ColdStartDataset):
         self.status = getattr(self, "status", {})
         self.status[side] = table["status"].to_numpy(zero_copy_only=False)
         if side == self._of.about["cold_side"]:
-            warm = PHASE in table.column_names and pc.equal(table[PHASE], WARM).fill_null(False)
+            told = PHASE in table.column_names and PHASE not in self.spec  # else it is a feature
+            warm = told and pc.equal(table[PHASE], WARM).fill_null(False)
             self.promoted = np.flatnonzero(warm)
         fields = [
             name

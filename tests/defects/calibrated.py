@@ -10,6 +10,10 @@ DEFECTS = {
                "test_on_rows_of_old_items_alone"),
     ],
     "recbole_cold/experiment/keeping.py": [
+        defect("whether there are rows to fit on is seen when all is trained",
+               "fit_curves = curves() if config[\"calibrate\"] != NONE else dict",
+               "fit_curves = lambda: curves()() if config[\"calibrate\"] != NONE else {}",
+               "test_before_anything_is_trained"),
         defect("every model has the curve of the first phase",
                '{"calibration": known[0][name]}', '{"calibration": known[0]["cold"]}',
                "test_each_phase_has_its_own"),

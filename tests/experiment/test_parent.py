@@ -149,6 +149,40 @@ class TestBackbone:
             "was trained on these same data" in warned and "the scores then mean nothing" in warned
         )
 
+    def test_numbers_among_the_inputs(self, days, tmp_path):
+        """Their table has a row per field, and means these fields in this order."""
+        keys = {"use_count": True, "numerical_features": ["price"]}
+        run = recbole_cold.run(
+            "Base", "tiny", "DeepFM", 1, saved_dir=str(tmp_path),
+            config={**days.keys, **keys, "bootstrap_resamples": 0, "matched_row": False,
+                    "show_progress": False},
+        )  # fmt: skip
+        today = days.make(**keys, **{KEY: str(run.folder)}).method.state_dict()
+        (path,) = run.folder.glob("Base/model/weights.pt")
+        before = torch.load(path, weights_only=True)
+        name = "backbone.model.float_embedding_table.embedding.weight"
+        assert len(today[name]) == 4 and torch.equal(today[name], before[name])
+        with pytest.raises(UserError, match=r"price \(float, an input\).* price \(float\)"):
+            days.make(**{**keys, "numerical_features": ["income"], KEY: str(run.folder)})
+
+    def test_factors_are_no_rows_of_a_table(self, days, tmp_path):
+        """Those of ALDIMF may have as many numbers."""
+        run = recbole_cold.run(
+            "ALDIMF", "tiny", "DeepFM", 1, saved_dir=str(tmp_path),
+            config={**days.keys, "bootstrap_resamples": 0, "matched_row": False,
+                    "show_progress": False, "pretrain_epochs": 1, "aldimf_factor_size": 4,
+                    "aldimf_teacher_epochs": 1},
+        )  # fmt: skip
+        today, place = days.make(**{KEY: str(run.folder)}), run.folder / "ALDIMF" / "model"
+        row = rows_of(today, today.method.state_dict(), "item_id")[RISEN][:4]
+        items = pq.read_table(place / "items.parquet").to_pandas().set_index("item_id")
+        code = items.index.get_loc(RISEN)
+        table = torch.load(place / "weights.pt", weights_only=True)[TABLE]
+        names = list(today.method.backbone.model.token_field_names)
+        assert names.index("item_id") == 1  # behind the 60 users and their padding
+        assert torch.equal(row, table[61 + code])
+        assert not torch.equal(row, torch.tensor(items.loc[RISEN, "vector"]))
+
     def test_without_the_key_nothing_is_taken(self, days):
         fresh = days.fresh()
         plain = build_method(fresh.config, fresh.dataset)

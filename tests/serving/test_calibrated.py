@@ -1,6 +1,7 @@
 """A kept model with a curve for its scores: fitted on old items; no number of the run moves."""
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -19,6 +20,7 @@ from recbole_cold.evaluation.calibrators import fitted as fitted_curve
 from recbole_cold.experiment import calibrating
 from recbole_cold.experiment.data_store import DataStore
 from recbole_cold.store import write_bytes
+from recbole_cold.training.trainer import Trainer
 
 
 @pytest.fixture(scope="module")
@@ -147,6 +149,22 @@ class TestRefused:
             recbole_cold.run("Base", "tiny", seeds=1, saved_dir=None, calibrate="platt",
                              data_path=str(tiny_path.parent), threshold={"rating": 4},
                              cold_threshold=30, warm_size=3)  # fmt: skip
+
+    def test_before_anything_is_trained(self, tiny_flags, capsys, monkeypatch):
+        """Where there are no rows to fit on, hours of training are not for nothing."""
+        monkeypatch.setattr(Trainer, "pretrain", lambda _: pytest.fail("trained"))
+        one_label = SimpleNamespace(asarray=np.asarray, unique=lambda _: [0.0])
+        monkeypatch.setattr(calibrating, "np", one_label)
+        assert main([*tiny_flags, "--model=Base", "--calibrate=platt"]) == 2
+        assert "calibrate: platt needs rows of both labels" in capsys.readouterr().err
+
+    def test_where_old_items_play_new_ones_already(self, tiny_flags, capsys, monkeypatch):
+        monkeypatch.setattr(Trainer, "pretrain", lambda _: pytest.fail("trained"))
+        flags = ["--model=Base", "--calibrate=platt", "--fit_on=valid"]
+        assert main([*tiny_flags, *flags]) == 2
+        assert "calibrate: platt fits on the rows that fit_on: valid scores" in (
+            capsys.readouterr().err
+        )
 
     def test_an_unknown_rule(self, tiny_flags, capsys):
         assert main([*tiny_flags, "--model=Base", "--calibrate=plat"]) == 2

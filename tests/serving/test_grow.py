@@ -274,6 +274,36 @@ class TestCatalogue:
         assert row["status"] == "dropped" and row["visible_rows"] == 0
         assert row[["item_id", "year", "price"]].isna().all()
 
+    def test_rows_of_a_dropped_item_are_forgotten(self, tmp_path, write_atomic):
+        """A method that fits all rows of new items anew goes on with those of the others."""
+        from kept_here import kept_run
+
+        kept = kept_run(["ItemBias"], tmp_path, write_atomic)
+        gone, *others = recbole_cold.load(kept.folder).ids("new")
+        rows = kept.inter[kept.inter["item_id"].isin(others)].groupby("item_id").head(2)
+        grow(kept.folder, drop=[gone], out=tmp_path / "a")
+        held = [len(pq.read_table(folder / "rows.parquet"))
+                for folder in (kept.folder / "ItemBias" / "model", tmp_path / "a")]  # fmt: skip
+        assert held == [9 * (len(others) + 1), 9 * len(others)]
+        grow(tmp_path / "a", rows=rows, out=tmp_path / "b")
+        grow(kept.folder, drop=[gone], rows=rows, out=tmp_path / "c")
+        one, other = (recbole_cold.load(tmp_path / name) for name in ("b", "c"))
+        assert np.array_equal(one.score(kept.inter), other.score(kept.inter))
+
+    def test_a_feature_may_be_called_as_a_column_of_grown_models(
+        self, tmp_path, write_atomic, monkeypatch
+    ):
+        """It is read as any other; such a model is only not grown."""
+        import kept_here
+
+        files = kept_here.tiny_files()
+        files["item"][0][-1] = "phase:float"
+        monkeypatch.setattr(kept_here, "tiny_files", lambda: files)
+        kept = kept_here.kept_run(["Base"], tmp_path, write_atomic)
+        assert np.isfinite(recbole_cold.load(kept.folder).score(kept.inter.head(3))).all()
+        with pytest.raises(UserError, match="a feature is called 'phase'"):
+            grow(kept.folder, items=pd.DataFrame({"item_id": ["x"]}), out=tmp_path / "a")
+
     @pytest.mark.slow
     def test_promotion(self, kept, phases, tmp_path):
         """Warm items take part in the mean that later ones start at; others do not."""
@@ -435,6 +465,7 @@ class TestDrift:
         found = of_counts(np.array([0.0, 1, 5, 9, 10, 11, 40]), (0.0, 10.0))
         assert found["histogram"] == [1, 1, 0, 0, 0, 1, 0, 0, 0, 2]
         assert found["clipped"] == pytest.approx(2 / 7)
+        assert of_counts(np.array([0.0, 1, 5, 9, 11]), (4.0, 10.0))["clipped"] == 1 / 5
 
     def test_a_shift_is_told(self, warmed, phases, tmp_path):
         rows = phases.rows[1]

@@ -1,9 +1,9 @@
-"""The page on serving runs from top to bottom, in a shell and in Python."""
+"""The page on serving runs from top to bottom, its commands from the wheel in an environment of its
+own."""
 
 import os
 import re
 import subprocess
-import sys
 from pathlib import Path
 
 import pandas as pd
@@ -14,18 +14,19 @@ PAGE = ROOT / "docs" / "serving.md"
 
 
 @pytest.mark.slow
-def test_the_page_runs(tmp_path, monkeypatch):
+def test_the_page_runs(tmp_path, monkeypatch, fresh_environment):
     monkeypatch.chdir(tmp_path)
-    command = f"{sys.executable} -m recbole_cold"
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    installed = fresh_environment(ROOT)
+    command, python = installed.folder / "bin" / "recbole-cold", str(installed.python)
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     blocks = re.findall(r"^```(bash|python)\n(.*?)^```$", PAGE.read_text(encoding="utf-8"),
                         re.MULTILINE | re.DOTALL)  # fmt: skip
     assert [language for language, _ in blocks] == ["bash"] * 5 + ["python"]
     names: dict = {}
     for language, block in blocks:
         if language == "bash":
-            block = re.sub(r"^recbole-cold\b", command, block, flags=re.MULTILINE)
-            block = re.sub(r"^python\b", sys.executable, block, flags=re.MULTILINE)
+            block = re.sub(r"^recbole-cold\b", str(command), block, flags=re.MULTILINE)
+            block = re.sub(r"^python\b", python, block, flags=re.MULTILINE)
             subprocess.run(["bash", "-ec", block], check=True, env=environment)
         else:
             exec(compile(block, str(PAGE), "exec"), names)
