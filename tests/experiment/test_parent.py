@@ -292,7 +292,7 @@ class TestRefused:
             ({"unload_col": {"item": ["year"]}}, r"reads the fields .*year.*in that order"),
             (
                 {"numerical_features": ["price"]},
-                r"does not fit: 'model\.first_order_linear\.float_embed.*': there was none",
+                r"reads the fields .*price \(float\).*, and this run .*price \(float, an input\)",
             ),
             ({KEY: "/nowhere/at/all"}, r"^init_from: '/nowhere/at/all' is no folder"),
         ],
