@@ -64,6 +64,13 @@ def test_constraints_name_what_setup_cfg_needs(setup):
     assert requirements(needed) <= names
 
 
+def test_the_example_of_a_service_asks_for_the_versions_that_are_tested():
+    tested = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    asked = (ROOT / "examples/serving/requirements.txt").read_text(encoding="utf-8").splitlines()
+    pins = {line for line in asked if "==" in line}
+    assert pins and pins <= {*tested}
+
+
 @pytest.mark.slow
 def test_the_wheel_holds_the_yaml_and_runs_from_elsewhere(tmp_path):
     """Built from a copy, so that the checkout stays clean; read from an empty working directory."""

@@ -19,8 +19,14 @@ DEFECTS = {
                "test_each_phase_has_its_own"),
     ],
     "recbole_cold/experiment/calibrating.py": [
+        defect("every curve is Platt's", 'rule, seed = dataset.split, config["calibrate"]',
+               'rule, seed = dataset.split, "platt"', "test_each_phase_has_its_own[isotonic]"),
         defect("asked for in vain, and nothing is said", 'if config["calibrate"] != NONE:',
                "if False:", "test_where_no_model_is_kept", "test_where_there_is_no_folder"),
+    ],
+    "recbole_cold/serving/grow.py": [
+        defect("a curve outlives its phase", 'after.pop("calibration", None)', "pass",
+               "test_a_model_that_grows_has_it_until_it_learns"),
     ],
     "recbole_cold/serving/predict.py": [
         defect("the column repeats the score", "pa.array(fitted.calibrated(scores)) for _",

@@ -27,6 +27,12 @@ DEFECTS = {
                "torch.where(nothing, 0, place), vector)",
                "test_an_item_of_which_nothing_is_known"),
     ],
+    "recbole_cold/serving/grow.py": [
+        defect("what scores in its own way is grown",
+               " or method.unlike(ColdStartRecommender) is not None:", ":",
+               "test_what_has_more_than_vectors_is_refused"
+               "[rows-ALDIMF[aldimf_teacher_epochs=2]]"),
+    ],
     "recbole_cold/model/_emerg_serving.py": [
         defect("one draw for all unseen items", '"unseen id row", name)', '"unseen id row")',
                "test_graphs_follow_from_features_and_vectors_from_ids"),

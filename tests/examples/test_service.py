@@ -7,9 +7,11 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -138,6 +140,98 @@ def test_items_that_are_more_than_a_vector_are_refused(tmp_path, monkeypatch):
     store.close()
 
 
+@pytest.mark.parametrize("asked", ["0", "-5", "1.5", "many", ""])
+def test_a_growth_needs_a_row(tmp_path, monkeypatch, capsys, asked):
+    from cold_service.__main__ import main
+
+    words = ["cold_service", f"--store={tmp_path / 'store'}", f"--grow_after={asked}"]
+    monkeypatch.setattr(sys, "argv", words)
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 2 and not (tmp_path / "store").exists()
+    assert f"--grow_after: '{asked}' is no number of rows from 1 on" in capsys.readouterr().err
+
+
+@pytest.fixture
+def bare(tmp_path, monkeypatch):
+    """A service over a table of one item, ``a``, whose model is never loaded."""
+    from cold_service import service as module
+    from cold_service.scoring import Exported, Table
+    from cold_service.store import Store
+
+    vectors = pa.array([[0.0, 0.0], [1.0, 2.0], [0.5, 1.0]], pa.list_(pa.float32(), 2))
+    status = ["padding", "old", "unknown"]
+    columns = {"item_id": ["", "a", ""], "vector": vectors, "status": status}
+    pq.write_table(pa.table(columns), tmp_path / "items.parquet")
+    exported = object.__new__(Exported)
+    exported.about, exported._fields = {"fields": []}, {}
+    exported.users = SimpleNamespace(id_field="user_id")
+    exported.items, exported.context = Table(tmp_path / "items.parquet"), []
+    model = SimpleNamespace(exported=exported, told={"lines": 0}, folder=tmp_path,
+                            kept={"label_rule": {"least": None}})  # fmt: skip
+    monkeypatch.setattr(module, "Model", lambda folder, items: model)
+    (tmp_path / "store").mkdir()
+    (tmp_path / "store" / "current").symlink_to(tmp_path)
+    service = module.Service(Store(tmp_path / "store"), grow_after=1)
+    yield service
+    service.close()
+
+
+def soon(true):
+    """Wait until ``true()``; what it takes is the machine's affair."""
+    deadline = time.monotonic() + 120
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+class TestService:
+    ROW = {"user": "u", "item": "new", "label": 1, "context": {}}
+
+    @pytest.mark.parametrize("error", [KeyError("price"), AssertionError("no model")])
+    def test_growing_goes_on_after_any_error(self, bare, monkeypatch, error):
+        """Its reason is kept, and the next rows try again."""
+        bare.model.exported.add("new", {"vector": [3.0, 4.0]}, "generated")
+        tried = []
+
+        def grow():
+            tried.append(len(bare.store.feedback.values))
+            if len(tried) == 1:
+                raise error
+            bare.model.told["lines"] = len(bare.store.feedback.values)
+
+        monkeypatch.setattr(bare, "_grow", grow)
+        bare.feedback([self.ROW])
+        soon(lambda: bare.last_error)
+        assert bare.last_error == f"{type(error).__name__}: {error}"
+        assert len(bare._waiting()[0]) == 1
+        bare.feedback([self.ROW])
+        soon(lambda: not bare.last_error)
+        assert tried == [1, 2] and bare._waiting()[0] == []
+
+    @pytest.mark.parametrize(
+        ("served", "why"),
+        [
+            ({"vector": [1.0, 2.0, 3.0]}, "'vector' has the shape (3,), in the export (2,)"),
+            ({"vector": [[1.0, 2.0]]}, "'vector' has the shape (1, 2), in the export (2,)"),
+            ({"vector": [1.0, "much"]}, "could not convert string to float"),
+            ({"vector": [1.0, 2.0], "first_order": 0.5}, "'first_order' is no column"),
+        ],
+    )
+    def test_an_item_that_cannot_be_served_is_not_kept(self, bare, monkeypatch, served, why):
+        from cold_service.service import Unavailable
+
+        made = [{**served, "policy": "generated"}, {"vector": [3.0, 4.0], "policy": "generated"}]
+        monkeypatch.setattr(bare._generator, "make", lambda table: made.pop(0))
+        with pytest.raises(Unavailable) as said:
+            bare.vector("new", {})
+        assert why in str(said.value)
+        assert not bare.model.exported.knows("new") and bare.store.items.values == []
+        assert kept_in(bare.store.folder / "items.jsonl") == []
+        bare.vector("new", {})
+        assert bare.model.exported.knows("new") and len(bare.store.items.values) == 1
+
+
 @pytest.mark.slow
 def test_a_made_item_has_the_columns_of_an_exported_one(tmp_path, write_atomic, monkeypatch):
     """Of a click model without scalar weights, and of a method with one number per item."""
@@ -182,15 +276,17 @@ class TestScoring:
 
 
 @pytest.fixture(scope="class")
-def server(model, tmp_path_factory):
-    """``start()``: a client of the service in a process of its own, on a port that was free."""
+def server():
+    """``start(store)``: a client of the service in a process of its own, on a port that was free.
+
+    Waits are long: they end when the process does, and a busy machine may take its time.
+    """
     import httpx
 
-    store = tmp_path_factory.mktemp("server") / "store"
     path = os.pathsep.join([str(EXAMPLE), str(ROOT)])
     running = []
 
-    def start(*flags):
+    def start(store, *flags):
         words = [sys.executable, "-m", "cold_service", f"--store={store}", "--port=0", *flags]
         process = subprocess.Popen(
             words, stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": path}
@@ -198,14 +294,14 @@ def server(model, tmp_path_factory):
         running.append(process)
         line = process.stdout.readline()
         assert line.startswith("listening on http://127.0.0.1:"), line
-        client = httpx.Client(base_url=line.split()[-1], timeout=120)
+        client = httpx.Client(base_url=line.split()[-1], timeout=600)
         client.process = process
         return client
 
     yield start
     for process in running:
         process.terminate()
-        process.wait(60)
+        process.wait(600)  # a growth that has begun ends first
         process.stdout.close()
 
 
@@ -213,14 +309,16 @@ FEATURES = {"title": ["the", "red", "unheard"], "year": 1993, "genre": "war crim
 
 
 @pytest.fixture(scope="class")
-def client(server, model):
-    with server(f"--model={model}", "--grow_after=0") as client:
+def client(server, model, tmp_path_factory):
+    """Of a service whose store no test changes."""
+    store = tmp_path_factory.mktemp("server") / "store"
+    with server(store, f"--model={model}") as client:
         yield client
 
 
 @pytest.mark.slow
 class TestServer:
-    """In the order of a day: scores, a new item, its first clicks, and a stop without warning."""
+    """Each test passes alone: what changes a store has one of its own."""
 
     def test_scores(self, client, fitted, items):
         asked = {"user": "u7", "candidates": items, "context": {"device": "tv"}}
@@ -229,21 +327,6 @@ class TestServer:
         expected = fitted.score(rows_of("u7", items, "tv"))
         assert np.abs(answer.json()["scores"] - expected).max() < 1e-6
         assert answer.json()["policies"] == ["own", "own", "generated", "mean"]
-
-    def test_a_new_item(self, client, fitted):
-        """Its vector is the method's own, and it is served at once."""
-        frame = pd.DataFrame([{"item_id": "film", **FEATURES, "title": "the red unheard"}])
-        fitted.add("item", frame)
-        answer = client.post("/vector", json={"item": "film", "features": FEATURES}).json()
-        assert answer["policy"] == "generated"
-        assert np.abs(answer["vector"] - fitted.vectors(["film"])[0]).max() < 1e-6
-        asked = {"user": "u7", "candidates": ["film"], "context": {"device": "tv"}}
-        found = client.post("/score", json=asked).json()
-        assert found["policies"] == ["generated"]
-        expected = fitted.score(rows_of("u7", ["film"], "tv"))
-        assert abs(found["scores"] - expected).max() < 1e-6
-        again = client.post("/vector", json={"item": "film", "features": {}})
-        assert again.status_code == 409 and "known already" in again.json()["error"]
 
     @pytest.mark.parametrize(
         "path, body, status, words",
@@ -292,54 +375,72 @@ class TestServer:
         answer = client.post("/score", content=b'{"user": ')
         assert answer.status_code == 422 and list(answer.json()) == ["error"]
 
-    def test_feedback_outlives_a_kill(self, client, server, fitted, items):
-        """What was answered is there in the next process, the item's vector as well."""
+    def test_a_new_item_its_clicks_a_kill_and_a_growth(
+        self, server, model, fitted, items, tmp_path
+    ):
+        """A day of one store."""
+        asked = {"user": "u7", "candidates": ["film", items[0]], "context": {"device": "tv"}}
+        with server(tmp_path / "store", f"--model={model}") as client:
+            self.make_an_item(client, fitted)
+            before = self.kill_after_feedback(client, items[0], asked)
+        with server(tmp_path / "store", "--grow_after=3") as client:
+            assert client.get("/health").json() == before[0]
+            assert client.post("/score", json=asked).json() == before[1]
+            self.grow_in_the_background(client, asked, before[1], tmp_path / "store")
+
+    def make_an_item(self, client, fitted):
+        """Its vector is the method's own, and it is served at once."""
+        frame = pd.DataFrame([{"item_id": "film", **FEATURES, "title": "the red unheard"}])
+        fitted.add("item", frame)
+        answer = client.post("/vector", json={"item": "film", "features": FEATURES}).json()
+        assert answer["policy"] == "generated"
+        assert np.abs(answer["vector"] - fitted.vectors(["film"])[0]).max() < 1e-6
+        asked = {"user": "u7", "candidates": ["film"], "context": {"device": "tv"}}
+        found = client.post("/score", json=asked).json()
+        assert found["policies"] == ["generated"]
+        expected = fitted.score(rows_of("u7", ["film"], "tv"))
+        assert abs(found["scores"] - expected).max() < 1e-6
+        again = client.post("/vector", json={"item": "film", "features": {}})
+        assert again.status_code == 409 and "known already" in again.json()["error"]
+
+    def kill_after_feedback(self, client, old, asked):
+        """What was answered is to be there in the next process, the item's vector as well."""
         rows = [
             {"user": "u7", "item": item, "label": 5, "context": {"device": "tv"}}
-            for item in ("film", items[0])
+            for item in ("film", old)
         ]
         answer = client.post("/feedback", json={"rows": rows})
         assert answer.status_code == 202
         assert answer.json() == {"kept": 2, "of_new_items": 1}
-        before = client.get("/health").json()
-        assert (before["feedback"], before["waiting"], before["label"]) == (2, 1, "MWUF")
-        asked = {"user": "u7", "candidates": ["film"], "context": {"device": "tv"}}
+        health = client.get("/health").json()
+        assert (health["feedback"], health["waiting"], health["label"]) == (2, 1, "MWUF")
         score = client.post("/score", json=asked).json()
         client.process.kill()
         client.process.wait()
         # The process that makes vectors has the same standard output, and ends as well.
-        assert select.select([client.process.stdout], [], [], 120)[0]
-        with server("--grow_after=0") as after:
-            assert after.get("/health").json() == before
-            assert after.post("/score", json=asked).json() == score
-            after.process.terminate()
-            after.process.wait()
+        assert select.select([client.process.stdout], [], [], 600)[0]
+        return health, score
 
-    def test_it_grows_in_the_background(self, server, items):
+    def grow_in_the_background(self, client, asked, first, store):
         """The clicks of a new item move its score, no old item's, and requests go on meanwhile."""
-        asked = {"user": "u7", "candidates": ["film", items[0]], "context": {"device": "tv"}}
         row = {"user": "u8", "item": "film", "label": 5, "context": {"device": "tv"}}
-        with server("--grow_after=3") as client:
-            first = client.post("/score", json=asked).json()
-            assert client.get("/health").json()["waiting"] == 1
-            client.post("/feedback", json={"rows": [row, {**row, "user": "u9"}]})
-            deadline = time.monotonic() + 600
-            while (health := client.get("/health").json())["model"] == "000000":
-                assert health["last_error"] == "" and time.monotonic() < deadline
-                during = client.post("/score", json=asked).json()
-                assert during["model"] != "000000" or during == first
-                time.sleep(0.2)
-            second = client.post("/score", json=asked).json()
-            assert second["model"] == "000001" and second["policies"] == ["own", "own"]
-            assert second["scores"][0] != first["scores"][0]
-            assert second["scores"][1] == first["scores"][1]
-            assert health["waiting"] == 0 and len({*health["lineage"]}) == 2
-            store = client.process.args[3].partition("=")[2]
-            grown = recbole_cold.load(Path(store) / "current" / "model")
-            expected = grown.score(rows_of("u7", ["film", items[0]], "tv"))
-            assert np.abs(second["scores"] - expected).max() < 1e-6
-            answer = client.post("/vector", json={"item": "film", "features": {}})
-            assert answer.status_code == 409
+        client.post("/feedback", json={"rows": [row, {**row, "user": "u9"}]})
+        deadline = time.monotonic() + 600
+        while (health := client.get("/health").json())["model"] == "000000":
+            assert health["last_error"] == "" and time.monotonic() < deadline
+            during = client.post("/score", json=asked).json()
+            assert during["model"] != "000000" or during == first
+            time.sleep(0.2)
+        second = client.post("/score", json=asked).json()
+        assert second["model"] == "000001" and second["policies"] == ["own", "own"]
+        assert second["scores"][0] != first["scores"][0]
+        assert second["scores"][1] == first["scores"][1]
+        assert health["waiting"] == 0 and len({*health["lineage"]}) == 2
+        grown = recbole_cold.load(store / "current" / "model")
+        expected = grown.score(rows_of("u7", asked["candidates"], "tv"))
+        assert np.abs(second["scores"] - expected).max() < 1e-6
+        answer = client.post("/vector", json={"item": "film", "features": {}})
+        assert answer.status_code == 409
 
 
 @pytest.mark.slow

@@ -290,7 +290,10 @@ class TestRefused:
             ({"method": "EmerG"}, r"has backbone: DeepFM, and EmerG has EmerG"),
             ({"mlp_hidden_size": [8]}, r"backbone of the model .* does not fit: 'model\..*shape"),
             ({"unload_col": {"item": ["year"]}}, r"reads the fields .*year.*in that order"),
-            ({"numerical_features": ["price"]}, r"reads the fields|does not fit"),
+            (
+                {"numerical_features": ["price"]},
+                r"reads the fields .*price \(float\).*, and this run .*price \(float, an input\)",
+            ),
             ({KEY: "/nowhere/at/all"}, r"^init_from: '/nowhere/at/all' is no folder"),
         ],
     )

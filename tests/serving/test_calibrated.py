@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from kept_here import KEYS
+from kept_here import KEYS, frame_of
 from tiny_here import tiny_files
 
 import recbole_cold
@@ -15,6 +15,7 @@ from recbole_cold import report
 from recbole_cold.cli.main import main
 from recbole_cold.config import make_config
 from recbole_cold.errors import UserError
+from recbole_cold.evaluation.calibrators import RULES, calibrated
 from recbole_cold.evaluation.calibrators import fitted as fitted_curve
 from recbole_cold.experiment import calibrating
 from recbole_cold.experiment.data_store import DataStore
@@ -29,10 +30,10 @@ def runs(tmp_path_factory, write_atomic):
     write_atomic(folder / "data" / "tiny", "tiny", **tiny_files())
     keys = {**KEYS, "data_path": str(folder / "data"), "cache_dir": str(folder / "cache"),
             "pretrain_epochs": 10, "learning_rate": 0.02, "valid_fraction": 0.4}  # fmt: skip
-    fits = []
+    fits = {rule: [] for rule in RULES}
 
     def seen(rule, chance, positive):
-        fits.append((rule, np.array(chance), np.array(positive)))
+        fits[rule].append((np.array(chance), np.array(positive)))
         return fitted_curve(rule, chance, positive)
 
     with pytest.MonkeyPatch.context() as patch:
@@ -41,7 +42,7 @@ def runs(tmp_path_factory, write_atomic):
         found = {
             rule: recbole_cold.run("Base", "tiny", "DeepFM", 1, config={**keys, "calibrate": rule},
                                    saved_dir=str(folder / rule))
-            for rule in ("none", "platt")
+            for rule in ("none", *RULES)
         }  # fmt: skip
     return found, fits, keys
 
@@ -54,7 +55,7 @@ class TestFitted:
     def test_no_number_of_the_run_moves(self, runs, numbers):
         found, _, _ = runs
         plain = numbers(found["none"].document)
-        assert numbers(found["platt"].document) == plain
+        assert all(numbers(found[rule].document) == plain for rule in RULES)
         weights = [torch.load(next(each.folder.glob("*/model/weights.pt")), weights_only=True)
                    for each in found.values()]  # fmt: skip
         for name, each in weights[0].items():
@@ -71,20 +72,23 @@ class TestFitted:
         assert np.isin(np.asarray(full.inter["item_id"])[rows], full.split.old_ids).all()
         assert not np.isin(rows, full.split["test"]).any()
         label = np.asarray(full.inter[full.label_field])[rows] > 0
-        assert len(fits) == 4 and all(np.array_equal(positive, label) for *_, positive in fits)
-        told = about(found["platt"])["calibration"]
-        assert (told["rows"], told["clicks"]) == (len(rows), label.sum())
+        for rule, each in fits.items():
+            assert len(each) == 4 and all(np.array_equal(positive, label) for _, positive in each)
+            told = about(found[rule])["calibration"]
+            assert (told["rows"], told["clicks"]) == (len(rows), label.sum())
 
-    def test_each_phase_has_its_own(self, runs):
+    @pytest.mark.parametrize("rule", sorted(RULES))
+    def test_each_phase_has_its_own(self, runs, rule):
         found, fits, _ = runs
-        told = about(found["platt"])["calibration"]
-        assert told == {**fitted_curve(*fits[-1]), "phase": "warm_c"}
+        told = about(found[rule])["calibration"]
+        assert told == {**fitted_curve(rule, *fits[rule][-1]), "phase": "warm_c"}
         assert "calibration" not in about(found["none"])
 
 
 class TestPredict:
-    def test_a_column_beside_the_score(self, runs, tmp_path):
-        run = runs[0]["platt"]
+    @pytest.mark.parametrize("rule", sorted(RULES))
+    def test_a_column_beside_the_score(self, runs, rule, tmp_path):
+        run = runs[0][rule]
         rows = pd.DataFrame({"user_id": [f"u{n}" for n in range(30)], "device": "desk",
                              "item_id": [f"i{n + 5}" for n in range(30)]})  # fmt: skip
         rows.to_csv(tmp_path / "rows.csv", index=False)
@@ -99,6 +103,8 @@ class TestPredict:
         assert np.allclose(
             got["probability"], model.score(rows, calibrated=True), rtol=0, atol=1e-15
         )
+        read = calibrated(model.score(rows), about(run)["calibration"])
+        assert np.allclose(got["probability"], read, rtol=0, atol=1e-15)
         order = np.argsort(got["score"].to_numpy(), kind="stable")
         assert (np.diff(got["probability"].to_numpy()[order]) >= 0).all()
         assert np.abs(got["probability"] - got["score"]).max() > 0.01
@@ -110,6 +116,25 @@ class TestPredict:
             UserError, match=r"Base@2020 after warm_c has no calibration; run again"
         ):
             model.score(rows, calibrated=True)
+
+
+@pytest.mark.parametrize("rule", sorted(RULES))
+def test_a_model_that_grows_has_it_until_it_learns(runs, rule, tmp_path):
+    """The curve says what scores after its phase mean; new items alone are no phase."""
+    before = recbole_cold.load(runs[0][rule].folder)
+    files = tiny_files()
+    inter, item = frame_of(files["inter"]), frame_of(files["item"])
+    rows = inter[inter["item_id"].isin(before.ids("new"))].tail(20)
+    more = item.head(1).assign(item_id="more")
+    first = recbole_cold.grow(runs[0][rule].folder, items=more, out=tmp_path / "a")["folder"]
+    one = recbole_cold.load(first)
+    assert one.about["calibration"] == before.about["calibration"]
+    expected = before.score(rows, calibrated=True)
+    assert np.array_equal(one.score(rows, calibrated=True), expected)
+    second = recbole_cold.grow(first, rows=rows, out=tmp_path / "b")
+    assert any("no calibration any more" in note for note in second["notes"])
+    with pytest.raises(UserError, match="after warm_d has no calibration"):
+        recbole_cold.load(second["folder"]).score(rows, calibrated=True)
 
 
 class TestRefused:

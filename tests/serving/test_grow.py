@@ -361,19 +361,6 @@ class TestRows:
             rows = kept.inter[kept.inter["item_id"].isin({*old} - {*new})].head(5)
             grow(cold_folder, rows=rows, out=tmp_path / "b")
 
-    @pytest.mark.slow
-    def test_a_curve_is_of_its_phase(self, warmed, phases, tmp_path):
-        copy = tmp_path / "copy"
-        shutil.copytree(warmed, copy)
-        about = json.loads((copy / "model.json").read_text())
-        (copy / "model.json").write_text(json.dumps({**about, "calibration": {"kind": "platt"}}))
-        item = phases.items.head(1).assign(item_id="k")
-        first = grow(copy, items=item, out=tmp_path / "a")
-        assert json.loads((tmp_path / "a" / "model.json").read_text())["calibration"]
-        second = grow(first["folder"], rows=phases.rows[1], out=tmp_path / "b")
-        assert "calibration" not in json.loads((tmp_path / "b" / "model.json").read_text())
-        assert any("no calibration any more" in note for note in second["notes"])
-
     def test_names_of_phases(self):
         about = {"phases": [["cold", None, "test"], ["warm_a", "warm_a", "test"]]}
         assert _warming.next_phase({**about, "phase": "cold"}) == "warm_a"

@@ -272,6 +272,25 @@ class TestUnseen:
         assert not np.allclose(found, fitted.score(rows.assign(device=None)), atol=1e-4)
 
 
+class TestGrow:
+    @pytest.mark.parametrize("label", [EMERG, MELU, ALDIMF])
+    @pytest.mark.parametrize("given", ["items", "rows"])
+    def test_what_has_more_than_vectors_is_refused(self, other, tmp_path, label, given):
+        """In one sentence, before anything is written."""
+        fitted = load(other, label)
+        rows = other(label).inter
+        frames = {"items": copies(fitted, other(label)).head(2),
+                  "rows": rows[rows["item_id"].isin(fitted.ids("new"))].head(5)}  # fmt: skip
+        asked = {given: frames[given], "out": tmp_path / "out"}
+        with pytest.raises(UserError) as said:
+            recbole_cold.grow(place_of(other, label), **asked)
+        assert str(said.value) == (
+            f"{fitted.about['label']} does not serve items by one vector each, so new ones cannot "
+            "be added to it; train it anew"
+        )
+        assert list(tmp_path.iterdir()) == []
+
+
 class TestExport:
     def test_graphs_stand_beside_vectors(self, other, tmp_path):
         out = tmp_path / "out"

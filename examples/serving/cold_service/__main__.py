@@ -12,6 +12,16 @@ from cold_service.service import Service
 from cold_service.store import Failed, Store
 
 
+def rows(text: str) -> int:
+    """
+    Raises:
+        argparse.ArgumentTypeError: there is no such number of rows that are worth a phase.
+    """
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"'{text}' is no number of rows from 1 on")
+    return int(text)
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m cold_service")
     parser.add_argument("--store", required=True, type=Path, help="folder of this service")
@@ -21,8 +31,8 @@ def main() -> int:
     parser.add_argument(
         "--grow_after",
         default=100,
-        type=int,
-        help="rows of new items that are worth a phase",
+        type=rows,
+        help="rows of new items that are worth a phase, from 1 on",
     )
     asked = parser.parse_args()
     try:
@@ -33,7 +43,7 @@ def main() -> int:
             store.begin(asked.model)
         elif asked.model is not None:
             raise Failed(f"'{asked.store}' has a model already; leave --model out")
-        service = Service(store, asked.grow_after or None)
+        service = Service(store, asked.grow_after)
         listener = socket.create_server((asked.host, asked.port))
     except (Failed, OSError, OverflowError, ValueError) as error:  # a port of 70000
         print(f"error: {error}", file=sys.stderr)

@@ -71,7 +71,11 @@ class Exported:
         return item in self.items.place
 
     def add(self, item: str, values: Mapping[str, Any], policy: str) -> None:
-        """Serve one more item: its row of ``items.parquet``, by column."""
+        """Serve one more item: its row of ``items.parquet``, by column.
+
+        Raises:
+            ValueError: the values are no such row.
+        """
         self.items.add(item, {**values, "status": policy})
 
     def was_added(self, item: str) -> bool:
@@ -247,8 +251,26 @@ class Table:
         """Rows int64 [n] of ids."""
         return np.array([self.place.get(each, self.unknown) for each in ids], dtype=np.int64)
 
+    def refuse(self, values: Mapping[str, Any]) -> None:
+        """
+        Raises:
+            ValueError: no row can have these values.
+        """
+        for name, value in values.items():
+            if name not in self.columns:
+                raise ValueError(f"'{name}' is no column of the export")
+            column = self.columns[name]
+            shape, expected = np.asarray(value, column.dtype).shape, column.shape[1:]
+            if shape != expected:
+                raise ValueError(f"'{name}' has the shape {shape}, in the export {expected}")
+
     def add(self, id_: str, values: Mapping[str, Any]) -> None:
-        """One row more; columns that ``values`` lacks are those of the unknown."""
+        """One row more; columns that ``values`` lacks are those of the unknown.
+
+        Raises:
+            ValueError: no row can have these values.
+        """
+        self.refuse(values)
         if self._n == len(self.columns["status"]):
             self.columns = {
                 name: np.concatenate([column, np.repeat(column[[self.unknown]], self._n, 0)])

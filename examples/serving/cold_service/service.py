@@ -1,6 +1,7 @@
 """What the four requests do. Scoring never waits: a model that has grown takes over in one step."""
 
 import json
+import logging
 import math
 import tempfile
 import threading
@@ -15,6 +16,8 @@ import pyarrow.parquet as pq
 from cold_service.generating import Generator, item_table
 from cold_service.scoring import BadRequest, Exported
 from cold_service.store import Failed, Store, about
+
+logger = logging.getLogger(__name__)
 
 
 class Known(BadRequest):
@@ -51,11 +54,10 @@ class Service:
 
     Args:
         store: has a current model.
-        grow_after: clicks and views of new items that are worth a warm phase; ``None`` keeps them
-            and grows nothing.
+        grow_after: clicks and views of new items that are worth a warm phase, from 1 on.
     """
 
-    def __init__(self, store: Store, grow_after: int | None) -> None:
+    def __init__(self, store: Store, grow_after: int) -> None:
         folder = store.current
         assert folder is not None
         self.store, self.grow_after = store, grow_after
@@ -90,7 +92,8 @@ class Service:
 
         Raises:
             BadRequest: the item is known, or the model does not take these features.
-            Unavailable: the process with the model has died; another one is begun.
+            Unavailable: the process with the model has died, and another one is begun; or what it
+                made cannot be served. The item is not kept.
         """
         with self._making:
             exported = self.model.exported
@@ -108,6 +111,13 @@ class Service:
                 raise Unavailable("the process that makes vectors has died; try again") from None
             policy = served.pop("policy")
             with self._lock:
+                try:
+                    # What is on the disk is read at every start: one bad item would end them all.
+                    self.model.exported.items.refuse(served)
+                except (TypeError, ValueError) as error:
+                    raise Unavailable(
+                        f"the item '{item[:80]}' has a vector that cannot be served: {error}"
+                    ) from None
                 self.store.items.append([{**row, "served": served, "policy": policy}])
                 self.model.exported.add(item, served, policy)
         return {"item": item, "policy": policy, "vector": served["vector"]}
@@ -169,7 +179,7 @@ class Service:
         return [row for row in lines[self.model.told["lines"] : end] if self._is_new(row)], end
 
     def _look(self) -> None:
-        if self.grow_after is not None and len(self._waiting()[0]) >= self.grow_after:
+        if len(self._waiting()[0]) >= self.grow_after:
             self._wake.set()
 
     def _grow_when_asked(self) -> None:
@@ -185,6 +195,10 @@ class Service:
             except (Failed, OSError, ValueError) as error:
                 # What is served stays; the next rows try again.
                 self.last_error = str(error)
+            except Exception as error:
+                # The same: without this thread rows would wait for ever, and /health say nothing.
+                logger.exception("growing failed")
+                self.last_error = f"{type(error).__name__}: {error}"
             finally:
                 self.growing = False
 
