@@ -22,9 +22,8 @@ DEFECTS = {
     "recbole_cold/serving/fitted.py": [
         defect("supports are exchanged for what is scored", "rows = self.method.rows.view()",
                "rows = self.method.rows", "test_scores_and_metrics[warm_c-MeLU[meta_epochs=1]]"),
-        defect("an item of which nothing is known has its own graph",
-               "torch.where(nothing, bare, place), vector)",
-               "torch.where(nothing, 0, place), vector)",
+        defect("an item that is answered by the mean has its own graph",
+               "torch.where(nothing, bare, place), vector)", "place, vector)",
                "test_an_item_of_which_nothing_is_known"),
     ],
     "recbole_cold/serving/grow.py": [

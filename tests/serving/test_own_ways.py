@@ -230,6 +230,12 @@ class TestUnseen:
         raw = method.raw_graphs(method.old_ids[:1], vector, method.side_fields_of(place))
         found = fitted.more_at(place, vector)["item_graph"]
         assert torch.allclose(found, method.net.first_order(raw), atol=1e-6)
+        # And so has an item that is answered by the mean, whatever its features.
+        fitted = load(other, EMERG, unseen={"item_id": "mean"})
+        fitted.add("item", copies(fitted, other(EMERG)))
+        place = fitted.tensor(fitted.places("item", fitted._further["item"]))
+        graphs = fitted.more_at(place, vector.expand(len(place), -1))["item_graph"]
+        assert torch.allclose(graphs, found.expand_as(graphs), atol=1e-6)
 
     @torch.no_grad()
     @pytest.mark.parametrize("label", [EMERG, MELU, ALDIMF])
