@@ -17,8 +17,8 @@ usage: recbole-cold grow RUN --items=FILE [--rows=FILE] [--out=DIR]
   the same rows are not learned twice. docs/serving.md says more.
 
 flags
-  --items=FILE           features of items that the model does not know (of users,
-                         if the run had cold_side: user)
+  --items=FILE           features of items that the model does not know; of
+                         users, if the run had cold_side: user
   --rows=FILE            rows of new items, with what labels are made of in the
                          run; those of old items are left out and counted
   --drop=FILE            ids of items that are forgotten first
