@@ -96,10 +96,15 @@ def write_model(
         for side, name in TABLES.items():
             pq.write_table(_table(method, dataset, side, seen), place / name)
         _write_rows(place, method, dataset)
-        files = sorted(path for path in place.rglob("*") if path.is_file())
-        hashes = {path.relative_to(place).as_posix(): sha256(path) for path in files}
-        told = {"format": FORMAT, **about, **_described(method, dataset), "sha256": hashes}
-        write_bytes(place / ABOUT, json.dumps(told, indent=1, default=str).encode())
+        seal(place, {"format": FORMAT, **about, **_described(method, dataset)})
+
+
+def seal(place: Path, about: Mapping[str, Any]) -> None:
+    """Write ``model.json``, the last file of a folder: ``about``, and the SHA-256 of the others."""
+    files = sorted(path for path in place.rglob("*") if path.is_file())
+    hashes = {path.relative_to(place).as_posix(): sha256(path) for path in files}
+    told = json.dumps({**about, "sha256": hashes}, indent=1, default=str)
+    write_bytes(place / ABOUT, told.encode())
 
 
 def _write_rows(place: Path, method: ColdStartRecommender, dataset: ColdStartDataset) -> None:

@@ -5,7 +5,6 @@ method's own cold answer. Rows with labels make one warm phase, as in a run: the
 same seeds. Shape letters: n items, m new ones, d embedding size.
 """
 
-import json
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,6 +29,7 @@ from recbole_cold.experiment.model_folder import (
     TABLES,
     TOKENS,
     WEIGHTS,
+    seal,
     vectors_of,
 )
 from recbole_cold.model._method import ColdStartRecommender
@@ -42,7 +42,7 @@ from recbole_cold.serving.files import Source
 from recbole_cold.serving.fitted import Fitted
 from recbole_cold.serving.frames import as_table
 from recbole_cold.serving.kept import Kept, find_kept
-from recbole_cold.store import whole_folder, write_bytes
+from recbole_cold.store import whole_folder
 
 Array = np.ndarray
 
@@ -342,10 +342,7 @@ class _Growth:
             write_rows(place / ROWS, *held_rows(self.fitted))
         elif self.clicks is not None and len(method.rows_seen.index):
             write_rows(place / ROWS, *seen_rows(method, self.clicks.all_time))
-        files = sorted(path for path in place.rglob("*") if path.is_file())
-        hashes = {path.relative_to(place).as_posix(): paths.sha256(path) for path in files}
-        told = json.dumps({**about, "sha256": hashes}, indent=1, default=str)
-        write_bytes(place / ABOUT, told.encode())
+        seal(place, about)
 
 
 def _refuse_unlike(method: ColdStartRecommender, kept: Kept) -> None:

@@ -429,7 +429,7 @@ class TestFolder:
         item = phases.items.head(1).assign(item_id="k")
         pid = os.fork()
         if pid == 0:
-            module.write_bytes = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+            module.seal = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
             grow(warmed, items=item, out=tmp_path / "a")
             os._exit(0)
         assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == -signal.SIGKILL
