@@ -27,7 +27,7 @@ from recbole_cold.experiment.model_folder import (
 )
 from recbole_cold.serving.encoding import as_numbers, as_texts
 from recbole_cold.serving.fitted import Fitted
-from recbole_cold.serving.frames import as_table, index_in, refuse_missing, whole
+from recbole_cold.serving.frames import as_table, index_in, refuse_missing, refuse_twice, whole
 
 Array = np.ndarray
 
@@ -72,12 +72,6 @@ class Catalogue:
         """Codes int64 [k] of ids, -1 where nothing is known of them."""
         place = index_in(texts, whole(self.ids["token"]).cast(pa.large_string())[1:])  # no padding
         return np.where(place >= 0, place + 1, -1)
-
-    def _exchange(self, **columns: Any) -> None:
-        for name, column in columns.items():
-            at = self.table.column_names.index(name)
-            kind = self.table.schema.field(name).type
-            self.table = self.table.set_column(at, name, pa.array(column, kind))
 
     # ---------------------------------------------------------------- drop
     def drop(self, values: Any) -> None:
@@ -154,7 +148,7 @@ class Catalogue:
         """Items without a vector, of which the model has the features, are grown from these."""
         status, phase = self.status, self.table[PHASE].to_numpy(zero_copy_only=False).astype(object)
         status[codes], phase[codes] = GROWN, GENERATED
-        self._exchange(status=status, phase=phase)
+        self.table = _exchanged(self.table, status=status, phase=phase)
         self.listed += len(np.unique(codes))
 
     def _append(self, table: pa.Table, texts: pa.Array) -> None:
@@ -193,10 +187,7 @@ class Catalogue:
         texts = as_texts(self.id_field, whole(table[self.id_field]))
         if texts.null_count:
             raise UserError(f"{texts.null_count:,} of {what} have no '{self.id_field}'; fill it")
-        counts = texts.value_counts().flatten()
-        twice = counts[0].filter(pa.array(counts[1].to_numpy() > 1))
-        if len(twice):
-            raise UserError(f"the {self.side} '{str(twice[0])[:80]}' is given twice; give it once")
+        refuse_twice(texts, self.side)
         return texts
 
     # ---------------------------------------------------------------- after a phase
@@ -216,7 +207,8 @@ class Catalogue:
         clicked = self.table["clicks"].to_numpy() + clicks
         phase = np.where(seen >= promote_after, WARM, np.where(seen > 0, WARMING, GENERATED))
         is_new = np.isin(self.status, WITH_VECTORS[1:])
-        self._exchange(visible_rows=seen, clicks=clicked, phase=np.where(is_new, phase, None))
+        words = np.where(is_new, phase, None)
+        self.table = _exchanged(self.table, visible_rows=seen, clicks=clicked, phase=words)
         flat = pa.array(vector.reshape(-1), pa.float32())
         columns = {name: self.table[name] for name in self.table.column_names}
         columns["vector"] = pa.FixedSizeListArray.from_arrays(flat, vector.shape[1])
@@ -238,12 +230,17 @@ def with_rows(table: pa.Table, codes: Array, label: Array) -> pa.Table:
     clicks = np.bincount(codes[known], weights=label[known], minlength=n).astype(np.int64)
     status = table["status"].to_numpy(zero_copy_only=False).astype(object)
     status[rows > 0] = OLD
-    seen = {
-        "visible_rows": table["visible_rows"].to_numpy() + rows,
-        "clicks": table["clicks"].to_numpy() + clicks,
-        "status": status,
-    }
-    for name, column in seen.items():
+    return _exchanged(
+        table,
+        visible_rows=table["visible_rows"].to_numpy() + rows,
+        clicks=table["clicks"].to_numpy() + clicks,
+        status=status,
+    )
+
+
+def _exchanged(table: pa.Table, **columns: Any) -> pa.Table:
+    """The table with other values in some of its columns, of the types that these have."""
+    for name, column in columns.items():
         at, kind = table.column_names.index(name), table.schema.field(name).type
         table = table.set_column(at, name, pa.array(column, kind))
     return table

@@ -22,6 +22,7 @@ from recbole_cold.errors import UserError, WriteError
 from recbole_cold.experiment.model_folder import TABLES, TOKENS
 from recbole_cold.serving.encoding import MEAN
 from recbole_cold.serving.export_check import rows_to_check
+from recbole_cold.serving.files import new_folder
 from recbole_cold.serving.fitted import Fitted
 from recbole_cold.serving.graph import (
     BIAS,
@@ -72,9 +73,7 @@ def export(
             is there already, or a scorer does not agree. Nothing is left then.
     """
     _check(formats, bake, check)
-    folder = paths.absolute(out)
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise UserError(f"'{out}' is there already; name a new folder, or remove it")
+    folder = new_folder(out)
     kept = find_kept(run, method, seed, phase)
     means = {
         field["name"]: MEAN

@@ -27,6 +27,18 @@ _BLOCK = 1 << 22  # bytes of a text file at a time
 SCREEN = "-"
 
 
+def new_folder(out: str | Path) -> Path:
+    """The folder ``out``, from the root; it is absent or empty.
+
+    Raises:
+        UserError: it is there.
+    """
+    folder = paths.absolute(out)
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise UserError(f"'{out}' is there already; name a new folder, or remove it")
+    return folder
+
+
 class Source:
     """A file of rows.
 

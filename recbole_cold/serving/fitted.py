@@ -29,7 +29,7 @@ from recbole_cold.serving.encoding import (
     policies_of,
     read_fields,
 )
-from recbole_cold.serving.frames import as_table, index_in, refuse_missing, whole
+from recbole_cold.serving.frames import as_table, index_in, refuse_missing, refuse_twice, whole
 from recbole_cold.serving.kept import Kept, find_kept, rebuild
 from recbole_cold.serving.ranking import best_of
 from recbole_cold.serving.report import Report
@@ -164,10 +164,7 @@ class Fitted:
         new = table.filter(pa.array(~known))
         texts = texts.filter(pa.array(~known))
         encoder.report.known += int(known.sum())
-        counts = texts.value_counts().flatten()
-        twice = counts[0].filter(pa.array(counts[1].to_numpy() > 1))
-        if len(twice):
-            raise UserError(f"the {side} '{str(twice[0])[:80]}' is given twice; give it once")
+        refuse_twice(texts, side)
         features = self.method.rows.features_of(id_field)
         more = {
             field: self.tensor(encoder.column(field, whole(new[field])))

@@ -43,6 +43,17 @@ def index_in(values: pa.Array, among: pa.Array) -> np.ndarray:
     return found.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int64)
 
 
+def refuse_twice(ids: pa.Array, side: str) -> None:
+    """
+    Raises:
+        UserError: an id stands there twice; names it.
+    """
+    counts = ids.value_counts().flatten()
+    twice = counts[0].filter(pa.array(counts[1].to_numpy() > 1))
+    if len(twice):
+        raise UserError(f"the {side} '{str(twice[0])[:80]}' is given twice; give it once")
+
+
 def refuse_missing(table: pa.Table, needed: Sequence[str], what: str) -> None:
     """Refuse a table without a field.
 

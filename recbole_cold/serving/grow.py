@@ -38,7 +38,7 @@ from recbole_cold.serving import drift
 from recbole_cold.serving._catalogue import Catalogue, with_rows
 from recbole_cold.serving._clicks import Clicks, digest_of, held_rows, of_new_items, seen_rows
 from recbole_cold.serving._warming import learn, next_phase, start, without_bare_row
-from recbole_cold.serving.files import Source
+from recbole_cold.serving.files import Source, new_folder
 from recbole_cold.serving.fitted import Fitted
 from recbole_cold.serving.frames import as_table
 from recbole_cold.serving.kept import Kept, find_kept
@@ -131,10 +131,7 @@ def _out(kept: Kept, asked: str | Path | None) -> Path:
         UserError: it is there.
     """
     if asked is not None:
-        folder = paths.absolute(asked)
-        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-            raise UserError(f"'{asked}' is there already; name a new folder, or remove it")
-        return folder
+        return new_folder(asked)
     run = next((each for each in kept.folder.parents if (each / "request.json").is_file()), None)
     if run is None:
         name, beside = re.sub(r"-grown-\d+$", "", kept.folder.name), kept.folder.parent

@@ -14,11 +14,13 @@ DEFECTS = {
                "used = np.arange(fitted.dataset.num(field))", "test_fields_and_their_mean"),
         defect("a full disk is an error of the program", "except (OSError, WriteError) as error",
                "except WriteError as error", "test_a_full_disk"),
+        defect("a feature takes a column's place", "        if field in columns:",
+               "        if field in ():", "test_a_feature_with_the_name_of_a_column"),
+    ],
+    "recbole_cold/serving/files.py": [
         defect("what is there is written over",
                "any(folder.iterdir())", "not any(folder.iterdir())",
                "test_in_one_sentence", "test_an_empty_folder_is_taken"),
-        defect("a feature takes a column's place", "        if field in columns:",
-               "        if field in ():", "test_a_feature_with_the_name_of_a_column"),
     ],
     "recbole_cold/serving/export_check.py": [
         defect("a baked scorer is asked for generated vectors",
