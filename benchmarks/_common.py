@@ -45,6 +45,7 @@ class Options:
         protocols: configurations of the whole runs.
         catalogue: items of the generated catalogues with ``full``.
         small_catalogue: items of them without.
+        against: folder of another checkout of this project, for ``against``.
         keys: configuration keys on top.
     """
 
@@ -58,6 +59,7 @@ class Options:
     protocols: Sequence[str] = ("strict", "released")
     catalogue: Sequence[int] = (10_000, 100_000, 1_000_000)
     small_catalogue: Sequence[int] = (1_000, 10_000, 100_000)
+    against: str | None = None
     keys: Mapping[str, Any] = field(default_factory=dict)
 
 

@@ -5,91 +5,31 @@ rows; so a ratio above 1 is work on items that the batch does not have.
 """
 
 import gc
-import time
-from collections.abc import Iterable
-from dataclasses import replace
-from itertools import chain, count, islice, pairwise
+from itertools import chain
 from typing import Any
 
 from benchmarks import _catalogue as catalogue
 from benchmarks import _common as common
 from benchmarks._common import Options, Table
+from benchmarks._steps import STAGES, Clock, shorten
 from benchmarks.learning import every_method
 from recbole_cold.config import make_config
 from recbole_cold.data.dataset import ColdStartDataset
 from recbole_cold.errors import UserError
-from recbole_cold.model._fit import Fit
-from recbole_cold.training.callbacks import Callback
 from recbole_cold.training.meter import Meter
 from recbole_cold.training.trainer import Trainer
 
 SMALL = 4_000
-STAGES = ("pretrain", "learn", "warm_a")
-# Batches of each fit that are used, and how many of them come before the clock counts: in the first
-# ones the system hands out the memory of moments, a page when one of its rows is first touched.
+# Batches of each fit that are used, and how many of them come before the clock counts.
 BATCHES, UNTIMED = 45, 25
-
-
-class First:
-    """The first ``BATCHES`` batches of a fit's, from the next epochs where one has fewer."""
-
-    def __init__(self, batches: Any) -> None:
-        self._batches = batches
-
-    def __len__(self) -> int:
-        return BATCHES if len(self._batches) else 0
-
-    def epoch(self, generator: Any, epoch: int, start: int = 0) -> Iterable[Any]:
-        epochs = (self._batches.epoch(generator, number) for number in count(epoch))
-        return islice(chain.from_iterable(epochs), len(self))
-
-
-def shorten(method: Any) -> None:
-    """Let each of the method's fits take ``BATCHES`` batches, each of them once."""
-    for question in ("pretrain_fits", "learn_fits", "warm_fits"):
-        asked = getattr(method, question)
-
-        def short(*args: Any, asked: Any = asked) -> list[Fit]:
-            return [
-                replace(fit, batches=First(fit.batches), repeats=1, epochs=1)
-                for fit in asked(*args)
-            ]
-
-        setattr(method, question, short)
-
-
-class Clock(Callback):
-    """CPU time at each batch's end, by stage."""
-
-    def __init__(self) -> None:
-        self.ends: dict[str, list[tuple[int, float]]] = {}
-
-    def step(self, stage: str, number: int) -> None:
-        self.ends.setdefault(stage, []).append((number, time.process_time()))
-
-    def milliseconds(self, stage: str) -> float | None:
-        """CPU ms of an optimizer step of a stage: those of its timed batches, the median of each
-        fit and the mean of the fits; None where nothing is learned by steps."""
-        ends = self.ends.get(stage, [])
-        fits = [ends[start : start + BATCHES] for start in range(0, len(ends), BATCHES)]
-        medians = [
-            common.median(
-                [
-                    1e3 * (after - before) / (m - n)
-                    for (n, before), (m, after) in pairwise(fit[UNTIMED - 1 :])
-                ]
-            )
-            for fit in fits
-        ]
-        return sum(medians) / len(medians) if medians else None
 
 
 def timed(dataset: ColdStartDataset, config: Any) -> tuple[dict[str, float | None], float]:
     """CPU ms of an optimizer step by stage, and the process's peak memory meanwhile in MiB."""
     gc.collect()  # what the method before this one has held
     method = config.method_class(config, dataset.view())
-    shorten(method)
-    clock, meter = Clock(), Meter()
+    shorten(method, BATCHES, repeats=1)
+    clock, meter = Clock(BATCHES, UNTIMED), Meter()
     trainer = Trainer(method, config["seed"], callbacks=[clock])
     trainer.pretrain()
     trainer.learn()

@@ -34,7 +34,10 @@ NAMES = (
     "predict",
     "exported",
     "grow",
+    "against",
 )
+# Only where it is named: it needs --against.
+ASKED_FOR = ("against",)
 MARKERS = "<!-- figures -->", "<!-- end of figures -->"
 
 
@@ -45,7 +48,8 @@ def arguments(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("--dataset", help="default ml-1m with --data_path, else ml-100k")
     parser.add_argument("--full", action="store_true", help="whole epochs, not 60 batches of one")
     parser.add_argument("--repeats", type=int, default=5, help="measurements of each contestant")
-    parser.add_argument("--models", help="methods of learning (all of them) and whole_runs")
+    parser.add_argument("--models", help="methods of learning, against (all) and whole_runs")
+    parser.add_argument("--against", metavar="DIR", help="another checkout, for against")
     parser.add_argument("--protocols", help="of whole_runs: strict,released")
     parser.add_argument("--results", type=Path, default=HERE / "results.json")
     parser.add_argument("--write-readme", action="store_true", help="put the tables into README.md")
@@ -53,6 +57,8 @@ def arguments(argv: list[str]) -> argparse.Namespace:
     unknown = set(asked.names) - set(NAMES)
     if unknown:
         parser.error(f"unknown: {', '.join(sorted(unknown))}; known are {', '.join(NAMES)}")
+    if "against" in asked.names and asked.against is None:
+        parser.error("against needs --against, the folder of another checkout of this project")
     return asked
 
 
@@ -120,7 +126,7 @@ def main(argv: list[str] | None = None) -> int:
     if asked.data_path is None:
         print("no --data_path: measured on ml-100k, for which nothing is claimed\n", flush=True)
     results = json.loads(asked.results.read_text()) if asked.results.exists() else {}
-    for name in asked.names or NAMES:
+    for name in asked.names or [name for name in NAMES if name not in ASKED_FOR]:
         before = machine()
         table = importlib.import_module(f"benchmarks.{name}").measure(options)
         results[name] = {

@@ -157,6 +157,33 @@ def test_learning_measures_every_method(benchmark, small, monkeypatch):
     assert [number > 0 for number in on_top] == [False, False, True]
 
 
+@pytest.mark.slow
+def test_against(benchmark, small, monkeypatch):
+    """A checkout against itself: every stage that learns by steps, and the same scores."""
+    module = benchmark("against")
+    monkeypatch.setattr(module, "BATCHES", 3)
+    monkeypatch.setattr(module, "UNTIMED", 2)
+    table = module.measure(small(models=("MetaE",), against=str(ROOT)))
+    [[name, *cells, apart]] = table.rows
+    assert name == "MetaE" and all(cell > 0 for cell in cells) and len(cells) == 9
+    assert table.agreement == {"MetaE": 0.0} and float(apart) == 0.0
+
+
+def test_against_runs_the_code_of_the_other_checkout(benchmark, small, tmp_path):
+    """A folder with another ``recbole_cold`` is what is measured as "before"."""
+    package = tmp_path / "recbole_cold"
+    package.mkdir()
+    (package / "__init__.py").write_text("raise RuntimeError('of the other checkout')\n")
+    with pytest.raises(RuntimeError, match="of the other checkout"):
+        benchmark("against").measure(small(models=("Base",), against=str(tmp_path)))
+
+
+def test_against_needs_a_checkout(benchmark, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        benchmark("run").arguments(["against"])
+    assert stopped.value.code == 2 and "needs --against" in capsys.readouterr().err
+
+
 def test_many_items(benchmark, small, monkeypatch):
     """Catalogues are what they are said to be, and each stage that learns by steps is measured."""
     data, module = benchmark("_catalogue"), benchmark("many_items")
