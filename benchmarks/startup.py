@@ -27,8 +27,8 @@ def end(*_words, **_keys):
     print(f"\\ncpu {used.ru_utime + used.ru_stime}", file=sys.__stdout__, flush=True)
     os._exit(0)
 """
-COMMAND = "from recbole_cold.cli.main import main; main(sys.argv[1:]); end()"
-# One step of the trainer's, which has its first optimizer behind it then.
+COMMAND = "from recbole_cold.cli.main import main; main(sys.argv[1:])"
+# One step of the trainer's, which has its first optimizer behind it then; there is no other end.
 FIRST_STEP = """
 from recbole_cold.training.optimizers import Optimizers
 step = Optimizers.step
@@ -39,9 +39,9 @@ Optimizers.step = stop
 PROGRAMS = {
     TORCH: "import torch; end()",
     RECBOLE: "import recbole.model.context_aware_recommender.deepfm, recbole.data.dataset; end()",
-    HELP: COMMAND,
-    LIST: COMMAND,
-    MISSPELT: COMMAND,
+    HELP: f"{COMMAND}; end()",
+    LIST: f"{COMMAND}; end()",
+    MISSPELT: f"{COMMAND}; end()",
     IMPORTS: "import recbole_cold.cli.main, recbole_cold.experiment.session; end()",
     STEP: FIRST_STEP + COMMAND,
 }
@@ -69,7 +69,11 @@ def run_words(options: Options, saved: str) -> list[str]:
     keys = {**common.KEYS, **common.QUIET, **options.keys, "saved_dir": saved}
     if options.data_path is not None:
         keys["data_path"] = str(Path(options.data_path).resolve())
-    return ["--model=Base", f"--dataset={options.dataset}", *(f"--{k}={v}" for k, v in keys.items())]
+    return [
+        "--model=Base",
+        f"--dataset={options.dataset}",
+        *(f"--{k}={v}" for k, v in keys.items()),
+    ]
 
 
 def measure(options: Options) -> Table:
@@ -92,7 +96,7 @@ def measure(options: Options) -> Table:
         ["process", "CPU s", "median", "ratio to import torch"],
         rows,
         [
-            ("the first step to import torch", least[STEP] / least[TORCH], 2.25, "<="),
+            ("the first step to import torch", least[STEP] / least[TORCH], 2.75, "<="),
             ("a misspelt name to import torch", least[MISSPELT] / least[TORCH], 0.5, "<="),
         ],
         {},
