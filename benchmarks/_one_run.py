@@ -21,9 +21,10 @@ def main(asked: dict) -> dict:
     from recbole_cold.experiment.experiment import Experiment
     from recbole_cold.experiment.folders import new_folder
     from recbole_cold.experiment.requests import Request
-    from recbole_cold.model import cvar, dropoutnet, metae, mwuf  # noqa: F401
+    from recbole_cold.registry import find_method
     from recbole_cold.training.meter import peak_memory_mb
 
+    find_method(asked["model"])  # imports it
     imported = cpu_so_far()
     with tempfile.TemporaryDirectory() as saved:
         overrides = {"matched_row": False, **asked["overrides"], "saved_dir": saved}

@@ -25,6 +25,7 @@ NAMES = (
     "learning",
     "graph",
     "whole_runs",
+    "startup",
     "sweep",
     "few_shot_tanp",
     "few_shot_melu",

@@ -11,7 +11,9 @@ import importlib
 import importlib.util
 import pkgutil
 import re
-from collections.abc import Iterator, Mapping
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -90,6 +92,37 @@ def yaml_loader() -> type[yaml.SafeLoader]:
     itself, so building a Config changes how every other package of the process reads yaml.
     """
     return RecBoleLoader
+
+
+@contextmanager
+def no_sklearn_yet() -> Iterator[None]:
+    """Let RecBole's metrics be imported before scikit-learn, which they then load at first use.
+
+    RecBole 1.2.0 and 1.2.1: ``recbole.config`` imports all metrics, of which three are made of
+    functions of ``sklearn.metrics``. With scipy.stats that is a CPU second of every process, a
+    third of what is needed to the first optimizer step, and nothing here calls them.
+    """
+    name = "sklearn.metrics"
+    if name in sys.modules:
+        yield
+        return
+    stand_in = ModuleType(name, "Functions that load those of scikit-learn when they are called.")
+    stand_in.__dict__["__getattr__"] = _loaded_later
+    sys.modules[name] = stand_in
+    try:
+        yield
+    finally:
+        del sys.modules[name]  # for everybody else it is scikit-learn's own
+
+
+def _loaded_later(function: str) -> Callable[..., Any]:
+    if function.startswith("__"):
+        raise AttributeError(function)
+
+    def later(*words: Any, **keys: Any) -> Any:
+        return getattr(importlib.import_module("sklearn.metrics"), function)(*words, **keys)
+
+    return later
 
 
 def parse_text(text: str) -> Any:

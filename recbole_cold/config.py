@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from recbole.config import Config
 
 from recbole_cold import compat, keys, paths
 from recbole_cold.data._file_names import interactions
@@ -26,6 +25,9 @@ from recbole_cold.evaluation.metrics import known_metrics
 from recbole_cold.keys import BLOCKS, COMMAND_LINE, Key, at
 from recbole_cold.kinds import plain
 from recbole_cold.registry import find_backbone, find_method, properties_dir, yaml_of
+
+with compat.no_sklearn_yet():
+    from recbole.config import Config
 
 logger = logging.getLogger(__name__)
 

@@ -242,9 +242,45 @@ def test_grow(benchmark, small, monkeypatch):
 
 @pytest.mark.slow
 def test_whole_runs(benchmark, small):
-    table = benchmark("whole_runs").measure(small(models=("Base",), protocols=("strict",)))
+    """The bare epoch is the unit; ml-100k has no released program to compare."""
+    module = benchmark("whole_runs")
+    table = module.measure(small(models=("Base",), protocols=("strict",)))
     assert list(table.agreement.values()) == [0.0]
-    assert table.rows[0][1] > table.rows[0][2] > 0
+    bare, run = table.rows
+    assert bare[0] == module.BARE and bare[6] == 1.0 and run[0] == "Base, strict"
+    assert run[1] > run[2] > 0 and run[6] == pytest.approx(run[1] / bare[1], rel=0.1)
+    assert run[-1] == "" and not table.claims
+
+
+def test_whole_runs_compare_ratios(benchmark):
+    """On a machine half as fast everything doubles, and what is claimed stays."""
+    module = benchmark("whole_runs")
+    assert "mlp_hidden_size" in module.keys_for("MWUF").keys() - module.keys_for("EmerG").keys()
+    ours, theirs = module.in_epochs("MWUF", 13.0, 6.5)
+    assert (ours, theirs) == (2.0, pytest.approx(116 / 5.2))
+    assert module.in_epochs("MWUF", 26.0, 13.0) == (ours, theirs)
+    assert set(module.MODELS) < set(module.RELEASED) and set(module.TIMES_BELOW) < set(
+        module.RELEASED
+    )
+
+
+@pytest.mark.slow
+def test_startup(benchmark, small):
+    """Each process reaches its end, the trained one its first step."""
+    module = benchmark("startup")
+    table = module.measure(small())
+    assert [row[0] for row in table.rows] == list(module.PROGRAMS)
+    least = {row[0]: row[1] for row in table.rows}
+    assert min(least.values()) > 0 and table.rows[0][-1] == 1.0
+    assert len(table.claims) == 2
+
+
+@pytest.mark.slow
+def test_startup_says_who_did_not_end(benchmark, tmp_path):
+    """A run that is refused before its first step gives no figure."""
+    module = benchmark("startup")
+    with pytest.raises(RuntimeError, match="did not reach its end"):
+        module.cpu_of(module.STEP, ["--model=MWFU"], str(tmp_path))
 
 
 def test_command_line_writes_results_and_readme(benchmark, tmp_path, monkeypatch, capsys):

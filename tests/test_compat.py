@@ -2,7 +2,9 @@
 
 import importlib.util
 import os
+import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -79,6 +81,26 @@ class TestYaml:
     )
     def test_texts_are_read_as_yaml(self, text, value):
         assert compat.parse_text(text) == value
+
+
+def test_recbole_still_imports_sklearn_for_its_configuration():
+    found = importlib.util.find_spec("recbole.evaluator.metrics")
+    assert "from sklearn.metrics import" in Path(found.origin).read_text()
+
+
+def test_recboles_metrics_load_sklearn_when_they_are_called():
+    """In a process of its own; what others import is scikit-learn itself, meanwhile and after."""
+    code = (
+        "import sys; import recbole_cold.config; from recbole.evaluator import metrics\n"
+        "assert not {'sklearn', 'sklearn.metrics', 'scipy.stats'} & {*sys.modules}\n"
+        "mae = metrics.mean_absolute_error([1, 2], [2, 4])\n"
+        "import sklearn.metrics as real, recbole_cold.compat as compat\n"
+        "with compat.no_sklearn_yet(): assert sys.modules['sklearn.metrics'] is real\n"
+        "assert mae == real.mean_absolute_error([1, 2], [2, 4])\n"
+        "print(mae, metrics.sk_auc([0, 1], [0, 1]))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout.split() == ["1.5", "0.5"], done.stderr
 
 
 @pytest.mark.parametrize("text", list("|>#-&*%@,?:;!"))

@@ -1,5 +1,5 @@
 """RecBole's own door: after ``register()`` its runner finds our classes; before it nothing is
-touched. Each test has a process of its own: what is registered cannot be taken back."""
+touched. That is done in processes of its own: what is registered cannot be taken back."""
 
 import json
 import os
@@ -15,11 +15,12 @@ from recbole_cold import registry
 ROOT = Path(__file__).resolve().parent.parent
 
 
-@pytest.fixture
-def python(tmp_path):
+@pytest.fixture(scope="module")
+def python(tmp_path_factory):
     """``python(code)``: what the code printed as JSON in a fresh process, RecBole's files aside."""
 
     def go(code):
+        tmp_path = tmp_path_factory.mktemp("door")
         done = subprocess.run(
             [sys.executable, "-W", "ignore", "-c", "import json\n" + code],
             capture_output=True, text=True, cwd=tmp_path,
@@ -41,25 +42,44 @@ def test_every_method_and_backbone_has_a_file_that_recbole_would_look_for():
     assert registry.classes_of_file("no_such_model") == []
 
 
-def test_get_model_finds_ours_and_recboles_and_twice_is_harmless(python):
-    found = python("""
-import sys, numpy, recbole_cold, recbole.config, recbole.trainer
-before = (
-    len(sys.meta_path), recbole.config.Config.compatibility_settings.__module__,
-    "kmeans_pytorch" in sys.modules,
+@pytest.fixture(scope="module")
+def answers(python):
+    """What one process found before and after ``register()``: each start takes seconds."""
+    return python("""
+import sys, recbole_cold, recbole.config, recbole.trainer
+from recbole_cold.config import make_config
+from recbole_cold.errors import UserError
+from recbole.config import Config
+found = {"own": [make_config("MWUF", "ml-100k", "AFN").as_dict()]}
+found["before"] = (
+    len(sys.meta_path), Config.compatibility_settings.__module__, "kmeans_pytorch" in sys.modules
 )
 recbole_cold.register()
 once = len(sys.meta_path), recbole.trainer.Trainer._save_checkpoint
 recbole_cold.register()
-assert once == (len(sys.meta_path), recbole.trainer.Trainer._save_checkpoint)
+found["twice"] = once == (len(sys.meta_path), recbole.trainer.Trainer._save_checkpoint)
+found["after"] = once[0]
+
+config = Config("AFN", "ml-100k", config_dict={"log_neurons": 7})
+keys = ["log_neurons", "log_form", "embedding_size", "load_col", "released"]
+found["config"] = [config[key] for key in keys]
+try:
+    Config("MWUF", "ml-100k")
+except UserError as error:
+    found["refused"] = str(error)
 from recbole.utils import get_model
 names = ["MWUF", "Base", "AFN", "FinalMLP", "LSTM4Rec", "DeepFM", "BPR", "DIN"]
-print(json.dumps([before, once[0], [get_model(n).__module__ for n in names]]))
+found["models"] = [get_model(n).__module__ for n in names]
+found["own"].append(make_config("MWUF", "ml-100k", "AFN").as_dict())
+print(json.dumps(found))
 """)
-    before, length, modules = found
+
+
+def test_get_model_finds_ours_and_recboles_and_twice_is_harmless(answers):
+    before = answers["before"]
     assert before[1] == "recbole.config.configurator"
-    assert length == before[0] + 1
-    assert modules == [
+    assert answers["after"] == before[0] + 1 and answers["twice"] is True
+    assert answers["models"] == [
         "recbole_cold.model.mwuf",
         "recbole_cold.model.base",
         "recbole_cold.backbone.afn",
@@ -72,43 +92,22 @@ print(json.dumps([before, once[0], [get_model(n).__module__ for n in names]]))
     ]
 
 
-def test_a_config_has_our_defaults_below_everything_else(python):
-    found = python("""
-import recbole_cold
-recbole_cold.register()
-from recbole.config import Config
-config = Config("AFN", "ml-100k", config_dict={"log_neurons": 7})
-keys = ["log_neurons", "log_form", "embedding_size", "load_col", "released"]
-print(json.dumps([config[key] for key in keys]))
-""")
+def test_a_config_has_our_defaults_below_everything_else(answers):
+    found = answers["config"]
     assert found[:3] == [7, "log", 16]
     assert "user_id" in found[3]["inter"]  # RecBole's own context models get that on ml-100k
     assert found[4] is None
 
 
-def test_a_method_is_refused_by_recboles_runner_in_one_sentence(python):
-    sentence = python("""
-import recbole_cold
-recbole_cold.register()
-from recbole.config import Config
-try:
-    Config("MWUF", "ml-100k")
-except recbole_cold.errors.UserError as error:
-    print(json.dumps(str(error)))
-""")
+def test_a_method_is_refused_by_recboles_runner_in_one_sentence(answers):
+    sentence = answers["refused"]
     assert sentence.startswith("MWUF is a cold-start method, and RecBole's runner has no new items")
     assert "recbole_cold.run('MWUF', ...)" in sentence
 
 
-def test_our_own_configuration_is_untouched(python):
-    same = python("""
-from recbole_cold.config import make_config
-before = make_config("MWUF", "ml-100k", "AFN").as_dict()
-import recbole_cold
-recbole_cold.register()
-print(json.dumps(before == make_config("MWUF", "ml-100k", "AFN").as_dict()))
-""")
-    assert same is True
+def test_our_own_configuration_is_untouched(answers):
+    before, after = answers["own"]
+    assert before == after
 
 
 RUN = """

@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 import torch
 from recbole.utils import FeatureType
-from scipy import linalg
 from torch import Tensor
 
 from recbole_cold.data._vectors import missing
@@ -166,6 +165,8 @@ class Scaled:
 
         The sign of a direction makes its largest number positive.
         """
+        from scipy import linalg
+
         step = max(1, -(-len(self._seen) // _SAMPLE))
         sample = self(self._seen[::step]).cpu()
         spread = (sample.T @ sample / max(len(sample), 1)).double().numpy()

@@ -24,7 +24,7 @@ from recbole_cold.errors import Misuse, UserError, blaming, nearest
 from recbole_cold.keys import Key
 from recbole_cold.model._answers import refuse_unlike
 from recbole_cold.model._fit import MODES, Fit, RowBatches, Step, no_such_mode
-from recbole_cold.model._phase_end import SeenRows, fit_seen, note_rows, refuse_map_without_vectors
+from recbole_cold.model._phase_end import SeenRows, fit_seen, note_rows, prepare
 from recbole_cold.model._serving import Serving
 from recbole_cold.model._token_rows import TokenRows
 from recbole_cold.seeding import seed_layers
@@ -92,7 +92,7 @@ class ColdStartRecommender(Serving, AbstractRecommender):
         seed_layers(config["seed"] if pretrain_seed is None else pretrain_seed, "backbone")
         self.backbone = self.make_backbone(config, dataset)
         self.backbone.needed_by = type(self).__name__
-        refuse_map_without_vectors(self)
+        prepare(self)
         if config["new_item_init"] == "zero" and not self.backbone.learns_from_zero():
             raise UserError(
                 f"new_item_init: zero gives new items a vector at which '{self.backbone.name}' "

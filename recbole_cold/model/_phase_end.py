@@ -4,6 +4,7 @@ Both are fitted on all rows of new items seen so far, phase by phase anew.
 """
 
 import logging
+from importlib import import_module
 from typing import Any
 
 import torch
@@ -38,12 +39,15 @@ class SeenRows(nn.Module):
         self.index = state.to(self.index.device)
 
 
-def refuse_map_without_vectors(method) -> None:
-    """``warm: map`` moves the vectors that the backbone reads.
+def prepare(method) -> None:
+    """Import what the ends of phases need, before a clock runs; most methods need nothing.
 
     Raises:
-        UserError: the method has a network of its own.
+        UserError: ``warm: map`` moves the vectors that the backbone reads, and the method has a
+            network of its own.
     """
+    if method.has_item_bias():
+        import_module("scipy.optimize")
     if method.config["warm"] == "map" and not method.backbone.reads_vector:
         raise UserError(
             f"warm: map moves ID vectors, and {type(method).__name__} has a network of its own; "

@@ -7,11 +7,13 @@ Shape letters: n rows of a table, d numbers of a row, l look-ups of a batch, u d
 """
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+
+from recbole_cold.training.light_optimizers import LightOptimizer
 
 
 def summed_by_row(gradient: Tensor) -> tuple[Tensor, Tensor]:
@@ -36,7 +38,7 @@ def moved(
     )
 
 
-class LazyAdam(torch.optim.Optimizer):
+class LazyAdam(LightOptimizer):
     """The moments of a row lie side by side, so that a row is found once for both.
 
     With ``weight_decay`` the L2 term is that of rows that have a gradient, in the steps in which
@@ -52,34 +54,27 @@ class LazyAdam(torch.optim.Optimizer):
 
     def __init__(
         self,
-        params: Iterable[Any],
+        params: Iterable[nn.Parameter],
         lr: float = 1e-3,
         betas: tuple[float, float] = (0.9, 0.999),
         eps: float = 1e-8,
         weight_decay: float = 0.0,
     ) -> None:
-        super().__init__(
-            params, {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay}
-        )
+        super().__init__(params, lr=lr, betas=betas, eps=eps, weight_decay=weight_decay)
 
     @torch.no_grad()
-    def step(self, closure: Callable[[], float] | None = None) -> float | None:
-        """Move the rows that have a gradient; what ``closure`` computes is given back."""
-        loss = None
-        if closure is not None:
-            with torch.enable_grad():
-                loss = closure()
-        for group in self.param_groups:
-            for table in group["params"]:
-                if table.grad is not None:
-                    self._move(table, group)
-        return loss
+    def step(self) -> None:
+        """Move the rows that have a gradient."""
+        [group] = self.param_groups
+        for table in group["params"]:
+            if table.grad is not None:
+                self._move(table, group)
 
     def _move(self, table: Tensor, group: dict[str, Any]) -> None:
+        if table not in self.state:
+            moments = table.new_zeros(len(table), 2, *table.shape[1:])
+            self.state[table] = {"step": 0, "moments": moments}
         state = self.state[table]
-        if not state:
-            state["step"] = 0
-            state["moments"] = table.new_zeros(len(table), 2, *table.shape[1:])
         state["step"] += 1
         row_u, gradient_ud = summed_by_row(table.grad)
         if group["weight_decay"]:

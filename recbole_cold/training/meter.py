@@ -10,6 +10,7 @@ import torch
 from torch.nn import functional as F
 
 from recbole_cold.training.lazy_adam import LazyAdam
+from recbole_cold.training.light_optimizers import FusedAdam
 
 # Peaks of this process in MiB, one for each time between resets: the system knows only the last.
 _before_resets: list[float] = []
@@ -44,21 +45,17 @@ class Meter:
 def start_up(device: torch.device) -> None:
     """Have PyTorch load what it loads at first use; done once per process and device.
 
-    The first optimizer of a process costs two CPU seconds of imports, and a GPU's first product its
-    libraries. Without this they were in the costs of whichever method came first. Nothing is drawn,
-    so random states stay as they are.
+    The first backward pass and optimizer step begin threads and fill caches, and a GPU's first
+    product loads its libraries. Without this they were in the costs of whichever method came first.
+    Nothing is drawn, so random states stay as they are.
     """
     table, weight = (torch.zeros(2, 2, device=device, requires_grad=True) for _ in range(2))
     code = torch.tensor([0, 1], device=device)
-    optimizers: list[torch.optim.Optimizer] = [
-        torch.optim.Adam([weight], fused=True), LazyAdam([table])
-    ]  # fmt: skip
+    optimizers = [FusedAdam([weight]), LazyAdam([table])]
     logits = F.linear(F.embedding(code, table, sparse=True), weight)
     F.binary_cross_entropy_with_logits(logits, torch.ones_like(logits)).backward()
     for optimizer in optimizers:
         optimizer.step()
-    # The inner step of a meta-learner, through which a gradient of second order passes.
-    torch.func.vmap(torch.func.grad(lambda row: row.square().sum()))(weight.detach())
     if device.type == "cuda":
         torch.cuda.synchronize(device)
 

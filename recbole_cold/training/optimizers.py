@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from recbole_cold.model._fit import Step
 from recbole_cold.training.lazy_adam import LazyAdam
+from recbole_cold.training.light_optimizers import FusedAdam, GradientDescent, LightOptimizer
 
 # Dense Adam costs 50 ms a step at a million rows of 16 numbers, lazy Adam 13 ms; below a few
 # hundred thousand rows dense is the faster one.
@@ -51,16 +51,14 @@ class Optimizers:
         marks = {id(p) for p in lazy}
         dense = [p for p in step.parameters if id(p) not in marks]
         self.parameters, self.lazy = [*dense, *lazy], lazy
-        self.parts: list[torch.optim.Optimizer] = []
+        self.parts: list[LightOptimizer] = []
         rate, decay, betas = step.learning_rate, step.weight_decay, step.betas
         if not adam:
-            self.parts.append(torch.optim.SGD(dense, lr=rate, weight_decay=decay))
+            self.parts.append(GradientDescent(dense, lr=rate, weight_decay=decay))
             self.name = "SGD"
             return
         if dense:
-            self.parts.append(
-                torch.optim.Adam(dense, lr=rate, betas=betas, weight_decay=decay, fused=True)
-            )
+            self.parts.append(FusedAdam(dense, lr=rate, betas=betas, weight_decay=decay))
         if lazy:
             self.parts.append(LazyAdam(lazy, lr=rate, betas=betas, weight_decay=decay))
         self.name = "dense Adam"

@@ -35,7 +35,7 @@ DEFECTS = {
                "test_a_meter_within_another_hides_no_peak"),
         defect("a stage has the peaks before it", "*_before_resets[self.first :]",
                "*_before_resets", "test_memory_is_the_peak_of_the_stage"),
-        defect("nothing slow is loaded", "torch.optim.Adam([weight], fused=True), ", "",
+        defect("the first step of Adam is left to the first stage", "FusedAdam([weight]), ", "",
                "test_once_per_process_and_before_the_first_clock"),
     ],
 }  # fmt: skip
