@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from recbole_cold.device import Sizes
 from recbole_cold.registry import find_method, methods
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -79,7 +80,8 @@ def test_inner_loop(benchmark, small):
 
 
 def test_inner_loop_in_chunks(benchmark, small, monkeypatch):
-    monkeypatch.setattr("recbole_cold.model.metae._CHUNK_ROWS", 40)
+    small_chunks = Sizes(scored=4096, differentiated=40)
+    monkeypatch.setattr("recbole_cold.model.metae.sizes_of", lambda device: small_chunks)
     table = benchmark("inner_loop").measure(small(items=(5,)))
     assert table.agreement == {"gradients at 5 items": pytest.approx(0.0, abs=1e-6)}
 

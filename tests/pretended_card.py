@@ -1,0 +1,141 @@
+"""A card for machines that have none: tensors that say they are on ``cuda:0`` and are computed here.
+
+Every operation runs on the CPU, on the tensors inside. What CUDA would refuse is refused: operands
+on two devices, a numpy array of what is on the card. What would wait for the card is written down
+with the line that asked for it. It says nothing about speed, or about sums in another order.
+"""
+
+import contextlib
+import traceback
+from collections import Counter
+from pathlib import Path
+
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode, return_and_correct_aliasing
+from torch.utils._pytree import tree_flatten, tree_map
+
+import recbole_cold
+
+CARD = torch.device("cuda", 0)
+OURS = str(Path(recbole_cold.__file__).parent)
+aten = torch.ops.aten
+# Their results have a size, or are a number, that only the card knows.
+WAITS = {
+    "_local_scalar_dense", "nonzero", "masked_select", "equal", "is_nonzero", "_unique2",
+    "unique_dim", "unique_consecutive", "bincount",
+}  # fmt: skip
+# They take indices, or a source, of another device.
+MIXED = {"copy_", "_to_copy", "index", "index_put", "index_put_", "_index_put_impl_"}
+
+
+class OnCard(torch.Tensor):
+    """A tensor ``inside`` on the CPU that claims to be on the card."""
+
+    @staticmethod
+    def __new__(cls, inside):
+        return torch.Tensor._make_wrapper_subclass(
+            cls, inside.shape, strides=inside.stride(), storage_offset=inside.storage_offset(),
+            dtype=inside.dtype, layout=inside.layout, device=CARD,
+        )  # fmt: skip
+
+    def __init__(self, inside):
+        self.inside = inside
+
+    def __repr__(self):
+        return f"OnCard({self.inside})"
+
+    def numpy(self, *args, **kwargs):
+        raise TypeError("can't convert cuda:0 device type tensor to numpy. Use Tensor.cpu()")
+
+    def __array__(self, *args, **kwargs):
+        return self.numpy()
+
+    def tolist(self):
+        return self.cpu().tolist()
+
+    @classmethod
+    def __torch_dispatch__(cls, func, types, args=(), kwargs=None):
+        return computed(func, args, kwargs or {}, [])
+
+
+def computed(func, args, kwargs, waits):
+    """The result of an operation on tensors of the card, or of one that makes such."""
+    flat = [each for each in tree_flatten((args, kwargs))[0] if isinstance(each, torch.Tensor)]
+    ours = any(isinstance(each, OnCard) for each in flat)
+    asked = kwargs.get("device")
+    asked = None if asked is None else torch.device(asked)
+    name = func.overloadpacket.__name__
+    if not ours and (asked is None or asked.type != "cuda"):
+        return func(*args, **kwargs)
+    if ours and name not in MIXED:
+        strangers = [each for each in flat if not isinstance(each, OnCard) and each.dim()]
+        if strangers:
+            raise RuntimeError(f"{func}: tensors on two devices, cuda:0 and {strangers[0].device}")
+    inner_args, inner = tree_map(lambda x: x.inside if isinstance(x, OnCard) else x, (args, kwargs))
+    inner = dict(inner)
+    if asked is not None and asked.type == "cuda":
+        inner["device"] = torch.device("cpu")
+    mask = name in ("index", "index_put", "index_put_", "_index_put_impl_") and any(
+        each is not None and each.dtype in (torch.bool, torch.uint8) for each in args[1]
+    )
+    moved = name == "_to_copy" and asked is not None and ours != (asked.type == "cuda")
+    copied = name == "copy_" and isinstance(args[0], OnCard) != isinstance(args[1], OnCard)
+    free = kwargs.get("non_blocking") or (name == "copy_" and len(args) > 2 and args[2])
+    if name in WAITS or mask or ((moved or (copied and args[1].dim())) and not free):
+        waits.append((name, where()))
+    out = func(*inner_args, **inner)
+    if name == "_to_copy" and asked is not None and asked.type == "cpu":
+        return out
+    if copied and not isinstance(args[0], OnCard):
+        return args[0]
+    out = tree_map(lambda x: OnCard(x) if isinstance(x, torch.Tensor) else x, out)
+    if name in ("detach", "alias", "lift_fresh"):
+        return out
+    return return_and_correct_aliasing(func, args, kwargs, out)
+
+
+def where() -> str:
+    """The innermost line of the package, as ``folder/file.py: the line``."""
+    for frame in reversed(traceback.extract_stack()):
+        if frame.filename.startswith(OURS):
+            return f"{frame.filename[len(OURS) + 1 :]}: {frame.line}"
+    return "outside"
+
+
+class Watching(TorchDispatchMode):
+    """Makes tensors on the card where one is asked for, and keeps what was waited for."""
+
+    def __init__(self):
+        super().__init__()
+        self.waits = []
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        return computed(func, args, kwargs or {}, self.waits)
+
+    def counted(self) -> Counter:
+        return Counter(self.waits)
+
+
+@contextlib.contextmanager
+def pretended_card(patch):
+    """Context: ``device: cuda`` runs, on the CPU; gives what was waited for.
+
+    Args:
+        patch: a ``MonkeyPatch``.
+    """
+    torch._C._ensureCUDADeviceGuardSet()
+    cuda, states = torch.cuda, {}
+    patch.setattr(cuda, "is_available", lambda: True)
+    patch.setattr(cuda, "is_initialized", lambda: True)
+    patch.setattr(cuda, "device_count", lambda: 1)
+    patch.setattr(cuda, "get_device_name", lambda *_: "a pretended card")
+    patch.setattr(cuda, "device", lambda device: contextlib.nullcontext(states.update(at=device)))
+    patch.setattr(cuda, "manual_seed", lambda seed: states.update(seed=seed))
+    patch.setattr(cuda, "get_rng_state", lambda device: torch.zeros(16, dtype=torch.uint8))
+    patch.setattr(cuda, "set_rng_state", lambda state, device: None)
+    patch.setattr(cuda, "synchronize", lambda device: None)
+    patch.setattr(cuda, "max_memory_allocated", lambda device: 2**20)
+    patch.setattr(cuda, "reset_peak_memory_stats", lambda device: None)
+    patch.setattr(torch.Tensor, "pin_memory", lambda self: self)
+    with Watching() as watching:
+        yield watching
