@@ -5,11 +5,14 @@ microseconds, however small. Sizes here change no number but for the order of su
 change an algorithm does not follow the device: from how many rows on a table gets lazy Adam.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils import deterministic
 
 
 @dataclass(frozen=True)
@@ -52,3 +55,35 @@ def sent(tensor: Tensor, device: torch.device) -> Tensor:
         return tensor.to(device)
     with torch.cuda.device(device):  # pinning opens a context on the current card
         return tensor.pin_memory().to(device, non_blocking=True)
+
+
+def sums_at(place_n: Tensor, value_n: Tensor, size: int) -> Tensor:
+    """The sum of the values [n] at each of ``size`` places: [size].
+
+    ``bincount`` with weights adds up on a card in whatever order its threads come.
+    """
+    if value_n.device.type == "cpu":
+        return torch.bincount(place_n, value_n, size)
+    return value_n.new_zeros(size).index_add_(0, place_n, value_n)
+
+
+@contextmanager
+def repeatable(device: torch.device) -> Iterator[None]:
+    """Context: same seed, same numbers, on a card as well; on a CPU they are without it.
+
+    A card adds gradients of the same row in whatever order its threads come, unless it is told not
+    to. What torch has no such sum for gives a warning that names it.
+    """
+    if device.type != "cuda":
+        yield
+        return
+    before = torch.are_deterministic_algorithms_enabled()
+    only_warned = torch.is_deterministic_algorithms_warn_only_enabled()
+    filled = deterministic.fill_uninitialized_memory
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    deterministic.fill_uninitialized_memory = False  # nothing here reads what it has not written
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before, warn_only=only_warned)
+        deterministic.fill_uninitialized_memory = filled

@@ -1,4 +1,4 @@
-"""A card for machines that have none: tensors that say they are on ``cuda:0`` and are computed here.
+"""A card for machines that have none: tensors that say they are on it, and are computed here.
 
 Every operation runs on the CPU, on the tensors inside. What CUDA would refuse is refused: operands
 on two devices, a numpy array of what is on the card. What would wait for the card is written down
@@ -6,18 +6,19 @@ with the line that asked for it. It says nothing about speed, or about sums in a
 """
 
 import contextlib
-import traceback
+import linecache
+import sys
 from collections import Counter
-from pathlib import Path
 
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode, return_and_correct_aliasing
 from torch.utils._pytree import tree_flatten, tree_map
+from torch.utils.backend_registration import _setup_privateuseone_for_python_backend
 
-import recbole_cold
+from recbole_cold import compat
 
-CARD = torch.device("cuda", 0)
-OURS = str(Path(recbole_cold.__file__).parent)
+_setup_privateuseone_for_python_backend("card")
+CARD = torch.device("card", 0)
 aten = torch.ops.aten
 # Their results have a size, or are a number, that only the card knows.
 WAITS = {
@@ -45,7 +46,7 @@ class OnCard(torch.Tensor):
         return f"OnCard({self.inside})"
 
     def numpy(self, *args, **kwargs):
-        raise TypeError("can't convert cuda:0 device type tensor to numpy. Use Tensor.cpu()")
+        raise TypeError("can't convert card:0 device type tensor to numpy. Use Tensor.cpu()")
 
     def __array__(self, *args, **kwargs):
         return self.numpy()
@@ -65,20 +66,20 @@ def computed(func, args, kwargs, waits):
     asked = kwargs.get("device")
     asked = None if asked is None else torch.device(asked)
     name = func.overloadpacket.__name__
-    if not ours and (asked is None or asked.type != "cuda"):
+    if not ours and (asked is None or asked.type != "card"):
         return func(*args, **kwargs)
     if ours and name not in MIXED:
         strangers = [each for each in flat if not isinstance(each, OnCard) and each.dim()]
         if strangers:
-            raise RuntimeError(f"{func}: tensors on two devices, cuda:0 and {strangers[0].device}")
+            raise RuntimeError(f"{func}: tensors on two devices, card:0 and {strangers[0].device}")
     inner_args, inner = tree_map(lambda x: x.inside if isinstance(x, OnCard) else x, (args, kwargs))
     inner = dict(inner)
-    if asked is not None and asked.type == "cuda":
+    if asked is not None and asked.type == "card":
         inner["device"] = torch.device("cpu")
     mask = name in ("index", "index_put", "index_put_", "_index_put_impl_") and any(
         each is not None and each.dtype in (torch.bool, torch.uint8) for each in args[1]
     )
-    moved = name == "_to_copy" and asked is not None and ours != (asked.type == "cuda")
+    moved = name == "_to_copy" and asked is not None and ours != (asked.type == "card")
     copied = name == "copy_" and isinstance(args[0], OnCard) != isinstance(args[1], OnCard)
     free = kwargs.get("non_blocking") or (name == "copy_" and len(args) > 2 and args[2])
     if name in WAITS or mask or ((moved or (copied and args[1].dim())) and not free):
@@ -95,10 +96,15 @@ def computed(func, args, kwargs, waits):
 
 
 def where() -> str:
-    """The innermost line of the package, as ``folder/file.py: the line``."""
-    for frame in reversed(traceback.extract_stack()):
-        if frame.filename.startswith(OURS):
-            return f"{frame.filename[len(OURS) + 1 :]}: {frame.line}"
+    """The innermost line of the package or of RecBole, as ``folder/file.py: the line``."""
+    frame = sys._getframe()
+    while frame is not None:
+        path = frame.f_code.co_filename
+        for package in ("recbole_cold", "recbole"):
+            _, found, rest = path.rpartition(f"/{package}/")
+            if found:
+                return f"{package}/{rest}: {linecache.getline(path, frame.f_lineno).strip()}"
+        frame = frame.f_back
     return "outside"
 
 
@@ -118,24 +124,19 @@ class Watching(TorchDispatchMode):
 
 @contextlib.contextmanager
 def pretended_card(patch):
-    """Context: ``device: cuda`` runs, on the CPU; gives what was waited for.
+    """Context: every configuration is for the card; gives what was waited for.
 
     Args:
         patch: a ``MonkeyPatch``.
     """
-    torch._C._ensureCUDADeviceGuardSet()
-    cuda, states = torch.cuda, {}
-    patch.setattr(cuda, "is_available", lambda: True)
-    patch.setattr(cuda, "is_initialized", lambda: True)
-    patch.setattr(cuda, "device_count", lambda: 1)
-    patch.setattr(cuda, "get_device_name", lambda *_: "a pretended card")
-    patch.setattr(cuda, "device", lambda device: contextlib.nullcontext(states.update(at=device)))
-    patch.setattr(cuda, "manual_seed", lambda seed: states.update(seed=seed))
-    patch.setattr(cuda, "get_rng_state", lambda device: torch.zeros(16, dtype=torch.uint8))
-    patch.setattr(cuda, "set_rng_state", lambda state, device: None)
-    patch.setattr(cuda, "synchronize", lambda device: None)
-    patch.setattr(cuda, "max_memory_allocated", lambda device: 2**20)
-    patch.setattr(cuda, "reset_peak_memory_stats", lambda device: None)
+    patch.setattr(compat, "choose_device", lambda *_: (CARD, ""))
+    patch.setattr(torch.cuda, "device", contextlib.nullcontext)
     patch.setattr(torch.Tensor, "pin_memory", lambda self: self)
-    with Watching() as watching:
-        yield watching
+    # torch.tensor makes its result on the CPU, and sends it.
+    before = torch._C._only_lift_cpu_tensors()
+    torch._C._set_only_lift_cpu_tensors(True)
+    try:
+        with Watching() as watching:
+            yield watching
+    finally:
+        torch._C._set_only_lift_cpu_tensors(before)

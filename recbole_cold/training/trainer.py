@@ -18,6 +18,7 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from recbole_cold import seeding
+from recbole_cold.device import repeatable
 from recbole_cold.errors import Diverged, Interrupted, UserError
 from recbole_cold.model._fit import Fit
 from recbole_cold.model._method import ColdStartRecommender
@@ -197,7 +198,11 @@ class Trainer:
         self.callbacks.tell("stage_begins", name)
         return self._run_stage(name, fits, *parts, **options)
 
-    def _run_stage(
+    def _run_stage(self, *args: Any, **options: Any) -> dict[str, Any]:
+        with repeatable(self.method.device):
+            return self._run_fits(*args, **options)
+
+    def _run_fits(
         self,
         name: str,
         fits: Callable[[], Sequence[Fit]],
