@@ -3,6 +3,7 @@
 from defects import defect
 
 TESTS = "tests/test_device.py"
+SOME = True
 DEFECTS = {
     "recbole_cold/seeding.py": [
         defect("the current card's generator is kept", "torch.cuda.get_rng_state(device)",
