@@ -151,15 +151,16 @@ def configuration(options: Options, method: str = "Base", **keys: Any):
     if options.data_path is not None:
         overrides["data_path"] = options.data_path
     # A network of its own has no key for the click model's layers.
-    return make_config(method, options.dataset, "DeepFM", overrides=overrides, also_known=KEYS)
+    known = {*KEYS, "dropout_prob"}
+    return make_config(method, options.dataset, "DeepFM", overrides=overrides, also_known=known)
 
 
-_loaded: dict[tuple[str, str | None], tuple[Any, Split]] = {}
+_loaded: dict[tuple[str, str | None, str], tuple[Any, Split]] = {}
 
 
 def data_of(options: Options, config):
-    """A data set with its split; the rows are loaded once per process."""
-    key = (options.dataset, options.data_path)
+    """A data set with its split; the rows are loaded once per process and device."""
+    key = (options.dataset, options.data_path, str(config["device"]))
     if key not in _loaded:
         dataset = load_data(config)
         _loaded[key] = dataset, make_split(dataset, config)

@@ -6,6 +6,7 @@ from torch import Tensor
 from benchmarks import _common as common
 from benchmarks._common import Options, Table
 from benchmarks.pretraining import plain_model
+from recbole_cold.device import scored_at_once
 from recbole_cold.training.trainer import Trainer
 
 SIZES = (4096, 16384, 65536)
@@ -59,7 +60,7 @@ def measure(options: Options) -> Table:
         contestants["Trainer.evaluate", size] = ours(size, True)
     seconds = common.alternate(contestants, options.repeats)
     least = common.smallest(seconds)
-    default = common.configuration(options)["eval_batch_size"]
+    default = scored_at_once(common.configuration(options), method.device)
     table_rows = [
         [
             name,

@@ -14,6 +14,7 @@ from benchmarks import _common as common
 from benchmarks._common import Options, Table
 from benchmarks._kept import kept_run, rows_of
 from benchmarks.evaluation import plain_with_served_rows, score_bare
+from recbole_cold.device import scored_at_once
 from recbole_cold.serving.fitted import load
 from recbole_cold.serving.kept import rebuild
 from recbole_cold.serving.predict import Task, predict
@@ -68,7 +69,7 @@ def measure(options: Options) -> Table:
         whole = fitted.shown(fitted.encoded(_arrow(rows))).batch(torch.arange(ROWS))
         names = common.fields_of(method.backbone.model)
         columns = {name: whole[name] for name in names if name != method.label_field}
-        model, size = plain_with_served_rows(method), method.config["eval_batch_size"]
+        model, size = plain_with_served_rows(method), scored_at_once(method.config, method.device)
         columns[model.LABEL] = torch.zeros(ROWS)
         seconds = common.alternate(
             {

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import os
 import pkgutil
 import re
 import sys
@@ -219,6 +220,8 @@ def choose_device(
             f"GPU {index} was asked for, but torch sees {torch.cuda.device_count()} CUDA device(s) "
             "(numbered from 0); choose another gpu_id."
         )
+    # Read when cuBLAS starts: without it products on a card are not the same each time.
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     return torch.device("cuda", index), ""
 
 

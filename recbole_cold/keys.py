@@ -236,7 +236,7 @@ _TABLE = [
         Key("backbone_dropout", flag()),
         # Matrix products round the rows at the end of a batch otherwise: by 1e-7, which moves
         # LogLoss by up to 1e-9. Unlike the number of threads it is no matter of the machine.
-        Key("eval_batch_size", COUNT),
+        Key("eval_batch_size", either(just("auto"), COUNT)),
         Key("count_source", one_of("visible", "full")),
         Key("epochs", EPOCHS),
     ),

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from recbole_cold.device import Sizes
 from recbole_cold.registry import find_method, methods
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -79,7 +80,8 @@ def test_inner_loop(benchmark, small):
 
 
 def test_inner_loop_in_chunks(benchmark, small, monkeypatch):
-    monkeypatch.setattr("recbole_cold.model.metae._CHUNK_ROWS", 40)
+    small_chunks = Sizes(scored=4096, differentiated=40)
+    monkeypatch.setattr("recbole_cold.model.metae.sizes_of", lambda device: small_chunks)
     table = benchmark("inner_loop").measure(small(items=(5,)))
     assert table.agreement == {"gradients at 5 items": pytest.approx(0.0, abs=1e-6)}
 
@@ -296,6 +298,51 @@ def test_command_line_writes_results_and_readme(benchmark, tmp_path, monkeypatch
     text = readme.read_text()
     assert text.startswith("before\n<!-- figures -->\n### Loading ml-100k: 100,000 rows")
     assert text.endswith("<!-- end of figures -->\nafter\n") and "earlier" not in text
+
+
+@pytest.mark.slow
+def test_gpu_runs_here_part_by_part_and_within_its_time(benchmark, small):
+    """The session that is prepared for a card, on the CPU: the two sides of it are one."""
+    module, seen = benchmark("gpu"), []
+    options = small(models=("MWUF",), keys={"train_batch_size": 4096}, full=True)
+    parts = ("agreement", "resumed", "pretraining", "learning")
+    found = module.measure(
+        options, torch.device("cpu"), 8, parts, "the command",
+        lambda found: seen.append([*found["parts"]]),
+    )  # fmt: skip
+    assert seen == [list(parts[:n]) for n in range(1, 5)]
+    assert (found["failed"], found["not_run"]) == ([], [])
+    agreement, resumed, pretraining, learning = (found["parts"][name]["rows"] for name in parts)
+    assert [row[0] for row in agreement + resumed + learning] == ["MWUF"] * 3
+    assert agreement[0][3] == resumed[0][1] == "0.0e+00"
+    assert [row[1] for row in pretraining] == [256, 256, 1024]
+    assert learning[0][1] > 0
+    text = module.markdown(found)
+    assert "no card: the CPU" in text and "MISSED" in text
+    late = module.measure(options, torch.device("cpu"), 0, parts[:2], "the command")
+    assert late["not_run"] == ["agreement: MWUF", "resumed: MWUF"]
+    assert late["parts"]["agreement"]["rows"] == []
+
+
+def test_gpu_says_in_the_readme_what_was_run(benchmark, tmp_path):
+    """Nothing, until its figures are there."""
+    module = benchmark("gpu")
+    begin, end = module.MARKERS
+    text = (ROOT / "benchmarks" / "README.md").read_text(encoding="utf-8")
+    told = text.split(begin)[1].split(end)[0].strip()
+    assert (told == module.NOT_RUN) != (ROOT / "benchmarks" / "gpu.json").exists()
+    readme = tmp_path / "README.md"
+    readme.write_text(f"before\n{begin}\nearlier\n{end}\nafter\n")
+    module.write_readme(readme, "new")
+    assert readme.read_text() == f"before\n{begin}\nnew\n{end}\nafter\n"
+
+
+@pytest.mark.slow
+def test_gpu_from_its_command_line(benchmark, capsys):
+    module = benchmark("gpu")
+    words = ["--device=cpu", "--quick", "--models=Base", "--parts=resumed,taobao"]
+    assert module.main(words) == 0
+    assert "| scale 0.0005 |" in capsys.readouterr().out
 
 
 def test_unknown_names_are_refused(benchmark, capsys):

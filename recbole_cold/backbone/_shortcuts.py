@@ -37,7 +37,7 @@ def lookup(table: Tensor, code: Tensor) -> Tensor:
     On a CPU the gradient of ``F.embedding`` costs five times that of ``index_select``, for the same
     sums in the same order.
     """
-    if table.device.type != "cpu":
+    if table.device.type != "cpu" and table.dim() == 2:  # F.embedding takes no other
         return F.embedding(code, table)
     return table.index_select(0, code.reshape(-1)).view(*code.shape, *table.shape[1:])
 

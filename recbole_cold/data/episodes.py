@@ -5,13 +5,14 @@ Shape letters: t tasks (items), j blocks of an item, k rows of a block, r rows o
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Generator, Tensor
 
 from recbole_cold.data.rows import Batch, Rows
+from recbole_cold.device import sent
 from recbole_cold.distinct import runs_of
 
 
@@ -109,16 +110,23 @@ def newest_rows(
 
 
 class Episode(NamedTuple):
-    """A batch of tasks: their items, and support and query rows flattened to [t * k]."""
+    """A batch of tasks: their items, and support and query rows flattened to [t * k].
+
+    Attributes:
+        real: its rows without the padding, where it is known: to count them waits for a card.
+    """
 
     ids_t: Tensor
     support: Batch
     support_mask_tk: Tensor
     query: Batch
     query_mask_tk: Tensor
+    real: int | None = None
 
     def __len__(self) -> int:
         """The number of real rows; padding does not count."""
+        if self.real is not None:
+            return self.real
         return int(self.support_mask_tk.sum() + self.query_mask_tk.sum())
 
     def tasks(self, part: slice) -> "Episode":
@@ -144,13 +152,13 @@ class TaskBatches:
 
     Args:
         rows: where the rows live.
-        ids: item code of every task.
+        ids: item code of every task, kept on the CPU, where the order of tasks is drawn.
         meta_batch_size: tasks of one batch; 1 is the schedule of per-item code.
         shuffle: draw the order of tasks anew in each epoch; else it is that of the items' codes.
     """
 
     def __init__(self, rows: Rows, ids: Tensor, meta_batch_size: int, shuffle: bool = True) -> None:
-        self.rows, self._ids = rows, ids
+        self.rows, self._ids = rows, ids.cpu()
         self.meta_batch_size, self.shuffle = meta_batch_size, shuffle
 
     def __len__(self) -> int:
@@ -196,7 +204,7 @@ class EpisodeBatches(TaskBatches):
         query_cap: int | None = None,
         shuffle: bool = True,
     ) -> None:
-        ids = torch.as_tensor(blocks.ids_t, dtype=torch.long).to(rows.device)
+        ids = torch.as_tensor(blocks.ids_t, dtype=torch.long)
         super().__init__(rows, ids, meta_batch_size, shuffle)
         self.pairs, self.caps = list(pairs), (support_cap, query_cap)
         # On the CPU, where the order of tasks is drawn; a batch goes to the device.
@@ -215,15 +223,16 @@ class EpisodeBatches(TaskBatches):
 
     def episode(self, tasks: Tensor, epoch: int, draw: Generator) -> Episode:
         blocks = self.pairs[epoch % len(self.pairs)]
-        support, query = (
+        parts = [
             self._part(tasks, block, cap, draw)
             for block, cap in zip(blocks, self.caps, strict=True)
-        )
-        return Episode(self._ids[tasks.to(self._ids.device)], *support, *query)
+        ]
+        return _episode(self.rows, self._ids[tasks], parts)
 
     def _part(
         self, tasks: Tensor, block: int, cap: int | None, draw: Generator
-    ) -> tuple[Batch, Tensor]:
+    ) -> tuple[Tensor, Tensor]:
+        """Row numbers and mask [t, k] of one part of the tasks, on the CPU."""
         length_t = self._length[tasks]
         if cap is not None and cap < self._width:
             place_tk = _subset(length_t, cap, self._width, draw)
@@ -231,8 +240,7 @@ class EpisodeBatches(TaskBatches):
             place_tk = torch.arange(max(int(length_t.max()), 1)).expand(len(tasks), -1)
         mask_tk = place_tk < length_t[:, None]
         place_tk = torch.where(mask_tk, block * self._step[tasks][:, None] + place_tk, 0)
-        rows_tk, device = self._order[self._start[tasks][:, None] + place_tk], self.rows.device
-        return self.rows.batch(rows_tk.reshape(-1).to(device)), mask_tk.to(device, torch.float32)
+        return self._order[self._start[tasks][:, None] + place_tk], mask_tk
 
 
 class FewShotBatches(TaskBatches):
@@ -285,17 +293,32 @@ class FewShotBatches(TaskBatches):
         row_tk = self._order[self._start[tasks][:, None] + place_tk.clamp(max=count_t[:, None] - 1)]
         support = self._part(row_tk, torch.zeros_like(n_t), support_t, size)
         query = self._part(row_tk, support_t, n_t - support_t, self.n_query)
-        return Episode(self._ids[tasks].to(self.rows.device), *support, *query)
+        return _episode(self.rows, self._ids[tasks], [support, query])
 
     def _part(
         self, row_tk: Tensor, first_t: Tensor, length_t: Tensor, most: int
-    ) -> tuple[Batch, Tensor]:
-        """``length`` rows of each task from place ``first`` on, padded to ``most``."""
+    ) -> tuple[Tensor, Tensor]:
+        """``length`` rows of each task from place ``first`` on, padded to ``most``, and mask."""
         k = torch.arange(most)
         mask_tk = k < length_t[:, None]
-        row_tk = row_tk.gather(1, torch.where(mask_tk, first_t[:, None] + k, 0))
-        device = self.rows.device
-        return self.rows.batch(row_tk.reshape(-1).to(device)), mask_tk.to(device, torch.float32)
+        return row_tk.gather(1, torch.where(mask_tk, first_t[:, None] + k, 0)), mask_tk
+
+
+def _episode(rows: Rows, ids_t: Tensor, parts: Sequence[tuple[Tensor, Tensor]]) -> Episode:
+    """The episode of support and query, row numbers and mask [t, k] each, made on the CPU.
+
+    All numbers go to the device as one tensor, and no answer is waited for.
+    """
+    real = sum(int(mask_tk.sum()) for _, mask_tk in parts)
+    flat = [ids_t, *(part_tk.reshape(-1).long() for both in parts for part_tk in both)]
+    if rows.device.type != "cpu":
+        sizes = [len(part) for part in flat]
+        flat = list(sent(torch.cat(flat), rows.device).split(sizes))
+    made: list[Any] = []
+    for (_, mask_tk), row, mask in zip(parts, flat[1::2], flat[2::2], strict=True):
+        made += [rows.batch(row), mask.view(mask_tk.shape).to(torch.float32)]
+    support, support_mask, query, query_mask = made
+    return Episode(flat[0], support, support_mask, query, query_mask, real)
 
 
 def _subset(count_t: Tensor, size: int, width: int, generator: Generator) -> Tensor:

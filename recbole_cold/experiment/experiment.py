@@ -331,7 +331,8 @@ class Experiment:
         run = self._run_of(entry)
         if run is not None and any(result["seed"] == seed for result in run["seeds"]):
             return
-        meter, config = Meter(), self.config(entry, seed)
+        config = self.config(entry, seed)
+        meter = Meter(device=config["device"])
         dataset = self.data(config)
         split = dataset.split
         method, begun = built(config, dataset)
@@ -357,7 +358,8 @@ class Experiment:
         self._write_found(entry, seed, method.decided_keys())
         self._write_artifacts(entry, seed, method.artifacts())
         told = {"seed": seed, "phases": results, "stages": trainer.journal["stages"]}
-        told["peak_memory_mb"] = meter.read()["peak_memory_mb"]  # scoring and building included
+        # Scoring and building included.
+        told |= {name: most for name, most in meter.read().items() if name.startswith("peak_")}
         told |= self._keep_scores(entry, seed, trainer.scores) | begun
         told |= {"resume_points": trainer.journal["points"]} if self.folder is not None else {}
         run["seeds"].append(told)

@@ -4,6 +4,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
+from recbole_cold.device import scored_at_once
 from recbole_cold.experiment.building import build_method
 from recbole_cold.experiment.experiment import Experiment
 from recbole_cold.leaks._edits import cold_table
@@ -42,7 +43,7 @@ def _scoring(subject: Subject) -> tuple[float, float]:
     built = time.perf_counter() - began
     method.start_new_items()
     index = method.rows.index(subject.split[subject.cold.score_on])
-    part = index[: subject.config["eval_batch_size"]]
+    part = index[: scored_at_once(method.config, method.device)]
     trainer = Trainer(method, subject.seed)
     trainer.score(part)  # the first batch sets libraries up
     began = time.perf_counter()

@@ -206,7 +206,7 @@ class Subject:
         method.load_state_dict(self.plain.state)
         edit(method)
         method.restored()
-        seed_layers(self.seed, "leaks", draw)
+        seed_layers(self.seed, "leaks", draw, device=method.device)
         method.start_new_items()
         return method, served(method)
 

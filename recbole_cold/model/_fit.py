@@ -8,6 +8,7 @@ import torch
 from torch import Generator, Tensor, nn
 
 from recbole_cold.data.rows import Batch, Rows
+from recbole_cold.device import sent
 from recbole_cold.errors import Misuse, nearest
 
 MODES = ("frozen", "train")
@@ -94,7 +95,7 @@ class RowBatches:
             # The same draws in either type; of many million rows four bytes each are a lot.
             small = torch.int32 if len(self.index) < 2**31 else torch.int64
             order = torch.randperm(len(self.index), generator=generator, dtype=small)
-            order = order.to(self.index.device)
+            order = sent(order, self.index.device)
         last = len(self) - 1
         for position in range(start, last + 1):
             end = self.size if position == last else (position + 1) * self.batch_size

@@ -19,6 +19,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from recbole_cold.device import sums_at
+
 # So wide that it only keeps c finite where all rows are clicks, or none is.
 SHIFT_VARIANCE = 100.0
 LEAST_VARIANCE, MOST_VARIANCE = 1e-4, 100.0
@@ -53,8 +55,8 @@ def fit(logit: Tensor, label: Tensor, item: Tensor, n_items: int, variance: floa
 
     def derivatives(point: Tensor) -> tuple[Tensor, Tensor]:
         chance = (logit + point[-1]).add_(point[item]).sigmoid_()
-        gap = torch.bincount(item, chance - label, n_items)
-        curve = torch.bincount(item, chance.mul_(1 - chance), n_items)
+        gap = sums_at(item, chance - label, n_items)
+        curve = sums_at(item, chance.mul_(1 - chance), n_items)
         return torch.cat([gap, gap.sum()[None]]).add_(least * point), curve
 
     slope, curve = derivatives(point)
@@ -95,7 +97,7 @@ def negative_evidence(
     for node, weight in zip(nodes.tolist(), weights.tolist(), strict=True):
         bias = found.bias + width * node
         score = logit + found.shift + bias[item]
-        likelihood = torch.bincount(item, score * label - F.softplus(score), n_items)
+        likelihood = sums_at(item, score * label - F.softplus(score), n_items)
         terms.append(likelihood - bias.square() / (2 * variance) + math.log(weight) + node**2)
     each = (
         torch.stack(terms).logsumexp(dim=0) + width.log() - 0.5 * math.log(2 * math.pi * variance)

@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from recbole_cold.device import sums_at
 from recbole_cold.model import _item_bias as item_bias
 
 # Candidates for the prior's deviation, in deviations of old items' vectors from their mean.
@@ -124,7 +125,7 @@ def _searched(
         score = logit + (bias + shift)[rows.item]
         each = F.binary_cross_entropy_with_logits(score, rows.label, reduction="none")
         prior_m = moved_md.square().sum(dim=1) / 2 + bias.square() / (2 * variance)
-        return torch.bincount(rows.item, each, items) + prior_m
+        return sums_at(rows.item, each, items) + prior_m
 
     logit, slope_nd = at(moved_md)
     for _ in range(_MOST_STEPS):

@@ -89,7 +89,8 @@ class ColdStartRecommender(Serving, AbstractRecommender):
         self.id_field = dataset.uid_field if user_side else dataset.iid_field
         self.other_field = dataset.iid_field if user_side else dataset.uid_field
         pretrain_seed = config["pretrain_seed"]
-        seed_layers(config["seed"] if pretrain_seed is None else pretrain_seed, "backbone")
+        first_seed = config["seed"] if pretrain_seed is None else pretrain_seed
+        seed_layers(first_seed, "backbone", device=self.device)
         self.backbone = self.make_backbone(config, dataset)
         self.backbone.needed_by = type(self).__name__
         prepare(self)
@@ -98,7 +99,7 @@ class ColdStartRecommender(Serving, AbstractRecommender):
                 f"new_item_init: zero gives new items a vector at which '{self.backbone.name}' "
                 "has no gradient, so no warm phase would move it; use new_item_init: mean or random"
             )
-        seed_layers(config["seed"], "method")
+        seed_layers(config["seed"], "method", device=self.device)
         self.embedding_size = self.backbone.embedding_size
         self.n_ids = self.backbone.n_ids
         self.train_index = self._index(dataset.split["train"])
@@ -157,6 +158,12 @@ class ColdStartRecommender(Serving, AbstractRecommender):
             "residual_variance", torch.tensor(1.0, dtype=shift.dtype, device=self.device)
         )
         self.register_buffer("cold_rows", torch.zeros_like(self.new_vectors.detach()))
+
+    def _apply(self, *args: Any, **kwargs: Any) -> "ColdStartRecommender":
+        started = self.new_items_started  # asked for with every batch: it stays on the CPU
+        super()._apply(*args, **kwargs)
+        self.new_items_started = started
+        return self
 
     # ---------------------------------------------------------------- counts
     def _register_counts(self, dataset) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from recbole_cold.device import scored_at_once
 from recbole_cold.errors import UserError
 from recbole_cold.model import _item_bias, _map
 from recbole_cold.model._token_rows import TokenRows
@@ -90,8 +91,12 @@ def fit_seen(method, phase: str) -> None:
             _fit_numbers(method, phase)
 
 
+def _at_once(method) -> int:
+    return scored_at_once(method.config, method.device)
+
+
 def _pieces(method, index: Tensor) -> list[Any]:
-    return [method.rows.batch(part) for part in index.split(method.config["eval_batch_size"])]
+    return [method.rows.batch(part) for part in index.split(_at_once(method))]
 
 
 def _logits(method, index: Tensor) -> Tensor:
@@ -128,7 +133,7 @@ def _rows_of(method, index: Tensor) -> _map.Rows:
     index, label = index[order], label[order]
     count_u = torch.unique_consecutive(item, return_counts=True)[1]
     # A piece ends with the item that fills it.
-    filled_u = count_u.cumsum(0).div(method.config["eval_batch_size"], rounding_mode="floor")
+    filled_u = count_u.cumsum(0).div(_at_once(method), rounding_mode="floor")
     sizes = torch.zeros(int(filled_u[-1]) + 1, dtype=torch.long, device=item.device)
     sizes = sizes.index_add(0, filled_u, count_u)
     sizes = sizes[sizes > 0].tolist()

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from recbole_cold.data.episodes import Blocks, Episode, EpisodeBatches, time_blocks
+from recbole_cold.device import sizes_of
 from recbole_cold.errors import UserError
 from recbole_cold.keys import COUNT, EPOCHS, INNER_RATE, SHARE, SIZE, Key
 from recbole_cold.kinds import list_of, one_of
@@ -28,8 +29,6 @@ logger = logging.getLogger(__name__)
 
 # Every block is support once and query once.
 PAIRS = ((0, 1), (1, 2), (2, 3), (3, 0))
-# Support rows taken at once: their intermediates stay near a processor's cache.
-_CHUNK_ROWS = 5120
 
 
 def meta_loss(cold_t: Tensor, warm_t: Tensor, alpha: float) -> Tensor:
@@ -129,7 +128,8 @@ class MetaE(ColdStartRecommender):
         if not self.per_item:
             # Released code differentiates one mean over the whole batch.
             rate = rate / len(vector_td)
-        size = max(1, _CHUNK_ROWS // episode.support_mask_tk.shape[1])
+        at_once = sizes_of(vector_td.device).differentiated  # support rows
+        size = max(1, at_once // episode.support_mask_tk.shape[1])
         if len(vector_td) <= size:
             return self._mean_loss(vector_td, episode, rate)
         real = _tasks(episode).sum().clamp(min=1)

@@ -110,8 +110,9 @@ def validate_intervals(document: dict[str, Any], source: str) -> None:
 
 def _validate_seed(seed: Any, where: str, document: Document, source: str) -> None:
     _need(seed, _SEED, where, source)
-    if not _is(seed.get("peak_memory_mb", 0.0), _NUMBER):
-        raise UserError(f"'{source}': {where}.peak_memory_mb must be a number.")
+    for name in ("peak_memory_mb", "peak_gpu_memory_mb"):
+        if not _is(seed.get(name, 0.0), _NUMBER):
+            raise UserError(f"'{source}': {where}.{name} must be a number.")
     for name, phase in seed["phases"].items():
         here = f"{where}.phases.{name}"
         if name not in document["phases"]:

@@ -166,16 +166,20 @@ def costs(doc: Document, width: int | None = None) -> str:
 
 
 def cost_block(doc: Document) -> Block:
-    """The table of :func:`costs`."""
+    """The table of :func:`costs`; a column of a card's memory where a run was on one."""
+    used_card = any("peak_gpu_memory_mb" in seed for run in doc["runs"] for seed in run["seeds"])
     head = ["cost per seed", "pre-train s", "learn s", "warm-up s", "CPU s", "steps", "rows seen",
-            "peak MiB", "parameters"]  # fmt: skip
+            "peak MiB", *(["peak GPU MiB"] if used_card else []), "parameters"]  # fmt: skip
     lines = []
     for run in doc["runs"]:
         stages = [seed["stages"] for seed in run["seeds"]]
         mark = "c" if any(stage["cached"] for part in stages for stage in part) else ""
         # A seed that was continued has the peak of its last process beside those of its stages.
         parts = [part for seed in run["seeds"] for part in (seed, *seed["stages"])]
-        peaks = [part["peak_memory_mb"] for part in parts if "peak_memory_mb" in part]
+        peaks, on_card = (
+            [part[name] for part in parts if name in part]
+            for name in ("peak_memory_mb", "peak_gpu_memory_mb")
+        )
         size = run["parameters"]
         lines.append([
             run["label"],
@@ -186,6 +190,7 @@ def cost_block(doc: Document) -> Block:
             _mean((total_of(part, "steps") for part in stages), ",.0f"),
             _mean((total_of(part, "rows") for part in stages), ",.0f"),
             f"{max(peaks):,.0f}" if peaks else "-",
+            *([f"{max(on_card):,.0f}" if on_card else "-"] if used_card else []),
             f"{size.get('backbone', 0):,} + {size.get('method', 0):,}",
         ])  # fmt: skip
     return _block(head, lines)

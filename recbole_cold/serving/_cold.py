@@ -38,16 +38,16 @@ def cold_vectors(
         seed: of draws, where a method makes some.
     """
     number, room = len(next(iter(values.values()))), len(method.new_ids)
-    state = seeding.layer_state()
+    state = seeding.layer_state(method.device)
     made = []
     try:
         for start in range(0, number, room):
             part = {field: column[start : start + room] for field, column in values.items()}
-            seeding.seed_layers(seed, "unseen items", start)
+            seeding.seed_layers(seed, "unseen items", start, device=method.device)
             with _in_place_of_new(method, own, part), blaming(type(method), "cold_vectors()"):
                 made.append(method.unseen_vectors(names[start : start + room]))
     finally:
-        seeding.restore_layers(state)
+        seeding.restore_layers(state, method.device)
     return torch.cat(made)
 
 

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from recbole_cold.backbone._seam import Frozen
 from recbole_cold.data.rows import Batch, Rows
+from recbole_cold.device import scored_at_once
 from recbole_cold.errors import UserError
 from recbole_cold.evaluation.calibrators import calibrated
 from recbole_cold.evaluation.metrics import evaluate_with_groups
@@ -252,7 +253,7 @@ class Fitted:
         method, place = self.method, columns[self.method.id_field]
         self._make(place)
         scores = torch.empty(len(place), dtype=torch.float64, device=method.device)
-        size = method.config["eval_batch_size"]
+        size = scored_at_once(method.config, method.device)
         rows = self.shown(columns)
         with torch.no_grad(), method.backbone.frozen_tables(self._frozen) as self._frozen:
             for start in range(0, len(place), size):

@@ -10,6 +10,7 @@ import pandas as pd
 import pyarrow as pa
 
 from recbole_cold import paths
+from recbole_cold.device import scored_at_once
 from recbole_cold.errors import UserError
 from recbole_cold.serving.encoding import as_texts
 from recbole_cold.serving.files import SCREEN, Source, sink
@@ -82,7 +83,7 @@ def _score(fitted: Fitted, rows: Source, out: str, chunk: int) -> None:
     if unread:
         fitted.report.notes.append(f"columns that are not read: {', '.join(unread)}")
     # A batch begins at the same row whatever the chunk.
-    batch = fitted.method.config["eval_batch_size"]
+    batch = scored_at_once(fitted.method.config, fitted.method.device)
     size = max(1, chunk // batch) * batch
     curve = [("probability", pa.float64())] if "calibration" in fitted.about else []
     schema = pa.schema([*((name, pa.large_string()) for name in ids), ("score", pa.float64()),

@@ -28,10 +28,12 @@ class Suite:
 
     Attributes:
         rule: configuration keys that make the suite what it is; ``options`` go over them.
+        device: on which everything runs, as the key of that name.
     """
 
     method: ClassVar[type]
     rule: ClassVar[dict[str, Any]] = {}
+    device: ClassVar[str] = "cpu"
     options: ClassVar[dict[str, Any]] = {}
     trains: ClassVar[set[str] | None] = None
     trains_warm: ClassVar[set[str] | None] = None
@@ -53,7 +55,8 @@ class Suite:
         """The method on the suite's data, with the runs that several tests look at."""
         asked = request.cls
         folder = tmp_path_factory.mktemp(asked.method.__name__)
-        return Bench(asked.method, {**asked.rule, **asked.options}, folder)
+        keys = {"device": asked.device, **asked.rule, **asked.options}
+        return Bench(asked.method, keys, folder)
 
     # ---------------------------------------------------------------- what may move
     def _owned(self, method: ColdStartRecommender) -> set[str]:
@@ -140,8 +143,9 @@ class Suite:
     def test_scores_ignore_order_and_batching(self, bench: Bench):
         """A row's score does not depend on the rows it is scored with."""
         run = bench.kept(self.backbones[0])
-        index = torch.arange(run.method.rows.columns[run.method.label_field].shape[0])
+        index = torch.arange(len(run.method.rows.columns[run.method.label_field]))
         order = torch.randperm(len(index), generator=seeding.generator(0, "order"))
+        index, order = index.to(run.method.device), order.to(run.method.device)
         shuffled = run.trainer.score(index[order])
         torch.testing.assert_close(shuffled, run.trainer.score(index)[order], **CLOSE)
         alone = torch.cat([run.trainer.score(index[n : n + 1]) for n in range(5)])

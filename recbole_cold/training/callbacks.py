@@ -4,6 +4,8 @@ import copy
 from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar
 
+import torch
+
 from recbole_cold import seeding
 from recbole_cold.errors import CallbackError, Interrupted, UserError
 
@@ -56,13 +58,16 @@ class CallbackList:
 
     Args:
         callbacks: instances of ``Callback``.
+        device: of the run, whose random state is not theirs to change; None: of every card in use.
 
     Raises:
         UserError: one of them is something else.
     """
 
-    def __init__(self, callbacks: Iterable[Callback] = ()) -> None:
-        self.all = list(callbacks)
+    def __init__(
+        self, callbacks: Iterable[Callback] = (), device: torch.device | None = None
+    ) -> None:
+        self.all, self.device = list(callbacks), device
         for each in self.all:
             if not isinstance(each, Callback):
                 told = f"the class {each.__name__}" if isinstance(each, type) else repr(each)
@@ -91,17 +96,17 @@ class CallbackList:
         listeners = self._listeners[hook]
         if not listeners:
             return
-        state = seeding.layer_state()
+        state = seeding.layer_state(self.device)
         try:
             for each in listeners:
                 _call(each, hook, copy.deepcopy(values))
         finally:
-            seeding.restore_layers(state)
+            seeding.restore_layers(state, self.device)
 
     def tell_epoch(self, number: int, metrics: Mapping[str, float]) -> None:
         """Call ``epoch`` of all, with metrics for the callbacks that want them."""
         for each in self._listeners["epoch"]:
-            one = CallbackList([each])
+            one = CallbackList([each], self.device)
             one.tell("epoch", number, dict(metrics) if each.wants_epoch_metrics else {})
 
 

@@ -121,7 +121,8 @@ class LossCheck:
         """As ``look``, and also check the fit's parameters, so that a saved state is usable."""
         self.look()
         for number, step in enumerate(self._fit.steps):
-            if not all(bool(parameter.isfinite().all()) for parameter in step.parameters):
+            known = torch.stack([parameter.isfinite().all() for parameter in step.parameters])
+            if not bool(known.all()):  # one answer to wait for
                 which = f"step {number + 1} of " if len(self._fit.steps) > 1 else ""
                 raise Diverged(
                     f"{which}'{self._fit.name}' made parameters that are no numbers, of a loss "

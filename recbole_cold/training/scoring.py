@@ -9,6 +9,7 @@ from torch import Tensor
 
 from recbole_cold.backbone._modes import evaluating
 from recbole_cold.data.rows import Batch
+from recbole_cold.device import scored_at_once
 from recbole_cold.evaluation.bootstrap import auc_error
 from recbole_cold.evaluation.metrics import auc, evaluate_with_groups, reliability, score_warnings
 from recbole_cold.model._method import ColdStartRecommender
@@ -34,7 +35,7 @@ class Scoring:
         method, predict = self.method, predict or self.method.predict
         method.set_mode("evaluate")
         scores = torch.empty(len(index), dtype=torch.float64, device=index.device)
-        size = self.config["eval_batch_size"]
+        size = scored_at_once(self.config, index.device)
         with method.backbone.frozen_tables():
             for start in range(0, len(index), size):
                 batch = method.rows.batch(index[start : start + size])

@@ -18,6 +18,7 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from recbole_cold import seeding
+from recbole_cold.device import repeatable
 from recbole_cold.errors import Diverged, Interrupted, UserError
 from recbole_cold.model._fit import Fit
 from recbole_cold.model._method import ColdStartRecommender
@@ -70,7 +71,7 @@ class Trainer:
     ) -> None:
         self.origin = origin
         self.method, self.config, self.seed = method, method.config, seed
-        self.callbacks, self.probe = CallbackList(callbacks), probe
+        self.callbacks, self.probe = CallbackList(callbacks, method.device), probe
         self.held_out, self.scoring = held_out, Scoring(method)
         shared = self.config["pretrain_seed"]
         self.pretrain_seed = seed if shared is None else shared
@@ -93,7 +94,7 @@ class Trainer:
         if self.cache is None or not fits():
             self._stage("pretrain", fits)
             return
-        meter = Meter()
+        meter = self._meter()
         self.callbacks.tell("stage_begins", "pretrain")
         with self.cache.turn(self.method, self.pretrain_seed, self.stop):
             known = self.cache.load(self.method, self.pretrain_seed)
@@ -126,7 +127,7 @@ class Trainer:
         index = self.method.rows.index(rows)
         if len(index) == 0:
             self.callbacks.tell("stage_begins", name)
-            self._record(name, Meter(), {"steps": 0, "rows": 0})
+            self._record(name, self._meter(), {"steps": 0, "rows": 0})
             return
         own = partial(planned, self.method, "warm_fits", index)
         self._stage(
@@ -165,10 +166,13 @@ class Trainer:
         """Call the callbacks after a pre-training epoch, leaving modes and random state alone."""
         metrics: dict[str, float] = {}
         if self.probe is not None and self.callbacks.want_epoch_metrics:
-            state = seeding.layer_state()
+            state = seeding.layer_state(self.method.device)
             metrics = self.scoring.plain_cold_metrics(self.probe)
-            seeding.restore_layers(state)
+            seeding.restore_layers(state, self.method.device)
         self.callbacks.tell_epoch(number, metrics)
+
+    def _meter(self, earlier: dict[str, float] | None = None) -> Meter:
+        return Meter(earlier, self.method.device)
 
     # ---------------------------------------------------------------- stages
     def _is_done(self, name: str) -> bool:
@@ -194,7 +198,11 @@ class Trainer:
         self.callbacks.tell("stage_begins", name)
         return self._run_stage(name, fits, *parts, **options)
 
-    def _run_stage(
+    def _run_stage(self, *args: Any, **options: Any) -> dict[str, Any]:
+        with repeatable(self.method.device):
+            return self._run_fits(*args, **options)
+
+    def _run_fits(
         self,
         name: str,
         fits: Callable[[], Sequence[Fit]],
@@ -204,7 +212,7 @@ class Trainer:
         then: Callable[[dict[str, Any]], None] = lambda _: None,
     ) -> dict[str, Any]:
         pending = self._pending if self._pending and self._pending["stage"] == name else None
-        meter = Meter(pending and pending["meter"])
+        meter = self._meter(pending and pending["meter"])
         if pending is None:
             begin()
         stretches = list(fits())
@@ -247,17 +255,18 @@ class Trainer:
         backbone_ids = {id(parameter) for parameter in method.backbone.parameters()}
         frozen = not any(id(parameter) in backbone_ids for parameter in moving)
         position = {"epoch": 0, "batch": 0, "taken": 0}
+        # First of all, for a card has nothing to continue from where a run began on the CPU.
+        seeding.seed_layers(seed, stage, number, fit.name, device=method.device)
         if pending and pending["fit"] == number and pending["optimizers"]:
             position = dict(pending["position"])
             try:
                 for optimizer, state in zip(optimizers, pending["optimizers"], strict=True):
                     optimizer.load_state_dict(state)
-                seeding.restore_layers(pending["rng"])
+                seeding.restore_layers(pending["rng"], method.device)
             except NOT_OURS as error:
                 raise self._not_ours() from error
         else:
             continue_from(optimizers, self._kept.get(fit.keep or "", ()))
-            seeding.seed_layers(seed, stage, number, fit.name)
         bar = tqdm(
             total=limit,
             initial=position["taken"],
@@ -351,7 +360,7 @@ class Trainer:
             "counts": dict(counts),
             "meter": meter.read(),
             "optimizers": [optimizer.state_dict() for optimizer in optimizers],
-            "rng": seeding.layer_state(),
+            "rng": seeding.layer_state(self.method.device),
         }
         self._save()
         self._pending = None
@@ -374,6 +383,7 @@ class Trainer:
             "pending": self._pending,
             "kept": self._kept,
             "origin": self.origin,
+            "device": self.method.device.type,
         }
         save_state(self.state_path, state)
         self._count_point(self.state_path)
@@ -420,6 +430,13 @@ class Trainer:
         except NOT_OURS as error:
             raise self._not_ours() from error
         self.method.restored()
+        before, now = state.get("device", ""), self.method.device.type
+        if before and before != now:
+            logger.warning(
+                "'%s' was written on '%s' and goes on on '%s': its numbers will not be those of "
+                "a run on one of them",
+                self.state_path, before, now,
+            )  # fmt: skip
         self.journal, self._pending, self._kept = journal, pending, kept
         self.scores = scores
         self._count_point(self.state_path)

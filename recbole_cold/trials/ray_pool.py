@@ -445,7 +445,7 @@ def _driver_class() -> type:
             self.on_done, self.on_failed, self.on_stopped = on_done, on_failed, on_stopped
             self.on_scores = on_scores
             self.told: set[int] = set()
-            self.not_fetched: set[str] = set()
+            self.said: set[str] = set()
             self.error: BaseException | None = None
 
         def _tell(self, trial, callback, *words) -> None:
@@ -473,8 +473,10 @@ def _driver_class() -> type:
 
         def _done(self, spec, scores, document) -> None:
             # Once, though each trial of that machine says it; Ray keeps their own lines to itself.
-            for line in set(document["trial"].get("not_fetched", ())) - self.not_fetched:
-                self.not_fetched.add(line)
+            told = {line for name in ("not_fetched", "warnings")
+                    for line in document["trial"].get(name, ())}  # fmt: skip
+            for line in told - self.said:
+                self.said.add(line)
                 logger.warning("%s", line)
             if scores is not None and self.on_scores is not None:
                 self.on_scores(spec, scores)

@@ -19,6 +19,10 @@ from recbole_cold.trials.ray_peer import node_here
 from recbole_cold.trials.trial import TrialSpec, run_trial
 
 LAST_LINES = 6
+WITHOUT_CARD = (
+    "trials were given a GPU, or a share of one, and run on the CPU, for torch finds none there; "
+    "install a CUDA build of torch, or leave out --gpus_per_trial"
+)
 
 
 def placed(spec: TrialSpec, gpus: float) -> TrialSpec:
@@ -62,6 +66,8 @@ def outcome_of(
         "pid": os.getpid(),
         "cuda_visible_devices": os.environ.get("CUDA_VISIBLE_DEVICES"),
     }
+    if gpus and not document["device"].startswith("cuda"):
+        document["trial"]["warnings"] = [WITHOUT_CARD]
     if asked is not None:
         document["trial"] |= {"fetched": asked.fetched, "not_fetched": [*asked.failed.values()]}
     told = {**by_phase(document), "document": json.dumps(document)}

@@ -63,7 +63,7 @@ DEFECTS = {
                "    if True:\n", "test_frames_come_with_the_trial"),
     ],
     "recbole_cold/trials/ray_pool.py": [
-        defect("each trial's line is told", " - self.not_fetched:", ":",
+        defect("each trial's line is told", " - self.said:", ":",
                "test_the_driver_says_once_what_did_not_come"),
     ],
 }  # fmt: skip

@@ -8,7 +8,8 @@ DEFECTS = {
     "recbole_cold/training/callbacks.py": [
         defect("callbacks get the run's own values", "copy.deepcopy(values))", "values)",
                "test_others_see_values_that_one_has_changed_whole"),
-        defect("what a callback draws is gone for the run", "seeding.restore_layers(state)", "pass",
+        defect("what a callback draws is gone for the run", 
+               "seeding.restore_layers(state, self.device)", "pass",
                "test_no_number_changes_whatever_a_callback_does"),
         defect("an interruption is a mistake", "    except Interrupted:\n", "    except ():\n",
                "test_an_interruption_is_one"),

@@ -31,7 +31,7 @@ def first_episode(method, short=0):
 
 def exchanged(episode, **parts):
     """``_replace``, which a tuple with a length of its own does not have."""
-    return type(episode)(**{**episode._asdict(), **parts})
+    return type(episode)(**{**episode._asdict(), "real": None, **parts})
 
 
 def tasks_of(episode, places):

@@ -1,6 +1,9 @@
 """Every built-in method passes the suite that plug-in authors run."""
 
+import os
+
 import pytest
+import torch
 
 from recbole_cold.model._fewshot import FewShotRecommender
 from recbole_cold.registry import methods
@@ -66,6 +69,17 @@ OTHER_SETTINGS = {
     "numerical_features": ["income", "price"],
 }
 
+# `pytest -m gpu` runs these. RECBOLE_COLD_TEST_DEVICE=cuda:1 takes another card; cpu runs the very
+# same classes without one.
+CARD = os.environ.get("RECBOLE_COLD_TEST_DEVICE", "cuda")
+ON_A_CARD = [
+    pytest.mark.gpu,
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        CARD != "cpu" and not torch.cuda.is_available(), reason="torch finds no CUDA device"
+    ),
+]
+
 # One backbone is enough for what is the same on all: whole models are fine-tuned.
 ON_SESSIONS = {"backbones": ("DeepFM",), "options": {}}
 TASKS_ON_SESSIONS = {"options": {"meta_epochs": 3, "episode_support": 3, "episode_query": 2}}
@@ -88,6 +102,7 @@ for _name, _method in methods().items():
     for _test, _attributes in {
         f"Test{_name}": {"backbones": FAST},
         f"Test{_name}OnOtherBackbones": {"backbones": REST, "marks": [pytest.mark.slow]},
+        f"Test{_name}OnACard": {"backbones": FAST, "device": CARD, "marks": ON_A_CARD},
         # Released code reads untrained rows as side information and serves them.
         f"Test{_name}Released": {
             "backbones": FAST,
@@ -116,6 +131,7 @@ for _name, _method in methods().items():
         for _test, _options, _marks in (
             (f"Test{_name}OnSessions", {}, _slow if _name in SLOW_ON_SESSIONS else []),
             (f"Test{_name}OnOtherSessions", OTHER_SESSIONS, _slow),
+            (f"Test{_name}OnSessionsOnACard", {"device": CARD}, ON_A_CARD),
         ):
             _options = {**_attributes["options"], **ONE_PASS.get(_name, {}), **_options}
             globals()[_test] = conformance(

@@ -10,6 +10,7 @@ from number_helpers import central_differences
 from task_helpers import block_episode, exchanged
 
 from recbole_cold.data.episodes import Blocks, Episode
+from recbole_cold.device import Sizes
 from recbole_cold.errors import UserError
 from recbole_cold.model._inner import inner_step
 from recbole_cold.model.metae import MetaE, TanhDense, meta_loss, rowwise
@@ -336,7 +337,8 @@ def test_a_step_over_many_tasks_in_chunks_is_the_whole_step(build, monkeypatch, 
     query[2] = 0
     episode = exchanged(episode, query_mask_tk=query)
     whole, expected = loss_of(method, episode), generator_gradient(method, episode)
-    monkeypatch.setattr("recbole_cold.model.metae._CHUNK_ROWS", chunk_rows)
+    small = Sizes(scored=4096, differentiated=chunk_rows)
+    monkeypatch.setattr("recbole_cold.model.metae.sizes_of", lambda device: small)
     split = []
     original = Episode.split
     monkeypatch.setattr(Episode, "split", lambda e, n: split.append(n) or original(e, n))

@@ -9,6 +9,7 @@ import pytest
 
 from recbole_cold.errors import Interrupted, UserError
 from recbole_cold.trials import ray_pool as pool
+from recbole_cold.trials import worker
 from recbole_cold.trials.ray_pool import room, run_all
 from recbole_cold.trials.trial import TrialSpec, run_trial
 from recbole_cold.trials.worker import placed
@@ -64,6 +65,19 @@ def test_a_trial_goes_where_ray_put_it(spec):
     on_cpu = placed(there, 0).overrides
     assert on_cpu["device"] == "cpu"
     assert "gpu_id" not in on_cpu
+
+
+@pytest.mark.parametrize(
+    ("gpus", "device", "warns"),
+    [(0.5, "cpu", True), (0.5, "cuda (A Card)", False), (0, "cpu", False)],
+)
+def test_a_trial_that_was_given_a_card_and_found_none_says_so(
+    spec, monkeypatch, gpus, device, warns
+):
+    document = {"device": device, "trial": {}, "runs": [{"seeds": [{"phases": {}}]}]}
+    monkeypatch.setattr(worker, "run_trial", lambda *args, **options: document)
+    told = json.loads(worker.outcome_of(spec(), gpus)["document"])["trial"]
+    assert told.get("warnings", []) == [worker.WITHOUT_CARD] * warns
 
 
 def test_no_cluster_at_an_address_is_one_sentence():
