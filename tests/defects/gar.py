@@ -6,8 +6,12 @@ TESTS = "tests/model/test_gar.py"
 DEFECTS = {
     "recbole_cold/model/_content.py": [
         defect("a rectifier for the hyperbolic tangent",
-               "self.outside(self.dropout(torch.tanh(hidden)))",
-               "self.outside(self.dropout(torch.relu(hidden)))", "test_by_hand"),
+               "self.dropout(tanh(self._normalised",
+               "self.dropout(torch.relu(self._normalised", "test_by_hand"),
+        defect("the slope of the other curve", "gradient * out, out, value=-1.0)",
+               "gradient * out, out, value=1.0)", "test_tanh_and_its_slope"),
+        defect("a sigmoid for the hyperbolic tangent", "torch.sigmoid(x * 2.0).mul_",
+               "torch.sigmoid(x).mul_", "test_tanh_and_its_slope"),
         defect("a single item is scaled down", "return F.batch_norm(", "return 0.9 * F.batch_norm(",
                "test_a_single_item_reads_the_running_statistics_and_leaves_them"),
         defect("no dropout", "nn.Dropout(dropout)", "nn.Dropout(0.0)",
@@ -59,6 +63,13 @@ DEFECTS = {
         defect("the ID rows learn", "return self.backbone.id_vectors(ids).detach(), first",
                "return self.backbone.id_vectors(ids), first",
                "test_learning_never_moves_an_id_row"),
+        defect("gradients of the recommender are computed and thrown away",
+               "with without_gradients(self.backbone):", "if True:",
+               "test_the_generators_move_computes_no_gradient_of_the_recommender"),
+        defect("the recommender's gradients stay off",
+               "    finally:\n        for parameter in moving:\n"
+               "            parameter.requires_grad_(True)\n", "    finally:\n        pass\n",
+               "test_the_generators_move_computes_no_gradient_of_the_recommender"),
         defect("the generator moves first", "steps.insert(0, recommender)",
                "steps.append(recommender)", "test_the_recommender_moves_first"),
         defect("the backbone is always in training mode",
