@@ -22,6 +22,8 @@ DEFECTS = {
                "right_ne @ layer.weight.T,", "test_through_a_layer_on_either_side"),
         defect("the mean has no gradient", "own_nd.addr_(share_n, by_n @ rows_nd, alpha=-1.0)",
                "own_nd", "test_identification_by_item"),
+        defect("no pair is divided by", "max(len(at_j), 1)", "len(at_j)",
+               "test_no_pair_has_no_identification"),
         defect("the mean is of the clicked items", "index_add_(0, at_j, one)",
                "index_add_(0, at_i, one)", "test_identification_by_item"),
     ],
