@@ -320,7 +320,7 @@ class FewShotRecommender(ColdStartRecommender):
 
     def episode_loss(self, episode: Episode) -> Tensor:
         """The mean over tasks of their queries' loss, after their supports."""
-        support, query = self.support_of(episode), self.query_of(episode)
+        support, query = self.both_of(episode)
         return row_loss(self.net.task_logits(self.net.state(support), query), query).mean()
 
     def _within_memory(
@@ -343,11 +343,22 @@ class FewShotRecommender(ColdStartRecommender):
 
         return self._chunks.summed(share, n_tasks, parameters)
 
-    def support_of(self, episode: Episode) -> TaskRows:
-        return self.task_rows(episode.ids_t, episode.support, episode.support_mask_tk)
-
-    def query_of(self, episode: Episode) -> TaskRows:
-        return self.task_rows(episode.ids_t, episode.query, episode.query_mask_tk)
+    def both_of(self, episode: Episode) -> tuple[TaskRows, TaskRows]:
+        """Support and query, ``task_rows`` of each, with one look-up of each field for both."""
+        index = torch.cat([episode.support.index, episode.query.index])
+        batches = episode.support, episode.query
+        masks = episode.support_mask_tk, episode.query_mask_tk
+        rows = self.task_rows(episode.ids_t, self.rows.batch(index), torch.ones_like(index)[None])
+        parts = rows.other_tkq[0].split([len(batch) for batch in batches])
+        support, query = (
+            rows._replace(
+                other_tkq=other.view(*mask.shape, other.shape[1]),
+                label_tk=batch[self.label_field].view_as(mask),
+                mask_tk=mask,
+            )
+            for other, batch, mask in zip(parts, batches, masks, strict=True)
+        )
+        return support, query
 
     def task_rows(self, ids_t: Tensor, batch: Batch, mask_tk: Tensor) -> TaskRows:
         """The rows of ``batch`` [t * k], those of one task after the other."""

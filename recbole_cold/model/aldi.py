@@ -20,6 +20,7 @@ from recbole_cold.kinds import flag, number
 from recbole_cold.model._content import ContentNet, mean, mean_where_bare
 from recbole_cold.model._fit import Fit, Step
 from recbole_cold.model._method import ColdStartRecommender
+from recbole_cold.model._triple_scores import identification_by_item
 
 
 class Pairs(NamedTuple):
@@ -27,8 +28,7 @@ class Pairs(NamedTuple):
 
     score_i: Tensor  # [p]
     score_j: Tensor  # [p]
-    vector_i: Tensor  # [p, d]
-    vector_j: Tensor  # [p, d]
+    same_i: Tensor  # [p], ``identification``
 
 
 def soft_bce(logit: Tensor, target: Tensor) -> Tensor:
@@ -53,12 +53,10 @@ def distillation(
     The weights are the teacher's qualification; the distance of ratings has none.
     """
     order_s, order_t = student.score_i - student.score_j, teacher.score_i - teacher.score_j
-    same_s = identification(student.vector_i, student.vector_j)
-    same_t = identification(teacher.vector_i, teacher.vector_j)
     apart = (teacher.score_i - student.score_i).abs() + (teacher.score_j - student.score_j).abs()
     return (
         alpha * mean(weight_p * soft_bce(order_s, torch.sigmoid(order_t).detach())),
-        beta * mean(weight_p * soft_bce(same_s, torch.sigmoid(same_t).detach())),
+        beta * mean(weight_p * soft_bce(student.same_i, torch.sigmoid(teacher.same_i).detach())),
         gamma * mean(apart),
     )
 
@@ -180,8 +178,9 @@ class ALDI(ColdStartRecommender):
         draw = torch.rand(int(clicked.sum()), device=self.device)
         i, j = pair_rows(batch[self.other_field], clicked, draw)
         item_i, item_j = place[i], place[j]
-        student = Pairs(student_b[i], student_b[j], lookup(made, item_i), lookup(made, item_j))
-        teacher = Pairs(teacher_b[i], teacher_b[j], real[item_i], real[item_j])
+        same_s, same_t = (identification_by_item(rows, item_i, item_j) for rows in (made, real))
+        student = Pairs(lookup(student_b, i), lookup(student_b, j), same_s)
+        teacher = Pairs(teacher_b[i], teacher_b[j], same_t)
         return self.loss(student_b, batch), *self.alignment(student, teacher, weight_n[ids[item_i]])
 
     def learn_fits(self) -> list[Fit]:

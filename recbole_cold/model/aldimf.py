@@ -32,12 +32,14 @@ from recbole_cold.model._content import (
 from recbole_cold.model._fit import Fit, Step
 from recbole_cold.model._method import FINE_TUNING
 from recbole_cold.model._token_rows import TokenRows
+from recbole_cold.model._triple_scores import (
+    dot,
+    identification_by_item,
+    scores,
+    scores_and_size,
+    scores_through,
+)
 from recbole_cold.model.aldi import ALDI, Pairs
-
-
-def dot(left_be: Tensor, right_be: Tensor) -> Tensor:
-    """Inner product of each row: [b]."""
-    return (left_be * right_be).sum(dim=-1)
 
 
 def pairwise_loss(score_i: Tensor, score_j: Tensor) -> Tensor:
@@ -85,10 +87,12 @@ class TripleBatches:
         other = torch.randint(len(self.others), (size,), generator=generator).to(device)
         for position in range(start, len(self)):
             part = slice(position * self.batch_size, (position + 1) * self.batch_size)
-            place, counts = user[part], self.counts[user[part]]
+            place = user[part]
+            counts = self.counts.index_select(0, place)
             own = torch.minimum((share[part] * counts).long(), counts - 1)
-            item = self.items[self.starts[place] + own]
-            yield Triples(self.users[place], item, self.others[other[part]])
+            item = self.items.index_select(0, self.starts.index_select(0, place) + own)
+            seen = self.users.index_select(0, place)
+            yield Triples(seen, item, self.others.index_select(0, other[part]))
 
 
 class ALDIMF(ALDI):
@@ -164,34 +168,32 @@ class ALDIMF(ALDI):
 
     def teacher_loss(self, triples: Triples) -> tuple[Tensor, Tensor]:
         """BPR on the triples and a penalty on the factors in them."""
-        user = self.teacher["user"](triples.user)
-        # One look-up: two would fill two gradients of the table's size.
-        items = self.teacher["item"](torch.cat([triples.item, triples.other]))
-        item, other = items.chunk(2)
-        size = sum(part.square().sum(dim=-1) for part in (user, item, other))
-        loss = pairwise_loss(dot(user, item), dot(user, other))
-        return loss, self.config["aldimf_teacher_l2"] * mean(size)
+        user, at = _table_at(self.teacher["user"], triples.user)
+        item, place = _table_at(self.teacher["item"], torch.cat([triples.item, triples.other]))
+        score_i, score_j, size = scores_and_size(user, item, at, *place.chunk(2))
+        penalty = self.config["aldimf_teacher_l2"] / len(triples) * size
+        return pairwise_loss(score_i, score_j), penalty
 
     # ---------------------------------------------------------------- student
     def student_on_triples(
         self, triples: Triples, side_ns: Tensor, weight_n: Tensor
     ) -> tuple[Tensor, ...]:
         """BPR of the student's scores, its alignment with the teacher, and the penalty."""
-        with torch.no_grad():
-            user = lookup(self.user_factors(), triples.user)
-            real_i = lookup(self.item_factors(), triples.item)
-            real_j = lookup(self.item_factors(), triples.other)
         # One pass over all items of the batch: one set of BatchNorm statistics.
         ids, place = torch.cat([triples.item, triples.other]).unique(return_inverse=True)
-        made_i, made_j = lookup(self.generator(side_ns[ids]), place).chunk(2)
-        users, place = triples.user.unique(return_inverse=True)
-        seen = lookup(self.user_tower(lookup(self.user_factors(), users).detach()), place)
-        student = Pairs(dot(seen, made_i), dot(seen, made_j), made_i, made_j)
-        teacher = Pairs(dot(user, real_i), dot(user, real_j), real_i, real_j)
+        users, seat = triples.user.unique(return_inverse=True)
+        i, j = place.chunk(2)
+        with torch.no_grad():  # the teacher is given
+            user, real = lookup(self.user_factors(), users), lookup(self.item_factors(), ids)
+            same = identification_by_item(real, i, j)
+            teacher = Pairs(*scores(user, real, seat, i, j), same)
+        made, tower = self.generator(lookup(side_ns, ids)), self.user_tower
+        own = scores_through(tower.outside, tower.hidden(user), made, seat, i, j)
+        student = Pairs(*own, identification_by_item(made, i, j))
         weights = [*weights_of(self.generator), *weights_of(self.user_tower)]
         return (
             pairwise_loss(student.score_i, student.score_j),
-            *self.alignment(student, teacher, weight_n[triples.item]),
+            *self.alignment(student, teacher, lookup(weight_n, triples.item)),
             self.config["aldimf_l2"] * squares(weights),
         )
 
@@ -312,6 +314,13 @@ class ALDIMF(ALDI):
         ids = interaction[self.id_field]
         old = self.is_old[ids.clamp(max=self.n_ids - 1)] & (ids < self.n_ids)
         return dot(self._user_of(interaction, old), vector_bd)
+
+
+def _table_at(table: nn.Embedding, codes: Tensor) -> tuple[Tensor, Tensor]:
+    """Rows, and where in them those of the codes are; a lazy table's gradient is its module's."""
+    if table.sparse:
+        return table(codes), torch.arange(len(codes), device=codes.device)
+    return table.weight, codes
 
 
 def _initialise(tower: ContentNet) -> None:

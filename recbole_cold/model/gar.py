@@ -6,15 +6,16 @@ backbone, and a user's other items are the same row with another item in it.
 Shape letters: b rows of a batch, p rows with a click, d embedding size, s side information.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import ClassVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from recbole_cold.backbone._modes import evaluating
-from recbole_cold.backbone._shortcuts import lookup
+from recbole_cold.backbone._shortcuts import lookup, remember
 from recbole_cold.errors import UserError
 from recbole_cold.keys import EPOCHS, SHARE, SIZE, WEIGHT, Key
 from recbole_cold.kinds import flag
@@ -46,6 +47,19 @@ def ranking_loss(fake_p: Tensor, real_p: Tensor) -> Tensor:
 def distance(made_bd: Tensor, real_bd: Tensor) -> Tensor:
     """``|g - v|``, a mean over the numbers of each row: [b]."""
     return (made_bd - real_bd).abs().mean(dim=-1)
+
+
+@contextmanager
+def without_gradients(module: nn.Module) -> Iterator[None]:
+    """Context: what is computed has no gradient to the module's parameters."""
+    moving = [parameter for parameter in module.parameters() if parameter.requires_grad]
+    for parameter in moving:
+        parameter.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for parameter in moving:
+            parameter.requires_grad_(True)
 
 
 class GAR(ColdStartRecommender):
@@ -138,6 +152,10 @@ class GAR(ColdStartRecommender):
         first = None if weights is None else weights.detach()
         return self.backbone.id_vectors(ids).detach(), first
 
+    def clicked_rows(self, batch) -> Tensor:
+        """Where the batch has rows with a click [p]; both moves ask."""
+        return remember(batch, "clicked", lambda: torch.nonzero(batch[self.label_field] > 0)[:, 0])
+
     # ---------------------------------------------------------------- the recommender's move
     def three_logits(self, batch, clicked: Tensor, other: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Logits of all rows [b], of the clicked ones with generated items [p], with others [p].
@@ -171,10 +189,10 @@ class GAR(ColdStartRecommender):
     def recommender_step(self, batch) -> tuple[Tensor, ...]:
         """``L_D``, the click loss of real rows, and the penalty; moves the backbone only."""
         self._recommender_moves()
-        clicked = torch.nonzero(batch[self.label_field] > 0)[:, 0]
+        clicked = self.clicked_rows(batch)
         drawn = torch.randint(len(self.old_ids), (len(clicked),), device=self.device)
         real_b, fake_p, other_p = self.three_logits(batch, clicked, self.old_ids[drawn])
-        game = recommender_loss(real_b[clicked], fake_p, other_p, self.config["gar_beta"])
+        game = recommender_loss(lookup(real_b, clicked), fake_p, other_p, self.config["gar_beta"])
         clicks = self.config["gar_click_weight"] * self.loss(real_b, batch)
         return game, clicks, self.config["gar_l2"] * squares(weights_of(self.backbone))
 
@@ -182,15 +200,16 @@ class GAR(ColdStartRecommender):
     def generator_step(self, batch) -> tuple[Tensor, ...]:
         """``(1 - alpha)`` ranking + ``alpha |g - v|`` + clicks + penalty; moves the generator."""
         self._generator_moves()
-        alpha = self.config["gar_alpha"]
-        clicked = batch[self.label_field] > 0
+        alpha, clicked = self.config["gar_alpha"], self.clicked_rows(batch)
         ids = batch[self.id_field]
         made, (real, weight) = self.made_rows(ids), self.real_rows(ids)
         with torch.no_grad():
             real_b = self.backbone.logits(batch, real, weight)
-        fake_b = self.cold_logits(batch, made)
+        # The other move's parameters stand still: gradients to them would be thrown away.
+        with without_gradients(self.backbone):
+            fake_b = self.cold_logits(batch, made)
         return (
-            (1.0 - alpha) * ranking_loss(fake_b[clicked], real_b[clicked]),
+            (1.0 - alpha) * ranking_loss(lookup(fake_b, clicked), real_b[clicked]),
             alpha * mean(distance(made, real)),
             self.config["gar_generator_click_weight"] * self.loss(fake_b, batch),
             self.config["gar_l2"] * squares(weights_of(self.generator)),

@@ -247,7 +247,7 @@ class MAMO(FewShotRecommender):
     def episode_loss(self, episode: Episode) -> Tensor:
         """The mean of the tasks' query losses; in training, the memories are written after it."""
         net: MAMONetwork = self.net
-        support, query = self.support_of(episode), self.query_of(episode)
+        support, query = self.both_of(episode)
         attention_tm = net.attention(support.own_tp)
         begun = net.begin(attention_tm)
         adapted, before_t = net.adapted(begun, support)

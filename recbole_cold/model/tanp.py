@@ -263,7 +263,7 @@ class TaNP(FewShotRecommender):
 
     def task_losses(self, episode: Episode) -> tuple[Tensor, Tensor]:
         """Each task's loss [t] of its target rows (support and query) and KL, and its clusters."""
-        support, query = self.support_of(episode), self.query_of(episode)
+        support, query = self.both_of(episode)
         whole, size = joined(support, query), support.mask_tk.shape[1]
         net: NeuralProcess = self.net.process
         row_tkx = self.net.rows(whole)

@@ -14,6 +14,10 @@ DEFECTS = {
                "test_tasks_of_one_class_are_learned_from[MeLU]"),
     ],
     "recbole_cold/model/_fewshot.py": [
+        defect("support and query have each other's rows",
+               "torch.cat([episode.support.index, episode.query.index])",
+               "torch.cat([episode.query.index, episode.support.index])",
+               "test_one_look_up_for_support_and_query"),
         defect("rows of earlier phases are forgotten", "        super().observe(index)\n",
                "        super().observe(index)\n        self.supports.count.clamp_(max=0)\n",
                "test_each_phase_adapts_anew_to_all_rows_seen[MeLU]"),

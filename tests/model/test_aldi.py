@@ -72,22 +72,25 @@ def naive_distillation(student, teacher, weight, alpha, beta, gamma):
     return alpha * ranking / number, beta * identity / number, gamma * rating / number
 
 
-def draw_pairs(rng64, number=6, size=3):
-    return Pairs(rng64(number), rng64(number), rng64(number, size), rng64(number, size))
+def draw_pairs(rng64, number=6):
+    return Pairs(rng64(number), rng64(number), rng64(number))
 
 
-def lists(pairs):
-    return {name: value.tolist() for name, value in pairs._asdict().items()}
+def draw_vectors(rng64, number=6, size=3):
+    """Pairs of which the vectors are known, too, and all as lists."""
+    vector_i, vector_j = rng64(number, size), rng64(number, size)
+    pairs = Pairs(rng64(number), rng64(number), identification(vector_i, vector_j))
+    known = {"vector_i": vector_i, "vector_j": vector_j, **pairs._asdict()}
+    return pairs, {name: value.tolist() for name, value in known.items()}
 
 
 class TestAlignment:
     def test_distillation_by_hand(self, rng64):
         """One pair at a time, weights on the first two parts only."""
-        student, teacher, weight = draw_pairs(rng64), draw_pairs(rng64), rng64(6).abs()
+        (student, own), (teacher, real) = draw_vectors(rng64), draw_vectors(rng64)
+        weight = rng64(6).abs()
         out = distillation(student, teacher, weight, 0.9, 0.5, 0.1)
-        expected = naive_distillation(
-            lists(student), lists(teacher), weight.tolist(), 0.9, 0.5, 0.1
-        )
+        expected = naive_distillation(own, real, weight.tolist(), 0.9, 0.5, 0.1)
         for part, value in zip(out, expected, strict=True):
             assert part.item() == pytest.approx(value, abs=1e-13)
 
@@ -104,7 +107,7 @@ class TestAlignment:
         """s = t: no distance of ratings, no gradient of ranking; its value is the entropy."""
         teacher = draw_pairs(rng64)
         scores = [teacher.score_i.clone().requires_grad_(), teacher.score_j.clone()]
-        student = Pairs(*scores, teacher.vector_i, teacher.vector_j)
+        student = Pairs(*scores, teacher.same_i)
         ranking, _, rating = distillation(student, teacher, torch.ones(6).double(), 1.0, 1.0, 1.0)
         assert rating.item() == 0.0
         (gradient,) = torch.autograd.grad(ranking, scores[0])

@@ -117,6 +117,18 @@ class TestALDIMF:
         assert clicks.item() == pytest.approx(loss, rel=1e-9)
         assert penalty.item() == pytest.approx(0.3 * size, rel=1e-9)
 
+    def test_lazy_tables_have_the_same_gradient_in_the_rows_of_the_batch(self, build):
+        method = build("ALDIMF", double=True, **{**SMALL, "aldimf_teacher_l2": 0.3})
+        widen(method)
+        triples, tables = triples_of(method, 20), list(method.teacher.values())
+        whole = [table.weight for table in tables]
+        dense = torch.autograd.grad(sum(method.teacher_loss(triples)), whole)
+        for table in tables:
+            table.sparse = True
+        sparse = torch.autograd.grad(sum(method.teacher_loss(triples)), whole)
+        for left, right in zip(sparse, dense, strict=True):
+            assert left.is_sparse and torch.allclose(left.to_dense(), right, atol=1e-14)
+
     def test_student_loss_from_its_parts(self, build):
         """BPR of f_U(u) . f_I(content); alignment with u . v; matrices in the penalty."""
         keys = {"aldi_identification": 0.5, "aldi_rating": 0.3, "aldimf_l2": 0.2}

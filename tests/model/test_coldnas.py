@@ -303,7 +303,7 @@ class TestColdNAS:
         episode, total = first_episode(method, short=1), 0.0
         loss = method.search_loss(episode) if searching else method.episode_loss(episode)
         method._searching = searching
-        support, query = method.support_of(episode), method.query_of(episode)
+        support, query = method.both_of(episode)
         for t in range(5):
             rows = [
                 naive_logits(

@@ -63,7 +63,7 @@ def scored(method, support, query):
 @torch.no_grad()
 def sides(method, **keys):
     episode = episode_of(method, **keys)
-    return method.support_of(episode), method.query_of(episode)
+    return method.both_of(episode)
 
 
 def warmed(method, phases=("warm_a", "warm_b", "warm_c")):
@@ -285,6 +285,32 @@ class TestEveryFewShotLearner:
 
 
 class TestTraining:
+    def test_one_look_up_for_support_and_query(self, learner):
+        """The same rows as of each by itself, and the same gradients of the tables."""
+        method = learner()
+        episode = episode_of(method)
+        apart = [
+            method.task_rows(episode.ids_t, batch, mask)
+            for batch, mask in (
+                (episode.support, episode.support_mask_tk),
+                (episode.query, episode.query_mask_tk),
+            )
+        ]
+        assert apart[0].mask_tk.shape != apart[1].mask_tk.shape
+        together = method.both_of(episode)
+        tables = [p for name, p in method.net.named_parameters() if "embedding" in name]
+        gradients = []
+        for rows in (apart, together):
+            parts = [part.other_tkq.sin().sum() + part.own_tp.cos().sum() for part in rows]
+            weighed = parts[0] + 0.3 * parts[1]
+            gradients.append(torch.autograd.grad(weighed, tables, allow_unused=True))
+        for left, right in zip(*gradients, strict=True):
+            assert left is right is None or torch.allclose(left, right, atol=1e-6)
+        assert any(gradient is not None and gradient.any() for gradient in gradients[0])
+        for left, right in zip(apart, together, strict=True):
+            for name in TaskRows._fields:
+                assert torch.equal(getattr(left, name), getattr(right, name)), name
+
     def test_large_k_and_large_batches(self, build, caplog):
         """K larger than any item, a batch larger than the number of items: said, and trained."""
         with caplog.at_level(logging.INFO):

@@ -9,7 +9,13 @@ import torch
 from helpers import batch_of, empty_attributes, fill, state_of, trainer_of, what_moved
 
 from recbole_cold.data.rows import Rows
-from recbole_cold.model._content import ContentNet, mean, tell_without_content, without_content
+from recbole_cold.model._content import (
+    ContentNet,
+    mean,
+    tanh,
+    tell_without_content,
+    without_content,
+)
 from recbole_cold.model.gar import GAR, distance, ranking_loss, recommender_loss
 from recbole_cold.training.checks import only_moving
 from recbole_cold.training.trainer import Trainer
@@ -92,6 +98,16 @@ class TestContentNet:
         assert not torch.equal(net(side), net(side))
         net.eval()
         assert torch.equal(net(side), net(side))
+
+    def test_tanh_and_its_slope(self):
+        """Within 2e-7 of PyTorch's, far out as well; numbers of 64 bits by PyTorch's own."""
+        values = torch.cat([torch.linspace(-12, 12, 4801), torch.tensor([-1e4, -100, 100, 1e4])])
+        x, y = values.clone().requires_grad_(), values.double().requires_grad_()
+        out, expected = tanh(x), torch.tanh(y)
+        assert (out.double() - expected).abs().max() < 2e-7
+        slopes = [torch.autograd.grad(part.sum(), of)[0] for part, of in ((out, x), (expected, y))]
+        assert (slopes[0].double() - slopes[1]).abs().max() < 4e-7
+        assert torch.equal(tanh(y), expected)
 
     def test_the_mean_of_nothing_is_zero(self):
         assert mean(torch.tensor([1.0, 2.0, 6.0])).item() == 3.0
@@ -297,6 +313,18 @@ class TestGAR:
             assert all(p.grad is None or torch.isfinite(p.grad).all() for p in method.parameters())
 
     # ---------------------------------------------------------------- who moves
+    def test_the_generators_move_computes_no_gradient_of_the_recommender(self, build):
+        """They would be thrown away. The recommender's own move still has all of its gradients."""
+        method = ready(build)
+        recommender, generator = method.learn_fits()[0].steps
+        batch = batch_of(method, 60)
+        with only_moving(method, [*recommender.parameters, *generator.parameters]):
+            sum(generator.loss(batch)).backward()
+            assert all(p.grad is None for p in method.backbone.parameters())
+            assert all(p.grad is not None for p in generator.parameters)
+            sum(recommender.loss(batch)).backward()
+            assert all(p.grad is not None for p in method.backbone.parameters())
+
     @pytest.mark.parametrize("backbone", ["DeepFM", "DCN"])
     def test_each_move_leaves_the_other_side_alone(self, build, backbone):
         """The recommender's: all of the generator, its statistics too. The generator's: the whole

@@ -320,7 +320,7 @@ def naive_tasks(method, episode, write):
     """Each task by itself: a, g, M_t', p, query loss; in order 1."""
     net, rate = method.net, method.config["mamo_inner_rate"]
     shared = dict(net.layers.named_parameters())
-    support, query = method.support_of(episode), method.query_of(episode)
+    support, query = method.both_of(episode)
     for task in range(len(episode.ids_t)):
         own = support.own_tp[task]
         raw = [math.exp(cosine(own.tolist(), row.tolist())) for row in net.profiles]
@@ -418,7 +418,7 @@ class TestMAMO:
         """A5: equal for equal profiles, other for others; adapted ones reach no memory yet."""
         method = built(build)
         net, before = method.net, memories(method)
-        support = method.support_of(episode_of(method))
+        support, _ = method.both_of(episode_of(method))
         own = support.own_tp.clone()
         own[1] = own[0]
         begun = net.begin(net.attention(own))
@@ -523,7 +523,7 @@ class TestMAMO:
     def test_order_of_tasks_and_rows(self, build):
         """G3: tasks keep their own state in any order, and a support has no order."""
         method = built(build)
-        support = method.support_of(episode_of(method))
+        support, _ = method.both_of(episode_of(method))
         with torch.no_grad():
             plain = method.net.state(support)
             order = torch.tensor([2, 0, 1, 3])
@@ -539,7 +539,7 @@ class TestMAMO:
     def test_no_step_is_the_start(self, build, keys):
         """G4: without steps, with rate 0, or without rows the weights are those of the start."""
         method = built(build, **keys)
-        support = method.support_of(episode_of(method))
+        support, _ = method.both_of(episode_of(method))
         with torch.no_grad():
             begun = method.net.begin(method.net.attention(support.own_tp))
             for rows in (support, support.empty()):
@@ -556,7 +556,7 @@ class TestMAMO:
         """G5: other labels of one task leave the others, and all that is stored, bit for bit."""
         method = built(build)
         stored = {name: value.clone() for name, value in method.state_dict().items()}
-        support = method.support_of(episode_of(method))
+        support, _ = method.both_of(episode_of(method))
         label = support.label_tk.clone()
         label[2] = 1 - label[2]
         with torch.no_grad():
@@ -571,7 +571,7 @@ class TestMAMO:
         """G7: labels that follow the other side; the loss of unseen rows falls."""
         method = built(build, mamo_inner_steps=60)
         episode, rows = episode_of(method), []
-        for part in (method.support_of(episode), method.query_of(episode)):
+        for part in method.both_of(episode):
             label = (torch.arange(part.label_tk.shape[1]) % 2).expand_as(part.label_tk).double()
             other = (label[:, :, None] * 2 - 1).expand_as(part.other_tkq)
             mask = torch.ones_like(part.mask_tk)
@@ -606,7 +606,7 @@ class TestMAMO:
                    "item": ["item_id"]}  # fmt: skip
         method = build("MAMO", load_col=columns)
         assert "by the features of an item, and this data set has none" in caplog.text
-        support = method.support_of(episode_of(method))
+        support, _ = method.both_of(episode_of(method))
         share = method.net.attention(support.own_tp)
         assert torch.equal(share, torch.full((4, 3), 1 / 3))
         caplog.clear()

@@ -46,7 +46,7 @@ def naive_logits(method, support, query, steps, second_order=True):
 
 
 def naive_loss(method, episode, steps, second_order=True):
-    support, query = method.support_of(episode), method.query_of(episode)
+    support, query = method.both_of(episode)
     logit_tk = naive_logits(method, support, query, steps, second_order)
     total = 0.0
     for task in range(len(logit_tk)):
@@ -248,7 +248,7 @@ class TestMeLU(MethodConformance):
         """The support's own loss takes no part: flipping query labels mirrors it exactly."""
         method = melu(melu_inner_rate=0.0)
         episode = episode_of(method)
-        query = method.query_of(episode)
+        _, query = method.both_of(episode)
         logit = scored(method, query.empty(), query)
         by_hand = F.binary_cross_entropy_with_logits(
             logit, query.label_tk.double(), reduction="none"

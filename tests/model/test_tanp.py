@@ -288,7 +288,7 @@ class TestTaNP:
         keys = {"tanp_kl_weight": 0.3, "tanp_cluster_weight": 0.7, **keys}
         method = built(build, **keys)
         episode = first_episode(method, short=1)
-        support, query = method.support_of(episode), method.query_of(episode)
+        support, query = method.both_of(episode)
         total, weights = 0.0, []
         for t in range(5):
             other = torch.cat([support.other_tkq[t], query.other_tkq[t]])
