@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from recbole_cold.backbone._beyond import Beyond
 from recbole_cold.backbone._shortcuts import pooled
 from recbole_cold.errors import UserError
-from recbole_cold.model._emerg_contractions import mix, score
+from recbole_cold.model._emerg_attention import attend, attend_plainly
 
 _LEAK = 0.01
 # Keys that the network reads, and with them its pre-training.
@@ -305,10 +305,12 @@ class EmerGNet(ContextRecommender):
 
     def propagate(self, graphs: Sequence[Tensor], fields_dtfk: Tensor) -> Tensor:
         """Node states of all orders [d, a, t, f, k]; the rows of a task share its graphs."""
+        # All layers' messages come from the fields themselves, so in one product each.
+        weight = self.message_weight.transpose(1, 2).flatten(0, 1)
+        changed = (weight @ fields_dtfk.flatten(1)).view(self.layers, *fields_dtfk.shape)
+        messages = torch.stack(list(graphs))[:, None] @ changed
         orders = [fields_dtfk]
-        for layer, graph_tff in enumerate(graphs):
-            changed = self.message_weight[layer].T @ fields_dtfk.flatten(1)
-            message = graph_tff @ changed.view_as(fields_dtfk)
+        for layer, message in enumerate(messages.unbind(0)):
             message = self._message_act(message, layer)
             orders.append(combine(orders[-1], message, self.interact))
         return torch.stack(orders, dim=1)
@@ -328,18 +330,14 @@ class EmerGNet(ContextRecommender):
         ``sum_o ReLU(W_o concat_h softmax(Q K^T / sqrt d) V + b)``; queries with keys, and values
         with the output, are one matrix per head, since nothing stands between them.
         """
-        size, n_orders, n = orders_dan.shape
-        heads = self.heads
+        size, heads = len(orders_dan), self.heads
         query, key = (weight.view(size, heads, size) for weight in (self.query, self.key))
         value = self.value.view(size, heads, size)
         score_hdd = torch.einsum("dhe,che->hcd", query, key) / math.sqrt(size)
-        out_dhd = torch.einsum("dhe,hec->chd", value, self.out.view(heads, size, size))
-        flat = orders_dan.reshape(size, -1)
-        asked = (score_hdd.reshape(-1, size) @ flat).view(heads, size, n_orders, n)
-        share_ohan = torch.softmax(score(asked, orders_dan), dim=0)
-        mixed = mix(share_ohan, orders_dan)
-        out = out_dhd.reshape(size, -1) @ mixed.reshape(heads * size, -1) + self.out_bias[:, None]
-        return F.relu(out).view(size, n_orders, n).sum(dim=1)
+        out_hdd = torch.einsum("dhe,hec->hcd", value, self.out.view(heads, size, size))
+        # An exporter follows no derivatives, and no blocks of an unknown number of nodes.
+        way = attend_plainly if torch.compiler.is_compiling() else attend
+        return way(orders_dan, score_hdd, out_hdd, self.out_bias)
 
     def attend_regrouped(self, orders_datfk: Tensor) -> Tensor:
         """The released program's attention: [d, t, f, k].

@@ -4,12 +4,27 @@ from defects import defect
 
 TESTS = "tests/model/test_emerg.py"
 DEFECTS = {
-    "recbole_cold/model/_emerg_contractions.py": [
-        defect("the second order counts a gradient twice",
-               "            pull(grad, y) if ctx.needs_input_grad[1] else None,",
-               "            2 * pull(grad, y) if ctx.needs_input_grad[1] else None,",
+    "recbole_cold/model/_emerg_attention.py": [
+        defect("the second order counts a gradient once of twice",
+               "        score(u, for_x, for_s, more=True)\n", "",
                "test_second_order_is_the_gradient_of_the_loss",
-               "test_contractions_by_hand_and_their_gradients_to_the_second_order"),
+               "test_values_and_gradients_to_the_second_order",
+               "test_second_order_to_every_part"),
+        defect("shares stand still in the second order",
+               "        for_p.addcmul_(for_s, to_p - inner)\n", "",
+               "test_values_and_gradients_to_the_second_order"),
+        defect("the order that all are compared with gets no gradient",
+               "        first = for_first - for_apart.sum(dim=1)", "        first = for_first",
+               "test_values_and_gradients_to_the_second_order"),
+        defect("that order has no share", "        scores[:, 0] = 0\n",
+               "        scores[:, 0] = -99\n",
+               "test_logits_row_by_row", "test_values_and_gradients_to_the_second_order"),
+    ],
+    "recbole_cold/model/_emerg_contractions.py": [
+        defect("each block starts with the first node", "slice(start, min(start + size, n))",
+               "slice(0, min(start + size, n))", "test_contractions_by_hand"),
+        defect("a sum forgets what was there", "        more = True\n", "        more = False\n",
+               "test_contractions_by_hand"),
     ],
     "recbole_cold/model/_emerg_serving.py": [
         defect("graphs of a phase do not score",
@@ -42,21 +57,25 @@ DEFECTS = {
                "        number = row.diagonal().T if len(row) == size else row[0]",
                "        number = row[0]", "test_hypernetwork_row_by_row"),
         defect("the weights are transposed",
-               "            changed = self.message_weight[layer].T @ fields_dtfk.flatten(1)",
-               "            changed = self.message_weight[layer] @ fields_dtfk.flatten(1)",
+               "        weight = self.message_weight.transpose(1, 2).flatten(0, 1)",
+               "        weight = self.message_weight.flatten(0, 1)",
                "test_logits_row_by_row"),
         defect("every layer reads the last order",
-               "            changed = self.message_weight[layer].T @ fields_dtfk.flatten(1)",
-               "            changed = self.message_weight[layer].T @ orders[-1].flatten(1)",
+               "            message = self._message_act(message, layer)\n"
+               "            orders.append(combine(orders[-1], message, self.interact))\n"
+               "        return torch.stack(orders, dim=1)",
+               "            message = self._message_act(message * orders[-1], layer)\n"
+               "            orders.append(combine(orders[-1], message, self.interact))\n"
+               "        return torch.stack(orders, dim=1)",
                "test_order_of_interactions"),
         defect("the maximum is a product",
                '    return torch.maximum(before, message) if interact == "max" else before + '
                "message", "    return before * message", "test_interactions_by_hand",
                "test_other_interactions_have_another_order"),
         defect("fields without an edge are reached",
-               "            message = graph_tff @ changed.view_as(fields_dtfk)",
-               "            message = graph_tff.mean(-1, keepdim=True) * "
-               "changed.view_as(fields_dtfk).sum(2, True)",
+               "        messages = torch.stack(list(graphs))[:, None] @ changed",
+               "        messages = torch.stack(list(graphs))[:, None].mean(-1, True) * "
+               "changed.sum(3, True)",
                "test_a_field_without_edges_reaches_no_other"),
         defect("fields in RecBole's order",
                "        fields_bfd = "
