@@ -306,9 +306,32 @@ class EmerGNet(ContextRecommender):
     def propagate(self, graphs: Sequence[Tensor], fields_dtfk: Tensor) -> Tensor:
         """Node states of all orders [d, a, t, f, k]; the rows of a task share its graphs."""
         # All layers' messages come from the fields themselves, so in one product each.
+        changed = self._changed(fields_dtfk)
+        return self._states(torch.stack(list(graphs))[:, None] @ changed, fields_dtfk)
+
+    def propagate_items(
+        self, graphs: Sequence[Tensor], own_dtp: Tensor, other_dtqk: Tensor
+    ) -> Tensor:
+        """``propagate``, where the first fields are the same in all rows of a task.
+
+        What they send is computed once for a task, and not for its every row.
+        """
+        d, t, q, k = other_dtqk.shape
+        own_graph, other_graph = torch.stack(list(graphs))[:, None].split([own_dtp.shape[2], q], -1)
+        once = own_graph @ self._changed(own_dtp[..., None])
+        changed = self._changed(other_dtqk).flatten(0, 2)
+        other_graph = other_graph.expand(-1, d, -1, -1, -1).flatten(0, 2)
+        messages = torch.baddbmm(once.flatten(0, 2), other_graph, changed)
+        own_dtpk = own_dtp[..., None].expand(-1, -1, -1, k)
+        fields_dtfk = torch.cat([own_dtpk, other_dtqk], dim=2)
+        return self._states(messages.view(self.layers, d, t, -1, k), fields_dtfk)
+
+    def _changed(self, fields_dtfk: Tensor) -> Tensor:
+        """What the fields send in each layer before a graph weighs it: [l, d, t, f, k]."""
         weight = self.message_weight.transpose(1, 2).flatten(0, 1)
-        changed = (weight @ fields_dtfk.flatten(1)).view(self.layers, *fields_dtfk.shape)
-        messages = torch.stack(list(graphs))[:, None] @ changed
+        return (weight @ fields_dtfk.flatten(1)).view(self.layers, *fields_dtfk.shape)
+
+    def _states(self, messages: Tensor, fields_dtfk: Tensor) -> Tensor:
         orders = [fields_dtfk]
         for layer, message in enumerate(messages.unbind(0)):
             message = self._message_act(message, layer)
@@ -373,6 +396,10 @@ class EmerGNet(ContextRecommender):
     def task_logits(self, raw_tff: Tensor, fields_dtfk: Tensor) -> Tensor:
         """Logits [t, k] of tasks with raw graphs of their own."""
         return self.read_out(self.propagate(self.graphs(raw_tff), fields_dtfk))
+
+    def item_task_logits(self, raw_tff: Tensor, own_dtp: Tensor, other_dtqk: Tensor) -> Tensor:
+        """``task_logits`` of tasks whose rows share their first fields ``own_dtp``."""
+        return self.read_out(self.propagate_items(self.graphs(raw_tff), own_dtp, other_dtqk))
 
     def item_logits(
         self, interaction: Mapping[str, Tensor], item_vector: Tensor, item_graph: Tensor

@@ -248,11 +248,8 @@ class EmerG(ServedGraphs):
         self, fast: Mapping[str, Tensor], side_tpd: Tensor, other_dtqk: Tensor
     ) -> Tensor:
         """Logits [t, k] of tasks' rows with graphs and ID vectors ``fast``."""
-        k = other_dtqk.shape[-1]
         own = torch.cat([fast["vector"][:, None], side_tpd], dim=1)
-        own_dtpk = own.permute(2, 0, 1)[..., None].expand(-1, -1, -1, k)
-        fields = torch.cat([own_dtpk, other_dtqk], dim=2)
-        return self.net.task_logits(fast["graph"], fields)
+        return self.net.item_task_logits(fast["graph"], own.permute(2, 0, 1), other_dtqk)
 
     # ---------------------------------------------------------------- meta-training
     def begin_learn(self) -> None:

@@ -72,10 +72,15 @@ DEFECTS = {
                '    return torch.maximum(before, message) if interact == "max" else before + '
                "message", "    return before * message", "test_interactions_by_hand",
                "test_other_interactions_have_another_order"),
+        defect("an item's own fields send to all tasks alike",
+               "        once = own_graph @ self._changed(own_dtp[..., None])",
+               "        once = own_graph @ self._changed(own_dtp[..., None]).mean(2, True)",
+               "test_fields_of_the_item_send_once_for_all_rows"),
         defect("fields without an edge are reached",
-               "        messages = torch.stack(list(graphs))[:, None] @ changed",
-               "        messages = torch.stack(list(graphs))[:, None].mean(-1, True) * "
-               "changed.sum(3, True)",
+               "        return self._states(torch.stack(list(graphs))[:, None] @ changed, "
+               "fields_dtfk)",
+               "        return self._states(torch.stack(list(graphs))[:, None].mean(-1, True) * "
+               "changed.sum(3, True), fields_dtfk)",
                "test_a_field_without_edges_reaches_no_other"),
         defect("fields in RecBole's order",
                "        fields_bfd = "

@@ -290,6 +290,21 @@ class TestNetwork:
             assert values[0].abs().max() > 1e-6 * size
             assert all((b - a).abs().max() < 1e-12 * size for a, b in itertools.pairwise(values))
 
+    @pytest.mark.parametrize("keys", [{}, {"emerg_layers": 3, "emerg_message_act": "leaky_relu"}])
+    def test_fields_of_the_item_send_once_for_all_rows(self, build, rng64, keys):
+        """The same states as with the item's fields in every row, and the same gradients."""
+        net = built(build, **keys).net
+        f, p, size = len(net.graph_fields), len(net.own_fields), net.embedding_size
+        parts = [rng64(3, f, f), rng64(size, 3, p), rng64(size, 3, f - p, 4)]
+        parts = [part.requires_grad_() for part in parts]
+        raw, own, other = parts
+        once = net.propagate_items(net.graphs(raw), own, other)
+        fields = torch.cat([own[..., None].expand(-1, -1, -1, 4), other], dim=2)
+        rows = net.propagate(net.graphs(raw), fields)
+        assert torch.allclose(once, rows, **CLOSE)
+        gradients = [torch.autograd.grad(x.square().sum(), parts) for x in (once, rows)]
+        assert all(torch.allclose(a, b, atol=1e-9) for a, b in zip(*gradients, strict=True))
+
     @pytest.mark.parametrize("keys", [{"emerg_interact": "max"}, {"emerg_interact": "sum"},
                                       {"emerg_message_act": "leaky_relu"}])  # fmt: skip
     def test_other_interactions_have_another_order(self, build, rng64, keys):
