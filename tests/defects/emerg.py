@@ -16,9 +16,14 @@ DEFECTS = {
         defect("the order that all are compared with gets no gradient",
                "        first = for_first - for_apart.sum(dim=1)", "        first = for_first",
                "test_values_and_gradients_to_the_second_order"),
-        defect("that order has no share", "        scores[:, 0] = 0\n",
-               "        scores[:, 0] = -99\n",
+        defect("that order has no share", "    scores[:, 0] = 0\n",
+               "    scores[:, 0] = -99\n",
                "test_logits_row_by_row", "test_values_and_gradients_to_the_second_order"),
+        defect("scores overflow", "    return torch.softmax(scores, dim=1)[:, 1:]",
+               "    return (scores.exp() / scores.exp().sum(dim=1, keepdim=True))[:, 1:]",
+               "test_large_scores_overflow_no_more_than_a_softmax"),
+        defect("a third order is a wrong number", "    @once_differentiable\n", "",
+               "test_a_third_order_is_refused"),
     ],
     "recbole_cold/model/_emerg_contractions.py": [
         defect("each block starts with the first node", "slice(start, min(start + size, n))",
@@ -119,6 +124,11 @@ DEFECTS = {
                "test_steps_in_chunks_are_whole_steps"),
         defect("memory that is short is asked for again", "self.most = width * (tried // 2)",
                "self.most = width", "test_short_memory_makes_smaller_chunks"),
+    ],
+    "recbole_cold/model/_memory.py": [
+        defect("no piece is large enough", "torch.empty(2**25 - 2**14, dtype=torch.uint8)",
+               "torch.empty(2**14, dtype=torch.uint8)",
+               "test_freed_memory_is_not_asked_for_again"),
     ],
     "recbole_cold/model/emerg.py": [
         defect("the table's row is read for the draw",

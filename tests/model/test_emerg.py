@@ -2,6 +2,9 @@
 
 import itertools
 import math
+import platform
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -11,7 +14,7 @@ from number_helpers import central_difference
 from task_helpers import block_episode, exchanged
 
 from recbole_cold.errors import Diverged, UserError
-from recbole_cold.model import emerg
+from recbole_cold.model import _memory, emerg
 from recbole_cold.model._emerg_attention import attend, attend_plainly
 from recbole_cold.model._emerg_contractions import pull, score, spread
 from recbole_cold.model._emerg_net import HyperNetwork, combine, largest, min_max, refine
@@ -179,6 +182,35 @@ class TestAttention:
             loss = gradient.square().sum()
         with pytest.raises(RuntimeError, match="once_differentiable"):
             loss.backward()
+
+
+FAULTS = """
+import resource, runpy, sys
+import torch
+keep_freed_memory = runpy.run_path(sys.argv[1])["keep_freed_memory"]
+
+def faults():
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(5):
+        pieces = [torch.ones(2**20) for _ in range(13)]
+        del pieces
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+faults()
+given_back = faults()
+keep_freed_memory()
+faults()
+print(given_back, faults())
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="other C libraries do as they did")
+def test_freed_memory_is_not_asked_for_again():
+    """Thirteen pieces of 4 MiB, five times: pages that the system had to clear."""
+    program = [sys.executable, "-c", FAULTS, _memory.__file__]
+    done = subprocess.run(program, capture_output=True, text=True, check=True)
+    given_back, kept = map(int, done.stdout.split())
+    assert given_back > 5000 and kept < 100
 
 
 # ------------------------------------------------------------------------------- the graph
