@@ -128,7 +128,7 @@ DEFECTS = {
     "recbole_cold/model/_memory.py": [
         defect("no piece is large enough", "torch.empty(2**25 - 2**14, dtype=torch.uint8)",
                "torch.empty(2**14, dtype=torch.uint8)",
-               "test_freed_memory_is_not_asked_for_again"),
+               "test_large_pieces_come_from_memory_that_is_kept"),
     ],
     "recbole_cold/model/emerg.py": [
         defect("the table's row is read for the draw",
