@@ -5,6 +5,7 @@ second order through many that cancel; here each order of derivative is one call
 refused. Shape letters as in ``_emerg_contractions.py``.
 """
 
+import math
 from typing import Any
 
 import torch
@@ -14,6 +15,10 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 from recbole_cold.model._emerg_contractions import pull, score, spread
+
+# Nodes at a time on a CPU: with less, calls cost more than what they compute; with more, what one
+# call leaves is no longer in a cache for the next.
+_NODES = 8192
 
 
 def attend_plainly(
@@ -42,13 +47,20 @@ def attend(orders_dan: Tensor, score_hdd: Tensor, out_hdd: Tensor, bias_d: Tenso
     Shares sum to 1 and a softmax knows differences only. So order 0 is taken from all others, and
     one less is asked for its key and its value.
     """
-    size, n_orders, n = orders_dan.shape
-    first_dn, apart_don = _Apart.apply(orders_dan)
     # Keys and values of all heads in one product.
-    weight = torch.cat([score_hdd.transpose(1, 2), out_hdd]).view(-1, size)
-    z = (weight @ apart_don.view(size, -1)).view(2, len(score_hdd), size, n_orders - 1, n)
-    base_dn = torch.addmm(bias_d[:, None], out_hdd.sum(dim=0), first_dn)
-    return _Attend.apply(z, orders_dan, base_dn)
+    weight = torch.cat([score_hdd.transpose(1, 2), out_hdd]).flatten(0, 1)
+    first, heads, n = out_hdd.sum(dim=0), len(score_hdd), orders_dan.shape[2]
+
+    def some(part_dan: Tensor) -> Tensor:
+        size, n_orders, nodes = part_dan.shape
+        first_dn, apart_don = _Apart.apply(part_dan)
+        z = (weight @ apart_don.view(size, -1)).view(2, heads, size, n_orders - 1, nodes)
+        return _Attend.apply(z, part_dan, torch.addmm(bias_d[:, None], first, first_dn))
+
+    parts = math.ceil(n / _NODES) if orders_dan.device.type == "cpu" else 1
+    if parts <= 1:
+        return some(orders_dan)
+    return torch.cat([some(part) for part in orders_dan.tensor_split(parts, dim=2)], dim=1)
 
 
 def _shares(z_hdon: Tensor, x_dan: Tensor) -> Tensor:

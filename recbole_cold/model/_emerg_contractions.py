@@ -6,31 +6,22 @@ axis, and what is summed is summed while it is multiplied. They have no gradient
 Shape letters: n nodes, d embedding size, h heads, a orders that ask, o orders that are asked.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 import torch
 from torch import Tensor
 
-# Nodes at a time on a CPU: less, and calls cost more than they compute; more, and a call's
-# tensors leave the cache.
-_BLOCK = 8192
-
-
-def _blocks(tensor: Tensor) -> Iterator[slice]:
-    n = tensor.shape[-1]
-    size = _BLOCK if tensor.device.type == "cpu" else max(n, 1)
-    return (slice(start, min(start + size, n)) for start in range(0, n, size))
-
 
 def _sum_products(
     target: Tensor, lefts: Iterable[Tensor], rights: Iterable[Tensor], more: bool
-) -> None:
+) -> Tensor:
     for left, right in zip(lefts, rights, strict=True):
         if more:
             target.addcmul_(left, right)
         else:
             torch.mul(left, right, out=target)
         more = True
+    return target
 
 
 def score(z_hdon: Tensor, x_dan: Tensor, out: Tensor, *, more: bool = False) -> Tensor:
@@ -39,24 +30,16 @@ def score(z_hdon: Tensor, x_dan: Tensor, out: Tensor, *, more: bool = False) -> 
         # One launch for all numbers of an embedding costs less than its large product.
         product = (z_hdon[:, :, :, None] * x_dan[:, None]).sum(dim=1)
         return out.add_(product) if more else out.copy_(product)
-    for part in _blocks(x_dan):
-        lefts = z_hdon[:, :, :, None, part].unbind(1)
-        _sum_products(out[..., part], lefts, x_dan[..., part].unbind(0), more)
-    return out
+    return _sum_products(out, z_hdon[:, :, :, None].unbind(1), x_dan.unbind(0), more)
 
 
 def spread(p_hoan: Tensor, x_dan: Tensor, out: Tensor, *, more: bool = False) -> Tensor:
     """``sum_a p[h,o,a,n] x[d,a,n]`` into ``out`` [h, d, o, n]; ``more`` adds to what is there."""
-    for part in _blocks(x_dan):
-        lefts = p_hoan[:, None, ..., part].unbind(3)
-        _sum_products(out[..., part], lefts, x_dan[:, None, :, part].unbind(2), more)
-    return out
+    return _sum_products(out, p_hoan[:, None].unbind(3), x_dan[:, None].unbind(2), more)
 
 
 def pull(p_hoan: Tensor, z_hdon: Tensor, out: Tensor, *, more: bool = False) -> Tensor:
     """``sum_ho p[h,o,a,n] z[h,d,o,n]`` into ``out`` [d, a, n]; ``more`` adds to what is there."""
-    for part in _blocks(z_hdon):
-        lefts = [p for head in p_hoan[:, :, None, ..., part].unbind(0) for p in head.unbind(0)]
-        rights = [z for head in z_hdon[:, :, :, None, part].unbind(0) for z in head.unbind(1)]
-        _sum_products(out[..., part], lefts, rights, more)
-    return out
+    lefts = [p for head in p_hoan[:, :, None].unbind(0) for p in head.unbind(0)]
+    rights = [z for head in z_hdon[:, :, :, None].unbind(0) for z in head.unbind(1)]
+    return _sum_products(out, lefts, rights, more)

@@ -124,9 +124,7 @@ def naive_logit(net, graphs, fields_fd):
 
 
 # ------------------------------------------------------------------------------- attention
-@pytest.mark.parametrize("block", [2, 100])
-def test_contractions_by_hand(rng64, monkeypatch, block):
-    monkeypatch.setattr("recbole_cold.model._emerg_contractions._BLOCK", block)
+def test_contractions_by_hand(rng64):
     p, z, x = rng64(2, 3, 4, 5), rng64(2, 6, 3, 5), rng64(6, 4, 5)
     for operation, equation, parts, like in (
         (score, "hdon,dan->hoan", (z, x), p),
@@ -146,9 +144,12 @@ def attention_of(rng64, n_orders, heads, size=4, n=5):
 class TestAttention:
     """``attend`` and its derivatives by hand, against the equation and autograd."""
 
-    @pytest.mark.parametrize(("n_orders", "heads"), [(2, 1), (3, 3), (4, 2)])
-    def test_values_and_gradients_to_the_second_order(self, rng64, n_orders, heads):
+    @pytest.mark.parametrize(("n_orders", "heads", "nodes"), [(2, 1, 9), (3, 3, 9), (4, 2, 2)])
+    def test_values_and_gradients_to_the_second_order(
+        self, rng64, monkeypatch, n_orders, heads, nodes
+    ):
         """As the inner step needs them: the gradient to the states, then that of all through it."""
+        monkeypatch.setattr("recbole_cold.model._emerg_attention._NODES", nodes)
         parts = attention_of(rng64, n_orders, heads)
         weight, along = rng64(4, 5), rng64(4, n_orders, 5)
         found = []
