@@ -114,7 +114,7 @@ def test_emerg(benchmark, small, monkeypatch):
     monkeypatch.setattr(module, "SAMPLE", 4)
     monkeypatch.setattr(module, "SIZES", (128,))
     table = module.measure(small(keys={"warm_epochs": 1}))
-    assert len(table.agreement) == 3 and max(table.agreement.values()) < 1e-5
+    assert len(table.agreement) == 4 and max(table.agreement.values()) < 1e-5
     assert [row[0].split(",")[0] for row in table.rows][-1] == "1 passes in meta-batches of 128"
 
 
@@ -130,6 +130,15 @@ def test_emerg_would_notice_another_graph(benchmark, small, monkeypatch):
     with torch.no_grad():
         loop.graphs[item] = loop.graphs[item].flip(0)
     assert abs(loop.loss(item, rows) - right) > 1e-7
+
+
+def test_emerg_loops_second_order_is_ours(benchmark, small):
+    """And it would notice the first order, whose gradients are others."""
+    module = benchmark("emerg")
+    item = 0
+    same = module._same_gradients(module.prepared(small()), item)
+    first = module._same_gradients(module.prepared(small(), emerg_order=1), item)
+    assert same < 1e-12 and first > 1e-6
 
 
 def test_loading(benchmark, small):

@@ -1,111 +1,45 @@
-"""Three contractions that are each other's derivatives, without large intermediates.
+"""Three contractions of a node's orders, without large intermediates.
 
-All are derivatives of ``sum p[o,h,a,n] y[h,d,a,n] x[d,o,n]``: by p, by y and by x. So the gradient
-of each is made of the other two, to any order. Written with autograd's own products the gradients
-would go through tensors of all indices at once; here they stay in a processor's cache.
-Shape letters: n nodes, d embedding size, h heads, a and o orders.
+All are derivatives of ``sum p[h,o,a,n] z[h,d,o,n] x[d,a,n]``: by p, by z and by x. Written as
+``torch.einsum`` they would be products of many tiny matrices; here the nodes are the innermost
+axis, and what is summed is summed while it is multiplied. They have no gradient of their own.
+Shape letters: n nodes, d embedding size, h heads, a orders that ask, o orders that are asked.
 """
 
-import itertools
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterable
 
 import torch
 from torch import Tensor
-from torch.autograd import Function
-
-# Nodes at a time on a CPU: h * d * a of them in single precision are to fit into its cache.
-_BLOCK = 2048
 
 
-def _blocks(tensor: Tensor) -> Iterator[slice]:
-    n = tensor.shape[-1]
-    size = _BLOCK if tensor.device.type == "cpu" else max(n, 1)
-    return (slice(start, min(start + size, n)) for start in range(0, n, size))
+def _sum_products(
+    target: Tensor, lefts: Iterable[Tensor], rights: Iterable[Tensor], more: bool
+) -> Tensor:
+    for left, right in zip(lefts, rights, strict=True):
+        if more:
+            target.addcmul_(left, right)
+        else:
+            torch.mul(left, right, out=target)
+        more = True
+    return target
 
 
-class _Score(Function):
-    @staticmethod
-    def forward(ctx: Any, y_hdan: Tensor, x_don: Tensor) -> Tensor:
-        ctx.save_for_backward(y_hdan, x_don)
-        h, _, a, n = y_hdan.shape
-        out = y_hdan.new_empty(x_don.shape[1], h, a, n)
-        for part in _blocks(y_hdan):
-            y, x = y_hdan[..., part], x_don[:, :, None, part]
-            product = torch.empty_like(y)
-            for order, target in enumerate(out[..., part]):
-                torch.mul(y, x[:, order], out=product)
-                torch.sum(product, dim=1, out=target)
-        return out
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None]:
-        y, x = ctx.saved_tensors
-        return (
-            mix(grad, x) if ctx.needs_input_grad[0] else None,
-            pull(grad, y) if ctx.needs_input_grad[1] else None,
-        )
+def score(z_hdon: Tensor, x_dan: Tensor, out: Tensor, *, more: bool = False) -> Tensor:
+    """``sum_d z[h,d,o,n] x[d,a,n]`` into ``out`` [h, o, a, n]; ``more`` adds to what is there."""
+    if out.device.type != "cpu":
+        # One launch for all numbers of an embedding costs less than its large product.
+        product = (z_hdon[:, :, :, None] * x_dan[:, None]).sum(dim=1)
+        return out.add_(product) if more else out.copy_(product)
+    return _sum_products(out, z_hdon[:, :, :, None].unbind(1), x_dan.unbind(0), more)
 
 
-class _Mix(Function):
-    @staticmethod
-    def forward(ctx: Any, p_ohan: Tensor, x_don: Tensor) -> Tensor:
-        ctx.save_for_backward(p_ohan, x_don)
-        o, h, a, n = p_ohan.shape
-        out = p_ohan.new_empty(h, x_don.shape[0], a, n)
-        for part in _blocks(p_ohan):
-            p, x = p_ohan[:, :, None, :, part], x_don[:, :, None, part]
-            target = out[..., part]
-            torch.mul(p[0], x[:, 0], out=target)
-            for order in range(1, o):
-                target.addcmul_(p[order], x[:, order])
-        return out
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None]:
-        p, x = ctx.saved_tensors
-        return (
-            score(grad, x) if ctx.needs_input_grad[0] else None,
-            pull(p, grad) if ctx.needs_input_grad[1] else None,
-        )
+def spread(p_hoan: Tensor, x_dan: Tensor, out: Tensor, *, more: bool = False) -> Tensor:
+    """``sum_a p[h,o,a,n] x[d,a,n]`` into ``out`` [h, d, o, n]; ``more`` adds to what is there."""
+    return _sum_products(out, p_hoan[:, None].unbind(3), x_dan[:, None].unbind(2), more)
 
 
-class _Pull(Function):
-    @staticmethod
-    def forward(ctx: Any, p_ohan: Tensor, y_hdan: Tensor) -> Tensor:
-        ctx.save_for_backward(p_ohan, y_hdan)
-        o, h, a, n = p_ohan.shape
-        out = p_ohan.new_empty(y_hdan.shape[1], o, n)
-        for part in _blocks(p_ohan):
-            p, y, target = p_ohan[..., part], y_hdan[..., part], out[..., part]
-            torch.mul(p[:, 0, 0], y[0, :, None, 0], out=target)
-            for head, order in list(itertools.product(range(h), range(a)))[1:]:
-                target.addcmul_(p[:, head, order], y[head, :, None, order])
-        return out
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None]:
-        p, y = ctx.saved_tensors
-        return (
-            score(y, grad) if ctx.needs_input_grad[0] else None,
-            mix(p, grad) if ctx.needs_input_grad[1] else None,
-        )
-
-
-def score(y_hdan: Tensor, x_don: Tensor) -> Tensor:
-    """``sum_d y[h,d,a,n] x[d,o,n]``: [o, h, a, n]."""
-    if torch.compiler.is_compiling():  # an exporter follows no blocks of an unknown number of nodes
-        return torch.einsum("hdan,don->ohan", y_hdan, x_don)
-    return _Score.apply(y_hdan, x_don)
-
-
-def mix(p_ohan: Tensor, x_don: Tensor) -> Tensor:
-    """``sum_o p[o,h,a,n] x[d,o,n]``: [h, d, a, n]."""
-    if torch.compiler.is_compiling():
-        return torch.einsum("ohan,don->hdan", p_ohan, x_don)
-    return _Mix.apply(p_ohan, x_don)
-
-
-def pull(p_ohan: Tensor, y_hdan: Tensor) -> Tensor:
-    """``sum_ha p[o,h,a,n] y[h,d,a,n]``: [d, o, n]."""
-    return _Pull.apply(p_ohan, y_hdan)
+def pull(p_hoan: Tensor, z_hdon: Tensor, out: Tensor, *, more: bool = False) -> Tensor:
+    """``sum_ho p[h,o,a,n] z[h,d,o,n]`` into ``out`` [d, a, n]; ``more`` adds to what is there."""
+    lefts = [p for head in p_hoan[:, :, None].unbind(0) for p in head.unbind(0)]
+    rights = [z for head in z_hdon[:, :, :, None].unbind(0) for z in head.unbind(1)]
+    return _sum_products(out, lefts, rights, more)

@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from recbole_cold.backbone._beyond import Beyond
 from recbole_cold.backbone._shortcuts import pooled
 from recbole_cold.errors import UserError
-from recbole_cold.model._emerg_contractions import mix, score
+from recbole_cold.model._emerg_attention import attend, attend_plainly
 
 _LEAK = 0.01
 # Keys that the network reads, and with them its pre-training.
@@ -305,10 +305,35 @@ class EmerGNet(ContextRecommender):
 
     def propagate(self, graphs: Sequence[Tensor], fields_dtfk: Tensor) -> Tensor:
         """Node states of all orders [d, a, t, f, k]; the rows of a task share its graphs."""
+        # All layers' messages come from the fields themselves, so in one product each.
+        changed = self._changed(fields_dtfk)
+        return self._states(torch.stack(list(graphs))[:, None] @ changed, fields_dtfk)
+
+    def propagate_items(
+        self, graphs: Sequence[Tensor], own_dtp: Tensor, other_dtqk: Tensor
+    ) -> Tensor:
+        """``propagate``, where the first fields are the same in all rows of a task.
+
+        What they send is computed once for a task, and not for its every row.
+        """
+        d, t, q, k = other_dtqk.shape
+        own_graph, other_graph = torch.stack(list(graphs))[:, None].split([own_dtp.shape[2], q], -1)
+        once = own_graph @ self._changed(own_dtp[..., None])
+        changed = self._changed(other_dtqk).flatten(0, 2)
+        other_graph = other_graph.expand(-1, d, -1, -1, -1).flatten(0, 2)
+        messages = torch.baddbmm(once.flatten(0, 2), other_graph, changed)
+        own_dtpk = own_dtp[..., None].expand(-1, -1, -1, k)
+        fields_dtfk = torch.cat([own_dtpk, other_dtqk], dim=2)
+        return self._states(messages.view(self.layers, d, t, -1, k), fields_dtfk)
+
+    def _changed(self, fields_dtfk: Tensor) -> Tensor:
+        """What the fields send in each layer before a graph weighs it: [l, d, t, f, k]."""
+        weight = self.message_weight.transpose(1, 2).flatten(0, 1)
+        return (weight @ fields_dtfk.flatten(1)).view(self.layers, *fields_dtfk.shape)
+
+    def _states(self, messages: Tensor, fields_dtfk: Tensor) -> Tensor:
         orders = [fields_dtfk]
-        for layer, graph_tff in enumerate(graphs):
-            changed = self.message_weight[layer].T @ fields_dtfk.flatten(1)
-            message = graph_tff @ changed.view_as(fields_dtfk)
+        for layer, message in enumerate(messages.unbind(0)):
             message = self._message_act(message, layer)
             orders.append(combine(orders[-1], message, self.interact))
         return torch.stack(orders, dim=1)
@@ -328,18 +353,14 @@ class EmerGNet(ContextRecommender):
         ``sum_o ReLU(W_o concat_h softmax(Q K^T / sqrt d) V + b)``; queries with keys, and values
         with the output, are one matrix per head, since nothing stands between them.
         """
-        size, n_orders, n = orders_dan.shape
-        heads = self.heads
+        size, heads = len(orders_dan), self.heads
         query, key = (weight.view(size, heads, size) for weight in (self.query, self.key))
         value = self.value.view(size, heads, size)
         score_hdd = torch.einsum("dhe,che->hcd", query, key) / math.sqrt(size)
-        out_dhd = torch.einsum("dhe,hec->chd", value, self.out.view(heads, size, size))
-        flat = orders_dan.reshape(size, -1)
-        asked = (score_hdd.reshape(-1, size) @ flat).view(heads, size, n_orders, n)
-        share_ohan = torch.softmax(score(asked, orders_dan), dim=0)
-        mixed = mix(share_ohan, orders_dan)
-        out = out_dhd.reshape(size, -1) @ mixed.reshape(heads * size, -1) + self.out_bias[:, None]
-        return F.relu(out).view(size, n_orders, n).sum(dim=1)
+        out_hdd = torch.einsum("dhe,hec->hcd", value, self.out.view(heads, size, size))
+        # An exporter follows no derivatives, and no blocks of an unknown number of nodes.
+        way = attend_plainly if torch.compiler.is_compiling() else attend
+        return way(orders_dan, score_hdd, out_hdd, self.out_bias)
 
     def attend_regrouped(self, orders_datfk: Tensor) -> Tensor:
         """The released program's attention: [d, t, f, k].
@@ -375,6 +396,10 @@ class EmerGNet(ContextRecommender):
     def task_logits(self, raw_tff: Tensor, fields_dtfk: Tensor) -> Tensor:
         """Logits [t, k] of tasks with raw graphs of their own."""
         return self.read_out(self.propagate(self.graphs(raw_tff), fields_dtfk))
+
+    def item_task_logits(self, raw_tff: Tensor, own_dtp: Tensor, other_dtqk: Tensor) -> Tensor:
+        """``task_logits`` of tasks whose rows share their first fields ``own_dtp``."""
+        return self.read_out(self.propagate_items(self.graphs(raw_tff), own_dtp, other_dtqk))
 
     def item_logits(
         self, interaction: Mapping[str, Tensor], item_vector: Tensor, item_graph: Tensor

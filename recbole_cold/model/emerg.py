@@ -31,6 +31,7 @@ from recbole_cold.model._emerg_net import NETWORK_KEYS, EmerGNet, HyperNetwork
 from recbole_cold.model._emerg_serving import RANDOM, ServedGraphs
 from recbole_cold.model._fit import Fit, RowBatches, Step
 from recbole_cold.model._inner import Chunks, adapt
+from recbole_cold.model._memory import keep_freed_memory
 from recbole_cold.model._token_rows import TokenRows
 
 logger = logging.getLogger(__name__)
@@ -163,6 +164,7 @@ class EmerG(ServedGraphs):
         self.register_buffer("row_history", torch.zeros(phases, m, size))
         self.register_buffer("phase", torch.tensor(0))
         self._chunks = Chunks(_CHUNK_ROWS, "rows")
+        keep_freed_memory()
         self._tokens = dataset.field2id_token[self.id_field]
         self._time = dataset.time
         self._all_ids = np.asarray(dataset.inter[self.id_field])
@@ -248,11 +250,8 @@ class EmerG(ServedGraphs):
         self, fast: Mapping[str, Tensor], side_tpd: Tensor, other_dtqk: Tensor
     ) -> Tensor:
         """Logits [t, k] of tasks' rows with graphs and ID vectors ``fast``."""
-        k = other_dtqk.shape[-1]
         own = torch.cat([fast["vector"][:, None], side_tpd], dim=1)
-        own_dtpk = own.permute(2, 0, 1)[..., None].expand(-1, -1, -1, k)
-        fields = torch.cat([own_dtpk, other_dtqk], dim=2)
-        return self.net.task_logits(fast["graph"], fields)
+        return self.net.item_task_logits(fast["graph"], own.permute(2, 0, 1), other_dtqk)
 
     # ---------------------------------------------------------------- meta-training
     def begin_learn(self) -> None:

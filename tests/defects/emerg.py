@@ -4,12 +4,34 @@ from defects import defect
 
 TESTS = "tests/model/test_emerg.py"
 DEFECTS = {
-    "recbole_cold/model/_emerg_contractions.py": [
-        defect("the second order counts a gradient twice",
-               "            pull(grad, y) if ctx.needs_input_grad[1] else None,",
-               "            2 * pull(grad, y) if ctx.needs_input_grad[1] else None,",
+    "recbole_cold/model/_emerg_attention.py": [
+        defect("the second order counts a gradient once of twice",
+               "        score(u, for_x, for_s, more=True)\n", "",
                "test_second_order_is_the_gradient_of_the_loss",
-               "test_contractions_by_hand_and_their_gradients_to_the_second_order"),
+               "test_values_and_gradients_to_the_second_order",
+               "test_second_order_to_every_part"),
+        defect("shares stand still in the second order",
+               "        for_p.addcmul_(for_s, to_p - inner)\n", "",
+               "test_values_and_gradients_to_the_second_order"),
+        defect("the order that all are compared with gets no gradient",
+               "        first = for_first - for_apart.sum(dim=1)", "        first = for_first",
+               "test_values_and_gradients_to_the_second_order"),
+        defect("that order has no share", "    scores[:, 0] = 0\n",
+               "    scores[:, 0] = -99\n",
+               "test_logits_row_by_row", "test_values_and_gradients_to_the_second_order"),
+        defect("nodes beyond the first ones are left out",
+               "for part in orders_dan.tensor_split(parts, dim=2)], dim=1)",
+               "for part in [orders_dan.tensor_split(parts, dim=2)[0]] * parts], dim=1)[:, :n]",
+               "test_values_and_gradients_to_the_second_order"),
+        defect("scores overflow", "    return torch.softmax(scores, dim=1)[:, 1:]",
+               "    return (scores.exp() / scores.exp().sum(dim=1, keepdim=True))[:, 1:]",
+               "test_large_scores_overflow_no_more_than_a_softmax"),
+        defect("a third order is a wrong number", "    @once_differentiable\n", "",
+               "test_a_third_order_is_refused"),
+    ],
+    "recbole_cold/model/_emerg_contractions.py": [
+        defect("a sum forgets what was there", "        more = True\n", "        more = False\n",
+               "test_contractions_by_hand"),
     ],
     "recbole_cold/model/_emerg_serving.py": [
         defect("graphs of a phase do not score",
@@ -42,21 +64,30 @@ DEFECTS = {
                "        number = row.diagonal().T if len(row) == size else row[0]",
                "        number = row[0]", "test_hypernetwork_row_by_row"),
         defect("the weights are transposed",
-               "            changed = self.message_weight[layer].T @ fields_dtfk.flatten(1)",
-               "            changed = self.message_weight[layer] @ fields_dtfk.flatten(1)",
+               "        weight = self.message_weight.transpose(1, 2).flatten(0, 1)",
+               "        weight = self.message_weight.flatten(0, 1)",
                "test_logits_row_by_row"),
         defect("every layer reads the last order",
-               "            changed = self.message_weight[layer].T @ fields_dtfk.flatten(1)",
-               "            changed = self.message_weight[layer].T @ orders[-1].flatten(1)",
+               "            message = self._message_act(message, layer)\n"
+               "            orders.append(combine(orders[-1], message, self.interact))\n"
+               "        return torch.stack(orders, dim=1)",
+               "            message = self._message_act(message * orders[-1], layer)\n"
+               "            orders.append(combine(orders[-1], message, self.interact))\n"
+               "        return torch.stack(orders, dim=1)",
                "test_order_of_interactions"),
         defect("the maximum is a product",
                '    return torch.maximum(before, message) if interact == "max" else before + '
                "message", "    return before * message", "test_interactions_by_hand",
                "test_other_interactions_have_another_order"),
+        defect("an item's own fields send to all tasks alike",
+               "        once = own_graph @ self._changed(own_dtp[..., None])",
+               "        once = own_graph @ self._changed(own_dtp[..., None]).mean(2, True)",
+               "test_fields_of_the_item_send_once_for_all_rows"),
         defect("fields without an edge are reached",
-               "            message = graph_tff @ changed.view_as(fields_dtfk)",
-               "            message = graph_tff.mean(-1, keepdim=True) * "
-               "changed.view_as(fields_dtfk).sum(2, True)",
+               "        return self._states(torch.stack(list(graphs))[:, None] @ changed, "
+               "fields_dtfk)",
+               "        return self._states(torch.stack(list(graphs))[:, None].mean(-1, True) * "
+               "changed.sum(3, True), fields_dtfk)",
                "test_a_field_without_edges_reaches_no_other"),
         defect("fields in RecBole's order",
                "        fields_bfd = "
@@ -95,6 +126,11 @@ DEFECTS = {
                "test_steps_in_chunks_are_whole_steps"),
         defect("memory that is short is asked for again", "self.most = width * (tried // 2)",
                "self.most = width", "test_short_memory_makes_smaller_chunks"),
+    ],
+    "recbole_cold/model/_memory.py": [
+        defect("no piece is large enough", "torch.empty(2**25 - 2**14, dtype=torch.uint8)",
+               "torch.empty(2**14, dtype=torch.uint8)",
+               "test_large_pieces_come_from_memory_that_is_kept"),
     ],
     "recbole_cold/model/emerg.py": [
         defect("the table's row is read for the draw",

@@ -2,6 +2,9 @@
 
 import itertools
 import math
+import platform
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -11,8 +14,9 @@ from number_helpers import central_difference
 from task_helpers import block_episode, exchanged
 
 from recbole_cold.errors import Diverged, UserError
-from recbole_cold.model import emerg
-from recbole_cold.model._emerg_contractions import mix, pull, score
+from recbole_cold.model import _memory, emerg
+from recbole_cold.model._emerg_attention import attend, attend_plainly
+from recbole_cold.model._emerg_contractions import pull, score, spread
 from recbole_cold.model._emerg_net import HyperNetwork, combine, largest, min_max, refine
 from recbole_cold.model.emerg import PAIRS, EmerG, TaskRows, task_loss
 from recbole_cold.training.trainer import Trainer
@@ -119,18 +123,95 @@ def naive_logit(net, graphs, fields_fd):
     return sum(gates[m] * (net.node_score @ nodes[m]) for m in range(f))
 
 
-# ------------------------------------------------------------------------------- contractions
-@pytest.mark.parametrize("block", [2, 100])
-def test_contractions_by_hand_and_their_gradients_to_the_second_order(rng64, monkeypatch, block):
-    monkeypatch.setattr("recbole_cold.model._emerg_contractions._BLOCK", block)
-    p, y, x = rng64(3, 2, 4, 5), rng64(2, 6, 4, 5), rng64(6, 3, 5)
-    assert torch.allclose(score(y, x), torch.einsum("hdan,don->ohan", y, x))
-    assert torch.allclose(mix(p, x), torch.einsum("ohan,don->hdan", p, x))
-    assert torch.allclose(pull(p, y), torch.einsum("ohan,hdan->don", p, y))
-    for operation, parts in ((score, (y, x)), (mix, (p, x)), (pull, (p, y))):
-        parts = tuple(part[..., :3].clone().requires_grad_() for part in parts)
-        assert torch.autograd.gradcheck(operation, parts, fast_mode=True)
-        assert torch.autograd.gradgradcheck(operation, parts, fast_mode=True)
+# ------------------------------------------------------------------------------- attention
+def test_contractions_by_hand(rng64):
+    p, z, x = rng64(2, 3, 4, 5), rng64(2, 6, 3, 5), rng64(6, 4, 5)
+    for operation, equation, parts, like in (
+        (score, "hdon,dan->hoan", (z, x), p),
+        (spread, "hoan,dan->hdon", (p, x), z),
+        (pull, "hoan,hdon->dan", (p, z), x),
+    ):
+        expected, out = torch.einsum(equation, *parts), torch.full_like(like, math.nan)
+        assert operation(*parts, out) is out and torch.allclose(out, expected)
+        assert torch.allclose(operation(*parts, out, more=True), 2 * expected)
+
+
+def attention_of(rng64, n_orders, heads, size=4, n=5):
+    shapes = (size, n_orders, n), (heads, size, size), (heads, size, size), (size,)
+    return tuple(rng64(*shape).requires_grad_() for shape in shapes)
+
+
+class TestAttention:
+    """``attend`` and its derivatives by hand, against the equation and autograd."""
+
+    @pytest.mark.parametrize(("n_orders", "heads", "nodes"), [(2, 1, 9), (3, 3, 9), (4, 2, 2)])
+    def test_values_and_gradients_to_the_second_order(
+        self, rng64, monkeypatch, n_orders, heads, nodes
+    ):
+        """As the inner step needs them: the gradient to the states, then that of all through it."""
+        monkeypatch.setattr("recbole_cold.model._emerg_attention._NODES", nodes)
+        parts = attention_of(rng64, n_orders, heads)
+        weight, along = rng64(4, 5), rng64(4, n_orders, 5)
+        found = []
+        for way in (attend, attend_plainly):
+            node = way(*parts)
+            loss = (node * weight).sum() + node.square().sum()
+            (inner,) = torch.autograd.grad(loss, parts[:1], create_graph=True)
+            outer = torch.autograd.grad(
+                (inner * along).sum() + inner.square().sum() + 0.3 * loss, parts, retain_graph=True
+            )
+            found.append([node, inner, *torch.autograd.grad(loss, parts), *outer])
+        for fast, plain in zip(*found, strict=True):
+            assert torch.allclose(fast, plain, rtol=1e-9, atol=1e-9)
+
+    def test_second_order_to_every_part(self, rng64):
+        parts = attention_of(rng64, 3, 2, size=3, n=2)
+        assert torch.autograd.gradcheck(attend, parts, fast_mode=True)
+        assert torch.autograd.gradgradcheck(attend, parts, fast_mode=True)
+
+    def test_large_scores_overflow_no_more_than_a_softmax(self, rng64):
+        orders, scores, out, bias = (part.detach() for part in attention_of(rng64, 3, 2))
+        for sign in (1e4, -1e4):
+            found = attend(orders, sign * scores, out, bias)
+            assert torch.allclose(found, attend_plainly(orders, sign * scores, out, bias))
+
+    def test_a_third_order_is_refused(self, rng64):
+        value, parts = attend, attention_of(rng64, 2, 1)
+        loss = value(*parts).square().sum()
+        for _ in range(2):
+            (gradient,) = torch.autograd.grad(loss, parts[:1], create_graph=True)
+            loss = gradient.square().sum()
+        with pytest.raises(RuntimeError, match="once_differentiable"):
+            loss.backward()
+
+
+MAPPED = """
+import ctypes, runpy, sys
+import torch
+
+class Info(ctypes.Structure):
+    _fields_ = [(name, ctypes.c_int) for name in "arena ordblks smblks hblks a b c d e f".split()]
+
+mallinfo = ctypes.CDLL(None).mallinfo
+mallinfo.restype = Info
+
+def mapped(mebibytes):
+    before = mallinfo().hblks
+    piece = torch.empty(mebibytes * 2**20, dtype=torch.uint8)
+    return mallinfo().hblks - before
+
+apart = mapped(25)
+runpy.run_path(sys.argv[1])["keep_freed_memory"]()
+print(apart, mapped(31))
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="other C libraries do as they did")
+def test_large_pieces_come_from_memory_that_is_kept():
+    """One of 25 MiB is mapped by itself, and goes back to the system; afterwards not even 31."""
+    program = [sys.executable, "-c", MAPPED, _memory.__file__]
+    done = subprocess.run(program, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["1", "0"]
 
 
 # ------------------------------------------------------------------------------- the graph
@@ -241,6 +322,21 @@ class TestNetwork:
             size = max(v.abs().max() for v in (state[:, layer] for state in line))
             assert values[0].abs().max() > 1e-6 * size
             assert all((b - a).abs().max() < 1e-12 * size for a, b in itertools.pairwise(values))
+
+    @pytest.mark.parametrize("keys", [{}, {"emerg_layers": 3, "emerg_message_act": "leaky_relu"}])
+    def test_fields_of_the_item_send_once_for_all_rows(self, build, rng64, keys):
+        """The same states as with the item's fields in every row, and the same gradients."""
+        net = built(build, **keys).net
+        f, p, size = len(net.graph_fields), len(net.own_fields), net.embedding_size
+        parts = [rng64(3, f, f), rng64(size, 3, p), rng64(size, 3, f - p, 4)]
+        parts = [part.requires_grad_() for part in parts]
+        raw, own, other = parts
+        once = net.propagate_items(net.graphs(raw), own, other)
+        fields = torch.cat([own[..., None].expand(-1, -1, -1, 4), other], dim=2)
+        rows = net.propagate(net.graphs(raw), fields)
+        assert torch.allclose(once, rows, **CLOSE)
+        gradients = [torch.autograd.grad(x.square().sum(), parts) for x in (once, rows)]
+        assert all(torch.allclose(a, b, atol=1e-9) for a, b in zip(*gradients, strict=True))
 
     @pytest.mark.parametrize("keys", [{"emerg_interact": "max"}, {"emerg_interact": "sum"},
                                       {"emerg_message_act": "leaky_relu"}])  # fmt: skip
