@@ -4,12 +4,14 @@ import itertools
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from recbole_cold.backbone._shortcuts import Lookup, lookup
 from recbole_cold.backbone._unseen import zero_rows
 from recbole_cold.backbone._vectors import VectorTable, project_
 from recbole_cold.data.episodes import masked_mean
@@ -44,6 +46,33 @@ def click_loss(logit_tk: Tensor, label_tk: Tensor, mask_tk: Tensor) -> Tensor:
         logit_tk, label_tk.to(logit_tk.dtype), reduction="none"
     )
     return masked_mean(loss_tk, mask_tk.to(logit_tk.dtype))
+
+
+class Listed(NamedTuple):
+    """The real codes of sequences, one sequence after the other, to be pooled by their means.
+
+    ``F.embedding_bag`` looks at padding, too, and sorts all codes for each gradient.
+
+    Attributes:
+        code: [n].
+        owner: the sequence of each code [n].
+        count: how many each sequence has, at least 1: [b, 1].
+    """
+
+    code: Tensor
+    owner: Tensor
+    count: Tensor
+
+    @classmethod
+    def of(cls, code_bl: Tensor) -> "Listed":
+        owner, at = code_bl.nonzero(as_tuple=True)
+        count = (code_bl != 0).sum(dim=1, keepdim=True)
+        return cls(code_bl[owner, at], owner, count.clamp(min=1))
+
+    def mean(self, table: Tensor) -> Tensor:
+        """The mean rows [b, d] of ``table``, zeros for a sequence without codes."""
+        total = table.new_zeros(len(self.count), table.shape[1])
+        return total.index_add(0, self.owner, lookup(table, self.code)) / self.count
 
 
 class OwnSide(nn.Module):
@@ -81,7 +110,7 @@ class OwnSide(nn.Module):
         ]
         self.tables = nn.ModuleDict(
             {
-                _key(field): nn.Embedding(vocabulary[field], size)
+                _key(field): Lookup(vocabulary[field], size)
                 for field in self.fields
                 if field in vocabulary
             }
@@ -93,7 +122,7 @@ class OwnSide(nn.Module):
             project_(self.tables[_key(field)], vectors[field], size=1.0)
         self.own_id = None
         if n_ids is not None:
-            self.own_id = nn.Embedding(n_ids, size)
+            self.own_id = Lookup(n_ids, size)
             nn.init.zeros_(self.own_id.weight)
         numbers = len(self.fields) - len(self.tables)
         self.width = size * (len(self.tables) + (n_ids is not None)) + numbers
@@ -106,8 +135,32 @@ class OwnSide(nn.Module):
             if _key(field) in self.tables and not isinstance(self.tables[_key(field)], VectorTable)
         }
 
-    def forward(self, ids: Tensor, id_dropout: float = 0.0) -> Tensor:
-        """Side vectors [b, s] of the items ``ids`` [b]."""
+    def read(self, ids: Tensor) -> list[Tensor | Listed]:
+        """The features of the items ``ids`` [b], which ``forward`` embeds: for a batch that is used
+        several times."""
+        found: list[Tensor | Listed] = []
+        for field in self.fields:
+            column = self._features[field].index_select(0, ids)
+            found.append(Listed.of(column) if self._lists(field, column) else column)
+        return found
+
+    def _lists(self, field: str, column: Tensor) -> bool:
+        """Whether a field is pooled as listed codes: on a processor, for dense gradients. On a card
+        their sums would come in any order."""
+        if column.is_floating_point() or column.dim() == 1 or self._pooling != "mean":
+            return False
+        table = self.tables[_key(field)]
+        return not (isinstance(table, VectorTable) or table.sparse or column.device.type != "cpu")
+
+    def forward(
+        self, ids: Tensor, id_dropout: float = 0.0, features: list[Tensor | Listed] | None = None
+    ) -> Tensor:
+        """Side vectors [b, s] of the items ``ids`` [b].
+
+        Args:
+            id_dropout: the probability that a private row is hidden in training mode.
+            features: what ``read`` gave for these items.
+        """
         parts = []
         if self.own_id is not None:
             own = self.own_id(ids)
@@ -115,9 +168,11 @@ class OwnSide(nn.Module):
                 kept = torch.rand(len(ids), 1, device=ids.device) >= id_dropout
                 own = own * kept
             parts.append(own)
-        for field in self.fields:
-            column = self._features[field][ids]
-            if column.is_floating_point():
+        columns = self.read(ids) if features is None else features
+        for field, column in zip(self.fields, columns, strict=True):
+            if isinstance(column, Listed):
+                parts.append(column.mean(self.tables[_key(field)].weight))
+            elif column.is_floating_point():
                 parts.append(column[:, None])
             elif column.dim() == 1:
                 parts.append(self.tables[_key(field)](column))
