@@ -48,6 +48,29 @@ def click_loss(logit_tk: Tensor, label_tk: Tensor, mask_tk: Tensor) -> Tensor:
     return masked_mean(loss_tk, mask_tk.to(logit_tk.dtype))
 
 
+_FEW_TOKENS = 64  # up to here a product with all rows of a table costs less than to pick some
+
+
+class Counted(NamedTuple):
+    """How large a part of each sequence a token is, to pool few tokens by a product.
+
+    Attributes:
+        share: [b, tokens], zeros for padding.
+    """
+
+    share: Tensor
+
+    @classmethod
+    def of(cls, code_bl: Tensor, table: Tensor) -> "Counted":
+        real = (code_bl != 0).to(table.dtype)
+        counts = table.new_zeros(len(code_bl), len(table)).scatter_add(1, code_bl, real)
+        return cls(counts / real.sum(dim=1, keepdim=True).clamp(min=1.0))
+
+    def mean(self, table: Tensor) -> Tensor:
+        """The mean rows [b, d] of ``table``, zeros for a sequence without codes."""
+        return self.share @ table
+
+
 class Listed(NamedTuple):
     """The real codes of sequences, one sequence after the other, to be pooled by their means.
 
@@ -135,25 +158,29 @@ class OwnSide(nn.Module):
             if _key(field) in self.tables and not isinstance(self.tables[_key(field)], VectorTable)
         }
 
-    def read(self, ids: Tensor) -> list[Tensor | Listed]:
+    def read(self, ids: Tensor) -> list[Tensor | Counted | Listed]:
         """The features of the items ``ids`` [b], which ``forward`` embeds: for a batch that is used
         several times."""
-        found: list[Tensor | Listed] = []
-        for field in self.fields:
-            column = self._features[field].index_select(0, ids)
-            found.append(Listed.of(column) if self._lists(field, column) else column)
-        return found
+        return [
+            self._read(field, self._features[field].index_select(0, ids)) for field in self.fields
+        ]
 
-    def _lists(self, field: str, column: Tensor) -> bool:
-        """Whether a field is pooled as listed codes: on a processor, for dense gradients. On a card
-        their sums would come in any order."""
+    def _read(self, field: str, column: Tensor) -> Tensor | Counted | Listed:
         if column.is_floating_point() or column.dim() == 1 or self._pooling != "mean":
-            return False
+            return column
         table = self.tables[_key(field)]
-        return not (isinstance(table, VectorTable) or table.sparse or column.device.type != "cpu")
+        if isinstance(table, VectorTable) or table.sparse:
+            return column
+        if table.num_embeddings <= _FEW_TOKENS:
+            return Counted.of(column, table.weight.detach())
+        # On a card the sums of listed codes would come in any order.
+        return Listed.of(column) if column.device.type == "cpu" else column
 
     def forward(
-        self, ids: Tensor, id_dropout: float = 0.0, features: list[Tensor | Listed] | None = None
+        self,
+        ids: Tensor,
+        id_dropout: float = 0.0,
+        features: list[Tensor | Counted | Listed] | None = None,
     ) -> Tensor:
         """Side vectors [b, s] of the items ``ids`` [b].
 
@@ -170,7 +197,7 @@ class OwnSide(nn.Module):
             parts.append(own)
         columns = self.read(ids) if features is None else features
         for field, column in zip(self.fields, columns, strict=True):
-            if isinstance(column, Listed):
+            if isinstance(column, Counted | Listed):
                 parts.append(column.mean(self.tables[_key(field)].weight))
             elif column.is_floating_point():
                 parts.append(column[:, None])

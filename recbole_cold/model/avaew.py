@@ -128,9 +128,10 @@ class AVAEW(VariationalDecoder):
     def matches(self, items: Items, decoded: Tensor) -> tuple[Tensor, Tensor]:
         """Both feature matching terms of the items' rows, weighted by their rows in the batch."""
         features, share = self.classifier.features, items.share
+        with torch.no_grad():  # of these rows nothing moves in the decoder's step
+            real, own = features(self.real_rows(len(items.place))), features(items.rows)
         fake = features(decoded)
-        by_mean = mean_match(features(self.real_rows(len(items.place))), fake, share)
-        by_pair = pair_match(features(items.rows), fake, share)
+        by_mean, by_pair = mean_match(real, fake, share), pair_match(own, fake, share)
         return self.key("match_mean") * by_mean, self.key("match_pair") * by_pair
 
     def classifier_loss(self, interaction) -> tuple[Tensor, Tensor]:
