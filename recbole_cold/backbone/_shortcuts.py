@@ -10,6 +10,7 @@ Shape letters: b rows of a batch, f fields, u users or items, d embedding size.
 """
 
 import copy
+import logging
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import partial
@@ -25,6 +26,7 @@ from torch.nn.modules.batchnorm import _NormBase
 from recbole_cold.backbone._split import KINDS, Split, readers
 from recbole_cold.data.histories import PREFIX
 
+logger = logging.getLogger(__name__)
 # What a forward pass raises that does not run in an exchanged form.
 NOT_THIS_WAY = (RuntimeError, AttributeError, TypeError, ValueError)
 _CHUNK = 65536  # items pooled at a time: bounds the [items, sequence length, d] intermediate
@@ -287,9 +289,13 @@ class FrozenView:
                     found += [logits.detach(), *torch.autograd.grad(logits.sum(), leaf)]
             return found
 
-        expected = outcome(seam.plain)
-        with seam.item_slot(drawn, weight):
-            forms = self._forms(lambda: self(batch))
+        try:
+            expected = outcome(seam.plain)
+            with seam.item_slot(drawn, weight):
+                forms = self._forms(lambda: self(batch))
+        except NOT_THIS_WAY as error:
+            logger.info("backbone '%s' runs without split layers: %s", seam.name, error)
+            return
         for form in forms:
             self.split = form
             with suppress(*NOT_THIS_WAY):

@@ -129,9 +129,9 @@ def readers(model: nn.Module, run: Callable[[], Tensor | None]) -> dict[str, nn.
         return {}
 
     def same(given: Tensor, version: int) -> bool:
-        # Dropout that is off, `view` and `flatten` give the same memory; a change in place, a new
-        # version of it.
-        return given.data_ptr() == fields_bfd.data_ptr() and version == 0 == fields_bfd._version
+        # Dropout that is off, `view` and `flatten` give the same memory; a change in place is told
+        # by its version.
+        return given.data_ptr() == fields_bfd.data_ptr() and version == 0
 
     return {
         name: module
