@@ -8,7 +8,7 @@ from torch import nn
 from recbole_cold.backbone._base import ClickModel
 from recbole_cold.backbone._modes import evaluating, set_apart
 from recbole_cold.backbone._seam import Backbone
-from recbole_cold.backbone._split import KINDS
+from recbole_cold.backbone._split import KINDS, Split, readers
 from recbole_cold.backbone._vectors import AsCodes
 
 ROWS = torch.arange(0, 400, 11)
@@ -61,6 +61,37 @@ def test_a_split_layer_is_the_layer_with_gradients(kind, place):
         torch.testing.assert_close(*gradients, rtol=1e-12, atol=1e-12)
 
 
+class Toy(nn.Module):
+    def __init__(self):
+        super().__init__()
+        names = ["flat", "twice", "late", "reversed", "narrow", "unused"]
+        self.layers = nn.ModuleDict({name: nn.Linear(6, 2) for name in names})
+        self.layers["narrow"] = nn.Linear(2, 2)
+        self.pairs, self.quiet = BaseFactorizationMachine(), nn.Dropout(0.5).eval()
+
+    def forward(self, fields):
+        flat = fields.view(4, -1)
+        self.layers["flat"](self.quiet(flat))
+        self.layers["twice"](flat), self.layers["twice"](flat + 1.0)
+        self.layers["reversed"](fields.flip(1).flatten(1))
+        self.layers["narrow"](fields)
+        self.pairs(fields)
+        fields.mul_(2.0)
+        self.layers["late"](flat)
+
+
+@torch.no_grad()
+def test_who_is_seen_to_read_all_fields_as_they_are():
+    toy, fields = Toy(), torch.randn(4, 3, 2)
+
+    def run():
+        toy(fields)
+        return fields
+
+    assert set(readers(toy, run)) == {"layers.flat", "pairs"}
+    assert not any(layer._forward_pre_hooks for layer in toy.modules())
+
+
 def outcome(backbone, batch, vector):
     leaf = vector.detach().requires_grad_()
     logits = backbone.logits(batch, leaf, torch.full_like(leaf[:, :1], 0.3))
@@ -108,7 +139,7 @@ def test_what_belongs_to_a_batch_is_computed_once(build, monkeypatch):
         whole = kind.rest
         monkeypatch.setattr(kind, "rest", lambda *a, f=whole: seen.append(1) or f(*a))
     backbone = method.backbone
-    with torch.no_grad(), evaluating(method), backbone.frozen_tables():
+    with evaluating(method), backbone.frozen_tables(), torch.no_grad():
         for batches in (1, 2):
             seen.clear()
             kept = [method.rows.batch(ROWS) for _ in range(batches)]
@@ -134,6 +165,7 @@ def test_statistics_may_move(build):
             states.append([logits, *(value.clone() for value in backbone.state_dict().values())])
     for value, known in zip(*states, strict=True):
         torch.testing.assert_close(value, known, rtol=1e-5, atol=1e-6)
+    assert sum(isinstance(key[1], Split) for key in batch.memo) == 2  # it was split indeed
     moved = [not torch.equal(a, b) for a, b in zip(states[1][1:], start.values(), strict=True)]
     assert any(moved)
 
@@ -260,12 +292,17 @@ def test_models_that_read_the_fields_otherwise(behind_the_seam, model_class):
     assert assert_equal_to_plain(behind_the_seam(model_class)) == OTHERS[model_class]
 
 
-@torch.no_grad()
+def test_nothing_is_split_to_score(build):
+    method = build("DeepFM", mlp_hidden_size=[6])
+    with torch.no_grad(), method.backbone.frozen_tables():
+        assert split_names(method.backbone) == (None, set())
+
+
 def test_a_model_without_a_gradient_is_scored_as_it_is(behind_the_seam):
     method = behind_the_seam(ChangesAfterwards)
     backbone, vector = method.backbone, torch.ones(len(ROWS), 4)
     expected = backbone.logits(method.rows.batch(ROWS), vector)
-    with backbone.frozen_tables():
+    with backbone.frozen_tables(), torch.no_grad():
         assert split_names(backbone) == (None, set())
         for _ in range(2):
             torch.testing.assert_close(backbone.logits(method.rows.batch(ROWS), vector), expected)
