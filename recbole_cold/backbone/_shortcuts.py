@@ -289,33 +289,35 @@ class FrozenView:
                     found += [logits.detach(), *torch.autograd.grad(logits.sum(), leaf)]
             return found
 
+        seam.plain.training = seam.model.training
         try:
             expected = outcome(seam.plain)
             with seam.item_slot(drawn, weight):
-                forms = self._forms(lambda: self(batch))
+                split = self._split(lambda: self(batch))
+            if split is None:
+                return
         except NOT_THIS_WAY as error:
             logger.info("backbone '%s' runs without split layers: %s", seam.name, error)
             return
-        for form in forms:
-            self.split = form
-            with suppress(*NOT_THIS_WAY):
-                pairs = zip(expected, outcome(self), strict=True)
-                if all(torch.allclose(*pair, rtol=1e-4, atol=1e-5) for pair in pairs):
-                    return
+        self.split = split
+        with suppress(*NOT_THIS_WAY):
+            pairs = zip(expected, outcome(self), strict=True)
+            if all(torch.allclose(*pair, rtol=1e-4, atol=1e-5) for pair in pairs):
+                return
         self.split = None
 
-    def _forms(self, run: Callable[[], Any]) -> list[nn.Module]:
-        """Forms of the forward pass in which layers are split, the fastest first.
+    def _split(self, run: Callable[[], Any]) -> nn.Module | None:
+        """The forward pass with split layers, if there are any.
 
-        In the first one nobody is given the fields' vectors, but NaN: its outcome is a number only
-        if no other layer reads them.
+        Nobody is given the fields' vectors, but NaN: its outcome is a number only if no other layer
+        reads them. With those, to split some layers alone gains nothing.
 
         Args:
             run: a forward pass of this view, with a vector.
         """
         model, given = self._model, []
         if "concat_embed_input_fields" not in model.__dict__:
-            return []
+            return None
         self._model = view(model)
 
         def note(interaction: Collapsed) -> Tensor:
@@ -332,16 +334,15 @@ class FrozenView:
         finally:
             self._model = model
         if not found:
-            return []
+            return None
         _, fields, size = given[0].shape
         layers = {
             name: KINDS[type(layer)](layer, self._place, size, self._parts)
             for name, layer in found.items()
         }
-        whole = with_layers(model, layers)
-        alone = view(whole)
-        alone.__dict__["concat_embed_input_fields"] = partial(self._nothing, fields)
-        return [alone, whole]
+        split = with_layers(model, layers)
+        split.__dict__["concat_embed_input_fields"] = partial(self._nothing, fields)
+        return split
 
     def _nothing(self, fields: int, _interaction: Collapsed) -> Tensor:
         vector_bd = self.seam.slot[0]

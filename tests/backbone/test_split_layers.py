@@ -13,17 +13,17 @@ from recbole_cold.backbone._vectors import AsCodes
 
 ROWS = torch.arange(0, 400, 11)
 FIRST = "mlp_layers.mlp_layers.1"
-# Whether nobody else reads the fields' vectors, and the layers that are split.
+# The layers that are split; none where others read the fields' vectors, too.
 WHO = {
-    "DeepFM": (True, {"fm", FIRST}),
-    "FM": (True, {"fm"}),
-    "NFM": (True, {"fm"}),
-    "WideDeep": (True, {FIRST}),
-    "FNN": (True, {FIRST}),
-    "DCN": (False, {FIRST}),
-    "xDeepFM": (False, {FIRST}),
-    "PNN": (None, set()),
-    "DSSM": (None, set()),
+    "DeepFM": {"fm", FIRST},
+    "FM": {"fm"},
+    "NFM": {"fm"},
+    "WideDeep": {FIRST},
+    "FNN": {FIRST},
+    "DCN": set(),
+    "xDeepFM": set(),
+    "PNN": set(),
+    "DSSM": set(),
 }
 
 
@@ -99,13 +99,9 @@ def outcome(backbone, batch, vector):
 
 
 def split_names(backbone):
-    """None, or whether nobody else reads the fields, and the names of split layers."""
     split = backbone._frozen.split
-    if split is None:
-        return None, set()
-    names = {name for name, part in split.named_modules() if type(part) in KINDS.values()}
-    alone = split.__dict__["concat_embed_input_fields"] != backbone._frozen._fields
-    return alone, names
+    parts = () if split is None else split.named_modules()
+    return {name for name, part in parts if isinstance(part, Split)}
 
 
 def assert_equal_to_plain(method, vectors=3):
@@ -263,13 +259,13 @@ class HasItsOwnLayer(Reader):
 
 
 OTHERS = {
-    Reader: (True, {"one"}),
-    ReadsBesides: (False, {"one"}),
-    ReadsASign: (False, {"one"}),
-    ReadsTwice: (None, set()),
-    ChangesInPlace: (None, set()),
-    Reversed: (None, set()),
-    HasItsOwnLayer: (None, set()),
+    Reader: {"one"},
+    ReadsBesides: set(),
+    ReadsASign: set(),
+    ReadsTwice: set(),
+    ChangesInPlace: set(),
+    Reversed: set(),
+    HasItsOwnLayer: set(),
 }
 
 
@@ -295,7 +291,7 @@ def test_models_that_read_the_fields_otherwise(behind_the_seam, model_class):
 def test_nothing_is_split_to_score(build):
     method = build("DeepFM", mlp_hidden_size=[6])
     with torch.no_grad(), method.backbone.frozen_tables():
-        assert split_names(method.backbone) == (None, set())
+        assert split_names(method.backbone) == set()
 
 
 def test_a_model_without_a_gradient_is_scored_as_it_is(behind_the_seam):
@@ -303,7 +299,7 @@ def test_a_model_without_a_gradient_is_scored_as_it_is(behind_the_seam):
     backbone, vector = method.backbone, torch.ones(len(ROWS), 4)
     expected = backbone.logits(method.rows.batch(ROWS), vector)
     with backbone.frozen_tables(), torch.no_grad():
-        assert split_names(backbone) == (None, set())
+        assert split_names(backbone) == set()
         for _ in range(2):
             torch.testing.assert_close(backbone.logits(method.rows.batch(ROWS), vector), expected)
 
@@ -313,7 +309,7 @@ def test_a_layer_that_somebody_looks_at_is_left_alone(build):
     layer = method.backbone.model.get_submodule(FIRST)
     layer.register_forward_hook(lambda *_: seen.append(1))
     method.set_mode("frozen")
-    assert assert_equal_to_plain(method) == (False, {"fm"})
+    assert assert_equal_to_plain(method) == set()
     with method.backbone.frozen_tables():
         seen.clear()
         method.backbone.logits(method.rows.batch(ROWS), torch.randn(len(ROWS), 4))

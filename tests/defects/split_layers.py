@@ -35,7 +35,7 @@ DEFECTS = {
                "pairs):", "if outcome(self):",
                "test_models_that_read_the_fields_otherwise[ReadsBesides]",
                "test_models_that_read_the_fields_otherwise[ReadsASign]"),
-        defect("nothing is split", "forms = self._forms(lambda: self(batch))", "forms = []",
+        defect("nothing is split", "split = self._split(lambda: self(batch))", "split = None",
                "test_a_batch_with_several_vectors[DeepFM]"),
         defect("dropout is skipped", " or any(p.training for p in self._chance):", ":",
                "test_dropout_has_the_plain_models_draws"),
