@@ -84,7 +84,10 @@ class TestTerms:
 
     def test_an_item_once_by_its_share_of_the_rows(self, rng64):
         """As with a row for each time that it occurs."""
-        place, share = torch.tensor([0, 2, 2, 1, 2]), torch.tensor([0.2, 0.2, 0.6]).double()
+        place, share = (
+            torch.tensor([0, 2, 2, 1, 2]),
+            torch.tensor([0.2, 0.2, 0.6], dtype=torch.float64),
+        )
         drawn, real, fake = rng64(5, 4), rng64(3, 4), rng64(3, 4)
         for found, expected in (
             (mean_match(drawn, fake, share), mean_match(drawn, fake[place])),
