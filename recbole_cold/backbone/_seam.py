@@ -22,7 +22,13 @@ from recbole_cold.backbone._published import (
     with_batch_norm,
     without_number_vectors,
 )
-from recbole_cold.backbone._shortcuts import FrozenView, pooled, view, with_shortcuts
+from recbole_cold.backbone._shortcuts import (
+    NOT_THIS_WAY,
+    FrozenView,
+    pooled,
+    view,
+    with_shortcuts,
+)
 from recbole_cold.backbone._unseen import zero_unseen
 from recbole_cold.backbone._vectors import AsCodes, read_vectors
 from recbole_cold.data.rows import Rows
@@ -306,7 +312,8 @@ class Backbone(nn.Module):
         if self._frozen is not None and self._kept is not None:
             yield self._frozen, self._kept
             return
-        self._frozen, self._kept = again or (self._frozen_view(), {})
+        # Of a batch that is scored once nothing is left to split that would pay for the comparison.
+        self._frozen, self._kept = again or (self._frozen_view(torch.is_grad_enabled()), {})
         try:
             yield self._frozen, self._kept
         finally:
@@ -321,8 +328,9 @@ class Backbone(nn.Module):
         return self._kept[name]
 
     @torch.no_grad()
-    def _frozen_view(self) -> FrozenView | None:
-        """The view, if it gives the plain model's logits on a few rows."""
+    def _frozen_view(self, split: bool) -> FrozenView | None:
+        """The view, if it gives the plain model's logits on a few rows; with layers split on
+        request, if it then gives the same gradients."""
         batch = self._probe_batch()
         vector = self.id_table()[batch[self.id_field]] + 1.0
         weight = torch.ones_like(vector[:, :1])
@@ -332,12 +340,15 @@ class Backbone(nn.Module):
                 expected = self.logits(batch, vector, weight)
                 self._frozen = frozen
                 found = self.logits(batch, vector, weight)
-        except (RuntimeError, AttributeError, TypeError, ValueError) as error:
+        except NOT_THIS_WAY as error:
             logger.info("backbone '%s' runs without frozen tables: %s", self.name, error)
             return None
         finally:
             self._frozen = None
         if torch.allclose(expected, found, rtol=1e-4, atol=1e-5):
+            if split:
+                with evaluating(self.model):
+                    frozen.split_layers(batch)
             return frozen
         logger.info("backbone '%s' runs without frozen tables: its logits differ", self.name)
         return None

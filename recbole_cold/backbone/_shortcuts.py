@@ -4,23 +4,31 @@ RecBole pools a multi-hot field (a title's words) for every row of a batch, alth
 the item, and embeds all fields anew although only the item's vector changes. While the backbone is
 frozen, both are done once, by views: the same modules with some children exchanged. A sequence
 field becomes a sequence of length one, a code into a table of pooled vectors; RecBole's own pooling
-of one vector is that vector. A view is compared with the plain model before it is used.
+of one vector is that vector. Layers that read the vectors of all fields are split (``_split``). A
+view is compared with the plain model before it is used.
 Shape letters: b rows of a batch, f fields, u users or items, d embedding size.
 """
 
 import copy
+import logging
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Any
 
 import torch
+from recbole.model.abstract_recommender import ContextRecommender
 from recbole.model.context_aware_recommender.pnn import OuterProductLayer
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.modules.batchnorm import _NormBase
 
+from recbole_cold.backbone._split import KINDS, Split, readers
 from recbole_cold.data.histories import PREFIX
 
+logger = logging.getLogger(__name__)
+# What a forward pass raises that does not run in an exchanged form.
+NOT_THIS_WAY = (RuntimeError, AttributeError, TypeError, ValueError)
 _CHUNK = 65536  # items pooled at a time: bounds the [items, sequence length, d] intermediate
 
 
@@ -29,6 +37,19 @@ def view(module: nn.Module, **children: nn.Module) -> nn.Module:
     twin = copy.copy(module)
     twin.__dict__["_modules"] = {**module._modules, **children}
     return twin
+
+
+def with_layers(module: nn.Module, layers: Mapping[str, nn.Module]) -> nn.Module:
+    """As ``view``, with layers at any depth exchanged by their dotted names."""
+    below: dict[str, dict[str, nn.Module]] = {}
+    for name, layer in layers.items():
+        child, _, rest = name.partition(".")
+        below.setdefault(child, {})[rest] = layer
+    children = {
+        child: inner[""] if "" in inner else with_layers(module.get_submodule(child), inner)
+        for child, inner in below.items()
+    }
+    return view(module, **children)
 
 
 def lookup(table: Tensor, code: Tensor) -> Tensor:
@@ -171,6 +192,12 @@ class FrozenView:
         self._plain_fields = view(plain_model)
         for name in getattr(model, "once_per_batch", ()):
             self._model.__dict__[name] = partial(self._once, name)
+        if type(model).concat_embed_input_fields is ContextRecommender.concat_embed_input_fields:
+            self._model.__dict__["concat_embed_input_fields"] = self._fields
+        # Dropout is more than layers of that name; BatchNorm's mode changes no other layer's input.
+        self._chance = [part for part in model.modules() if not isinstance(part, _NormBase)]
+        self.split: nn.Module | None = None  # used where a vector is given and dropout is off
+        self._now: Collapsed | None = None
 
     def _tables(self, module: nn.Module) -> dict[str, nn.Module]:
         positions = {field: at for at, field in enumerate(module.token_seq_field_names)}
@@ -182,8 +209,18 @@ class FrozenView:
     def __call__(self, interaction: Mapping[str, Tensor]) -> Tensor:
         codes = {field: interaction[id_field] for field, id_field in self._code_of.items()}
         collapsed = Collapsed(interaction, codes)
-        self._model.training = self.seam.model.training
-        return self._model(collapsed)
+        if self.split is None or self._vector is None or any(p.training for p in self._chance):
+            self._model.training = self.seam.model.training
+            return self._model(collapsed)
+        outer, self._now = self._now, collapsed
+        try:
+            return self.split(collapsed)
+        finally:
+            self._now = outer
+
+    @property
+    def _vector(self) -> Tensor | None:
+        return self.seam.slot and self.seam.slot[0]
 
     @contextmanager
     def _without_slot(self, first_order: Tensor | None = None) -> Iterator[None]:
@@ -196,17 +233,131 @@ class FrozenView:
 
     def _embed_input_fields(self, interaction: Collapsed) -> tuple[Tensor, Tensor | None]:
         def compute() -> tuple[Tensor, Tensor | None]:
-            with self._without_slot():
-                return self._embed(self._plain_fields, interaction)
+            return self._embedded(interaction)
 
         sparse_bfd, dense = remember(interaction.whole, (self, "fields"), compute)
-        vector_bd = self.seam.slot and self.seam.slot[0]
-        if vector_bd is None:
-            return sparse_bfd, dense
+        return self._with_vector(sparse_bfd), dense
+
+    def _embedded(self, interaction: Collapsed) -> tuple[Tensor, Tensor | None]:
+        with self._without_slot():
+            return self._embed(self._plain_fields, interaction)
+
+    def _with_vector(self, fields_bfd: Tensor) -> Tensor:
+        if self._vector is None:
+            return fields_bfd
+        at = self._place
+        parts = [fields_bfd[:, :at], self._vector[:, None], fields_bfd[:, at + 1 :]]
+        return torch.cat(parts, dim=1)
+
+    @property
+    def _place(self) -> int:
         # RecBole puts the sequence fields before the token fields.
-        at = len(self.seam.model.token_seq_field_names) + self.seam.position
-        parts = [sparse_bfd[:, :at], vector_bd[:, None], sparse_bfd[:, at + 1 :]]
-        return torch.cat(parts, dim=1), dense
+        return len(self.seam.model.token_seq_field_names) + self.seam.position
+
+    def _fields(self, interaction: Collapsed) -> Tensor:
+        """RecBole's ``concat_embed_input_fields`` [b, f, d], with one copy where it makes two."""
+        fields_bfd = self._kept_fields(interaction)
+        # A copy, too, without a vector: a model may change in place what it is given.
+        return fields_bfd.clone() if self._vector is None else self._with_vector(fields_bfd)
+
+    def _kept_fields(self, interaction: Collapsed) -> Tensor:
+        """The vectors of all fields once per batch, with the ID's row of the table."""
+
+        def compute() -> Tensor:
+            sparse_bfd, dense = self._embedded(interaction)
+            if dense is None or dense.dim() != 3:
+                return sparse_bfd
+            return torch.cat([sparse_bfd, dense], dim=1)
+
+        return remember(interaction.whole, (self, "all fields"), compute)
+
+    # ---------------------------------------------------------------- split layers
+    def split_layers(self, batch: Mapping[str, Tensor]) -> None:
+        """Split the layers that can be, if logits and gradients stay the plain model's on ``batch``
+        (in evaluation mode), with either of two vectors in each row."""
+        seam = self.seam
+        own = seam.id_table()[batch[seam.id_field]].detach()
+        drawn = torch.randn(own.shape, generator=torch.Generator().manual_seed(1)).to(own)
+        weight = torch.ones_like(own[:, :1])
+
+        def outcome(model: Callable[[Mapping[str, Tensor]], Tensor]) -> list[Tensor]:
+            found = []
+            for vector in (own + 1.0, drawn):
+                leaf = vector.requires_grad_()
+                with torch.enable_grad(), seam.item_slot(leaf, weight):
+                    logits = model(batch)
+                    found += [logits.detach(), *torch.autograd.grad(logits.sum(), leaf)]
+            return found
+
+        seam.plain.training = seam.model.training
+        try:
+            expected = outcome(seam.plain)
+            with seam.item_slot(drawn, weight):
+                split = self._split(lambda: self(batch))
+            if split is None:
+                return
+        except NOT_THIS_WAY as error:
+            logger.info("backbone '%s' runs without split layers: %s", seam.name, error)
+            return
+        self.split = split
+        with suppress(*NOT_THIS_WAY):
+            pairs = zip(expected, outcome(self), strict=True)
+            if all(torch.allclose(*pair, rtol=1e-4, atol=1e-5) for pair in pairs):
+                return
+        self.split = None
+
+    def _split(self, run: Callable[[], Any]) -> nn.Module | None:
+        """The forward pass with split layers, if there are any.
+
+        Nobody is given the fields' vectors, but NaN: its outcome is a number only if no other layer
+        reads them. With those, to split some layers alone gains nothing.
+
+        Args:
+            run: a forward pass of this view, with a vector.
+        """
+        model, given = self._model, []
+        if "concat_embed_input_fields" not in model.__dict__:
+            return None
+        self._model = view(model)
+
+        def note(interaction: Collapsed) -> Tensor:
+            given.append(self._fields(interaction))
+            return given[-1]
+
+        def read() -> Tensor | None:
+            run()
+            return given[0] if len(given) == 1 else None
+
+        self._model.__dict__["concat_embed_input_fields"] = note
+        try:
+            found = readers(self._model, read)
+        finally:
+            self._model = model
+        if not found:
+            return None
+        _, fields, size = given[0].shape
+        layers = {
+            name: KINDS[type(layer)](layer, self._place, size, self._parts)
+            for name, layer in found.items()
+        }
+        split = with_layers(model, layers)
+        split.__dict__["concat_embed_input_fields"] = partial(self._nothing, fields)
+        return split
+
+    def _nothing(self, fields: int, _interaction: Collapsed) -> Tensor:
+        vector_bd = self.seam.slot[0]
+        return vector_bd.new_full((), torch.nan).expand(len(vector_bd), fields, vector_bd.shape[1])
+
+    def _parts(self, layer: Split) -> tuple[Tensor, Tensor]:
+        """What the other fields give to a split layer, once per batch, and the ID's vector."""
+        interaction = self._now
+        assert interaction is not None and self._vector is not None
+
+        def compute() -> Tensor:
+            with torch.no_grad():
+                return layer.rest(self._kept_fields(interaction))
+
+        return remember(interaction.whole, (self, layer), compute), self._vector
 
     def _once(self, name: str, interaction: Collapsed) -> Any:
         """What a function of the model that knows nothing of the ID's vector gives, once per

@@ -4,12 +4,14 @@ import itertools
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from recbole_cold.backbone._shortcuts import Lookup, lookup
 from recbole_cold.backbone._unseen import zero_rows
 from recbole_cold.backbone._vectors import VectorTable, project_
 from recbole_cold.data.episodes import masked_mean
@@ -44,6 +46,56 @@ def click_loss(logit_tk: Tensor, label_tk: Tensor, mask_tk: Tensor) -> Tensor:
         logit_tk, label_tk.to(logit_tk.dtype), reduction="none"
     )
     return masked_mean(loss_tk, mask_tk.to(logit_tk.dtype))
+
+
+_FEW_TOKENS = 64  # up to here a product with all rows of a table costs less than to pick some
+
+
+class Counted(NamedTuple):
+    """How large a part of each sequence a token is, to pool few tokens by a product.
+
+    Attributes:
+        share: [b, tokens], zeros for padding.
+    """
+
+    share: Tensor
+
+    @classmethod
+    def of(cls, code_bl: Tensor, table: Tensor) -> "Counted":
+        real = (code_bl != 0).to(table.dtype)
+        counts = table.new_zeros(len(code_bl), len(table)).scatter_add(1, code_bl, real)
+        return cls(counts / real.sum(dim=1, keepdim=True).clamp(min=1.0))
+
+    def mean(self, table: Tensor) -> Tensor:
+        """The mean rows [b, d] of ``table``, zeros for a sequence without codes."""
+        return self.share @ table
+
+
+class Listed(NamedTuple):
+    """The real codes of sequences, one sequence after the other, to be pooled by their means.
+
+    ``F.embedding_bag`` looks at padding, too, and sorts all codes for each gradient.
+
+    Attributes:
+        code: [n].
+        owner: the sequence of each code [n].
+        count: how many each sequence has, at least 1: [b, 1].
+    """
+
+    code: Tensor
+    owner: Tensor
+    count: Tensor
+
+    @classmethod
+    def of(cls, code_bl: Tensor) -> "Listed":
+        owner, at = code_bl.nonzero(as_tuple=True)
+        count = (code_bl != 0).sum(dim=1, keepdim=True)
+        return cls(code_bl[owner, at], owner, count.clamp(min=1))
+
+    def mean(self, table: Tensor) -> Tensor:
+        """The mean rows [b, d] of ``table``, zeros for a sequence without codes."""
+        total = table.new_zeros(len(self.count), table.shape[1])
+        return total.index_add(0, self.owner, lookup(table, self.code)) / self.count
 
 
 class OwnSide(nn.Module):
@@ -81,7 +133,7 @@ class OwnSide(nn.Module):
         ]
         self.tables = nn.ModuleDict(
             {
-                _key(field): nn.Embedding(vocabulary[field], size)
+                _key(field): Lookup(vocabulary[field], size)
                 for field in self.fields
                 if field in vocabulary
             }
@@ -93,7 +145,7 @@ class OwnSide(nn.Module):
             project_(self.tables[_key(field)], vectors[field], size=1.0)
         self.own_id = None
         if n_ids is not None:
-            self.own_id = nn.Embedding(n_ids, size)
+            self.own_id = Lookup(n_ids, size)
             nn.init.zeros_(self.own_id.weight)
         numbers = len(self.fields) - len(self.tables)
         self.width = size * (len(self.tables) + (n_ids is not None)) + numbers
@@ -106,8 +158,36 @@ class OwnSide(nn.Module):
             if _key(field) in self.tables and not isinstance(self.tables[_key(field)], VectorTable)
         }
 
-    def forward(self, ids: Tensor, id_dropout: float = 0.0) -> Tensor:
-        """Side vectors [b, s] of the items ``ids`` [b]."""
+    def read(self, ids: Tensor) -> list[Tensor | Counted | Listed]:
+        """The features of the items ``ids`` [b], which ``forward`` embeds: for a batch that is used
+        several times."""
+        return [
+            self._read(field, self._features[field].index_select(0, ids)) for field in self.fields
+        ]
+
+    def _read(self, field: str, column: Tensor) -> Tensor | Counted | Listed:
+        if column.is_floating_point() or column.dim() == 1 or self._pooling != "mean":
+            return column
+        table = self.tables[_key(field)]
+        if isinstance(table, VectorTable) or table.sparse:
+            return column
+        if table.num_embeddings <= _FEW_TOKENS:
+            return Counted.of(column, table.weight.detach())
+        # On a card the sums of listed codes would come in any order.
+        return Listed.of(column) if column.device.type == "cpu" else column
+
+    def forward(
+        self,
+        ids: Tensor,
+        id_dropout: float = 0.0,
+        features: list[Tensor | Counted | Listed] | None = None,
+    ) -> Tensor:
+        """Side vectors [b, s] of the items ``ids`` [b].
+
+        Args:
+            id_dropout: the probability that a private row is hidden in training mode.
+            features: what ``read`` gave for these items.
+        """
         parts = []
         if self.own_id is not None:
             own = self.own_id(ids)
@@ -115,9 +195,11 @@ class OwnSide(nn.Module):
                 kept = torch.rand(len(ids), 1, device=ids.device) >= id_dropout
                 own = own * kept
             parts.append(own)
-        for field in self.fields:
-            column = self._features[field][ids]
-            if column.is_floating_point():
+        columns = self.read(ids) if features is None else features
+        for field, column in zip(self.fields, columns, strict=True):
+            if isinstance(column, Counted | Listed):
+                parts.append(column.mean(self.tables[_key(field)].weight))
+            elif column.is_floating_point():
                 parts.append(column[:, None])
             elif column.dim() == 1:
                 parts.append(self.tables[_key(field)](column))

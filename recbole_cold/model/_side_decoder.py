@@ -14,6 +14,7 @@ from recbole.utils import FeatureType
 from torch import Tensor, nn
 
 from recbole_cold.backbone._modes import evaluating
+from recbole_cold.backbone._shortcuts import remember
 from recbole_cold.errors import UserError
 from recbole_cold.model._content import mean_where_bare, without_content
 from recbole_cold.model._fit import Fit, Step
@@ -92,9 +93,18 @@ class SideDecoder(ColdStartRecommender):
     def trainable(self, stage: str) -> list[nn.Parameter]:
         return self.module_parameters() if stage == "learn" else super().trainable(stage)
 
-    def side(self, ids: Tensor) -> Tensor:
-        """Own side vectors [b, s] of the items ``ids``."""
-        return self.own_side(ids, self.key("id_dropout"))
+    def side(self, ids: Tensor, interaction: Any = None) -> Tensor:
+        """Own side vectors [b, s] of the items ``ids``.
+
+        Args:
+            interaction: the batch whose items these are, each once; their features are then read
+                once, however often it is used.
+        """
+        features = None
+        if interaction is not None:
+            key = (self.own_side, self.id_field)
+            features = remember(interaction, key, lambda: self.own_side.read(ids))
+        return self.own_side(ids, self.key("id_dropout"), features)
 
     def target_rows(self, ids: Tensor) -> Tensor:
         """The current ID rows, which are to be matched; no gradient moves them: [b, d]."""

@@ -16,22 +16,30 @@ from recbole_cold.backbone._shortcuts import lookup
 from recbole_cold.keys import COUNT, EPOCHS, SHARE, SIZE, WEIGHT, Key
 from recbole_cold.kinds import flag, number, one_of
 from recbole_cold.model._fit import Step
-from recbole_cold.model._vae import VariationalDecoder
+from recbole_cold.model._vae import Items, VariationalDecoder
 
 
-def classifier_losses(real_b: Tensor, fake_b: Tensor) -> tuple[Tensor, Tensor]:
+def mean_of(value: Tensor, share_b: Tensor | None) -> Tensor:
+    """The mean over b, or, of values that stand for several rows each, by their shares [b] of all
+    rows."""
+    return value.mean(dim=0) if share_b is None else share_b @ value
+
+
+def classifier_losses(
+    real_b: Tensor, fake_b: Tensor, share_b: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
     """``mean softplus(-G(r))`` and ``mean softplus(G(v))`` of the logits G (eq. 8)."""
-    return F.softplus(-real_b).mean(), F.softplus(fake_b).mean()
+    return F.softplus(-real_b).mean(), mean_of(F.softplus(fake_b), share_b)
 
 
-def mean_match(real_bh: Tensor, fake_bh: Tensor) -> Tensor:
+def mean_match(real_bh: Tensor, fake_bh: Tensor, share_b: Tensor | None = None) -> Tensor:
     """Squared distance of the batch means (eq. 9)."""
-    return (real_bh.mean(dim=0) - fake_bh.mean(dim=0)).square().sum()
+    return (real_bh.mean(dim=0) - mean_of(fake_bh, share_b)).square().sum()
 
 
-def pair_match(real_bh: Tensor, fake_bh: Tensor) -> Tensor:
+def pair_match(real_bh: Tensor, fake_bh: Tensor, share_b: Tensor | None = None) -> Tensor:
     """Mean squared distance of pairs (eq. 10)."""
-    return (real_bh - fake_bh).square().sum(dim=1).mean()
+    return mean_of((real_bh - fake_bh).square().sum(dim=1), share_b)
 
 
 class Classifier(nn.Module):
@@ -108,26 +116,28 @@ class AVAEW(VariationalDecoder):
     def calculate_loss(self, interaction) -> tuple[Tensor, ...]:
         """The parts of eq. 11, each a mean over the batch's rows, weighted."""
         made = self.autoencode(interaction)
-        logits = self.decoded_logits(interaction, lookup(made.decoded, made.place))
+        items = made.items
+        logits = self.decoded_logits(interaction, lookup(made.decoded, items.place))
         return (
             self.loss(logits, interaction),
-            self.key("reconstruction") * made.apart[made.place].mean(),
-            self.key("beta") * made.distance[made.place].mean(),
-            *self.matches(made.rows, made.decoded, made.place),
+            self.key("reconstruction") * (made.apart @ items.share),
+            self.key("beta") * (made.distance @ items.share),
+            *self.matches(items, made.decoded),
         )
 
-    def matches(self, rows: Tensor, decoded: Tensor, place: Tensor) -> tuple[Tensor, Tensor]:
+    def matches(self, items: Items, decoded: Tensor) -> tuple[Tensor, Tensor]:
         """Both feature matching terms of the items' rows, weighted by their rows in the batch."""
-        features = self.classifier.features
-        fake = features(decoded)[place]
-        by_mean = mean_match(features(self.real_rows(len(place))), fake)
-        by_pair = pair_match(features(rows)[place], fake)
+        features, share = self.classifier.features, items.share
+        with torch.no_grad():  # of these rows nothing moves in the decoder's step
+            real, own = features(self.real_rows(len(items.place))), features(items.rows)
+        fake = features(decoded)
+        by_mean, by_pair = mean_match(real, fake, share), pair_match(own, fake, share)
         return self.key("match_mean") * by_mean, self.key("match_pair") * by_pair
 
     def classifier_loss(self, interaction) -> tuple[Tensor, Tensor]:
         """What the classifier makes of real rows, and of decoded ones (eq. 8)."""
-        ids, place = interaction.unique(self.id_field)
+        items = self.items_of(interaction)
         with torch.no_grad():
-            decoded = self.drawn(ids)
-        real = self.classifier(self.real_rows(len(place)))
-        return classifier_losses(real, self.classifier(decoded)[place])
+            decoded = self.drawn(interaction)
+        real = self.classifier(self.real_rows(len(items.place)))
+        return classifier_losses(real, self.classifier(decoded), items.share)

@@ -43,5 +43,5 @@ class CVAR(VariationalDecoder):
         """Prediction + reconstruction + beta * W2, each a mean over the batch's rows."""
         made = self.autoencode(interaction)
         apart = self.key("reconstruction") * made.apart + self.key("beta") * made.distance
-        logits = self.decoded_logits(interaction, lookup(made.decoded, made.place))
-        return self.loss(logits, interaction) + apart.index_select(0, made.place).mean()
+        logits = self.decoded_logits(interaction, lookup(made.decoded, made.items.place))
+        return self.loss(logits, interaction) + apart @ made.items.share

@@ -82,6 +82,23 @@ class TestTerms:
         assert mean_match(rows, rows) == 0 and pair_match(rows, rows) == 0
         assert mean_match(rows, rows.flip(0)) < 1e-30 < pair_match(rows, rows.flip(0))
 
+    def test_an_item_once_by_its_share_of_the_rows(self, rng64):
+        """As with a row for each time that it occurs."""
+        place, share = (
+            torch.tensor([0, 2, 2, 1, 2]),
+            torch.tensor([0.2, 0.2, 0.6], dtype=torch.float64),
+        )
+        drawn, real, fake = rng64(5, 4), rng64(3, 4), rng64(3, 4)
+        for found, expected in (
+            (mean_match(drawn, fake, share), mean_match(drawn, fake[place])),
+            (pair_match(real, fake, share), pair_match(real[place], fake[place])),
+            (
+                sum(classifier_losses(drawn[:, 0], fake[:, 0], share)),
+                sum(classifier_losses(drawn[:, 0], fake[place, 0])),
+            ),
+        ):
+            assert found.item() == pytest.approx(expected.item(), rel=1e-12)
+
 
 class TestAVAEW:
     method = AVAEW

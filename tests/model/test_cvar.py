@@ -10,7 +10,7 @@ from number_helpers import dense, id_gradients
 from recbole.utils import FeatureType
 
 from recbole_cold.errors import UserError
-from recbole_cold.model._vae import sample, wasserstein
+from recbole_cold.model._vae import deviation, sample, wasserstein
 from recbole_cold.model.cvar import CVAR
 
 
@@ -57,7 +57,7 @@ class TestWasserstein:
             return vectors @ torch.diag(values.clamp(min=0).sqrt()) @ vectors.T
 
         m, v, mp, vp = rng64(3, 5), rng64(3, 5), rng64(3, 5), rng64(3, 5)
-        out = wasserstein(m, v, mp, vp)
+        out = wasserstein(m, deviation(v), mp, deviation(vp))
         for row in range(3):
             s, sp = torch.diag(v[row].exp()), torch.diag(vp[row].exp())
             middle = root(root(sp) @ s @ root(sp))
@@ -77,19 +77,22 @@ class TestWasserstein:
         m = rng64(2, 3)
         v = torch.full((2, 3), -2000.0).double().requires_grad_()
         vp = torch.full((2, 3), -3000.0).double().requires_grad_()
-        gradients = torch.autograd.grad(wasserstein(m, v, m, vp).sum(), [v, vp])
+        apart = wasserstein(m, deviation(v), m, deviation(vp))
+        gradients = torch.autograd.grad(apart.sum(), [v, vp])
         assert all(torch.isfinite(g).all() for g in gradients)
         wide = torch.zeros(2, 3).double().requires_grad_()
-        (gradient,) = torch.autograd.grad(wasserstein(m, wide, m, vp.detach()).sum(), wide)
+        apart = wasserstein(m, deviation(wide), m, deviation(vp.detach()))
+        (gradient,) = torch.autograd.grad(apart.sum(), wide)
         assert torch.allclose(gradient, torch.ones(2, 3).double())  # d exp(v/2)^2 / dv at 0
 
     def test_sample_has_the_given_spread(self):
         torch.manual_seed(1)
         mean = torch.full((20_000, 2), 3.0)
-        draws = sample(mean, torch.tensor([0.0, 2 * math.log(5.0)]).expand(20_000, 2), 0.1)
+        spread = deviation(torch.tensor([0.0, 2 * math.log(5.0)])).expand(20_000, 2)
+        draws = sample(mean, spread, 0.1)
         assert torch.allclose(draws.mean(dim=0), torch.tensor([3.0, 3.0]), atol=0.02)
         assert torch.allclose(draws.std(dim=0), torch.tensor([0.1, 0.5]), rtol=0.03)
-        assert torch.equal(sample(mean, torch.zeros(20_000, 2), 0.0), mean)
+        assert torch.equal(sample(mean, spread, 0.0), mean)
 
 
 class TestCVAR:
