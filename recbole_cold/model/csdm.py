@@ -20,6 +20,7 @@ from recbole_cold.backbone._shortcuts import lookup
 from recbole_cold.errors import UserError
 from recbole_cold.keys import COUNT, EPOCHS, SHARE, SIZE, WEIGHT, Key
 from recbole_cold.kinds import flag, number, one_of, optional, whole
+from recbole_cold.model._denoising import dropped, generated, noise_in
 from recbole_cold.model._fit import Step
 from recbole_cold.model._side_decoder import SideDecoder, uniform_
 
@@ -226,7 +227,9 @@ class CSDM(SideDecoder):
 
     def decode(self, h_bd: Tensor, ids: Tensor) -> Tensor:
         """ID rows [b, d]: from h down to z_0, which the decoder reads with the item's frequency."""
-        z_bd = generate(self.denoiser, self.start(h_bd), h_bd, self.steps_down)
+        # Learning takes the quick form of the same; what is served is as ``generate`` has it.
+        downwards = generated if torch.is_grad_enabled() else generate
+        z_bd = downwards(self.denoiser, self.start(h_bd), h_bd, self.steps_down)
         return self.decoder(torch.cat([z_bd, self.frequency(ids)[:, None]], dim=-1))
 
     def decoded(self, ids: Tensor) -> Tensor:
@@ -236,10 +239,10 @@ class CSDM(SideDecoder):
         """``mean (U(z_t, t) - xi)^2`` with a time and a noise for each row."""
         time = torch.randint(len(self.r_t), (len(z0_bd),), device=z0_bd.device)
         noise_bd = torch.randn_like(z0_bd)
-        h_bd = F.dropout(h_bd, self.config["csdm_drop_h"], self.denoiser.training)
+        h_bd = dropped(h_bd, self.config["csdm_drop_h"], self.denoiser.training)
         alpha_bar_b, r_b = (table[time].to(z0_bd.dtype) for table in (self.alpha_bar_t, self.r_t))
         z_bd = forward(z0_bd, h_bd, alpha_bar_b, r_b, noise_bd)
-        return (self.denoiser(z_bd, time) - noise_bd).square().mean()
+        return F.mse_loss(noise_in(self.denoiser, z_bd, time), noise_bd)
 
     def calculate_loss(self, interaction) -> tuple[Tensor, Tensor]:
         """Prediction with generated rows, and rho times the denoiser's own loss."""
