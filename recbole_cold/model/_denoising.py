@@ -1,14 +1,14 @@
 """CSDM's denoising of many rows over all visited times, forward and backward as one function.
 
-``csdm.generate`` and ``csdm.Denoiser`` are the equations. Written as autograd sees them they are
-some four hundred small operations a step, most of them bookkeeping; here they are the matrix
-products and little else, with the same values and gradients up to rounding:
+``csdm.generate`` and ``csdm.Denoiser`` are the equations; what is served goes by them. Learning
+goes by the functions here, with the same values and gradients up to rounding, since most of what
+autograd makes of those is small operations around the matrix products:
 
 * the time code's part of the first layer, ``W_code code(t) + b``, is worked out once per time;
 * ``tanh(u) = 2 sigmoid(2 u) - 1``: a sigmoid takes a third of the time of a tanh on a processor,
   and the numbers around it go into the weights of the layers before and after it;
-* the gradient of a layer's weights is one matrix product over all times;
-* masks of dropout are drawn at once.
+* gradients of weights are summed as they are multiplied;
+* all masks of dropout are drawn at once, those of one half from single random bits.
 
 Shape letters: b rows or items, d embedding size, t times, c time code.
 """
@@ -25,6 +25,8 @@ from recbole_cold.backbone._shortcuts import lookup
 
 _COINS = 31  # of a word of 32 bits: a shift to the left by 0 to 30 puts each on bit 30
 _TWO = 0x40000000  # bit 30 alone is the float32 number 2
+
+sigmoid_backward = torch.ops.aten.sigmoid_backward.default
 
 
 def keep_masks(shape: Sequence[int], dropout: float, like: Tensor) -> Tensor:
@@ -64,9 +66,10 @@ def codes_part(denoiser: Any, time: Tensor) -> Tensor:
 
 def noise_in(denoiser: Any, z_bd: Tensor, time_b: Tensor) -> Tensor:
     """``denoiser(z_bd, time_b)``: the noise [b, d] in rows of a time each."""
-    table = denoiser.codes
-    if len(table) < len(time_b):  # each time once
-        part_bd = lookup(codes_part(denoiser, torch.arange(len(table), device=table.device)), time_b)
+    codes = denoiser.codes
+    if len(codes) < len(time_b):  # each time once
+        part_td = codes_part(denoiser, torch.arange(len(codes), device=codes.device))
+        part_bd = lookup(part_td, time_b)
     else:
         part_bd = codes_part(denoiser, time_b)
     return _chained(denoiser, z_bd, z_bd, part_bd[None], ((0.0, 0.0, 1.0),), None)
@@ -121,10 +124,10 @@ def _folded(weight: Tensor, bias: Tensor, scale: float) -> tuple[Tensor, Tensor]
     return 2.0 * scale * weight.t().contiguous(), scale * (bias - weight.sum(dim=1))
 
 
-def _unfolded(scale: float, out_nd: Tensor, in_nd: Tensor) -> tuple[Tensor, Tensor]:
-    """Gradients of weight and bias, from those of a folded layer's outputs, and its inputs."""
-    by_bias = scale * out_nd.sum(dim=0)
-    return 2.0 * scale * (out_nd.t() @ in_nd) - by_bias[:, None], by_bias
+def _unfolded(by_weight: Tensor, by_bias: Tensor, scale: float) -> tuple[Tensor, Tensor]:
+    """Gradients of weight and bias, from those of what ``_folded`` multiplies by and adds."""
+    by_bias = scale * by_bias
+    return 2.0 * scale * by_weight - by_bias[:, None], by_bias
 
 
 class Chain(torch.autograd.Function):
@@ -144,56 +147,61 @@ class Chain(torch.autograd.Function):
         w2, b2 = _folded(w2, b2, 2.0)
         w3, b3 = _folded(w3, b3, 2.0)
         w4, b4 = _folded(w4, b4, 1.0)
-        x, s1, s2, s3 = z_bd.new_empty(4, len(factors), *z_bd.shape)
+        # One small tensor per time and layer: a step gets the last one's memory again. A big one
+        # may be new memory each time, which comes page by page at the price of a multiplication.
+        inside = []
         for t, (a, b, c) in enumerate(factors):
-            if keep_tbd is None:
-                x[t].copy_(z_bd)
-            else:
-                torch.mul(z_bd, keep_tbd[t], out=x[t])
-            torch.addmm(part_tbd[t], x[t], w1, out=s1[t]).sigmoid_()
-            torch.addmm(b2, s1[t], w2, out=s2[t]).sigmoid_()
-            torch.addmm(b3, s2[t], w3, out=s3[t]).sigmoid_()
+            x = z_bd if keep_tbd is None else z_bd * keep_tbd[t]
+            s1 = torch.addmm(part_tbd[t], x, w1).sigmoid_()
+            s2 = torch.addmm(b2, s1, w2).sigmoid_()
+            s3 = torch.addmm(b3, s2, w3).sigmoid_()
+            inside += [x, s1, s2, s3]
             z_bd = torch.add(a * z_bd, h_bd, alpha=b).add_(b4, alpha=c)
-            z_bd.addmm_(s3[t], w4, alpha=c)
+            z_bd.addmm_(s3, w4, alpha=c)
             if noise_tbd is not None:
                 z_bd.add_(noise_tbd[t])
-        ctx.save_for_backward(keep_tbd, x, s1, s2, s3, w1, w2, w3, w4)
+        ctx.save_for_backward(keep_tbd, w1, w2, w3, w4, *inside)
         ctx.factors, ctx.part_shape = factors, part_tbd.shape
         return z_bd
 
     @staticmethod
     @once_differentiable
     def backward(ctx, by_z):  # type: ignore[override]
-        keep_tbd, x, s1, s2, s3, *weights = ctx.saved_tensors
+        keep_tbd, *weights = ctx.saved_tensors[:5]
         w1, w2, w3, w4 = (weight.t().contiguous() for weight in weights)
-        by_h = torch.zeros_like(by_z)
-        # Of what goes into each sigmoid, and of what the denoiser says.
-        d1, d2, d3, d4 = by_z.new_empty(4, *x.shape)
-        for t in reversed(range(len(x))):
+        inside, learns = ctx.saved_tensors[5:], any(ctx.needs_input_grad[5:])
+        by_h, by_part = torch.zeros_like(by_z), by_z.new_empty(ctx.part_shape)
+        by_w1, by_w2, by_w3, by_w4 = by_z.new_zeros(4, *w2.shape)
+        by_b2, by_b3, by_b4 = by_z.new_zeros(3, len(w2))
+        for t in reversed(range(len(ctx.factors))):
             a, b, c = ctx.factors[t]
-            torch.mul(by_z, c, out=d4[t])
-            _sigmoid_backward(d4[t] @ w4, s3[t], d3[t])
-            _sigmoid_backward(d3[t] @ w3, s2[t], d2[t])
-            _sigmoid_backward(d2[t] @ w2, s1[t], d1[t])
-            by_x = d1[t] @ w1
+            x, s1, s2, s3 = inside[4 * t : 4 * t + 4]
+            # Of what the denoiser says, and of what goes into each sigmoid.
+            d4 = c * by_z
+            d3 = sigmoid_backward(d4 @ w4, s3)
+            d2 = sigmoid_backward(d3 @ w3, s2)
+            d1 = sigmoid_backward(d2 @ w2, s1)
+            by_x = d1 @ w1
             by_h.add_(by_z, alpha=b)
             by_z = a * by_z
             by_z = by_z.add_(by_x) if keep_tbd is None else by_z.addcmul_(keep_tbd[t], by_x)
-        by_layers = [None] * 8
-        if any(ctx.needs_input_grad[5:]):
-            by_part = 2.0 * d1.sum(dim=1, keepdim=True) if ctx.part_shape[1] == 1 else 2.0 * d1
-            x, s1, s2, s3, d1, d2, d3, d4 = (
-                part.flatten(0, 1) for part in (x, s1, s2, s3, d1, d2, d3, d4)
-            )
-            by_layers = [
-                by_part,
-                2.0 * (d1.t() @ x),
-                *_unfolded(2.0, d2, s1),
-                *_unfolded(2.0, d3, s2),
-                *_unfolded(1.0, d4, s3),
-            ]
+            if not learns:
+                continue
+            by_w1.addmm_(d1.t(), x)
+            by_w2.addmm_(d2.t(), s1)
+            by_w3.addmm_(d3.t(), s2)
+            by_w4.addmm_(d4.t(), s3)
+            by_part[t] = d1.sum(dim=0) if ctx.part_shape[1] == 1 else d1
+            by_b2 += d2.sum(dim=0)
+            by_b3 += d3.sum(dim=0)
+            by_b4 += d4.sum(dim=0)
+        if not learns:  # a denoiser that stays at its start
+            return by_z, by_h, *[None] * 11
+        by_layers = (
+            2.0 * by_part,
+            2.0 * by_w1,
+            *_unfolded(by_w2, by_b2, 2.0),
+            *_unfolded(by_w3, by_b3, 2.0),
+            *_unfolded(by_w4, by_b4, 1.0),
+        )
         return by_z, by_h, None, None, None, *by_layers
-
-
-def _sigmoid_backward(by_s: Tensor, s: Tensor, out: Tensor) -> None:
-    torch.ops.aten.sigmoid_backward.grad_input(by_s, s, grad_input=out)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from recbole_cold.backbone._shortcuts import lookup
 from recbole_cold.backbone._unseen import zero_rows
 from recbole_cold.backbone._vectors import VectorTable, project_
 from recbole_cold.data.episodes import masked_mean
@@ -46,6 +47,20 @@ def click_loss(logit_tk: Tensor, label_tk: Tensor, mask_tk: Tensor) -> Tensor:
     return masked_mean(loss_tk, mask_tk.to(logit_tk.dtype))
 
 
+def real_positions(code_bl: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Row, code and share in the row's mean of each position that is not padding: [n] each."""
+    real_bl = code_bl != 0
+    row = real_bl.nonzero()[:, 0]
+    return row, code_bl[real_bl], real_bl.sum(dim=1).reciprocal()[row]
+
+
+def bag_means(weight: Tensor, row: Tensor, code: Tensor, share: Tensor, rows: int) -> Tensor:
+    """The mean of each row's vectors [rows, d], zeros for a row without; ``F.embedding_bag``."""
+    mean = torch.zeros(rows, weight.shape[1], dtype=weight.dtype, device=weight.device)
+    part = lookup(weight, code) * share[:, None].to(weight.dtype)
+    return mean.index_add(0, row, part)
+
+
 class OwnSide(nn.Module):
     """Side information from tables that the method owns and trains, apart from the backbone's.
 
@@ -76,6 +91,8 @@ class OwnSide(nn.Module):
     ) -> None:
         super().__init__()
         self._features, self._pooling = features, pooling
+        self._bags_of: Tensor | None = None
+        self._bags: dict[str, tuple[Tensor, Tensor, Tensor]] = {}
         self.fields = [
             field for field in fields if field in vocabulary or features[field].is_floating_point()
         ]
@@ -124,8 +141,25 @@ class OwnSide(nn.Module):
             elif isinstance(self.tables[_key(field)], VectorTable):
                 parts.append(self.tables[_key(field)](column[:, 0]))
             else:
-                parts.append(self._pool(column, self.tables[_key(field)]))
+                parts.append(self._pooled(field, column, ids))
         return torch.cat(parts, dim=1)
+
+    def _pooled(self, field: str, code_bl: Tensor, ids: Tensor) -> Tensor:
+        """The mean or sum [b, d] over a sequence.
+
+        While a table learns on a processor, the mean goes through the real positions alone, which
+        are found once for all uses of a batch: the gradient of ``embedding_bag`` sorts them anew
+        each time. On a GPU finding them would make the processor wait.
+        """
+        table = self.tables[_key(field)]
+        learns = torch.is_grad_enabled() and table.weight.requires_grad and not table.sparse
+        if self._pooling != "mean" or not learns or code_bl.device.type != "cpu":
+            return self._pool(code_bl, table)
+        if self._bags_of is not ids:  # the same tensor for each use of a batch
+            self._bags_of, self._bags = ids, {}
+        if field not in self._bags:
+            self._bags[field] = real_positions(code_bl)
+        return bag_means(table.weight, *self._bags[field], len(code_bl))
 
     def _pool(self, code_bl: Tensor, table: nn.Embedding) -> Tensor:
         weight, sparse = table.weight, table.sparse

@@ -12,6 +12,10 @@ DEFECTS = {
                "for field in (vectors or {}).keys() & self.fields:",
                "for field in ():",
                "test_its_columns_are_as_large_as_a_tables_rows"),
+        defect("positions of other items", "if self._bags_of is not ids:",
+               "if self._bags_of is None:", "test_means_of_sequences_while_they_learn"),
+        defect("sums for means", "real_bl.sum(dim=1).reciprocal()[row]",
+               "real_bl.sum(dim=1)[row]", "test_means_of_sequences_while_they_learn"),
     ],
     "recbole_cold/backbone/_seam.py": [
         defect("the side vector has no vectors",

@@ -188,6 +188,41 @@ class TestOwnSide:
         side = OwnSide(features, ["a", "x"], {"a": 2}, 3, None)
         assert side.width == 4 and side(torch.tensor([1])).shape == (1, 4)
 
+    def sequences(self, **keys):
+        code = torch.randint(0, 9, (30, 6), generator=torch.Generator().manual_seed(3))
+        code[4] = 0
+        torch.manual_seed(2)
+        return OwnSide({"words": code}, ["words"], {"words": 9}, 3, None, **keys)
+
+    def test_means_of_sequences_while_they_learn(self):
+        """As ``embedding_bag``, gradients included, with the positions of the items asked for."""
+        side, draws = self.sequences(), torch.Generator().manual_seed(6)
+        weight = side.tables["field_words"].weight
+        for ids in (torch.arange(30), torch.tensor([4, 4, 7, 29]), torch.tensor([], dtype=int)):
+            pull = torch.randn(len(ids), 3, generator=draws)
+            plain = side._pool(side._features["words"][ids], side.tables["field_words"])
+            for _ in range(2):  # the second time with positions that are known
+                quick = side(ids)
+                torch.testing.assert_close(quick, plain, rtol=1e-6, atol=1e-6)
+                by = [
+                    torch.autograd.grad((out * pull).sum(), weight, retain_graph=True)[0]
+                    for out in (quick, plain)
+                ]
+                torch.testing.assert_close(*by, rtol=1e-5, atol=1e-6)
+        with torch.no_grad():  # served means stay to the bit
+            assert torch.equal(side(torch.arange(30)), side._pool(
+                side._features["words"], side.tables["field_words"]))  # fmt: skip
+
+    @pytest.mark.parametrize("sparse", [False, True])
+    def test_sums_and_sparse_tables_stay_with_embedding_bag(self, sparse):
+        side = self.sequences(pooling="mean" if sparse else "sum_with_pad")
+        table = side.tables["field_words"]
+        table.sparse = sparse
+        out = side(torch.arange(30))
+        assert torch.equal(out, side._pool(side._features["words"], table))
+        out.sum().backward()
+        assert table.weight.grad.is_sparse == sparse
+
 
 class TestNeighbours:
     def test_by_cosine_is_the_definition(self):
