@@ -72,10 +72,12 @@ def noise_in(denoiser: Any, z_bd: Tensor, time_b: Tensor) -> Tensor:
         part_bd = lookup(part_td, time_b)
     else:
         part_bd = codes_part(denoiser, time_b)
-    return _chained(denoiser, z_bd, z_bd, part_bd[None], ((0.0, 0.0, 1.0),), None)
+    return _chained(denoiser, z_bd, z_bd, part_bd[None], ((0.0, 0.0, 1.0, 0.0),), None)
 
 
-def generated(denoiser: Any, start_bd: Tensor, h_bd: Tensor, steps: Sequence[Any]) -> Tensor:
+def generated(
+    denoiser: Any, start_bd: Tensor, h_bd: Tensor, steps: Sequence[Any], time_t: Tensor
+) -> Tensor:
     """``csdm.generate(denoiser, start_bd, h_bd, steps)``, which can be differentiated once.
 
     It holds what all steps keep for the gradient; where none is wanted, ``generate`` takes less.
@@ -85,17 +87,14 @@ def generated(denoiser: Any, start_bd: Tensor, h_bd: Tensor, steps: Sequence[Any
         start_bd: where z begins [b, d].
         h_bd: the encoded side information [b, d].
         steps: of ``csdm.StepDown``, in their order.
+        time_t: their times, on the device, where a step would have to bring them otherwise.
     """
-    time = torch.tensor([step.time for step in steps], device=start_bd.device)
-    factors = tuple((step.a, step.b, step.c) for step in steps)
+    factors = tuple((step.a, step.b, step.c, step.sigma) for step in steps)
     noise_tbd = None
     if any(step.sigma > 0.0 for step in steps):
-        sigma_t = start_bd.new_tensor([step.sigma for step in steps])
         shape = (len(steps), *start_bd.shape)
-        noise_tbd = sigma_t[:, None, None] * torch.randn(
-            shape, dtype=start_bd.dtype, device=start_bd.device
-        )
-    part_t1d = codes_part(denoiser, time)[:, None]
+        noise_tbd = torch.randn(shape, dtype=start_bd.dtype, device=start_bd.device)
+    part_t1d = codes_part(denoiser, time_t)[:, None]
     return _chained(denoiser, start_bd, h_bd, part_t1d, factors, noise_tbd)
 
 
@@ -104,7 +103,7 @@ def _chained(
     start_bd: Tensor,
     h_bd: Tensor,
     part_tbd: Tensor,
-    factors: tuple[tuple[float, float, float], ...],
+    factors: tuple[tuple[float, float, float, float], ...],
     noise_tbd: Tensor | None,
 ) -> Tensor:
     first, second, third, fourth = (denoiser.layers[place] for place in (0, 2, 4, 6))
@@ -131,11 +130,11 @@ def _unfolded(by_weight: Tensor, by_bias: Tensor, scale: float) -> tuple[Tensor,
 
 
 class Chain(torch.autograd.Function):
-    """``z <- a z + b h + c U(keep z) + noise`` over times, where U is CSDM's denoiser.
+    """``z <- a z + b h + c U(keep z) + sigma noise`` over times, where U is CSDM's denoiser.
 
     The arguments of ``apply``: ``z`` and ``h`` [b, d]; ``keep`` and ``noise`` [t, b, d] or None;
-    (a, b, c) of each time; the first layer's part of the time [t, 1, d] or [t, b, d]; the rest of
-    the first layer's weight [d, d]; weight and bias of the three other layers.
+    (a, b, c, sigma) of each time; the first layer's part of the time [t, 1, d] or [t, b, d]; the
+    rest of the first layer's weight [d, d]; weight and bias of the three other layers.
     """
 
     @staticmethod
@@ -150,7 +149,7 @@ class Chain(torch.autograd.Function):
         # One small tensor per time and layer: a step gets the last one's memory again. A big one
         # may be new memory each time, which comes page by page at the price of a multiplication.
         inside = []
-        for t, (a, b, c) in enumerate(factors):
+        for t, (a, b, c, sigma) in enumerate(factors):
             x = z_bd if keep_tbd is None else z_bd * keep_tbd[t]
             s1 = torch.addmm(part_tbd[t], x, w1).sigmoid_()
             s2 = torch.addmm(b2, s1, w2).sigmoid_()
@@ -159,7 +158,7 @@ class Chain(torch.autograd.Function):
             z_bd = torch.add(a * z_bd, h_bd, alpha=b).add_(b4, alpha=c)
             z_bd.addmm_(s3, w4, alpha=c)
             if noise_tbd is not None:
-                z_bd.add_(noise_tbd[t])
+                z_bd.add_(noise_tbd[t], alpha=sigma)
         ctx.save_for_backward(keep_tbd, w1, w2, w3, w4, *inside)
         ctx.factors, ctx.part_shape = factors, part_tbd.shape
         return z_bd
@@ -174,7 +173,7 @@ class Chain(torch.autograd.Function):
         by_w1, by_w2, by_w3, by_w4 = by_z.new_zeros(4, *w2.shape)
         by_b2, by_b3, by_b4 = by_z.new_zeros(3, len(w2))
         for t in reversed(range(len(ctx.factors))):
-            a, b, c = ctx.factors[t]
+            a, b, c, _ = ctx.factors[t]
             x, s1, s2, s3 = inside[4 * t : 4 * t + 4]
             # Of what the denoiser says, and of what goes into each sigmoid.
             d4 = c * by_z

@@ -176,6 +176,8 @@ class CSDM(SideDecoder):
         self.register_buffer("r_t", r_t, persistent=False)
         visited = list(range(0, times, config["csdm_stride"]))
         self.steps_down = steps_down(alpha_bar_t, r_t, visited, config["csdm_eta"])
+        times_t = torch.tensor([step.time for step in self.steps_down])
+        self.register_buffer("visited_t", times_t, persistent=False)
         self.encoder = nn.Linear(size, size)
         self.prior = nn.Linear(self.own_side.width, size)
         self.decoder = nn.Linear(size + 1, size)
@@ -228,8 +230,9 @@ class CSDM(SideDecoder):
     def decode(self, h_bd: Tensor, ids: Tensor) -> Tensor:
         """ID rows [b, d]: from h down to z_0, which the decoder reads with the item's frequency."""
         # Learning takes the quick form of the same; what is served is as ``generate`` has it.
-        downwards = generated if torch.is_grad_enabled() else generate
-        z_bd = downwards(self.denoiser, self.start(h_bd), h_bd, self.steps_down)
+        given = self.denoiser, self.start(h_bd), h_bd, self.steps_down
+        quick = torch.is_grad_enabled()
+        z_bd = generated(*given, self.visited_t) if quick else generate(*given)
         return self.decoder(torch.cat([z_bd, self.frequency(ids)[:, None]], dim=-1))
 
     def decoded(self, ids: Tensor) -> Tensor:

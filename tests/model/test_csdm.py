@@ -194,6 +194,10 @@ class TestDenoiser:
         assert torch.equal(seen[0][:, 4:], seen[0][:1, 4:].expand(64, -1))
 
 
+def times_of(steps):
+    return torch.tensor([step.time for step in steps])
+
+
 def both_ways(net, plain, quick, monkeypatch, given):
     """Values and gradients of the equations and of the quick form, with the same dropout masks."""
     masks = []
@@ -248,7 +252,7 @@ class TestQuickDenoising:
         results = both_ways(
             net,
             lambda: generate(net, start, h, steps),
-            lambda: generated(net, start, h, steps),
+            lambda: generated(net, start, h, steps, times_of(steps)),
             monkeypatch,
             (start, h),
         )
@@ -273,16 +277,14 @@ class TestQuickDenoising:
         net = Denoiser(4, 20, 8, 0.0).double().requires_grad_(False)
         steps = steps_down(*schedule(rough(rng64)), [0, 9, 19], 0.0)
         h = rng64(6, 4).requires_grad_()
-        by = [
-            torch.autograd.grad(way(net, h, h, steps).square().sum(), h)[0]
-            for way in (generated, generate)
-        ]
+        ways = generated(net, h, h, steps, times_of(steps)), generate(net, h, h, steps)
+        by = [torch.autograd.grad(out.square().sum(), h)[0] for out in ways]
         assert torch.allclose(*by, rtol=0, atol=1e-11) and by[0].any()
 
     def test_gradients_of_gradients_are_refused(self, rng64):
         net, h = Denoiser(4, 20, 8, 0.0).double(), rng64(6, 4).requires_grad_()
         steps = steps_down(*schedule(rough(rng64)), [0, 9], 0.0)
-        out = generated(net, h, h, steps).square().sum()
+        out = generated(net, h, h, steps, times_of(steps)).square().sum()
         (by_h,) = torch.autograd.grad(out, h, create_graph=True)
         with pytest.raises(RuntimeError, match="once_differentiable"):
             by_h.sum().backward()
