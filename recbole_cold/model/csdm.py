@@ -20,6 +20,7 @@ from recbole_cold.backbone._shortcuts import lookup
 from recbole_cold.errors import UserError
 from recbole_cold.keys import COUNT, EPOCHS, SHARE, SIZE, WEIGHT, Key
 from recbole_cold.kinds import flag, number, one_of, optional, whole
+from recbole_cold.model._denoising import dropped, generated, noise_in
 from recbole_cold.model._fit import Step
 from recbole_cold.model._side_decoder import SideDecoder, uniform_
 
@@ -175,6 +176,8 @@ class CSDM(SideDecoder):
         self.register_buffer("r_t", r_t, persistent=False)
         visited = list(range(0, times, config["csdm_stride"]))
         self.steps_down = steps_down(alpha_bar_t, r_t, visited, config["csdm_eta"])
+        times_t = torch.tensor([step.time for step in self.steps_down])
+        self.register_buffer("visited_t", times_t, persistent=False)
         self.encoder = nn.Linear(size, size)
         self.prior = nn.Linear(self.own_side.width, size)
         self.decoder = nn.Linear(size + 1, size)
@@ -226,7 +229,10 @@ class CSDM(SideDecoder):
 
     def decode(self, h_bd: Tensor, ids: Tensor) -> Tensor:
         """ID rows [b, d]: from h down to z_0, which the decoder reads with the item's frequency."""
-        z_bd = generate(self.denoiser, self.start(h_bd), h_bd, self.steps_down)
+        # Learning takes the quick form of the same; what is served is as ``generate`` has it.
+        given = self.denoiser, self.start(h_bd), h_bd, self.steps_down
+        quick = torch.is_grad_enabled()
+        z_bd = generated(*given, self.visited_t) if quick else generate(*given)
         return self.decoder(torch.cat([z_bd, self.frequency(ids)[:, None]], dim=-1))
 
     def decoded(self, ids: Tensor) -> Tensor:
@@ -236,16 +242,16 @@ class CSDM(SideDecoder):
         """``mean (U(z_t, t) - xi)^2`` with a time and a noise for each row."""
         time = torch.randint(len(self.r_t), (len(z0_bd),), device=z0_bd.device)
         noise_bd = torch.randn_like(z0_bd)
-        h_bd = F.dropout(h_bd, self.config["csdm_drop_h"], self.denoiser.training)
+        h_bd = dropped(h_bd, self.config["csdm_drop_h"], self.denoiser.training)
         alpha_bar_b, r_b = (table[time].to(z0_bd.dtype) for table in (self.alpha_bar_t, self.r_t))
         z_bd = forward(z0_bd, h_bd, alpha_bar_b, r_b, noise_bd)
-        return (self.denoiser(z_bd, time) - noise_bd).square().mean()
+        return F.mse_loss(noise_in(self.denoiser, z_bd, time), noise_bd)
 
     def calculate_loss(self, interaction) -> tuple[Tensor, Tensor]:
         """Prediction with generated rows, and rho times the denoiser's own loss."""
         # Once per item of the batch; every row then reads its item's result.
         ids, place = interaction.unique(self.id_field)
-        h = self.prior(self.side(ids))
+        h = self.prior(self.side(ids, interaction))
         logits = self.decoded_logits(interaction, lookup(self.decode(h, ids), place))
         z0 = self.encoder(self.target_rows(ids))
         diffusion = self.diffusion_loss(lookup(z0, place), lookup(h, place))

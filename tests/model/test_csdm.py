@@ -8,6 +8,7 @@ from helpers import batch_of, learned_rows, state_of, trainer_of, watch_targets,
 from number_helpers import dense, id_gradients
 
 from recbole_cold.errors import Diverged, UserError
+from recbole_cold.model._denoising import dropped, generated, keep_masks, noise_in
 from recbole_cold.model.csdm import (
     CSDM,
     Denoiser,
@@ -191,6 +192,143 @@ class TestDenoiser:
         net(z, time)
         assert set(seen[0][:, :4].unique().tolist()) == {0.0, 2.0}
         assert torch.equal(seen[0][:, 4:], seen[0][:1, 4:].expand(64, -1))
+
+
+def times_of(steps):
+    return torch.tensor([step.time for step in steps])
+
+
+def both_ways(net, plain, quick, monkeypatch, given):
+    """Values and gradients of the equations and of the quick form, with the same dropout masks."""
+    masks = []
+
+    def keep_masks(shape, dropout, like):
+        drawn = torch.nn.functional.dropout(torch.ones(shape, dtype=like.dtype), dropout)
+        masks.extend(drawn)
+        return drawn
+
+    monkeypatch.setattr("recbole_cold.model._denoising.keep_masks", keep_masks)
+    results, leaves = [], [*given, *net.parameters()]
+    for compute in (quick, plain):
+        taken = iter(masks)
+        dropping = net.register_forward_pre_hook(
+            lambda part, inputs, taken=taken: (
+                (inputs[0] * next(taken), inputs[1]) if masks else None
+            )
+        )
+        out = compute()
+        weights = torch.linspace(-1, 2, out.numel(), dtype=out.dtype).view_as(out)
+        results.append((out, *torch.autograd.grad((out * weights).sum(), leaves)))
+        dropping.remove()
+        net.dropout.p = 0.0  # the equations get their masks from the hook
+    return results
+
+
+class TestQuickDenoising:
+    """``_denoising`` against ``generate`` and ``Denoiser``, which are the equations."""
+
+    def check(self, results, dtype):
+        near = {torch.float64: 1e-11, torch.float32: 2e-5}[dtype]
+        for quick, plain in zip(*results, strict=True):
+            assert plain.any()
+            assert (quick - plain).abs().max() <= near * max(1.0, plain.abs().max().item())
+
+    @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+    @pytest.mark.parametrize("dropout", [0.0, 0.3, 0.5])
+    @pytest.mark.parametrize(("items", "size", "code_size", "times", "eta"), [
+        (17, 4, 8, [0, 5, 9, 19], 0.0), (1, 3, 2, [19], 0.0), (40, 16, 32, list(range(20)), 0.7),
+    ])  # fmt: skip
+    def test_generated(
+        self, rng64, monkeypatch, dtype, dropout, items, size, code_size, times, eta
+    ):
+        torch.manual_seed(2)
+        net = Denoiser(size, 20, code_size, dropout).to(dtype)
+        steps = steps_down(*schedule(rough(rng64)), times, eta)
+        start, h = (rng64(items, size).to(dtype).requires_grad_() for _ in range(2))
+        noise = rng64(len(times), items, size).to(dtype)
+        taken = iter(noise[[step.sigma > 0.0 for step in steps]])
+        monkeypatch.setattr(torch, "randn_like", lambda like: next(taken))
+        monkeypatch.setattr(torch, "randn", lambda *shape, **kind: noise)
+        results = both_ways(
+            net,
+            lambda: generate(net, start, h, steps),
+            lambda: generated(net, start, h, steps, times_of(steps)),
+            monkeypatch,
+            (start, h),
+        )
+        self.check(results, dtype)
+        assert next(taken, None) is None
+
+    @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+    @pytest.mark.parametrize("dropout", [0.0, 0.3, 0.5])
+    @pytest.mark.parametrize("rows", [7, 90])
+    def test_noise_in_rows_of_a_time_each(self, rng64, monkeypatch, dtype, dropout, rows):
+        """With more times than rows, and with fewer."""
+        torch.manual_seed(3)
+        net, time = Denoiser(5, 20, 6, dropout).to(dtype), torch.randint(20, (rows,))
+        z = rng64(rows, 5).to(dtype).requires_grad_()
+        results = both_ways(
+            net, lambda: net(z, time), lambda: noise_in(net, z, time), monkeypatch, (z,)
+        )
+        self.check(results, dtype)
+
+    def test_a_denoiser_that_stays_gets_no_gradient_but_passes_one(self, rng64):
+        torch.manual_seed(4)
+        net = Denoiser(4, 20, 8, 0.0).double().requires_grad_(False)
+        steps = steps_down(*schedule(rough(rng64)), [0, 9, 19], 0.0)
+        h = rng64(6, 4).requires_grad_()
+        ways = generated(net, h, h, steps, times_of(steps)), generate(net, h, h, steps)
+        by = [torch.autograd.grad(out.square().sum(), h)[0] for out in ways]
+        assert torch.allclose(*by, rtol=0, atol=1e-11) and by[0].any()
+
+    def test_gradients_of_gradients_are_refused(self, rng64):
+        net, h = Denoiser(4, 20, 8, 0.0).double(), rng64(6, 4).requires_grad_()
+        steps = steps_down(*schedule(rough(rng64)), [0, 9], 0.0)
+        out = generated(net, h, h, steps, times_of(steps)).square().sum()
+        (by_h,) = torch.autograd.grad(out, h, create_graph=True)
+        with pytest.raises(RuntimeError, match="once_differentiable"):
+            by_h.sum().backward()
+
+    @pytest.mark.parametrize("dropout", [0.0, 0.5, 0.3, 1.0])
+    def test_masks_have_the_law_of_dropout(self, dropout):
+        """Also that no two of them go together: they are bits of the same random words."""
+        torch.manual_seed(5)
+        like = torch.zeros(1, dtype=torch.float64)
+        masks = keep_masks((33, 7, 501), dropout, like)
+        assert masks.shape == (33, 7, 501) and masks.dtype == torch.float64
+        left = 1.0 - dropout
+        allowed = {0.0} if dropout == 1.0 else {0.0, 1 / left} if dropout else {1.0}
+        assert set(masks.unique().tolist()) == allowed
+        if dropout in (0.0, 1.0):
+            return
+        kept = (masks.view(33, -1) > 0).double() - left
+        spread = math.sqrt(left * dropout / kept.shape[1])
+        assert (kept.mean(dim=1).abs() < 4.5 * spread).all()
+        together = kept @ kept.t() / kept.shape[1] - left * dropout * torch.eye(33)
+        off = together[~torch.eye(33, dtype=torch.bool)]
+        assert off.abs().max() < 5 * left * dropout / math.sqrt(kept.shape[1])
+        line = kept.view(-1)
+        power = torch.fft.rfft(line, 2 * len(line)).abs().square()
+        along = torch.fft.irfft(power)[1 : len(line)]  # sums of products, at every distance
+        assert along.abs().max() < 6 * left * dropout * math.sqrt(len(line))
+
+    def test_dropped_is_dropout_while_learning(self):
+        value = torch.full((60, 50), 3.0)
+        assert dropped(value, 0.5, False) is value and dropped(value, 0.0, True) is value
+        assert set(dropped(value, 0.5, True).unique().tolist()) == {0.0, 6.0}
+
+    def test_what_is_served_goes_by_the_equations(self, build, monkeypatch):
+        """Learning and serving give the same rows but for rounding, the latter by ``generate``."""
+        method, calls = build("CSDM", csdm_noise_scale=10.0), []
+        widen(method)
+        monkeypatch.setattr(
+            "recbole_cold.model.csdm.generate", lambda *args: (calls.append(1), generate(*args))[1]
+        )
+        method.eval()
+        learned = method.decoded(method.new_ids)
+        assert not calls and learned.requires_grad
+        served = method.cold_vectors()
+        assert calls and torch.allclose(learned, served, rtol=1e-5, atol=1e-6)
 
 
 class TestCSDM:
