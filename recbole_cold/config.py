@@ -133,13 +133,20 @@ class ColdConfig(Config):
             self._add_layer(name, {k: v for k, v in values.items() if k not in BLOCKS})
             if name.startswith("properties/dataset/"):
                 self.parameters["Dataset"] += sorted(values.keys() - data_keys)
-        for name, values in own:
-            self._add_layer(f"{dataset} in {name}", (values.get("datasets") or {}).get(dataset, {}))
-        self._refuse_unknown(key for _, values in own for key in values.get("released") or {})
+        of_data = [
+            (f"{dataset} in {name}", dict((values.get("datasets") or {}).get(dataset) or {}))
+            for name, values in own
+        ]
+        released = [(f"released in {name}", values.get("released") or {}) for name, values in own]
+        # What the release has for these data goes above what it has for all.
+        released += [(f"released on {name}", here.pop("released", {})) for name, here in of_data]
+        for name, values in of_data:
+            self._add_layer(name, values)
+        self._refuse_unknown(key for _, values in released for key in values)
         protocol = self.external_config_dict.get("protocol", self.internal_config_dict["protocol"])
         if protocol == "released":
-            for name, values in own:
-                self._add_layer(f"released in {name}", values.get("released") or {})
+            for name, values in released:
+                self._add_layer(name, values)
         self.internal_config_dict["MODEL_TYPE"] = self.backbone_class.type
         self.sources.update(self._external)
 

@@ -41,7 +41,10 @@ def plugin(tmp_path):
         "heat": 0.4,
         "embedding_size": 8,
         "width": 3,
-        "datasets": {"ml-100k": {"heat": 0.5, "width": 4}, "ml-1m": {"heat": 0.9}},
+        "datasets": {
+            "ml-100k": {"heat": 0.5, "width": 4, "released": {"width": 7}},
+            "ml-1m": {"heat": 0.9},
+        },
         "released": {"heat": 2.0},
         "sweep_space": {"heat": [1]},
     }
@@ -81,7 +84,10 @@ class TestLayers:
         config = build(plugin)
         assert (config["heat"], config["width"]) == (0.5, 4)
         assert config.sources["width"].startswith("ml-100k in ")
-        assert build(plugin, protocol="released")["heat"] == 2.0
+        released = build(plugin, protocol="released")
+        assert (released["heat"], released["width"]) == (2.0, 7)
+        assert released.sources["width"].startswith("released on ml-100k in ")
+        assert build(plugin, protocol="released", width=5)["width"] == 5
         assert build(plugin, width=5)["width"] == 5
 
     def test_blocks_are_no_keys(self, plugin):
