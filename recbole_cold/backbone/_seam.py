@@ -312,7 +312,7 @@ class Backbone(nn.Module):
         if self._frozen is not None and self._kept is not None:
             yield self._frozen, self._kept
             return
-        # Of a batch that is scored once nothing is left to split that would pay for the comparison.
+        # Split layers pay where a batch is used several times with gradients, as Fits do.
         self._frozen, self._kept = again or (self._frozen_view(torch.is_grad_enabled()), {})
         try:
             yield self._frozen, self._kept

@@ -197,6 +197,7 @@ class FrozenView:
         # Dropout is more than layers of that name; BatchNorm's mode changes no other layer's input.
         self._chance = [part for part in model.modules() if not isinstance(part, _NormBase)]
         self.split: nn.Module | None = None  # used where a vector is given and dropout is off
+        self.filling = torch.nan  # what is read by those who may not read the fields' vectors
         self._now: Collapsed | None = None
 
     def _tables(self, module: nn.Module) -> dict[str, nn.Module]:
@@ -301,16 +302,24 @@ class FrozenView:
             return
         self.split = split
         with suppress(*NOT_THIS_WAY):
-            pairs = zip(expected, outcome(self), strict=True)
-            if all(torch.allclose(*pair, rtol=1e-4, atol=1e-5) for pair in pairs):
+            if self._agrees(expected, outcome):
                 return
         self.split = None
+
+    def _agrees(self, expected: list[Tensor], outcome: Callable[[Callable], list[Tensor]]) -> bool:
+        """Whether the split form gives ``expected``, whatever stands for the fields' vectors: no
+        comparison, for instance of a vector with zero, makes a number of NaN and is still wrong."""
+        for self.filling in (0.0, torch.nan):  # NaN stays
+            pairs = zip(expected, outcome(self), strict=True)
+            if not all(torch.allclose(*pair, rtol=1e-4, atol=1e-5) for pair in pairs):
+                return False
+        return True
 
     def _split(self, run: Callable[[], Any]) -> nn.Module | None:
         """The forward pass with split layers, if there are any.
 
-        Nobody is given the fields' vectors, but NaN: its outcome is a number only if no other layer
-        reads them. With those, to split some layers alone gains nothing.
+        Nobody is given the fields' vectors, but ``filling``: of NaN the outcome is a number only if
+        no other layer reads them. With those, to split some layers alone gains nothing.
 
         Args:
             run: a forward pass of this view, with a vector.
@@ -346,7 +355,8 @@ class FrozenView:
 
     def _nothing(self, fields: int, _interaction: Collapsed) -> Tensor:
         vector_bd = self.seam.slot[0]
-        return vector_bd.new_full((), torch.nan).expand(len(vector_bd), fields, vector_bd.shape[1])
+        shape = len(vector_bd), fields, vector_bd.shape[1]
+        return vector_bd.new_full((), self.filling).expand(shape)
 
     def _parts(self, layer: Split) -> tuple[Tensor, Tensor]:
         """What the other fields give to a split layer, once per batch, and the ID's vector."""

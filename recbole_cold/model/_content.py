@@ -31,8 +31,10 @@ class _Tanh(torch.autograd.Function):
 
 
 def tanh(x: Tensor) -> Tensor:
-    """``torch.tanh``, of float32 on a CPU in under half its time, within 2e-7 of it."""
-    return _Tanh.apply(x) if x.device.type == "cpu" and x.dtype == torch.float32 else torch.tanh(x)
+    """``torch.tanh``; of float32 on a CPU, with gradients, in half its time, within 2e-7 of it."""
+    if x.device.type == "cpu" and x.dtype == torch.float32 and torch.is_grad_enabled():
+        return _Tanh.apply(x)
+    return torch.tanh(x)
 
 
 class ContentNet(nn.Module):

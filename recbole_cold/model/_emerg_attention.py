@@ -54,7 +54,7 @@ def attend(orders_dan: Tensor, score_hdd: Tensor, out_hdd: Tensor, bias_d: Tenso
     def some(part_dan: Tensor) -> Tensor:
         size, n_orders, nodes = part_dan.shape
         first_dn, apart_don = _Apart.apply(part_dan)
-        z = (weight @ apart_don.view(size, -1)).view(2, heads, size, n_orders - 1, nodes)
+        z = (weight @ apart_don.reshape(size, -1)).view(2, heads, size, n_orders - 1, nodes)
         return _Attend.apply(z, part_dan, torch.addmm(bias_d[:, None], first, first_dn))
 
     parts = math.ceil(n / _NODES) if orders_dan.device.type == "cpu" else 1

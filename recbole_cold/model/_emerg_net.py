@@ -324,7 +324,7 @@ class EmerGNet(ContextRecommender):
         messages = torch.baddbmm(once.flatten(0, 2), other_graph, changed)
         own_dtpk = own_dtp[..., None].expand(-1, -1, -1, k)
         fields_dtfk = torch.cat([own_dtpk, other_dtqk], dim=2)
-        return self._states(messages.view(self.layers, d, t, -1, k), fields_dtfk)
+        return self._states(messages.view(self.layers, d, t, messages.shape[1], k), fields_dtfk)
 
     def _changed(self, fields_dtfk: Tensor) -> Tensor:
         """What the fields send in each layer before a graph weighs it: [l, d, t, f, k]."""

@@ -195,7 +195,12 @@ class OwnSide(nn.Module):
                 kept = torch.rand(len(ids), 1, device=ids.device) >= id_dropout
                 own = own * kept
             parts.append(own)
-        columns = self.read(ids) if features is None else features
+        if features is not None:
+            columns = features
+        elif torch.is_grad_enabled():
+            columns = self.read(ids)
+        else:  # what is served does not depend on the other items that are asked for
+            columns = [self._features[field].index_select(0, ids) for field in self.fields]
         for field, column in zip(self.fields, columns, strict=True):
             if isinstance(column, Counted | Listed):
                 parts.append(column.mean(self.tables[_key(field)].weight))

@@ -223,6 +223,14 @@ class ReadsASign(Reader):
         return super().read(fields) + (fields[:, :, 0] > 0).sum(dim=1, keepdim=True)
 
 
+class ReadsWhatIsMissing(Reader):
+    """So is one with zero, of which a few rows of real data may have none."""
+
+    def read(self, fields):
+        missing = (fields == 0).all(dim=2)
+        return super().read(fields) + missing.sum(dim=1, keepdim=True)
+
+
 class ReadsTwice(Reader):
     def read(self, fields):
         return super().read(fields) + super().read(fields * 0.5)
@@ -262,6 +270,7 @@ OTHERS = {
     Reader: {"one"},
     ReadsBesides: set(),
     ReadsASign: set(),
+    ReadsWhatIsMissing: set(),
     ReadsTwice: set(),
     ChangesInPlace: set(),
     Reversed: set(),

@@ -2,6 +2,7 @@
 
 import itertools
 import math
+import os
 import platform
 import subprocess
 import sys
@@ -210,8 +211,13 @@ print(apart, mapped(31))
 def test_large_pieces_come_from_memory_that_is_kept():
     """One of 25 MiB is mapped by itself, and goes back to the system; afterwards not even 31."""
     program = [sys.executable, "-c", MAPPED, _memory.__file__]
-    done = subprocess.run(program, capture_output=True, text=True, check=True)
-    assert done.stdout.split() == ["1", "0"]
+    others = ("MALLOC_", "GLIBC_TUNABLES", "LD_PRELOAD")  # which choose how memory is kept
+    plain = {name: value for name, value in os.environ.items() if not name.startswith(others)}
+    done = subprocess.run(program, capture_output=True, text=True, check=True, env=plain)
+    before, afterwards = done.stdout.split()
+    if before != "1":
+        pytest.skip("torch does not take its memory from the C library here")
+    assert afterwards == "0"
 
 
 # ------------------------------------------------------------------------------- the graph
