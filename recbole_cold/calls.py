@@ -39,11 +39,15 @@ def working(verbose: bool) -> Iterator[Callable[[], bool]]:
 @contextlib.contextmanager
 def _torch_as_it_was() -> Iterator[None]:
     threads, random = torch.get_num_threads(), seeding.layer_state()
+    untouched = not torch.cuda.is_initialized()
     try:
         yield
     finally:
         torch.set_num_threads(threads)
         seeding.restore_layers(random)
+        if untouched and torch.cuda.is_initialized():
+            # Cards had nothing to keep, and would have begun with the seed of the CPU's generator.
+            torch.cuda.manual_seed_all(torch.initial_seed())
 
 
 class _Stop:

@@ -101,7 +101,8 @@ def no_sklearn_yet() -> Iterator[None]:
 
     RecBole 1.2.0 and 1.2.1: ``recbole.config`` imports all metrics, of which three are made of
     functions of ``sklearn.metrics``. With scipy.stats that is a CPU second of every process, a
-    third of what is needed to the first optimizer step, and nothing here calls them.
+    third of what is needed to the first optimizer step, and nothing here calls them. Whatever else
+    RecBole imports meanwhile would get these functions, too; of 1.2.0 and 1.2.1 nothing does.
     """
     name = "sklearn.metrics"
     if name in sys.modules:

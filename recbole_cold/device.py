@@ -80,10 +80,11 @@ def repeatable(device: torch.device) -> Iterator[None]:
     before = torch.are_deterministic_algorithms_enabled()
     only_warned = torch.is_deterministic_algorithms_warn_only_enabled()
     filled = deterministic.fill_uninitialized_memory
-    torch.use_deterministic_algorithms(True, warn_only=True)
+    # torch.use_deterministic_algorithms is this and the import of a compiler.
+    torch._C._set_deterministic_algorithms(True, warn_only=True)
     deterministic.fill_uninitialized_memory = False  # nothing here reads what it has not written
     try:
         yield
     finally:
-        torch.use_deterministic_algorithms(before, warn_only=only_warned)
+        torch._C._set_deterministic_algorithms(before, warn_only=only_warned)
         deterministic.fill_uninitialized_memory = filled

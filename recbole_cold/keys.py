@@ -235,7 +235,7 @@ _TABLE = [
         Key("batch_norm", one_of("frozen", "moving")),
         Key("backbone_dropout", flag()),
         # Matrix products round the rows at the end of a batch otherwise: by 1e-7, which moves
-        # LogLoss by up to 1e-9. Unlike the number of threads it is no matter of the machine.
+        # LogLoss by up to 1e-9. A number here counts; `auto` follows the device, and is one value.
         Key("eval_batch_size", either(just("auto"), COUNT)),
         Key("count_source", one_of("visible", "full")),
         Key("epochs", EPOCHS),

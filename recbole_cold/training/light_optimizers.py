@@ -2,7 +2,7 @@
 
 The first ``torch.optim.Optimizer`` of a process imports ``torch._dynamo``, a compiler that nothing
 here uses: two CPU seconds of each process that trains, as much as torch itself. What is left of an
-optimizer without the compiler's hooks is short; states are written as ``torch.optim`` writes them.
+optimizer without the compiler's hooks is short; a parameter's state is as in ``torch.optim``.
 """
 
 from collections.abc import Iterable, Mapping
@@ -34,7 +34,7 @@ class LightOptimizer:
         places = {parameter: place for place, parameter in enumerate(group["params"])}
         return {
             "state": {places[parameter]: state for parameter, state in self.state.items()},
-            "param_groups": [{**group, "params": list(places.values())}],
+            "param_groups": [{**group, "params": [places[each] for each in group["params"]]}],
         }
 
     def load_state_dict(self, saved: Mapping[str, Any]) -> None:

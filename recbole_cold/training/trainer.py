@@ -112,7 +112,8 @@ class Trainer:
         """Learn from old items, then give the new items their cold rows."""
         if not self._is_done("learn"):
             if self.held_out is not None and "old_before" not in self.journal:
-                self.journal["old_before"] = self.scoring.pretrained_auc(self.held_out)
+                with repeatable(self.method.device):
+                    self.journal["old_before"] = self.scoring.pretrained_auc(self.held_out)
             self._stage(
                 "learn",
                 partial(planned, self.method, "learn_fits"),
@@ -142,12 +143,13 @@ class Trainer:
         """Metrics, counts and warnings of the method on ``rows``; remembered in the journal."""
         if name in self.journal["results"]:
             return self.journal["results"][name]
-        scores, result = self.scoring.of_phase(rows)
-        if self.config["keep_scores"]:
-            self.scores[name] = scores.float().cpu()
-        if self.held_out is not None:
-            before = self.journal["old_before"]
-            result["old"] = self.scoring.of_old_items(self.held_out, before)
+        with repeatable(self.method.device):
+            scores, result = self.scoring.of_phase(rows)
+            if self.config["keep_scores"]:
+                self.scores[name] = scores.float().cpu()
+            if self.held_out is not None:
+                before = self.journal["old_before"]
+                result["old"] = self.scoring.of_old_items(self.held_out, before)
         if not self.method.adapts(self._has_warmed_up()):
             result["unadapted"] = True
         self.journal["results"][name] = result
@@ -160,7 +162,8 @@ class Trainer:
 
     def score(self, index: Tensor) -> Tensor:
         """Click probabilities of the rows ``index``, in one pre-allocated tensor."""
-        return self.scoring.scores(index)
+        with repeatable(self.method.device):
+            return self.scoring.scores(index)
 
     def _tell_epoch(self, number: int) -> None:
         """Call the callbacks after a pre-training epoch, leaving modes and random state alone."""

@@ -31,8 +31,11 @@ DEFECTS = {
                "self._frozen_view(True)", "test_nothing_is_split_to_score"),
     ],
     "recbole_cold/backbone/_shortcuts.py": [
-        defect("nobody compares", "if all(torch.allclose(*pair, rtol=1e-4, atol=1e-5) for pair in "
-               "pairs):", "if outcome(self):",
+        defect("zeros are not tried", "for self.filling in (0.0, torch.nan):",
+               "for self.filling in (torch.nan,):",
+               "test_models_that_read_the_fields_otherwise[ReadsWhatIsMissing]"),
+        defect("nobody compares", "if not all(torch.allclose(*pair, rtol=1e-4, atol=1e-5) for pair "
+               "in pairs):", "if not pairs:",
                "test_models_that_read_the_fields_otherwise[ReadsBesides]",
                "test_models_that_read_the_fields_otherwise[ReadsASign]"),
         defect("nothing is split", "split = self._split(lambda: self(batch))", "split = None",
