@@ -355,7 +355,7 @@ class FrozenView:
 
     def _nothing(self, fields: int, _interaction: Collapsed) -> Tensor:
         vector_bd = self.seam.slot[0]
-        shape = len(vector_bd), fields, vector_bd.shape[1]
+        shape = vector_bd.shape[0], fields, vector_bd.shape[1]
         return vector_bd.new_full((), self.filling).expand(shape)
 
     def _parts(self, layer: Split) -> tuple[Tensor, Tensor]:

@@ -58,7 +58,7 @@ class SplitLinear(Split):
 
     @staticmethod
     def reads(layer: nn.Linear, read: Tensor, fields_bfd: Tensor) -> bool:
-        return read.shape == (len(fields_bfd), fields_bfd[0].numel())
+        return read.shape == (fields_bfd.shape[0], fields_bfd[0].numel())
 
     def rest(self, fields_bfd: Tensor) -> Tensor:
         return F.linear(fields_bfd.flatten(1), self._others_hx, self._bias)
