@@ -340,8 +340,8 @@ def test_gpu_runs_here_part_by_part_and_within_its_time(benchmark, small):
     [
         ("Base", {"warm_epochs": 10}, 3),
         ("MWUF", {}, 0),
-        ("EmerG", {"emerg_epochs": 1, "emerg_meta_batch_size": 64, "emerg_support_cap": 10,
-                   "emerg_query_cap": 10}, 3),
+        ("EmerG", {"emerg_epochs": 1, "emerg_meta_batch_size": 24, "emerg_support_cap": 5,
+                   "emerg_query_cap": 5}, 3),
     ],
 )  # fmt: skip
 def test_gpu_stops_every_stage_once_and_goes_on(benchmark, small, name, keys, warm):
