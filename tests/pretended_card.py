@@ -7,19 +7,27 @@ with the line that asked for it. It says nothing about speed, or about sums in a
 
 import contextlib
 import linecache
+import os
 import sys
 from collections import Counter
+from pathlib import Path
 
+import recbole
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode, return_and_correct_aliasing
 from torch.utils._pytree import tree_flatten, tree_map
 from torch.utils.backend_registration import _setup_privateuseone_for_python_backend
 
+import recbole_cold
 from recbole_cold import compat
 
 _setup_privateuseone_for_python_backend("card")
 CARD = torch.device("card", 0)
 aten = torch.ops.aten
+# Their folders: a checkout, and what is installed in it, may lie in a folder of the same name.
+PACKAGES = {
+    each.__name__: f"{Path(each.__file__).parent}{os.sep}" for each in (recbole_cold, recbole)
+}
 # Their results have a size, or are a number, that only the card knows.
 WAITS = {
     "_local_scalar_dense", "nonzero", "masked_select", "equal", "is_nonzero", "_unique2",
@@ -100,10 +108,10 @@ def where() -> str:
     frame = sys._getframe()
     while frame is not None:
         path = frame.f_code.co_filename
-        for package in ("recbole_cold", "recbole"):
-            _, found, rest = path.rpartition(f"/{package}/")
-            if found:
-                return f"{package}/{rest}: {linecache.getline(path, frame.f_lineno).strip()}"
+        for package, folder in PACKAGES.items():
+            if path.startswith(folder):
+                line = linecache.getline(path, frame.f_lineno).strip()
+                return f"{package}/{Path(path[len(folder) :]).as_posix()}: {line}"
         frame = frame.f_back
     return "outside"
 
@@ -114,6 +122,10 @@ class Watching(TorchDispatchMode):
     def __init__(self):
         super().__init__()
         self.waits = []
+
+    @classmethod
+    def _should_skip_dynamo(cls):
+        return False  # True imports the compiler: seconds, and nothing here is compiled
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         return computed(func, args, kwargs or {}, self.waits)

@@ -5,6 +5,7 @@ import json
 import sys
 import warnings
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -323,7 +324,7 @@ def test_gpu_runs_here_part_by_part_and_within_its_time(benchmark, small):
     assert (found["failed"], found["not_run"]) == ([], [])
     agreement, resumed, pretraining, learning = (found["parts"][name]["rows"] for name in parts)
     assert [row[0] for row in agreement + resumed + learning] == ["MWUF"] * 3
-    assert agreement[0][3] == resumed[0][1] == "0.0e+00"
+    assert agreement[0][3] == resumed[0][2] == "0.0e+00"
     assert [row[1] for row in pretraining] == [256, 256, 1024]
     assert learning[0][1] > 0
     text = module.markdown(found)
@@ -331,6 +332,99 @@ def test_gpu_runs_here_part_by_part_and_within_its_time(benchmark, small):
     late = module.measure(options, torch.device("cpu"), 0, parts[:2], "the command")
     assert late["not_run"] == ["agreement: MWUF", "resumed: MWUF"]
     assert late["parts"]["agreement"]["rows"] == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "keys", "warm"),
+    [
+        ("Base", {"warm_epochs": 10}, 3),
+        ("MWUF", {}, 0),
+        ("EmerG", {"emerg_epochs": 1, "emerg_meta_batch_size": 24, "emerg_support_cap": 5,
+                   "emerg_query_cap": 5}, 3),
+    ],
+)  # fmt: skip
+def test_gpu_stops_every_stage_once_and_goes_on(benchmark, small, name, keys, warm):
+    """MWUF takes two steps at a time, so that it never has done seven."""
+    module = benchmark("gpu")
+    options = small(models=(name,), keys={"train_batch_size": 4096, **keys}, full=True)
+    budget = module.Budget(8)
+    [row] = module.resumed(budget, options, torch.device("cpu"))["rows"]
+    assert budget.failed == []
+    stages = ["pretrain", *(["learn"] if name != "Base" else []), "warm_a", "warm_b", "warm_c"]
+    assert row[1].split(", ") == stages[: len(stages) - 3 + warm]
+    assert row[2] == "0.0e+00"
+
+
+def test_gpu_goes_on_where_the_processor_has_no_figure(benchmark, small, monkeypatch):
+    module = benchmark("gpu")
+
+    def method_of(options, device, **keys):
+        if len(failed) == 0:
+            failed.append(device)
+            raise MemoryError
+        return SimpleNamespace(config=keys)
+
+    failed: list[str] = []
+    monkeypatch.setattr(module.common, "method_of", method_of)
+    monkeypatch.setattr(module, "step_time", lambda *_: 2.0)
+    monkeypatch.setattr(module, "busy", lambda *_: 0.7)
+    budget = module.Budget(8)
+    found = module.pretraining(budget, small(), torch.device("cpu"))
+    assert [line.split(": Mem")[0] for line in budget.failed] == [
+        "pretraining, one CPU thread: 256"
+    ]
+    assert [row[:2] for row in found["rows"]] == [["card", 256], ["card", 1024]]
+    assert "nan, wanted >= 20: MISSED" in module.markdown(
+        {"parts": {"pretraining": found}, "not_run": [], "failed": [], "device": "", "created": "",
+         "seconds": 1, "command": "", "machine": module.common.machine()}
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("words", "written"),
+    [
+        ([], True),
+        (["--parts=taobao,learning,pretraining,resumed,agreement"], True),
+        (["--parts=agreement"], False),
+        (["--models=Base"], False),
+        (["--quick"], False),
+        (["--results=other.json"], False),
+    ],
+)
+def test_gpu_writes_of_a_whole_session_only(
+    benchmark, tmp_path, monkeypatch, capsys, words, written
+):
+    """Part of one is printed, and kept where --results says; of a whole one there is a reminder."""
+    module = benchmark("gpu")
+    earlier = "\nearlier\n".join(module.MARKERS)
+    (tmp_path / "README.md").write_text(earlier)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(module, "HERE", tmp_path)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+
+    def measure(options, device, minutes, parts, command, told):
+        found = {"parts": {}, "not_run": [], "failed": [], "device": str(device), "created": "",
+                 "seconds": 1, "command": command, "machine": module.common.machine()}  # fmt: skip
+        told(found)
+        return found
+
+    monkeypatch.setattr(module, "measure", measure)
+    assert module.main(words) == 0
+    printed = capsys.readouterr().out
+    assert ((tmp_path / "README.md").read_text() != earlier) == written
+    assert (tmp_path / "gpu.json").exists() == written
+    assert (tmp_path / "other.json").exists() == (words == ["--results=other.json"])
+    assert all((path in printed) == written for path in module.UNTRUE)
+
+
+def test_gpu_reminds_of_what_is_said(benchmark):
+    """Before the first session these sentences are there; with its figures they are not."""
+    module = benchmark("gpu")
+    measured = (ROOT / "benchmarks" / "gpu.json").exists()
+    for path, sentence in module.UNTRUE.items():
+        told = " ".join((ROOT / path).read_text(encoding="utf-8").replace("# ", "").split())
+        assert (sentence in told) != measured, path
 
 
 def test_gpu_says_in_the_readme_what_was_run(benchmark, tmp_path):

@@ -1,6 +1,6 @@
 """The device of a run: only the chosen one is touched, and what is made for it gets there unasked.
 
-No card is needed. What a card itself computes is in tests/test_on_a_card.py.
+No card is needed. On one, every method's suite runs: tests/model, with ``pytest -m gpu``.
 """
 
 import contextlib
@@ -217,7 +217,8 @@ def of_steps(found: dict, stage: str) -> set[str]:
 
 def test_a_whole_run_on_a_card_mixes_no_devices_and_no_step_waits(tmp_path):
     """Batches of rows and episodes are sent, and nothing is asked back before the end of a fit."""
-    found = on_a_pretended_card("MetaE", tmp_path, metae_epochs=3)
+    keys = {"pretrain_epochs": 1, "metae_batch_items": 4, "train_batch_size": 100, "warm_epochs": 1}
+    found = on_a_pretended_card("MetaE", tmp_path, **keys)
     assert found["differs"].keys() == {"cold", "warm_a", "warm_b", "warm_c"}
     assert set(found["differs"].values()) == {0.0}
     assert min(found["steps"]["pretrain"], found["steps"]["learn"]) >= 3

@@ -15,6 +15,7 @@ from torch.nn import functional as F
 
 from recbole_cold.backbone._modes import evaluating
 from recbole_cold.backbone._shortcuts import lookup
+from recbole_cold.device import sums_at
 from recbole_cold.keys import EPOCHS, SIZE, WEIGHT, Key
 from recbole_cold.kinds import flag, number
 from recbole_cold.model._content import ContentNet, mean, mean_where_bare
@@ -75,7 +76,7 @@ def distinct_pairs(first: Tensor, second: Tensor, n_second: int) -> tuple[Tensor
 def audience_share(item_q: Tensor, user_q: Tensor, n_items: int, n_users: int) -> Tensor:
     """``n_i = sum over users u of item i of 1 / |I(u)|``, from distinct pairs: [n]."""
     own = torch.bincount(user_q, minlength=n_users).to(torch.float32)
-    return torch.bincount(item_q, weights=1.0 / own[user_q], minlength=n_items).to(torch.float32)
+    return sums_at(item_q, 1.0 / own[user_q], n_items)
 
 
 def pair_rows(user_b: Tensor, clicked_b: Tensor, draw_p: Tensor) -> tuple[Tensor, Tensor]:

@@ -110,9 +110,7 @@ def validate_intervals(document: dict[str, Any], source: str) -> None:
 
 def _validate_seed(seed: Any, where: str, document: Document, source: str) -> None:
     _need(seed, _SEED, where, source)
-    for name in ("peak_memory_mb", "peak_gpu_memory_mb"):
-        if not _is(seed.get(name, 0.0), _NUMBER):
-            raise UserError(f"'{source}': {where}.{name} must be a number.")
+    _check_peaks(seed, where, source)
     for name, phase in seed["phases"].items():
         here = f"{where}.phases.{name}"
         if name not in document["phases"]:
@@ -134,6 +132,13 @@ def _validate_seed(seed: Any, where: str, document: Document, source: str) -> No
             )
     for t, stage in enumerate(seed["stages"]):
         _need(stage, _STAGE, f"{where}.stages[{t}]", source)
+        _check_peaks(stage, f"{where}.stages[{t}]", source)
+
+
+def _check_peaks(part: Document, where: str, source: str) -> None:
+    for name in ("peak_memory_mb", "peak_gpu_memory_mb"):
+        if not _is(part.get(name, 0.0), _NUMBER):
+            raise UserError(f"'{source}': {where}.{name} must be a number.")
 
 
 def _validate_old(old: Any, where: str, source: str) -> None:

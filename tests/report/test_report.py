@@ -185,6 +185,18 @@ class TestReading:
         with pytest.raises(UserError, match=r"phases.cold.rows must be a number, not True"):
             report.validate(doc)
 
+    @pytest.mark.parametrize("path", ["seeds[0]", "seeds[0].stages[1]"])
+    def test_a_peak_that_is_text(self, doc, path):
+        """Seeds and stages may have a card's peak, or none."""
+        part = doc["runs"][0]["seeds"][0]
+        part = part["stages"][1] if "stages" in path else part
+        part["peak_gpu_memory_mb"] = 812.5
+        report.validate(doc)
+        part["peak_gpu_memory_mb"] = "812.5"
+        where = re.escape(f"'r.json': runs[0].{path}.peak_gpu_memory_mb must be a number")
+        with pytest.raises(UserError, match=where):
+            report.validate(doc, "r.json")
+
     @pytest.mark.parametrize(
         "bins",
         [
