@@ -7,13 +7,12 @@ Shape letters: n rows of a table, d numbers of a row, l look-ups of a batch, u d
 """
 
 import math
-from collections.abc import Iterable
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from recbole_cold.training.light_optimizers import LightOptimizer
+from recbole_cold.training.light_optimizers import Adam
 
 
 def summed_by_row(gradient: Tensor) -> tuple[Tensor, Tensor]:
@@ -38,29 +37,13 @@ def moved(
     )
 
 
-class LazyAdam(LightOptimizer):
-    """The moments of a row lie side by side, so that a row is found once for both.
+class LazyAdam(Adam):
+    """Adam for tables [n, d] with sparse gradients.
 
+    The moments of a row lie side by side, so that a row is found once for both.
     With ``weight_decay`` the L2 term is that of rows that have a gradient, in the steps in which
     they have one; dense Adam has that of all rows in every step.
-
-    Args:
-        params: tables [n, d] with sparse gradients.
-        lr: the learning rate.
-        betas: of the moments.
-        eps: added to the root of the second one.
-        weight_decay: the L2 penalty.
     """
-
-    def __init__(
-        self,
-        params: Iterable[nn.Parameter],
-        lr: float = 1e-3,
-        betas: tuple[float, float] = (0.9, 0.999),
-        eps: float = 1e-8,
-        weight_decay: float = 0.0,
-    ) -> None:
-        super().__init__(params, lr=lr, betas=betas, eps=eps, weight_decay=weight_decay)
 
     @torch.no_grad()
     def step(self) -> None:

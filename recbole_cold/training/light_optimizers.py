@@ -62,11 +62,11 @@ def _like(parameter: Tensor, name: str, value: Any) -> Any:
     return value.to(parameter.device, torch.float32 if name == "step" else parameter.dtype)
 
 
-class FusedAdam(LightOptimizer):
-    """``torch.optim.Adam(..., fused=True)``: the same kernel, so the same numbers.
+class Adam(LightOptimizer):
+    """The options of every Adam.
 
     Args:
-        params: with dense gradients.
+        params: what moves.
         lr: the learning rate.
         betas: of the moments.
         eps: added to the root of the second one.
@@ -82,6 +82,11 @@ class FusedAdam(LightOptimizer):
         weight_decay: float = 0.0,
     ) -> None:
         super().__init__(params, lr=lr, betas=betas, eps=eps, weight_decay=weight_decay)
+
+
+class FusedAdam(Adam):
+    """``torch.optim.Adam(..., fused=True)``, for dense gradients: the same kernel, so the same
+    numbers."""
 
     @torch.no_grad()
     def step(self) -> None:
