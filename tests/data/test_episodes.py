@@ -140,6 +140,8 @@ def test_length_counts_real_rows_only(log):
     total = sum(len(e) for e in episodes.epoch(torch.Generator().manual_seed(1), 0))
     assert total == blocks.mask_tjk[:, 0].sum() + blocks.mask_tjk[:, 1].sum()
     assert total < blocks.mask_tjk[:, :2].size
+    for episode in episodes.epoch(torch.Generator().manual_seed(1), 0):
+        assert len(episode.tasks(slice(None))) == len(episode)
 
 
 def test_a_batch_is_padded_to_its_own_longest_block(log):
