@@ -34,6 +34,7 @@ from benchmarks import _common as common  # noqa: E402
 from benchmarks._common import Options  # noqa: E402
 from benchmarks._steps import shorten  # noqa: E402
 from benchmarks.learning import every_method  # noqa: E402
+from benchmarks.run import put_between  # noqa: E402
 from recbole_cold.data.phases import run_phases  # noqa: E402
 from recbole_cold.errors import Interrupted, UserError  # noqa: E402
 from recbole_cold.training.callbacks import Callback  # noqa: E402
@@ -121,13 +122,23 @@ class Steps(Callback):
         return 1000 * seconds / (self.last - self.first) if self.last > self.first else float("nan")
 
 
+def clocked(method: Any, stage: str, seconds: float) -> tuple[Steps, Callable[[], None]]:
+    """The clock of a stage, and the stage itself until the clock ends it."""
+    clock = Steps(method.device, seconds)
+    trainer = Trainer(method, method.config["seed"], stop=clock.over, callbacks=[clock])
+
+    def run() -> None:
+        with suppress(Interrupted):
+            getattr(trainer, stage)()
+
+    return clock, run
+
+
 def step_time(method: Any, stage: str, seconds: float) -> float:
     """Milliseconds of an optimizer step of a stage, of its first fit where it has several."""
     shorten(method, 10**6)  # the clock ends it: what follows a fit is no step
-    clock = Steps(method.device, seconds)
-    trainer = Trainer(method, method.config["seed"], stop=clock.over, callbacks=[clock])
-    with suppress(Interrupted):
-        getattr(trainer, stage)()
+    clock, run = clocked(method, stage, seconds)
+    run()
     return clock.milliseconds()
 
 
@@ -136,13 +147,11 @@ def busy(method: Any, stage: str, seconds: float) -> float:
     from torch.profiler import ProfilerActivity, profile
 
     on_card = method.device.type == "cuda"
-    clock = Steps(method.device, seconds)
-    trainer = Trainer(method, method.config["seed"], stop=clock.over, callbacks=[clock])
+    _, run = clocked(method, stage, seconds)
     wait(method.device)
     with profile(activities=[ProfilerActivity.CUDA if on_card else ProfilerActivity.CPU]) as seen:
         began = time.perf_counter()
-        with suppress(Interrupted):
-            getattr(trainer, stage)()
+        run()
         wait(method.device)
         whole = time.perf_counter() - began
     return sum(event.self_device_time_total for event in seen.key_averages()) / 1e6 / whole
@@ -378,10 +387,7 @@ def markdown(found: dict[str, Any]) -> str:
 
 def write_readme(path: Path, text: str) -> None:
     """Put a text between the markers of the README."""
-    whole = path.read_text(encoding="utf-8")
-    before, rest = whole.split(MARKERS[0], 1)
-    after = rest.split(MARKERS[1], 1)[1]
-    path.write_text(f"{before}{MARKERS[0]}\n{text}\n{MARKERS[1]}{after}", encoding="utf-8")
+    put_between(path, MARKERS, text)
 
 
 def measure(

@@ -105,13 +105,17 @@ def _cell(value: Any) -> str:
     return f"{value:,}" if isinstance(value, (int, float)) else str(value)
 
 
+def put_between(path: Path, markers: tuple[str, str], text: str) -> None:
+    """Put a text between the two markers of a page."""
+    begin, end = markers
+    before, rest = path.read_text(encoding="utf-8").split(begin, 1)
+    after = rest.split(end, 1)[1]
+    path.write_text(f"{before}{begin}\n{text}\n{end}{after}", encoding="utf-8")
+
+
 def write_readme(results: dict[str, Any]) -> None:
-    path = HERE / "README.md"
-    text = path.read_text(encoding="utf-8")
-    before, rest = text.split(MARKERS[0], 1)
-    after = rest.split(MARKERS[1], 1)[1]
     tables = "\n\n".join(markdown(results[name]) for name in NAMES if name in results)
-    path.write_text(f"{before}{MARKERS[0]}\n{tables}\n{MARKERS[1]}{after}", encoding="utf-8")
+    put_between(HERE / "README.md", MARKERS, tables)
 
 
 def main(argv: list[str] | None = None) -> int:
