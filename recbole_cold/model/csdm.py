@@ -38,9 +38,13 @@ def schedule(beta_t: Tensor) -> tuple[Tensor, Tensor]:
 def forward(
     z0_bd: Tensor, h_bd: Tensor, alpha_bar_b: Tensor, r_b: Tensor, noise_bd: Tensor
 ) -> Tensor:
-    """``z_t = sqrt(alpha_bar) z_0 + r h + sqrt(1 - alpha_bar) xi`` (Lemma 1)."""
-    signal, spread = alpha_bar_b.sqrt()[:, None], (1.0 - alpha_bar_b).sqrt()[:, None]
-    return signal * z0_bd + r_b[:, None] * h_bd + spread * noise_bd
+    """``z_t = sqrt(alpha_bar) z_0 + r h + sqrt(1 - alpha_bar) xi`` (Lemma 1).
+
+    Factors are rounded to the vectors' precision at the end: ``1 - alpha_bar`` can be 1e-5.
+    """
+    factors = alpha_bar_b.sqrt(), r_b, (1.0 - alpha_bar_b).sqrt()
+    signal, share, spread = (factor_b[:, None].to(z0_bd.dtype) for factor_b in factors)
+    return signal * z0_bd + share * h_bd + spread * noise_bd
 
 
 @dataclass(frozen=True)
@@ -243,8 +247,7 @@ class CSDM(SideDecoder):
         time = torch.randint(len(self.r_t), (len(z0_bd),), device=z0_bd.device)
         noise_bd = torch.randn_like(z0_bd)
         h_bd = dropped(h_bd, self.config["csdm_drop_h"], self.denoiser.training)
-        alpha_bar_b, r_b = (table[time].to(z0_bd.dtype) for table in (self.alpha_bar_t, self.r_t))
-        z_bd = forward(z0_bd, h_bd, alpha_bar_b, r_b, noise_bd)
+        z_bd = forward(z0_bd, h_bd, self.alpha_bar_t[time], self.r_t[time], noise_bd)
         return F.mse_loss(noise_in(self.denoiser, z_bd, time), noise_bd)
 
     def calculate_loss(self, interaction) -> tuple[Tensor, Tensor]:

@@ -83,6 +83,15 @@ class TestProcess:
                 expected = math.sqrt(a) * z0[b, k] + r[b] * h[b, k] + math.sqrt(1 - a) * noise[b, k]
                 assert out[b, k].item() == pytest.approx(expected.item(), rel=1e-12)
 
+    def test_the_first_times_noise_is_not_rounded_away(self):
+        """1 - alpha_bar is 1e-5 there, of which single precision's alpha_bar keeps three digits."""
+        alpha_bar, r = schedule(FLAT)
+        still, noise = torch.zeros(5, 3), torch.ones(5, 3)
+        out = forward(still, still, alpha_bar[:5], r[:5], noise)
+        assert out.dtype == torch.float32
+        expected = (1.0 - alpha_bar[:5]).sqrt()[:, None].expand(5, 3).float()
+        assert torch.equal(out, expected)
+
     @pytest.mark.parametrize("eta", [0.0, 0.6, 1.0])
     def test_a_step_down_keeps_the_forward_distribution(self, rng64, eta):
         """kappa, lambda, nu of Lemma 1, and the same step in terms of the noise, for any j < t."""
