@@ -22,6 +22,15 @@ def own_caches(tmp_path_factory):
         yield
 
 
+@pytest.fixture(scope="session", autouse=True)
+def no_waiting_for_the_disk():
+    """Files of tests need not outlive a power cut, which no test makes: waiting until they would
+    costs milliseconds a file. A test that is about ``os.fsync`` puts its own in this place."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", os.fstat)  # which refuses what is no open file, too
+        yield
+
+
 def _write(folder: Path, name: str, **files: list[list[str]]) -> Path:
     """``folder/name.<suffix>`` per keyword: rows of texts, the header first."""
     folder.mkdir(parents=True, exist_ok=True)

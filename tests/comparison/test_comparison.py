@@ -7,6 +7,7 @@ import json
 import math
 import random
 import re
+import shutil
 import statistics
 
 import numpy as np
@@ -518,6 +519,26 @@ def compare(tiny_flags, tmp_path, pool_here):
     return go
 
 
+BOTH = ["--models=Base,MWUF", "--backbones=FM"]
+
+
+@pytest.fixture(scope="class")
+def compared(tmp_path_factory):
+    """Where the class keeps what its first comparison of ``BOTH`` has saved."""
+    return tmp_path_factory.mktemp("compared") / "saved"
+
+
+@pytest.fixture
+def compare_again(compare, compared, tmp_path):
+    """``compare``, in a folder where ``BOTH`` have been compared: once a class, then copied."""
+    if compared.exists():
+        shutil.copytree(compared, tmp_path / "saved")
+    else:
+        assert compare(*BOTH)[2] == 3
+        shutil.copytree(tmp_path / "saved", compared)
+    return compare
+
+
 def results(document):
     """All that two equal comparisons have in common."""
     return {
@@ -620,17 +641,14 @@ class TestCompare:
             ("--eval_batch_size=64", 3),
         ],
     )
-    def test_reuses_only_what_is_equal(self, compare, flag, again):
-        both = ["--models=Base,MWUF", "--backbones=FM"]
-        compare(*both)
-        assert compare(*both, flag)[2] == again
+    def test_reuses_only_what_is_equal(self, compare_again, flag, again):
+        assert compare_again(*BOTH, flag)[2] == again
 
-    def test_other_code_is_not_reused(self, compare, tmp_path):
-        compare("--models=Base,MWUF", "--backbones=FM")
+    def test_other_code_is_not_reused(self, compare_again, tmp_path):
         for path in (tmp_path / "saved").rglob("*.json"):
             text = path.read_text()
             path.write_text(re.sub(r'"code": "\w+"', '"code": "older"', text))
-        assert compare("--models=Base,MWUF", "--backbones=FM")[2] == 3
+        assert compare_again(*BOTH)[2] == 3
 
     def test_changed_data_is_not_reused(self, compare, tiny_flags, tmp_path, tiny_path):
         folder = tmp_path / "data" / "tiny"
@@ -813,6 +831,12 @@ class TestSurvival:
 
 
 # ------------------------------------------------------------------------- folders
+@pytest.fixture(scope="class")
+def runs():
+    """Words of a run -> the folder that an earlier test has made with them."""
+    return {}
+
+
 class TestFolders:
     @pytest.fixture
     def show(self, tmp_path, capsys):
@@ -828,15 +852,21 @@ class TestFolders:
         return go
 
     @pytest.fixture
-    def made(self, tiny_flags, tmp_path):
-        """``made("name", "--key=value")``: the folder of a run."""
+    def made(self, tiny_flags, tmp_path, tmp_path_factory, runs):
+        """``made("name", "--key=value")``: the folder of a run; a copy of an earlier test's, if
+        that had these words."""
+        earlier = dict(runs)
 
         def go(name, *words):
+            if words in earlier:
+                run = earlier.pop(words)  # two in one test are two runs
+                return shutil.copytree(run, tmp_path / name / run.name)
             flags = [flag for flag in tiny_flags if not flag.startswith("--saved_dir")]
             names = {word.partition("=")[0] for word in words}
             flags = [flag for flag in flags if flag.partition("=")[0] not in names]
             assert main([*flags, f"--saved_dir={tmp_path / name}", *words]) == 0
             (folder,) = (tmp_path / name).iterdir()
+            runs[words] = shutil.copytree(folder, tmp_path_factory.mktemp("run") / folder.name)
             return folder
 
         return go

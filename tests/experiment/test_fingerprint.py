@@ -1,6 +1,7 @@
 """What a result and a pre-trained backbone are known by: all code that made them, and no other."""
 
 import ast
+import gc
 import json
 import os
 import shutil
@@ -32,6 +33,7 @@ def in_new_process(action, place: Path, folder: Path):
     if child == 0:
         status = 1
         try:
+            gc.disable()  # else it copies, page by page, whatever the parent has
             sys.dont_write_bytecode = True
             own = [name for name in sys.modules if name.partition(".")[0] == "recbole_cold"]
             for name in own + [name for name in sys.modules if name.startswith("recbole_cold_")]:
