@@ -47,20 +47,29 @@ def attend(orders_dan: Tensor, score_hdd: Tensor, out_hdd: Tensor, bias_d: Tenso
     Shares sum to 1 and a softmax knows differences only. So order 0 is taken from all others, and
     one less is asked for its key and its value.
     """
-    # Keys and values of all heads in one product.
-    weight = torch.cat([score_hdd.transpose(1, 2), out_hdd]).flatten(0, 1)
-    first, heads, n = out_hdd.sum(dim=0), len(score_hdd), orders_dan.shape[2]
-
-    def some(part_dan: Tensor) -> Tensor:
-        size, n_orders, nodes = part_dan.shape
-        first_dn, apart_don = _Apart.apply(part_dan)
-        z = (weight @ apart_don.reshape(size, -1)).view(2, heads, size, n_orders - 1, nodes)
-        return _Attend.apply(z, part_dan, torch.addmm(bias_d[:, None], first, first_dn))
-
-    parts = math.ceil(n / _NODES) if orders_dan.device.type == "cpu" else 1
+    weight_rd, first_dd = keys_and_values(score_hdd, out_hdd)
+    parts = math.ceil(orders_dan.shape[2] / _NODES) if orders_dan.device.type == "cpu" else 1
     if parts <= 1:
-        return some(orders_dan)
-    return torch.cat([some(part) for part in orders_dan.tensor_split(parts, dim=2)], dim=1)
+        return attend_by_differences(orders_dan, weight_rd, first_dd, bias_d)
+    some = orders_dan.tensor_split(parts, dim=2)
+    return torch.cat(
+        [attend_by_differences(part, weight_rd, first_dd, bias_d) for part in some], dim=1
+    )
+
+
+def keys_and_values(score_hdd: Tensor, out_hdd: Tensor) -> tuple[Tensor, Tensor]:
+    """One matrix for the keys and values of all heads [2 h d, d], one for order 0's values."""
+    return torch.cat([score_hdd.transpose(1, 2), out_hdd]).flatten(0, 1), out_hdd.sum(dim=0)
+
+
+def attend_by_differences(
+    orders_dan: Tensor, weight_rd: Tensor, first_dd: Tensor, bias_d: Tensor
+) -> Tensor:
+    """``attend`` with what ``keys_and_values`` gives, all nodes at once."""
+    size, n_orders, nodes = orders_dan.shape
+    first_dn, apart_don = _Apart.apply(orders_dan)
+    z = (weight_rd @ apart_don.reshape(size, -1)).view(2, -1, size, n_orders - 1, nodes)
+    return _Attend.apply(z, orders_dan, torch.addmm(bias_d[:, None], first_dd, first_dn))
 
 
 def _shares(z_hdon: Tensor, x_dan: Tensor) -> Tensor:

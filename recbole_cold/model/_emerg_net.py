@@ -16,8 +16,11 @@ from torch.nn import functional as F
 
 from recbole_cold.backbone._beyond import Beyond
 from recbole_cold.backbone._shortcuts import pooled
+from recbole_cold.data._cache import cache_root
 from recbole_cold.errors import UserError
 from recbole_cold.model._emerg_attention import attend, attend_plainly
+from recbole_cold.model._emerg_compiled import attend_compiled, kernel_for
+from recbole_cold.model._emerg_states import states
 
 _LEAK = 0.01
 # Keys that the network reads, and with them its pre-training.
@@ -105,13 +108,6 @@ def cut_fields(graph_tff: Tensor, without: Tensor) -> Tensor:
     return graph_tff.masked_fill(without[:, None] | without, 0.0)
 
 
-def combine(before: Tensor, message: Tensor, interact: str) -> Tensor:
-    """A node's next state from its last one and its message."""
-    if interact == "product":
-        return before * message
-    return torch.maximum(before, message) if interact == "max" else before + message
-
-
 class HyperNetwork(nn.Module):
     """Row m of an item's raw graph from the vectors of its own fields: one small MLP per row.
 
@@ -182,6 +178,7 @@ class EmerGNet(ContextRecommender):
         maps = 1 if self.pretrain_graph == "shared" else self.layers
         self.global_graph = nn.Parameter(torch.empty(maps, n_fields, n_fields))
         self.loss = nn.BCEWithLogitsLoss()
+        self.compiled_in = cache_root(config["cache_dir"]) / "compiled"
         self.beyond: Beyond | None = None  # where codes may be beyond the tables
         self._initialise(config["emerg_init_std"], config["emerg_graph_scale"])
 
@@ -303,20 +300,20 @@ class EmerGNet(ContextRecommender):
             return F.leaky_relu(message, _LEAK)
         return message
 
-    def propagate(self, graphs: Sequence[Tensor], fields_dtfk: Tensor) -> Tensor:
-        """Node states of all orders [d, a, t, f, k]; the rows of a task share its graphs."""
+    def messages(self, graphs: Sequence[Tensor], fields_dtfk: Tensor) -> Tensor:
+        """What each layer's nodes receive [l, d, t, f, k]; the rows of a task share its graphs."""
         # All layers' messages come from the fields themselves, so in one product each.
         changed = self._changed(fields_dtfk)
-        return self._states(torch.stack(list(graphs))[:, None] @ changed, fields_dtfk)
+        return self._acted(torch.stack(list(graphs))[:, None] @ changed)
 
-    def propagate_items(
+    def item_messages(
         self, graphs: Sequence[Tensor], own_dtp: Tensor, other_dtqk: Tensor
-    ) -> Tensor:
-        """``propagate``, where the first fields are the same in all rows of a task.
+    ) -> tuple[Tensor, Tensor]:
+        """Fields and ``messages``, where the first fields are the same in all rows of a task.
 
         What they send is computed once for a task, and not for its every row.
         """
-        d, t, q, k = other_dtqk.shape
+        d, _, q, k = other_dtqk.shape
         own_graph, other_graph = torch.stack(list(graphs))[:, None].split([own_dtp.shape[2], q], -1)
         once = own_graph @ self._changed(own_dtp[..., None])
         changed = self._changed(other_dtqk).flatten(0, 2)
@@ -324,43 +321,51 @@ class EmerGNet(ContextRecommender):
         messages = torch.baddbmm(once.flatten(0, 2), other_graph, changed)
         own_dtpk = own_dtp[..., None].expand(-1, -1, -1, k)
         fields_dtfk = torch.cat([own_dtpk, other_dtqk], dim=2)
-        return self._states(messages.view(self.layers, d, t, messages.shape[1], k), fields_dtfk)
+        return fields_dtfk, self._acted(messages.view(self.layers, *fields_dtfk.shape))
+
+    def row_messages(self, graphs: Sequence[Tensor], fields_bfd: Tensor) -> tuple[Tensor, Tensor]:
+        """Fields and ``messages`` with graphs [b, f, f] of each row's own, all rows one task's."""
+        messages = [
+            _fields_first(torch.bmm(graph_bff, fields_bfd @ weight_dd))
+            for graph_bff, weight_dd in zip(graphs, self.message_weight, strict=True)
+        ]
+        return _fields_first(fields_bfd), self._acted(torch.stack(messages))
 
     def _changed(self, fields_dtfk: Tensor) -> Tensor:
         """What the fields send in each layer before a graph weighs it: [l, d, t, f, k]."""
         weight = self.message_weight.transpose(1, 2).flatten(0, 1)
         return (weight @ fields_dtfk.flatten(1)).view(self.layers, *fields_dtfk.shape)
 
-    def _states(self, messages: Tensor, fields_dtfk: Tensor) -> Tensor:
-        orders = [fields_dtfk]
-        for layer, message in enumerate(messages.unbind(0)):
-            message = self._message_act(message, layer)
-            orders.append(combine(orders[-1], message, self.interact))
-        return torch.stack(orders, dim=1)
+    def _acted(self, messages: Tensor) -> Tensor:
+        if self.message_act == "leaky_relu" and self.layers > 1:
+            return torch.cat([F.leaky_relu(messages[:-1], _LEAK), messages[-1:]])
+        return messages
 
-    def propagate_rows(self, graphs: Sequence[Tensor], fields_bfd: Tensor) -> Tensor:
-        """``propagate`` with graphs [b, f, f] of each row's own: [d, a, 1, f, b]."""
-        orders = [fields_bfd]
-        for layer, graph_bff in enumerate(graphs):
-            message = torch.bmm(graph_bff, fields_bfd @ self.message_weight[layer])
-            message = self._message_act(message, layer)
-            orders.append(combine(orders[-1], message, self.interact))
-        return torch.stack([_fields_first(order) for order in orders], dim=1)
+    def states(self, fields_dtfk: Tensor, messages: Tensor) -> Tensor:
+        """Node states of all orders [d, a, t, f, k]."""
+        return states(fields_dtfk, messages, self.interact)
 
-    def attend(self, orders_dan: Tensor) -> Tensor:
+    def attend(self, fields_dtfk: Tensor, messages: Tensor) -> Tensor:
         """Each node's orders attend to each other and are summed: [d, n].
 
         ``sum_o ReLU(W_o concat_h softmax(Q K^T / sqrt d) V + b)``; queries with keys, and values
         with the output, are one matrix per head, since nothing stands between them.
         """
-        size, heads = len(orders_dan), self.heads
+        size, heads = len(fields_dtfk), self.heads
         query, key = (weight.view(size, heads, size) for weight in (self.query, self.key))
         value = self.value.view(size, heads, size)
         score_hdd = torch.einsum("dhe,che->hcd", query, key) / math.sqrt(size)
         out_hdd = torch.einsum("dhe,hec->hcd", value, self.out.view(heads, size, size))
+        weights = score_hdd, out_hdd, self.out_bias
+        exported = torch.compiler.is_compiling()
+        if self.interact == "product" and not exported:
+            fields_dn, messages_ldn = fields_dtfk.flatten(1), messages.flatten(2)
+            kernel = kernel_for(messages_ldn, score_hdd, self.compiled_in)
+            if kernel is not None:
+                return attend_compiled(kernel, fields_dn, messages_ldn, *weights)
+        orders_dan = self.states(fields_dtfk, messages).flatten(2)
         # An exporter follows no derivatives, and no blocks of an unknown number of nodes.
-        way = attend_plainly if torch.compiler.is_compiling() else attend
-        return way(orders_dan, score_hdd, out_hdd, self.out_bias)
+        return (attend_plainly if exported else attend)(orders_dan, *weights)
 
     def attend_regrouped(self, orders_datfk: Tensor) -> Tensor:
         """The released program's attention: [d, t, f, k].
@@ -381,13 +386,13 @@ class EmerGNet(ContextRecommender):
         node = F.relu(mixed @ self.out + self.out_bias).sum(dim=1)
         return node.view(t, k, f, size).permute(3, 0, 2, 1)
 
-    def read_out(self, orders: Tensor) -> Tensor:
-        """Logits [t, k] from the node states of all orders [d, a, t, f, k]."""
-        size, n_orders, t, f, k = orders.shape
+    def read_out(self, fields_dtfk: Tensor, messages: Tensor) -> Tensor:
+        """Logits [t, k] from fields [d, t, f, k] and the messages of each layer."""
+        size, t, f, k = fields_dtfk.shape
         if self.attention == "regrouped":
-            node = self.attend_regrouped(orders)
+            node = self.attend_regrouped(self.states(fields_dtfk, messages))
         else:
-            node = self.attend(orders.reshape(size, n_orders, -1)).view(size, t, f, k)
+            node = self.attend(fields_dtfk, messages).view(size, t, f, k)
         node = node.transpose(1, 2).reshape(size, f, t * k)
         gate = torch.sigmoid(self.gate.permute(2, 1, 0).reshape(f, -1) @ node.reshape(size * f, -1))
         value = (self.node_score @ node.reshape(size, -1)).view(f, t * k)
@@ -395,11 +400,11 @@ class EmerGNet(ContextRecommender):
 
     def task_logits(self, raw_tff: Tensor, fields_dtfk: Tensor) -> Tensor:
         """Logits [t, k] of tasks with raw graphs of their own."""
-        return self.read_out(self.propagate(self.graphs(raw_tff), fields_dtfk))
+        return self.read_out(fields_dtfk, self.messages(self.graphs(raw_tff), fields_dtfk))
 
     def item_task_logits(self, raw_tff: Tensor, own_dtp: Tensor, other_dtqk: Tensor) -> Tensor:
         """``task_logits`` of tasks whose rows share their first fields ``own_dtp``."""
-        return self.read_out(self.propagate_items(self.graphs(raw_tff), own_dtp, other_dtqk))
+        return self.read_out(*self.item_messages(self.graphs(raw_tff), own_dtp, other_dtqk))
 
     def item_logits(
         self, interaction: Mapping[str, Tensor], item_vector: Tensor, item_graph: Tensor
@@ -409,19 +414,16 @@ class EmerGNet(ContextRecommender):
         for fields in (self.own_fields[1:], self.other_fields):
             if fields:
                 parts.append(self.embed_fields(fields, interaction).transpose(0, 1))
-        orders = self.propagate_rows(self.orders(item_graph), torch.cat(parts, dim=1))
-        return self.read_out(orders)[0]
+        sent = self.row_messages(self.orders(item_graph), torch.cat(parts, dim=1))
+        return self.read_out(*sent)[0]
 
     def forward(self, interaction) -> Tensor:
         fields_bfd = self.concat_embed_input_fields(interaction).index_select(1, self.place)
         fields_dtfk = _fields_first(fields_bfd)
         if self.pretrain_graph == "shared":
             return self.task_logits(self.global_graph, fields_dtfk)[0]
-        orders = [fields_dtfk]
-        for layer, graph_ff in enumerate(self.global_graph):
-            message = self._message_act(graph_ff @ fields_dtfk, layer)
-            orders.append(combine(orders[-1], message, self.interact))
-        return self.read_out(torch.stack(orders, dim=1))[0]
+        messages = self.global_graph[:, None, None] @ fields_dtfk
+        return self.read_out(fields_dtfk, self._acted(messages))[0]
 
     def calculate_loss(self, interaction) -> Tensor:
         return self.loss(self.forward(interaction), interaction[self.LABEL])

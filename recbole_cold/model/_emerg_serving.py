@@ -93,5 +93,4 @@ class ServedGraphs(ColdStartRecommender):
         if self.net.other_fields:
             other = self.net.embed_fields(self.net.other_fields, interaction)
             parts.append(other.transpose(0, 1))
-        orders = self.net.propagate_rows(graphs, torch.cat(parts, dim=1))
-        return self.net.read_out(orders)[0]
+        return self.net.read_out(*self.net.row_messages(graphs, torch.cat(parts, dim=1)))[0]

@@ -201,15 +201,13 @@ class EmerG(ServedGraphs):
     def trainable(self, stage: str) -> list[nn.Parameter]:
         if stage != "learn":
             return [self.new_graphs, self.new_vectors] if self.adapts_graph else [self.new_vectors]
-        skip = {id(self.net.global_graph)} if self.kind != "shared" else set()
+        skip = {id(p) for p in self.net.first_order_linear.parameters()}
+        if self.kind != "shared":
+            skip.add(id(self.net.global_graph))
         parameters = [p for p in self.net.parameters() if id(p) not in skip]
-        parameters = [p for p in parameters if not self._is_first_order(p)]
         if self.kind == "hyper" and self.config["emerg_hyper"] == "trained":
             parameters += list(self.hyper.parameters())
         return parameters
-
-    def _is_first_order(self, parameter: nn.Parameter) -> bool:
-        return any(parameter is p for p in self.net.first_order_linear.parameters())
 
     # ---------------------------------------------------------------- items and rows as tensors
     def side_fields_of(self, ids: Tensor) -> Tensor:
@@ -226,15 +224,32 @@ class EmerG(ServedGraphs):
 
     def task_rows(self, batch: Batch, mask_tk: Tensor) -> TaskRows:
         """The rows of tasks, flattened to [t * k] in ``batch``, their other fields embedded."""
-        t, k = mask_tk.shape
-        label = batch[self.label_field].view(t, k).to(mask_tk.dtype)
-        fields = self.net.other_fields
-        size = self.embedding_size
-        if not fields:
-            return TaskRows(self.new_vectors.new_zeros(size, t, 0, k), label, mask_tk)
-        other = self.net.embed_fields(fields, batch).view(len(fields), t, k, size)
-        other = other.transpose(0, 1).reshape(-1, size).T.contiguous()
-        return TaskRows(other.view(size, t, len(fields), k), label, mask_tk)
+        (rows,) = self.sets_of_rows(batch, mask_tk)
+        return rows
+
+    def sets_of_rows(self, batch: Batch, *masks_tk: Tensor) -> list[TaskRows]:
+        """``task_rows`` of several sets, with one look-up for all.
+
+        Args:
+            batch: of each task the rows of all sets, one set after the other, flattened to [t * k].
+            masks_tk: of each set, which of its rows are real.
+        """
+        t, widths = len(masks_tk[0]), [mask_tk.shape[1] for mask_tk in masks_tk]
+        fields, size = self.net.other_fields, self.embedding_size
+        labels = batch[self.label_field].view(t, -1).to(masks_tk[0].dtype).split(widths, dim=1)
+        if fields:
+            embedded = self.net.embed_fields(fields, batch).view(len(fields), t, -1, size)
+        else:
+            embedded = self.new_vectors.new_zeros(0, t, sum(widths), size)
+        made = []
+        for label_tk, mask_tk, part in zip(
+            labels, masks_tk, embedded.split(widths, dim=2), strict=True
+        ):
+            # The embedding size is the first axis of the network.
+            other = part.transpose(0, 1).reshape(-1, size).T.contiguous()
+            other = other.view(size, t, len(fields), mask_tk.shape[1])
+            made.append(TaskRows(other, label_tk, mask_tk))
+        return made
 
     def raw_graphs(self, ids: Tensor, vector_td: Tensor, side_tpd: Tensor) -> Tensor:
         """Where the items' graphs start: [t, f, f]."""
@@ -287,9 +302,10 @@ class EmerG(ServedGraphs):
 
     def _chunk_loss(self, vector_td: Tensor, episode: Episode) -> Tensor:
         """The loss of each task: [t]."""
-        support = _narrow(episode.support, episode.support_mask_tk)
-        query = _narrow(episode.query, episode.query_mask_tk)
-        support_rows, query_rows = self.task_rows(*support), self.task_rows(*query)
+        support_index, support_mask = _narrow(episode.support.index, episode.support_mask_tk)
+        query_index, query_mask = _narrow(episode.query.index, episode.query_mask_tk)
+        batch = self.rows.batch(torch.cat([support_index, query_index], dim=1).view(-1))
+        support_rows, query_rows = self.sets_of_rows(batch, support_mask, query_mask)
         side_tpd = self.side_fields_of(episode.ids_t)
         graph = self.raw_graphs(episode.ids_t, vector_td, side_tpd)
         fast = {"graph": graph, "vector": vector_td}
@@ -452,10 +468,7 @@ class EmerG(ServedGraphs):
         )
 
 
-def _narrow(batch: Batch, mask_tk: Tensor) -> tuple[Batch, Tensor]:
-    """The same rows without columns that are padding for every task."""
-    t, k = mask_tk.shape
+def _narrow(index: Tensor, mask_tk: Tensor) -> tuple[Tensor, Tensor]:
+    """Row numbers and mask [t, k] without columns that are padding for every task."""
     width = _width(mask_tk)
-    if width == k:
-        return batch, mask_tk
-    return batch.rows.batch(batch.index.view(t, k)[:, :width].reshape(-1)), mask_tk[:, :width]
+    return index.view_as(mask_tk)[:, :width], mask_tk[:, :width]

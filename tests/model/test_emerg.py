@@ -18,7 +18,8 @@ from recbole_cold.errors import Diverged, UserError
 from recbole_cold.model import _memory, emerg
 from recbole_cold.model._emerg_attention import attend, attend_plainly
 from recbole_cold.model._emerg_contractions import pull, score, spread
-from recbole_cold.model._emerg_net import HyperNetwork, combine, largest, min_max, refine
+from recbole_cold.model._emerg_net import HyperNetwork, largest, min_max, refine
+from recbole_cold.model._emerg_states import combine, states, states_plainly
 from recbole_cold.model.emerg import PAIRS, EmerG, TaskRows, task_loss
 from recbole_cold.training.trainer import Trainer
 
@@ -124,7 +125,27 @@ def naive_logit(net, graphs, fields_fd):
     return sum(gates[m] * (net.node_score @ nodes[m]) for m in range(f))
 
 
-# ------------------------------------------------------------------------------- attention
+def states_of(net, graphs, fields):
+    return net.states(fields, net.messages(graphs, fields))
+
+
+# ------------------------------------------------------------------------------- states, attention
+@pytest.mark.parametrize("layers", [1, 2, 3])
+def test_products_and_their_first_two_derivatives(rng64, layers):
+    parts = [rng64(2, 3).requires_grad_(), rng64(layers, 2, 3).requires_grad_()]
+
+    def plain(fields, messages):
+        return states_plainly(fields, messages.unbind(0), "product")
+
+    def fast(fields, messages):
+        return states(fields, messages, "product")
+
+    assert torch.equal(fast(*parts), plain(*parts))
+    gradients = [torch.autograd.grad(way(*parts).square().sum(), parts) for way in (fast, plain)]
+    assert all(torch.allclose(a, b, **CLOSE) for a, b in zip(*gradients, strict=True))
+    assert torch.autograd.gradgradcheck(fast, parts)
+
+
 def test_contractions_by_hand(rng64):
     p, z, x = rng64(2, 3, 4, 5), rng64(2, 6, 3, 5), rng64(6, 4, 5)
     for operation, equation, parts, like in (
@@ -316,9 +337,9 @@ class TestNetwork:
         f = len(net.graph_fields)
         fields, along = self.fields(net, rng64, 1), self.fields(net, rng64, 1)
         graphs = net.graphs(rng64(1, f, f))
-        states = net.propagate(graphs, fields)
-        scaled = net.propagate(graphs, 1.7 * fields)
-        line = [net.propagate(graphs, fields + t * along) for t in range(6)]
+        states = states_of(net, graphs, fields)
+        scaled = states_of(net, graphs, 1.7 * fields)
+        line = [states_of(net, graphs, fields + t * along) for t in range(6)]
         for layer in range(4):
             expected = 1.7 ** (layer + 1) * states[:, layer]
             assert torch.allclose(scaled[:, layer], expected, rtol=1e-12)
@@ -337,9 +358,9 @@ class TestNetwork:
         parts = [rng64(3, f, f), rng64(size, 3, p), rng64(size, 3, f - p, 4)]
         parts = [part.requires_grad_() for part in parts]
         raw, own, other = parts
-        once = net.propagate_items(net.graphs(raw), own, other)
+        once = net.states(*net.item_messages(net.graphs(raw), own, other))
         fields = torch.cat([own[..., None].expand(-1, -1, -1, 4), other], dim=2)
-        rows = net.propagate(net.graphs(raw), fields)
+        rows = states_of(net, net.graphs(raw), fields)
         assert torch.allclose(once, rows, **CLOSE)
         gradients = [torch.autograd.grad(x.square().sum(), parts) for x in (once, rows)]
         assert all(torch.allclose(a, b, atol=1e-9) for a, b in zip(*gradients, strict=True))
@@ -350,7 +371,7 @@ class TestNetwork:
         net = built(build, emerg_layers=2, **keys).net
         f = len(net.graph_fields)
         fields, graphs = self.fields(net, rng64), net.graphs(rng64(1, f, f))
-        states, scaled = net.propagate(graphs, fields), net.propagate(graphs, -2.0 * fields)
+        states, scaled = (states_of(net, graphs, x) for x in (fields, -2.0 * fields))
         assert not torch.allclose(scaled[:, 2], -8.0 * states[:, 2])
 
     def test_interactions_by_hand(self):
@@ -370,7 +391,7 @@ class TestNetwork:
         fields = self.fields(net, rng64)
         other = fields.clone()
         other[:, :, k] += 1.0
-        one, two = net.propagate(graphs, fields), net.propagate(graphs, other)
+        one, two = states_of(net, graphs, fields), states_of(net, graphs, other)
         rest = [m for m in range(f) if m != k]
         assert torch.equal(one[:, :, :, rest], two[:, :, :, rest])
         assert not torch.equal(one[:, :, :, k], two[:, :, :, k])

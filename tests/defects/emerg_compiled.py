@@ -1,0 +1,68 @@
+"""EmerG in C: other numbers than the plain form's, or the wrong form."""
+
+from defects import defect
+
+TESTS = "tests/model/test_emerg_compiled.py"
+DEFECTS = {
+    "recbole_cold/model/_emerg_kernel.py": [
+        defect("nodes of two blocks count twice in a sum",
+               "        forget(w->first, D, done - start), forget(w->to_base, D, done - start);\n",
+               "", "test_values_and_gradients_to_the_second_order[5-2-2-33]"),
+        defect("the second order counts a gradient once of twice",
+               "        score(u, w->for_x, w->for_s, 1);\n", "",
+               "test_values_and_gradients_to_the_second_order[16-1-1-95]"),
+        defect("a message's second derivative misses the products after its own",
+               "to_messages(w, w->x_out, w->to_m, 0, 1);",
+               "to_messages(w, w->x_out, w->to_m, 0, 0);",
+               "test_values_and_gradients_to_the_second_order[16-1-1-95]"),
+        defect("what is no number is below 0", "sum += pick(part < 0, (Lanes){0}, part);",
+               "sum += pick(part > 0, part, (Lanes){0});",
+               "test_what_is_no_number_stays_at_its_node"),
+        defect("scores overflow",
+               "                    most = pick(part[o] > most, part[o], most);\n", "",
+               "test_large_scores_overflow_no_more_than_a_softmax"),
+        defect("the last nodes are left out", "done < n; done = start + B)",
+               "done < n - 1; done = start + B)",
+               "test_values_and_gradients_to_the_second_order[5-2-2-33]"),
+    ],
+    "recbole_cold/model/_emerg_compiled.py": [
+        defect("a few nodes are their padding", "first_dd, bias_d)[:, :n]",
+               "first_dd, bias_d)[:, -n:]", "test_a_node_alone_has_the_same_bits",
+               "test_values_and_gradients_to_the_second_order[5-2-2-7]"),
+        defect("gradients of weights' gradients are lost",
+               " or any(g is not None for g in for_weights):", ":",
+               "test_values_and_gradients_to_the_second_order[16-1-1-95]"),
+        defect("a third order is a wrong number", "    @once_differentiable\n", "",
+               "test_a_third_order_is_refused"),
+        defect("one thread does the work of many",
+               " or torch.get_num_threads() > _MOST_THREADS:", ":",
+               "test_other_precisions_many_threads_and_large_networks_are_left_to_pytorch"),
+        defect("nobody is told", '        logger.info("EmerG\'s attention runs in PyTorch',
+               '        logger.debug("EmerG\'s attention runs in PyTorch',
+               "test_without_a_compiler_the_log_says_so_once"),
+    ],
+    "recbole_cold/model/_compiled.py": [
+        defect("another processor's library", "_version(command[0]), _processor()]",
+               "_version(command[0])]", "test_it_is_compiled_once_for_all_that_it_is_made_of"),
+        defect("it is compiled each time", "                write_bytes(path, made.read_bytes())\n",
+               "                pass\n", "test_it_is_compiled_once_for_all_that_it_is_made_of",
+               "test_a_damaged_one_is_made_anew"),
+        defect("a compiler's error is passed over", "    if done.returncode:", "    if False:",
+               "test_a_compiler_that_fails_is_quoted"),
+        defect("a folder that cannot be stops the run", "with suppress(WriteError):",
+               "with suppress(ZeroDivisionError):",
+               "test_a_folder_that_cannot_be_is_no_obstacle"),
+    ],
+    "recbole_cold/model/_emerg_net.py": [
+        defect("the compiled form has its layers in another order",
+               "attend_compiled(kernel, fields_dn, messages_ldn, *weights)",
+               "attend_compiled(kernel, fields_dn, messages_ldn.flip(0), *weights)",
+               "test_an_episode_has_the_loss_and_gradients_of_the_plain_form"),
+    ],
+    "recbole_cold/model/emerg.py": [
+        defect("support rows are the query rows",
+               "torch.cat([support_index, query_index], dim=1)",
+               "torch.cat([support_index, support_index], dim=1)",
+               "test_sets_of_rows_are_each_their_own"),
+    ],
+}  # fmt: skip
