@@ -1,7 +1,7 @@
 """Scores ``l . r`` of drawn triples, from tables in which many triples share a row.
 
-On a CPU the gradients are made by hand: each table's is summed in one pass, where autograd fills it
-with zeros for every look-up and makes every triple's part of size [t, e] first. Elsewhere
+On a CPU the gradients are made by hand: each table's is filled with zeros once, where autograd
+does it for every look-up, and nothing of size [t, e] is kept or made that is not needed. Elsewhere
 the plain equations stay: sums of rows would come in no fixed order there, and look-ups have one.
 Shape letters: t triples, u rows of the left side (users), n rows of the right side (items), e
 numbers of a row.
@@ -12,7 +12,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
-from torch.nn import functional as F
 
 from recbole_cold.backbone._shortcuts import lookup
 
@@ -40,25 +39,6 @@ def plain_scores(
     return dot(left, i), dot(left, j), sum(part.square().sum() for part in (left, i, j))
 
 
-def weighted_sums(
-    table_ne: Tensor, take_k: Tensor, give_k: Tensor, weight_k: Tensor, size: int
-) -> Tensor:
-    """``sum weight_k * table[take_k]`` over the k of each ``give_k``: [size, e]; 0 where none is.
-
-    One pass that reads the rows and writes the sums; rows times weights are never stored.
-    """
-    order = give_k.argsort(stable=True)
-    ends = torch.bincount(give_k, minlength=size).cumsum(0)
-    return F.embedding_bag(
-        take_k.index_select(0, order),
-        table_ne,
-        torch.cat([ends.new_zeros(1), ends]),
-        mode="sum",
-        per_sample_weights=weight_k.index_select(0, order),
-        include_last_offset=True,
-    )
-
-
 class _Scores(torch.autograd.Function):
     """``plain_scores``, the last part only if asked for."""
 
@@ -73,35 +53,37 @@ class _Scores(torch.autograd.Function):
         squared: bool,
     ) -> tuple[Tensor, Tensor, Tensor | None]:
         ctx.set_materialize_grads(False)
-        rows = left, i, j = [
+        left, i, j = (
             table.index_select(0, places)
             for table, places in ((left_ue, at), (right_ne, at_i), (right_ne, at_j))
-        ]
+        )
+        ctx.save_for_backward(left, i, j, at, at_i, at_j)
+        ctx.shapes = left_ue.shape, right_ne.shape
         size = None
         if squared:
-            flat = [part.view(-1) for part in rows]
+            flat = [part.view(-1) for part in (left, i, j)]
             size = torch.stack([torch.dot(part, part) for part in flat]).sum()
-        ctx.save_for_backward(left_ue, right_ne, at, at_i, at_j, *(rows if squared else ()))
         return torch.linalg.vecdot(left, i), torch.linalg.vecdot(left, j), size
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, by_i: Any, by_j: Any, by_size: Any) -> tuple[Tensor | None, ...]:
-        left_ue, right_ne, at, at_i, at_j, *rows = ctx.saved_tensors
-        zero = left_ue.new_zeros(len(at))
-        by = torch.cat([zero if part is None else part for part in (by_i, by_j)])
-        at_left, at_right = torch.cat([at, at]), torch.cat([at_i, at_j])
+        left, i, j, at, at_i, at_j = ctx.saved_tensors
+        zero = left.new_zeros(len(left))
+        by_i, by_j = ((zero if part is None else part)[:, None] for part in (by_i, by_j))
         twice = None if by_size is None else 2.0 * by_size.item()
+
+        def with_size(gradient_te: Tensor, row_te: Tensor) -> Tensor:
+            return gradient_te if twice is None else gradient_te.add_(row_te, alpha=twice)
+
         to_left = to_right = None
         if ctx.needs_input_grad[0]:
-            to_left = weighted_sums(right_ne, at_right, at_left, by, len(left_ue))
-            if twice is not None:
-                to_left.index_add_(0, at, rows[0], alpha=twice)
+            to_left = left.new_zeros(ctx.shapes[0])
+            to_left.index_add_(0, at, with_size((i * by_i).addcmul_(j, by_j), left))
         if ctx.needs_input_grad[1]:
-            to_right = weighted_sums(left_ue, at_left, at_right, by, len(right_ne))
-            if twice is not None:
-                to_right.index_add_(0, at_i, rows[1], alpha=twice)
-                to_right.index_add_(0, at_j, rows[2], alpha=twice)
+            to_right = left.new_zeros(ctx.shapes[1])
+            to_right.index_add_(0, at_i, with_size(left * by_i, i))
+            to_right.index_add_(0, at_j, with_size(left * by_j, j))
         return to_left, to_right, None, None, None, None
 
 
