@@ -5,9 +5,9 @@ arXiv 1706.06978, equation 4.
 Shape letters: b rows, n positions of a history, w width of a layer.
 """
 
-import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import islice, pairwise
 from typing import Any
 
 import torch
@@ -25,7 +25,8 @@ def dice(x: Tensor, standard: Tensor, alpha_w: Tensor) -> Tensor:
         alpha_w: slope where ``p`` is 0.
     """
     share = torch.sigmoid(standard)
-    return share * x + (1.0 - share) * alpha_w * x
+    # (alpha + p (1 - alpha)) x: two passes over x and over its gradient, where the formula has five
+    return torch.addcmul(alpha_w, share, 1.0 - alpha_w) * x
 
 
 class MaskedNorm(nn.BatchNorm1d):
@@ -63,10 +64,11 @@ class MaskedNorm(nn.BatchNorm1d):
         )
         n = real.sum()
         mean = (flat * real).sum(dim=0) / n.clamp(min=1.0)
-        variance = ((flat - mean).square() * real).sum(dim=0) / n.clamp(min=1.0)
+        centred = flat - mean
+        variance = (centred.square() * real).sum(dim=0) / n.clamp(min=1.0)
         if self.moving:
             self._move(mean.detach(), variance.detach(), n)
-        return (x - mean) * torch.rsqrt(variance + self.eps)
+        return (centred * torch.rsqrt(variance + self.eps)).view_as(x)
 
     @torch.no_grad()
     def _move(self, mean: Tensor, variance: Tensor, n: Tensor) -> None:
@@ -108,7 +110,7 @@ class MLP(nn.Module):
 
     def __init__(self, sizes: Sequence[int], activation: Callable[[int], nn.Module]) -> None:
         super().__init__()
-        self.linear = nn.ModuleList(nn.Linear(*pair) for pair in itertools.pairwise(sizes))
+        self.linear = nn.ModuleList(nn.Linear(*pair) for pair in pairwise(sizes))
         self.activation = nn.ModuleList(activation(size) for size in sizes[1:-1])
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
@@ -117,10 +119,14 @@ class MLP(nn.Module):
         Args:
             mask: [...], true at real entries; only Dice asks for it.
         """
-        for layer, activation in zip(self.linear, self.activation, strict=False):
-            x = layer(x)
+        return self.behind(self.linear[0](x), mask)
+
+    def behind(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        """As the whole, from what the first linear layer gives."""
+        for activation, layer in zip(self.activation, islice(self.linear, 1, None), strict=True):
             x = activation(x, mask) if isinstance(activation, Dice) else activation(x)
-        return self.linear[-1](x)
+            x = layer(x)
+        return x
 
 
 def mlp(sizes: Sequence[int], activation: str) -> MLP:

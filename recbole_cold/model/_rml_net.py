@@ -8,16 +8,17 @@ row's), u width of the user's fields.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from recbole.utils import FeatureSource
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 from recbole_cold.backbone._base import ClickModel
 from recbole_cold.backbone._layers import MLP, mlp
-from recbole_cold.backbone._sequence import compared, is_there, last_state
+from recbole_cold.backbone._sequence import is_there, last_state
 from recbole_cold.data.histories import LENGTH, PREFIX
 from recbole_cold.errors import UserError
 from recbole_cold.model._content import squares
@@ -34,6 +35,18 @@ def attended(weight_bn: Tensor, event_bne: Tensor, mask_bn: Tensor, pool: str) -
     """
     weighted_bne = weight_bn[..., None] * event_bne * mask_bn[..., None]
     return weighted_bne.sum(dim=1) if pool == "sum" else weighted_bne.flatten(1)
+
+
+def read_by(layer: nn.Linear, event_bne: Tensor, target_be: Tensor) -> Tensor:
+    """``layer(_sequence.compared(event, target))`` without the joined vectors: [b, n, h].
+
+    ``W [x; q; x - q; x * q] = (W_1 + W_3) x + (W_2 - W_3) q + W_4 (x * q)``, and q's part once per
+    session.
+    """
+    event, target, apart, product = layer.weight.chunk(4, dim=1)
+    from_target = F.linear(target_be, target - apart, layer.bias)
+    from_event = F.linear(event_bne, event + apart)
+    return from_event + F.linear(event_bne * target_be[:, None], product) + from_target[:, None]
 
 
 def lstm_states(event_bne: Tensor, parameters: Sequence[Tensor]) -> Tensor:
@@ -57,6 +70,82 @@ def lstm_states(event_bne: Tensor, parameters: Sequence[Tensor]) -> Tensor:
         hidden = torch.sigmoid(leave) * torch.tanh(cell)
         states.append(hidden)
     return torch.stack(states, dim=1)
+
+
+class _States(torch.autograd.Function):
+    """``lstm_states`` with a gradient by hand, positions first: [n, b, h] from [n, b, e].
+
+    The gradient of each weight is one product over all positions, where autograd adds up one of
+    each. With ``tanh z = 2 sigmoid(2 z) - 1`` four gates are one sigmoid: the candidate's rows of
+    the weights are doubled for it, which is exact.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        event_nbe: Tensor,
+        weight_in: Tensor,
+        weight_hidden: Tensor,
+        bias_in: Tensor,
+        bias_hidden: Tensor,
+    ) -> Tensor:
+        n, b, e = event_nbe.shape
+        h = weight_hidden.shape[1]
+        twice = weight_in.new_ones(4 * h, 1)
+        twice[2 * h : 3 * h] = 2.0
+        into, onward = ((weight * twice).T for weight in (weight_in, weight_hidden))
+        bias = (bias_in + bias_hidden) * twice[:, 0]
+        gates = torch.addmm(bias, event_nbe.view(n * b, e), into).view(n, b, 4 * h)
+        bent = gates.new_empty(n, b, h)  # tanh of the cell
+        # State 0 is the one before the first position.
+        cell, hidden = (gates.new_zeros(n + 1, b, h) for _ in range(2))
+        for t, gate in enumerate(gates):
+            if t:
+                gate.addmm_(hidden[t], onward)
+            enter, forget, candidate, leave = gate.sigmoid_().chunk(4, dim=1)
+            candidate.mul_(2.0).sub_(1.0)
+            torch.mul(forget, cell[t], out=cell[t + 1]).addcmul_(enter, candidate)
+            torch.mul(cell[t + 1], 2.0, out=bent[t]).sigmoid_().mul_(2.0).sub_(1.0)
+            torch.mul(bent[t], leave, out=hidden[t + 1])
+        ctx.save_for_backward(event_nbe, weight_in, weight_hidden, gates, cell, bent, hidden)
+        return hidden[1:].clone()
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, by_nbh: Tensor) -> tuple[Tensor | None, ...]:
+        event_nbe, weight_in, weight_hidden, gates, cell, bent, hidden = ctx.saved_tensors
+        (n, b, h), e = by_nbh.shape, event_nbe.shape[2]
+        through_sigmoid = torch.ops.aten.sigmoid_backward.grad_input
+        through_tanh = torch.ops.aten.tanh_backward
+        to_gates = torch.empty_like(gates)
+        to_cell = by_nbh.new_zeros(b, h)
+        for t in reversed(range(n)):
+            to_hidden = by_nbh[t]
+            if t + 1 < n:
+                to_hidden = torch.addmm(to_hidden, to_gates[t + 1], weight_hidden)
+            enter, forget, candidate, leave = gates[t].chunk(4, dim=1)
+            by_enter, by_forget, by_candidate, by_leave = to_gates[t].chunk(4, dim=1)
+            to_cell += through_tanh(to_hidden * leave, bent[t])
+            through_sigmoid(to_hidden * bent[t], leave, grad_input=by_leave)
+            through_sigmoid(to_cell * candidate, enter, grad_input=by_enter)
+            through_sigmoid(to_cell * cell[t], forget, grad_input=by_forget)
+            through_tanh.grad_input(to_cell * enter, candidate, grad_input=by_candidate)
+            to_cell *= forget
+        flat = to_gates.view(n * b, 4 * h)
+        to_event = (flat @ weight_in).view_as(event_nbe) if ctx.needs_input_grad[0] else None
+        to_bias = flat.sum(dim=0)
+        return (
+            to_event,
+            flat.T @ event_nbe.view(n * b, e),
+            flat.T @ hidden[:-1].view(n * b, h),
+            to_bias,
+            to_bias.clone(),
+        )
+
+
+def learned_states(event_bne: Tensor, parameters: Sequence[Tensor]) -> Tensor:
+    """``lstm_states`` where a first derivative is all that is asked of it, at less cost."""
+    return _States.apply(event_bne.transpose(0, 1).contiguous(), *parameters).transpose(0, 1)
 
 
 def click_losses(logit: Tensor, label: Tensor) -> Tensor:
@@ -104,10 +193,15 @@ class HistoryRows(dict):
 
 
 class LSTM(nn.Module):
-    """An LSTM of as many hidden numbers as input ones, initialised as PyTorch's."""
+    """An LSTM of as many hidden numbers as input ones, initialised as PyTorch's.
 
-    def __init__(self, width: int) -> None:
+    Args:
+        twice: whether it is differentiated twice.
+    """
+
+    def __init__(self, width: int, twice: bool = False) -> None:
         super().__init__()
+        self.twice = twice
         bound = width**-0.5
         for name, shape in (
             ("weight_in", (4 * width, width)),
@@ -120,7 +214,8 @@ class LSTM(nn.Module):
     def forward(self, event_bne: Tensor) -> Tensor:
         """Hidden states after each position: [b, n, e]."""
         parameters = (self.weight_in, self.weight_hidden, self.bias_in, self.bias_hidden)
-        return lstm_states(event_bne, parameters)
+        plain = self.twice or not torch.is_grad_enabled()
+        return (lstm_states if plain else learned_states)(event_bne, parameters)
 
 
 def _positions(config, dataset) -> int:
@@ -176,7 +271,7 @@ class RMLNet(ClickModel):
         self.head = mlp([joined, *config["rml_hidden"], 1], "dice")
         self.apply(self._init_weights)
         if self.branch != "att":
-            self.lstm = LSTM(width)
+            self.lstm = LSTM(width, twice=config["rml_meta"] == "maml")
 
     def _group_fields(self, dataset, with_ids: bool) -> None:
         users = set(dataset.fields(source=[FeatureSource.USER, FeatureSource.USER_ID]))
@@ -217,8 +312,8 @@ class RMLNet(ClickModel):
         """The attention branch A: [b, e], or [b, n * e]."""
         assert self.attention is not None
         # Difference and product are DIN's; the paper names E_t and E_T alone.
-        read = compared(session.event_bne, session.target_be)
-        weight_bn = self.attention(read, session.mask_bn)[..., 0]
+        read = read_by(self.attention.linear[0], session.event_bne, session.target_be)
+        weight_bn = self.attention.behind(read, session.mask_bn)[..., 0]
         return attended(weight_bn, session.event_bne, session.mask_bn, self.pool)
 
     def session_logits(self, session: Session, state_bne: Tensor | None) -> Tensor:

@@ -5,7 +5,8 @@ from defects import defect
 TESTS = "tests/backbone/test_layers.py"
 DEFECTS = {
     "recbole_cold/backbone/_layers.py": [
-        defect("no slope on the left", "share * x + (1.0 - share) * alpha_w * x", "share * x",
+        defect("no slope on the left", "torch.addcmul(alpha_w, share, 1.0 - alpha_w) * x",
+               "share * x",
                "test_dice_by_the_formula", "test_the_slope_is_learned_and_starts_at_zero"),
         defect("a slope that starts at a quarter", "nn.Parameter(torch.zeros(width))",
                "nn.Parameter(torch.full((width,), 0.25))",
@@ -25,7 +26,8 @@ DEFECTS = {
                "test_settled_statistics_are_those_of_all_batches"),
         defect("settled with dropout", "    with evaluating(model):\n", "    if True:\n",
                "test_settled_statistics_are_those_of_all_batches"),
-        defect("an activation on the output", "return self.linear[-1](x)",
-               "return torch.relu(self.linear[-1](x))", "test_mlp_has_no_activation_at_the_end"),
+        defect("an activation on the output", "            x = layer(x)\n        return x",
+               "            x = layer(x)\n        return torch.relu(x)",
+               "test_mlp_has_no_activation_at_the_end"),
     ],
 }  # fmt: skip

@@ -10,11 +10,11 @@ from torch import nn
 
 from recbole_cold.backbone._layers import MaskedNorm
 from recbole_cold.backbone._modes import evaluating
-from recbole_cold.backbone._sequence import last_state
+from recbole_cold.backbone._sequence import compared, last_state
 from recbole_cold.data.histories import LENGTH, PREFIX
 from recbole_cold.errors import Interrupted, UserError
 from recbole_cold.model import rml as rml_module
-from recbole_cold.model._rml_net import LSTM, aux_loss
+from recbole_cold.model._rml_net import LSTM, aux_loss, learned_states, lstm_states, read_by
 from recbole_cold.model.rml import local_step, losses_after, sum_of, support_size
 from recbole_cold.training.optimizers import optimizers_of
 from recbole_cold.training.trainer import Trainer
@@ -112,6 +112,48 @@ class TestEquations:
                 getattr(ours, name).copy_(value)
         x = rng64(4, 3, 5)
         torch.testing.assert_close(ours(x), theirs(x)[0], **EXACT)
+
+    @pytest.mark.parametrize("sizes", [(6, 5, 4, 3), (1, 1, 2, 2), (3, 7, 2, 5), (0, 2, 3, 3)])
+    def test_states_with_gradients_by_hand(self, rng64, sizes):
+        """Those of the equations, of states that are all used or one alone: sessions, positions,
+        hidden numbers, width of an event."""
+        b, n, h, e = sizes
+        inputs = [rng64(b, n, e), rng64(4 * h, e), rng64(4 * h, h), rng64(4 * h), rng64(4 * h)]
+        inputs = [value.requires_grad_() for value in inputs]
+        out, expected = (f(inputs[0], inputs[1:]) for f in (learned_states, lstm_states))
+        torch.testing.assert_close(out, expected, **EXACT)
+        alone = torch.zeros(n, 1, dtype=torch.float64)
+        alone[n // 2] = 1.0
+        for weight in (rng64(b, n, h), rng64(b, n, h) * alone):
+            found = [
+                torch.autograd.grad((states * weight).sum(), inputs, retain_graph=True)
+                for states in (out, expected)
+            ]
+            for left, right in zip(*found, strict=True):
+                torch.testing.assert_close(left, right, **EXACT)
+
+    def test_what_is_compared_is_not_joined(self, rng64):
+        event, target = rng64(6, 4, 3).requires_grad_(), rng64(6, 3).requires_grad_()
+        layer = nn.Linear(12, 5).double()
+        moved = [event, target, layer.weight, layer.bias]
+        out, expected = read_by(layer, event, target), layer(compared(event, target))
+        torch.testing.assert_close(out, expected, **EXACT)
+        weight = rng64(6, 4, 5)
+        for left, right in zip(
+            *(torch.autograd.grad((part * weight).sum(), moved) for part in (out, expected)),
+            strict=True,
+        ):
+            torch.testing.assert_close(left, right, **EXACT)
+
+    def test_only_maml_differentiates_the_states_twice(self, rml):
+        """Scores are computed by the equations; so are states of which second derivatives are
+        asked."""
+        for kind in ("sequential", "maml"):
+            net = rml(rml_meta=kind).net
+            assert net.lstm.twice == (kind == "maml")
+            with torch.no_grad():
+                event = torch.randn(3, N, net.event.width, dtype=torch.float64)
+                assert torch.equal(net.lstm(event), lstm_states(event, list(net.lstm.parameters())))
 
     def test_aux_loss_of_labels_by_hand(self):
         logit = torch.tensor([[0.3, -1.2, 2.0], [0.7, 0.0, 9.0]], dtype=torch.float64)
