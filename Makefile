@@ -31,7 +31,8 @@ test: $(INSTALLED)
 SIDE_BY_SIDE := tests/experiment tests/equal_tuning tests/sweep/test_sweep.py tests/test_docs_python.py \
 	tests/comparison tests/test_benchmarks.py tests/test_wheel.py tests/test_packaging.py tests/test_plugin.py \
 	tests/test_recbole_121.py tests/test_register.py tests/test_big.py tests/api tests/cli tests/converters \
-	tests/data tests/evaluation tests/examples tests/leaks tests/papers tests/report tests/serving tests/model tests/backbone
+	tests/data tests/evaluation tests/examples tests/leaks tests/papers tests/report tests/serving tests/model tests/backbone \
+	tests/training/test_captured.py
 DEFECTS := tests/test_defects.py
 test-slow: $(INSTALLED)
 	status=0; \

@@ -186,7 +186,7 @@ _TABLE = [
     *_rows(
         [PLACE],
         Key("num_threads", whole(0, 1024), run_wide=True),
-        Key("use_gpu", flag()),
+        Key("use_gpu", flag()), Key("cuda_graph", flag()),
     ),
     # Which rows
     *_rows(

@@ -64,10 +64,40 @@ class OnCard(torch.Tensor):
 
     @classmethod
     def __torch_dispatch__(cls, func, types, args=(), kwargs=None):
-        return computed(func, args, kwargs or {}, [])
+        return computed(func, args, kwargs or {}, Notes())
 
 
-def computed(func, args, kwargs, waits):
+class Notes:
+    """What was asked of the card, as (operation, line of the package).
+
+    Attributes:
+        waits: what it had to be waited for.
+        sent: copies from the host, those that nobody waits for among them.
+        recorder: is told of each operation, before and after it, while a graph is recorded.
+    """
+
+    def __init__(self):
+        self.waits, self.sent, self.recorder = [], [], None
+
+
+def _on_host(value, least=0):
+    return (
+        isinstance(value, torch.Tensor) and not isinstance(value, OnCard) and value.dim() >= least
+    )
+
+
+def _is_sent(name, args, ours, asked):
+    """Whether an operation copies from the host: numbers among operands are none."""
+    if name == "_to_copy":
+        return not ours and asked is not None and asked.type == "card"
+    if name == "copy_":
+        return isinstance(args[0], OnCard) and _on_host(args[1])
+    if name in ("index", "index_put", "index_put_", "_index_put_impl_"):
+        return ours and any(_on_host(each, 1) for each in args[1])
+    return False
+
+
+def computed(func, args, kwargs, notes):
     """The result of an operation on tensors of the card, or of one that makes such."""
     flat = [each for each in tree_flatten((args, kwargs))[0] if isinstance(each, torch.Tensor)]
     ours = any(isinstance(each, OnCard) for each in flat)
@@ -80,7 +110,15 @@ def computed(func, args, kwargs, waits):
         strangers = [each for each in flat if not isinstance(each, OnCard) and each.dim()]
         if strangers:
             raise RuntimeError(f"{func}: tensors on two devices, card:0 and {strangers[0].device}")
-    inner_args, inner = tree_map(lambda x: x.inside if isinstance(x, OnCard) else x, (args, kwargs))
+
+    def inside(value):
+        if isinstance(value, OnCard):
+            return value.inside
+        # A number of the host is part of what is recorded, and is not read again.
+        host = notes.recorder is not None and isinstance(value, torch.Tensor)
+        return value.clone() if host else value
+
+    inner_args, inner = tree_map(inside, (args, kwargs))
     inner = dict(inner)
     if asked is not None and asked.type == "card":
         inner["device"] = torch.device("cpu")
@@ -91,8 +129,13 @@ def computed(func, args, kwargs, waits):
     copied = name == "copy_" and isinstance(args[0], OnCard) != isinstance(args[1], OnCard)
     free = kwargs.get("non_blocking") or (name == "copy_" and len(args) > 2 and args[2])
     if name in WAITS or mask or ((moved or (copied and args[1].dim())) and not free):
-        waits.append((name, where()))
-    out = func(*inner_args, **inner)
+        notes.waits.append((name, where()))
+    if _is_sent(name, args, ours, asked):
+        notes.sent.append((name, where()))
+    if notes.recorder is None:
+        out = func(*inner_args, **inner)
+    else:
+        out = notes.recorder.run(func, inner_args, inner)
     if name == "_to_copy" and asked is not None and asked.type == "cpu":
         return out
     if copied and not isinstance(args[0], OnCard):
@@ -117,18 +160,22 @@ def where() -> str:
 
 
 class Watching(TorchDispatchMode):
-    """Makes tensors on the card where one is asked for, and keeps what was waited for."""
+    """Makes tensors on the card where one is asked for, and keeps what was asked of it."""
 
     def __init__(self):
         super().__init__()
-        self.waits = []
+        self.notes = Notes()
+
+    @property
+    def waits(self):
+        return self.notes.waits
 
     @classmethod
     def _should_skip_dynamo(cls):
         return False  # True imports the compiler: seconds, and nothing here is compiled
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        return computed(func, args, kwargs or {}, self.waits)
+        return computed(func, args, kwargs or {}, self.notes)
 
     def counted(self) -> Counter:
         return Counter(self.waits)

@@ -1,5 +1,5 @@
 """One method, start to end, on the CPU and on a pretended card: a process of its own, which prints
-what differs and, stage by stage, which lines of the package waited for the card.
+what differs and, stage by stage, which lines of the package waited for the card, or sent to it.
 
     python pretended_run.py METHOD FOLDER '{"keys": "of the configuration"}'
 """
@@ -27,14 +27,17 @@ class PlainScores:
         return _triple_scores.plain_scores(*words[:5])
 
 
-def scores_of(method, dataset, waits) -> tuple[dict, dict, list]:
-    """Scores of every phase, on the CPU; waits of every stage by line; its steps."""
-    trainer, found, told = Trainer(method, SEED), {}, {}
+def scores_of(method, dataset, *noted) -> tuple[dict, list, list]:
+    """Scores of every phase, on the CPU; of each list, what every stage added to it, by line; the
+    stages."""
+    trainer, found, told = Trainer(method, SEED), {}, [{} for _ in noted]
 
     def stage(name, work, *args):
-        del waits[:]
+        for each in noted:
+            each.clear()
         work(*args)
-        told[name] = Counter(line for _, line in waits)
+        for each, lines in zip(noted, told, strict=True):
+            lines[name] = Counter(line for _, line in each)
 
     stage("pretrain", trainer.pretrain)
     stage("learn", trainer.learn)
@@ -53,15 +56,17 @@ def main(name: str, folder: Path, keys: dict) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(_content, "tanh", torch.tanh)  # the forms that a card has
         patch.setattr(_triple_scores, "_Scores", PlainScores)
-        plain, _, _ = scores_of(*Bench(cls, keys, folder / "cpu").build(backbone), [])
+        plain, _, _ = scores_of(*Bench(cls, keys, folder / "cpu").build(backbone))
     with pytest.MonkeyPatch.context() as patch, pretended_card(patch) as watching:
         method, dataset = Bench(cls, keys, folder / "card").build(backbone)
         assert {each.device for each in method.parameters()} == {CARD}
-        found, waits, stages = scores_of(method, dataset, watching.waits)
+        notes = watching.notes
+        found, (waits, sent), stages = scores_of(method, dataset, notes.waits, notes.sent)
     differs = {phase: float((found[phase] - plain[phase]).abs().max()) for phase in plain}
     finite = all(bool(torch.isfinite(scores).all()) for scores in found.values())
     steps = {stage["name"]: stage["steps"] for stage in stages}
-    print(json.dumps({"differs": differs, "finite": finite, "waits": waits, "steps": steps}))
+    told = {"differs": differs, "finite": finite, "waits": waits, "sent": sent, "steps": steps}
+    print(json.dumps(told))
 
 
 if __name__ == "__main__":

@@ -315,17 +315,24 @@ def test_gpu_runs_here_part_by_part_and_within_its_time(benchmark, small):
     """The session that is prepared for a card, on the CPU: the two sides of it are one."""
     module, seen = benchmark("gpu"), []
     options = small(models=("MWUF",), keys={"train_batch_size": 4096}, full=True)
-    parts = ("agreement", "resumed", "pretraining", "learning")
+    parts = ("agreement", "resumed", "pretraining", "learning", "precision", "trials")
     found = module.measure(
         options, torch.device("cpu"), 8, parts, "the command",
         lambda found: seen.append([*found["parts"]]),
     )  # fmt: skip
-    assert seen == [list(parts[:n]) for n in range(1, 5)]
+    assert seen == [list(parts[:n]) for n in range(1, 7)]
     assert (found["failed"], found["not_run"]) == ([], [])
-    agreement, resumed, pretraining, learning = (found["parts"][name]["rows"] for name in parts)
+    agreement, resumed, pretraining, learning, coarser, trials = (
+        found["parts"][name]["rows"] for name in parts
+    )
     assert [row[0] for row in agreement + resumed + learning] == ["MWUF"] * 3
     assert agreement[0][3] == resumed[0][2] == "0.0e+00"
-    assert [row[1] for row in pretraining] == [256, 256, 1024]
+    sizes = [256, 1024]
+    each = [size for size in sizes for _ in module.forms()]
+    assert [row[1] for row in pretraining] == [sizes[0], *each]
+    assert [row[0] for row in coarser] == (["MWUF"] if module.COARSER else [])
+    assert [row[:2] for row in trials] == [["MWUF, learn", 1], ["MWUF, learn", 2]]
+    assert min(row[2] for row in trials) > 0
     assert learning[0][1] > 0
     text = module.markdown(found)
     assert "no card: the CPU" in text and "MISSED" in text
@@ -356,6 +363,40 @@ def test_gpu_stops_every_stage_once_and_goes_on(benchmark, small, name, keys, wa
     assert row[2] == "0.0e+00"
 
 
+@pytest.mark.slow
+def test_gpu_compares_replayed_steps_with_steps_one_by_one(benchmark, small):
+    """On the CPU nothing is replayed; what is told of it has its rows."""
+    module = benchmark("gpu")
+    options = small(models=("MetaE",), keys={"train_batch_size": 4096}, full=True)
+    budget = module.Budget(8)
+    found = module.captured(budget, options, torch.device("cpu"))
+    assert budget.failed == []
+    assert found["rows"] == [["MetaE", "pretrain, learn", "0.0e+00"]]
+    assert found["claims"] == [("methods with another score", 0, 0, "<=")]
+
+
+def test_gpu_claims_count_the_quicker_form_of_float32(benchmark, small, monkeypatch):
+    module = benchmark("gpu")
+    took = iter([8.0, 4.0, 2.0, 4.0, 2.0])  # one CPU thread; each form, the largest batch first
+    busy = iter([0.3, 0.8, 0.4, 0.7])
+    monkeypatch.setattr(module, "COARSER", ())
+    monkeypatch.setattr(module.common, "method_of", lambda options, **keys: None)
+    monkeypatch.setattr(module, "step_time", lambda *_: next(took))
+    monkeypatch.setattr(module, "busy", lambda *_: next(busy))
+    found = module.pretraining(module.Budget(8), small(), torch.device("cpu"))
+    assert [claim[1] for claim in found["claims"]] == [16.0, 0.8]
+    assert [row[0] for row in found["rows"]] == [
+        "one CPU thread", *["card, float32", "card, float32, replayed"] * 2
+    ]  # fmt: skip
+
+
+@pytest.mark.slow
+def test_gpu_says_why_a_trial_ended(benchmark, small):
+    module = benchmark("gpu")
+    with pytest.raises(RuntimeError, match=r"a trial ended: .*no_such_key"):
+        module.together("Base", "pretrain", 2, small(), 0.1, {"no_such_key": 1})
+
+
 def test_gpu_goes_on_where_the_processor_has_no_figure(benchmark, small, monkeypatch):
     module = benchmark("gpu")
 
@@ -374,7 +415,8 @@ def test_gpu_goes_on_where_the_processor_has_no_figure(benchmark, small, monkeyp
     assert [line.split(": Mem")[0] for line in budget.failed] == [
         "pretraining, one CPU thread: 256"
     ]
-    assert [row[:2] for row in found["rows"]] == [["card", 256], ["card", 1024]]
+    forms = [f"card, {form}" for form in module.forms()]
+    assert [row[:2] for row in found["rows"]] == [[f, size] for size in (256, 1024) for f in forms]
     assert "nan, wanted >= 20: MISSED" in module.markdown(
         {"parts": {"pretraining": found}, "not_run": [], "failed": [], "device": "", "created": "",
          "seconds": 1, "command": "", "machine": module.common.machine()}
@@ -385,7 +427,7 @@ def test_gpu_goes_on_where_the_processor_has_no_figure(benchmark, small, monkeyp
     ("words", "written"),
     [
         ([], True),
-        (["--parts=taobao,learning,pretraining,resumed,agreement"], True),
+        (["--parts=taobao,trials,precision,learning,pretraining,captured,resumed,agreement"], True),
         (["--parts=agreement"], False),
         (["--models=Base"], False),
         (["--quick"], False),

@@ -16,6 +16,7 @@ from recbole.model.abstract_recommender import ContextRecommender
 from recbole.utils import FeatureSource, FeatureType
 from torch import Tensor, nn
 
+from recbole_cold.backbone._constants import without_host_constants
 from recbole_cold.backbone._modes import evaluating
 from recbole_cold.backbone._published import (
     numbers_alone,
@@ -51,6 +52,7 @@ def _sum_with_pad(model: nn.Module, token_seq_fields: list[Tensor]) -> Tensor | 
 
 
 def _with_pooling(model_class: type, pooling: str) -> type:
+    model_class = without_host_constants(model_class)
     if pooling == "mean":
         return model_class
 

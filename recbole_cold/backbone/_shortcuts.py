@@ -18,11 +18,12 @@ from typing import Any
 
 import torch
 from recbole.model.abstract_recommender import ContextRecommender
-from recbole.model.context_aware_recommender.pnn import OuterProductLayer
+from recbole.model.context_aware_recommender.pnn import InnerProductLayer, OuterProductLayer
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.modules.batchnorm import _NormBase
 
+from recbole_cold.backbone._constants import InnerProduct, with_offsets
 from recbole_cold.backbone._split import KINDS, Split, readers
 from recbole_cold.data.histories import PREFIX
 
@@ -86,13 +87,17 @@ class OuterProduct(OuterProductLayer):
         return (torch.einsum("bpe,kpe->bpk", p_bpd, self.kernel) * q_bpd).sum(dim=-1)
 
 
+_PRODUCTS = {OuterProductLayer: OuterProduct, InnerProductLayer: InnerProduct}
+
+
 def with_shortcuts(model: nn.Module) -> nn.Module:
-    """``model`` with plain embedding tables looked up by ``lookup``, and its outer products by
-    matrix products; in place.
+    """``model`` with plain embedding tables looked up by ``lookup``, its outer products by matrix
+    products, and the constants of RecBole's layers on the device; in place.
     """
     for module in model.modules():
-        if type(module) is OuterProductLayer:
-            module.__class__ = OuterProduct
+        if type(module) in _PRODUCTS:
+            module.__class__ = _PRODUCTS[type(module)]
+        with_offsets(module)
         special = type(module) is not nn.Embedding or (
             module.padding_idx is not None or module.max_norm is not None
         )

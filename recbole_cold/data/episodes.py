@@ -140,6 +140,19 @@ class Episode(NamedTuple):
         )
         return Episode(self.ids_t[part], *support, *query)
 
+    def inputs(self) -> tuple[Tensor, ...]:
+        """All that tells this episode from others of its shapes."""
+        support, query = self.support.index, self.query.index
+        return self.ids_t, support, self.support_mask_tk, query, self.query_mask_tk
+
+    def of_inputs(self, *inputs: Tensor) -> "Episode":
+        """An episode of other ``inputs``, of which nothing is computed yet."""
+        ids_t, support, support_mask_tk, query, query_mask_tk = inputs
+        rows = self.support.rows
+        return Episode(
+            ids_t, rows.batch(support), support_mask_tk, rows.batch(query), query_mask_tk
+        )
+
     def split(self, size: int) -> list["Episode"]:
         """Episodes of ``size`` tasks each, in order; the last one has what is left."""
         return [self.tasks(slice(n, n + size)) for n in range(0, len(self.ids_t), size)]

@@ -37,6 +37,14 @@ class Batch(dict):
     def __len__(self) -> int:
         return int(self.index.shape[0])
 
+    def inputs(self) -> tuple[Tensor, ...]:
+        """All that tells this batch from others of its size."""
+        return (self.index,)
+
+    def of_inputs(self, index: Tensor) -> "Batch":
+        """A batch of other ``inputs``, of which nothing is computed yet."""
+        return self.rows.batch(index)
+
     def unique(self, field: str) -> tuple[Tensor, Tensor]:
         """The different codes [u] of a field, and each row's place [b] among them."""
         key = ("unique", field)

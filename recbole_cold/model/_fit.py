@@ -122,6 +122,10 @@ class Fit:
         keep: the optimizers' state is kept under this name, and a later ``Fit`` with the same
             name continues from it. The last step continues the last one's, and so on backwards:
             a fit may leave out steps that come first.
+        capturable: whether a batch that has the shapes of another takes the very same operations,
+            none of which waits for a card, copies from the host, or reads a number of Python that
+            changes from batch to batch; ``cuda_graph: on`` then replays them. Batches are those of
+            ``rows.batch`` or ``Episode``.
 
     Raises:
         UserError: there is no such mode.
@@ -135,6 +139,7 @@ class Fit:
     mode: str = "frozen"
     after: Callable[[], None] | None = None
     keep: str | None = None
+    capturable: bool = False
 
     def __post_init__(self) -> None:
         if self.mode not in MODES:

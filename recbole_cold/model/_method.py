@@ -227,13 +227,11 @@ class ColdStartRecommender(Serving, AbstractRecommender):
             self.config["learning_rate"],
             self.config["weight_decay"],
         )
-        return Fit(
-            "pretrain",
-            [step],
-            self.row_batches(self.train_index),
-            epochs=self.config["pretrain_epochs"],
-            mode="train",
-        )
+        epochs, batches = self.config["pretrain_epochs"], self.row_batches(self.train_index)
+        # Histories are cut to the longest one of a batch.
+        same = loss == self.backbone.calculate_loss and self.rows.histories is None
+        capturable = same and self.network is None
+        return Fit("pretrain", [step], batches, epochs, mode="train", capturable=capturable)
 
     def pretrain_key(self) -> dict[str, Any]:
         """This method's changes of pre-training; equal keys share one pre-trained backbone."""

@@ -6,6 +6,7 @@ embedding of some rows is replaced by the mean of old items', which a new item i
 Shape letters: b rows of a batch, d embedding size.
 """
 
+from dataclasses import replace
 from functools import partial
 from typing import ClassVar
 
@@ -54,7 +55,8 @@ class DropoutNet(ColdStartRecommender):
     def pretrain_fits(self) -> list[Fit]:
         if not self.rate:
             return [self.pretrain_fit(self.backbone.calculate_loss)]
-        return [self.pretrain_fit(partial(self.dropped_loss, kept=self._kept_means()))]
+        fit = self.pretrain_fit(partial(self.dropped_loss, kept=self._kept_means()))
+        return [replace(fit, capturable=self.rows.histories is None)]
 
     def _kept_means(self) -> Kept | None:
         """The means that rows without ID get, for one fit."""

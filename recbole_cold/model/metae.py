@@ -186,7 +186,9 @@ class MetaE(ColdStartRecommender):
         decay = self.config["weight_decay"]
         step = Step(loss, self.trainable("learn"), learning_rate, decay)
         epochs = len(batches.pairs) * self.config["metae_epochs"]
-        return [Fit("learn", [step], batches, epochs=epochs)]
+        # A row for a task: each batch then asks for its different items, or some tasks are chunked.
+        same = self.per_item and self.rows.histories is None
+        return [Fit("learn", [step], batches, epochs=epochs, capturable=same)]
 
     @torch.no_grad()
     def cold_vectors(self) -> Tensor:

@@ -25,6 +25,7 @@ from recbole_cold.model._method import ColdStartRecommender
 from recbole_cold.store import DamagedFile, load_state, save_state
 from recbole_cold.training.backbone_cache import NOT_OURS, BackboneCache, logger
 from recbole_cold.training.callbacks import Callback, CallbackList
+from recbole_cold.training.captured import Capturing, Taken
 from recbole_cold.training.checks import LossCheck, only_moving, planned, share_budget
 from recbole_cold.training.kept_backbone import KeptBackbone
 from recbole_cold.training.meter import Meter, start_up
@@ -83,6 +84,7 @@ class Trainer:
         self._pending: dict[str, Any] | None = None
         self._kept: dict[str, list[Any]] = {}
         self._saved_at = time.monotonic()
+        self.capturing = Capturing(self.config["cuda_graph"], method.device, type(method).__name__)
         start_up(method.device)  # before any clock runs
 
     # ---------------------------------------------------------------- verbs
@@ -281,7 +283,7 @@ class Trainer:
         )
         method.set_mode(fit.mode)
         tell_steps = self.callbacks.hear("step")
-        check = LossCheck(fit, method.device)
+        check, steps = LossCheck(fit, method.device), self.capturing.steps_of(fit, optimizers)
         tables = method.backbone.frozen_tables() if frozen else nullcontext()
         with only_moving(method, moving), tables, bar:
             while position["taken"] < limit:
@@ -291,7 +293,7 @@ class Trainer:
                 batches = fit.batches.epoch(shuffle, position["epoch"], position["batch"])
                 for batch in batches:
                     allowance = limit - position["taken"]
-                    taken = self._use(fit, batch, optimizers, allowance, position, check)
+                    taken = self._use(fit, batch, steps, allowance, position, check)
                     position["taken"] += taken
                     position["batch"] += 1
                     counts["steps"] += taken
@@ -313,7 +315,7 @@ class Trainer:
         self,
         fit: Fit,
         batch: Any,
-        optimizers: Sequence[Optimizers],
+        steps: Callable[[Any], Taken],
         allowance: int,
         position: dict[str, int],
         check: LossCheck,
@@ -323,18 +325,13 @@ class Trainer:
         for _ in range(fit.repeats):
             if taken >= allowance:
                 break
-            for number, (step, optimizer) in enumerate(zip(fit.steps, optimizers, strict=True)):
-                optimizer.zero_grad()
-                found = step.loss(batch)
-                parts = found if isinstance(found, tuple) else (found,)
+            for number, (step, parts) in enumerate(steps(batch)):
                 check.see(
                     step,
                     parts,
                     f"epoch {position['epoch']}, batch {position['batch']}, optimizer step "
                     f"{position['taken'] + taken + number + 1}",
                 )
-                sum(parts[1:], parts[0]).backward()
-                optimizer.step()
             taken += len(fit.steps)
         return taken
 
