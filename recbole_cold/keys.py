@@ -203,6 +203,7 @@ _TABLE = [
         Key("history_length", whole(1, 10_000)),
         Key("history", one_of("clicked", "all")),
         Key("history_dropout", DROP),
+        Key("precision", one_of("float32", "tf32", "bf16")),
     ),
     # What is made of the files
     *_rows(
@@ -292,7 +293,7 @@ _IDLE = {
     "log_wandb": "", "wandb_project": "", "metric_decimal_place": "", "loss_decimal_place": "",
     "learner": "table_update", "clip_grad_norm": "", "shuffle": "", "require_pow": "",
     "reproducibility": "seed", "state": "",
-    "enable_amp": "", "enable_scaler": "", "transform": "",
+    "enable_amp": "precision", "enable_scaler": "precision", "transform": "",
 }  # fmt: skip
 _ONE_CARD = (
     "one model is not spread over several GPUs: these models are small, and trials side by side "

@@ -9,7 +9,7 @@ seed themselves, so a skipped or cached stage changes no later draw.
 import json
 import time
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext, suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from recbole_cold import seeding
-from recbole_cold.device import repeatable
+from recbole_cold.device import computing, narrowed
 from recbole_cold.errors import Diverged, Interrupted, UserError
 from recbole_cold.model._fit import Fit
 from recbole_cold.model._method import ColdStartRecommender
@@ -112,7 +112,7 @@ class Trainer:
         """Learn from old items, then give the new items their cold rows."""
         if not self._is_done("learn"):
             if self.held_out is not None and "old_before" not in self.journal:
-                with repeatable(self.method.device):
+                with self._computing():
                     self.journal["old_before"] = self.scoring.pretrained_auc(self.held_out)
             self._stage(
                 "learn",
@@ -143,7 +143,7 @@ class Trainer:
         """Metrics, counts and warnings of the method on ``rows``; remembered in the journal."""
         if name in self.journal["results"]:
             return self.journal["results"][name]
-        with repeatable(self.method.device):
+        with self._computing():
             scores, result = self.scoring.of_phase(rows)
             if self.config["keep_scores"]:
                 self.scores[name] = scores.float().cpu()
@@ -162,7 +162,7 @@ class Trainer:
 
     def score(self, index: Tensor) -> Tensor:
         """Click probabilities of the rows ``index``, in one pre-allocated tensor."""
-        with repeatable(self.method.device):
+        with self._computing():
             return self.scoring.scores(index)
 
     def _tell_epoch(self, number: int) -> None:
@@ -173,6 +173,9 @@ class Trainer:
             metrics = self.scoring.plain_cold_metrics(self.probe)
             seeding.restore_layers(state, self.method.device)
         self.callbacks.tell_epoch(number, metrics)
+
+    def _computing(self) -> AbstractContextManager[None]:
+        return computing(self.method.device, self.config["precision"])
 
     def _meter(self, earlier: dict[str, float] | None = None) -> Meter:
         return Meter(earlier, self.method.device)
@@ -202,7 +205,7 @@ class Trainer:
         return self._run_stage(name, fits, *parts, **options)
 
     def _run_stage(self, *args: Any, **options: Any) -> dict[str, Any]:
-        with repeatable(self.method.device):
+        with self._computing():
             return self._run_fits(*args, **options)
 
     def _run_fits(
@@ -325,7 +328,8 @@ class Trainer:
                 break
             for number, (step, optimizer) in enumerate(zip(fit.steps, optimizers, strict=True)):
                 optimizer.zero_grad()
-                found = step.loss(batch)
+                with narrowed(self.method.device, self.config["precision"]):
+                    found = step.loss(batch)
                 parts = found if isinstance(found, tuple) else (found,)
                 check.see(
                     step,
