@@ -8,7 +8,6 @@ bfloat16, sums in float32, the result in bfloat16. Nothing here says how fast a 
 """
 
 import argparse
-import json
 import statistics
 import sys
 import tempfile
@@ -49,53 +48,46 @@ class Rounded(TorchDispatchMode):
         return func(*args, **(kwargs or {}))
 
 
-def scores_of(precision: str, models: str, seeds: int, **keys: Any) -> dict[str, dict[str, list]]:
-    """AUC of every seed by method and phase."""
-    with tempfile.TemporaryDirectory() as folder:
-        cache = {"cache_dir": folder, "saved_dir": None}
-        results = recbole_cold.run(
-            models, seeds=seeds, precision=precision, **BARE, **cache, **keys
-        )
-        return {
-            run["label"]: {
-                phase: [each["phases"][phase]["metrics"]["AUC"] for each in run["seeds"]]
-                for phase in run["seeds"][0]["phases"]
-            }
-            for run in results.document["runs"]
-        }
+def scores_of(precision: str, model: str, seeds: int, folder: str, **keys: Any) -> dict[str, list]:
+    """AUC of every seed by phase; pre-trained backbones stay in ``folder``."""
+    keys |= {"cache_dir": folder, "saved_dir": None, "precision": precision}
+    (run,) = recbole_cold.run(model, seeds=seeds, **BARE, **keys).document["runs"]
+    return {
+        phase: [each["phases"][phase]["metrics"]["AUC"] for each in run["seeds"]]
+        for phase in run["seeds"][0]["phases"]
+    }
 
 
-def table(float32: dict[str, dict[str, list]], bf16: dict[str, dict[str, list]]) -> str:
-    """AUC of bf16 less that of float32, mean and deviation over seeds; below it that of float32."""
-    phases = list(next(iter(float32.values())))
-    lines = ["| | " + " | ".join(phases) + " |", "|---" * (len(phases) + 1) + "|"]
-    for label, found in float32.items():
-        cells = []
-        for phase in phases:
-            apart = [b - a for a, b in zip(found[phase], bf16[label][phase], strict=True)]
-            spread = statistics.stdev(apart) if len(apart) > 1 else float("nan")
-            mean = statistics.mean(found[phase])
-            cells.append(f"{statistics.mean(apart):+.5f} ± {spread:.5f} ({mean:.4f})")
-        lines.append(f"| {label} | " + " | ".join(cells) + " |")
-    return "\n".join(lines)
+def row(label: str, float32: dict[str, list], bf16: dict[str, list]) -> str:
+    """AUC of bf16 less that of float32, mean and deviation over seeds; in brackets that of float32.
+
+    A line of a table in Markdown.
+    """
+    cells = []
+    for phase, found in float32.items():
+        apart = [b - a for a, b in zip(found, bf16[phase], strict=True)]
+        spread = f" ± {statistics.stdev(apart):.5f}" if len(apart) > 1 else ""
+        cells.append(f"{statistics.mean(apart):+.5f}{spread} ({statistics.mean(found):.4f})")
+    return f"| {label} | " + " | ".join(cells) + " |"
 
 
-def main() -> None:
+def main(words: list[str]) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data_path", help="folder above ml-1m/; without it: ml-100k")
-    parser.add_argument("--models", default="Base,MWUF,MetaE,CVAR")
+    parser.add_argument("--models", default="Base,MWUF,CVAR,MetaE")
     parser.add_argument("--seeds", type=int, default=3)
-    asked = parser.parse_args()
+    asked = parser.parse_args(words)
     keys = {"dataset": "ml-1m" if asked.data_path else "ml-100k"}
     if asked.data_path:
         keys["data_path"] = asked.data_path
-    float32 = scores_of("float32", asked.models, asked.seeds, **keys)
-    with Rounded() as products:
-        bf16 = scores_of("bf16", asked.models, asked.seeds, **keys)
-    print(json.dumps({"float32": float32, "bf16": bf16}))
-    print(f"{products.count:,} products in bfloat16")
-    print(table(float32, bf16))
+    with tempfile.TemporaryDirectory() as folder:
+        for model in asked.models.split(","):
+            plain = scores_of("float32", model, asked.seeds, folder, **keys)
+            with Rounded() as products:
+                narrow = scores_of("bf16", model, asked.seeds, folder, **keys)
+            print(row(model, plain, narrow), flush=True)
+            print(f"{products.count:,} products in bfloat16", flush=True)
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

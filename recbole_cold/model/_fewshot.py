@@ -411,7 +411,8 @@ class FewShotRecommender(ColdStartRecommender):
 
     def _state_of(self, tasks: slice) -> State:
         slot = torch.arange(len(self.supports), device=self.device)[tasks]
-        return self.net.state(self._support(slot))
+        # Kept and used again, where nothing is narrow, too.
+        return {name: whole(v) for name, v in self.net.state(self._support(slot)).items()}
 
     @torch.no_grad()
     def logits(self, interaction: Mapping[str, Tensor]) -> Tensor:

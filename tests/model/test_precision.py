@@ -251,7 +251,8 @@ def test_the_loss_of_tasks_is_summed_in_float32():
 
 # ------------------------------------------------------------------------------- whole runs
 def ran(name, folder, precision, monkeypatch, backbone="DeepFM"):
-    """Scores by phase; types of all parts of losses, of parameters and of what optimizers keep."""
+    """Scores by phase; types of all parts of losses, of parameters and gradients; how far the last
+    scores are from what the method says by itself."""
     cls = methods()[name]
     keys = {**FEWER.get(name, {}), "precision": precision}
     method, dataset = Bench(cls, keys, folder).build(name if cls.network is not None else backbone)
@@ -269,16 +270,21 @@ def ran(name, folder, precision, monkeypatch, backbone="DeepFM"):
     for phase in dataset.split.phases:
         if phase.warm_up_on is not None:
             trainer.warm_up(phase.name, dataset.split[phase.warm_up_on])
-        scores[phase.name] = trainer.score(method.rows.index(dataset.split["test"]))
+        test = method.rows.index(dataset.split["test"])
+        scores[phase.name] = trainer.score(test)
     types.update(p.dtype for p in method.parameters())
     assert {each.dtype for each in scores.values()} == {torch.float64}
     monkeypatch.setattr(checks.LossCheck, "see", see)
-    return scores, types
+    with torch.no_grad():
+        alone = method.predict(method.rows.batch(test))
+    return scores, types, float((alone - scores[phase.name]).abs().max())
 
 
 def assert_close_and_whole(name, tmp_path, monkeypatch, backbone="DeepFM"):
-    plain, _ = ran(name, tmp_path / "float32", "float32", monkeypatch, backbone)
-    narrow, types = ran(name, tmp_path / "bf16", "bf16", monkeypatch, backbone)
+    plain, _, apart = ran(name, tmp_path / "float32", "float32", monkeypatch, backbone)
+    assert apart < 1e-5
+    narrow, types, apart = ran(name, tmp_path / "bf16", "bf16", monkeypatch, backbone)
+    assert apart > 1e-5, "scores are not narrow"
     assert types <= {torch.float32}
     for phase, scores in narrow.items():
         assert bool(torch.isfinite(scores).all()), phase
@@ -301,8 +307,8 @@ def test_every_method_runs_in_bf16(name, tmp_path, monkeypatch):
 def test_every_backbone_runs_in_bf16(backbone, tmp_path, monkeypatch):
     """Base trains it; MetaE differentiates it twice."""
     for name in ("Base", "MetaE"):
-        scores, types = ran(name, tmp_path / name, "bf16", monkeypatch, backbone)
-        plain, _ = ran(name, tmp_path / f"{name} float32", "float32", monkeypatch, backbone)
+        scores, types, _ = ran(name, tmp_path / name, "bf16", monkeypatch, backbone)
+        plain, *_ = ran(name, tmp_path / f"{name} float32", "float32", monkeypatch, backbone)
         assert types <= {torch.float32}
         for phase, found in scores.items():
             assert (found - plain[phase]).abs().mean() < 0.03, (name, phase)
