@@ -226,6 +226,30 @@ def choose_device(
     return torch.device("cuda", index), ""
 
 
+def refuse_precision(precision: str, device: torch.device) -> None:
+    """Refuse a ``precision`` that the device does not have.
+
+    Raises:
+        UserError: TF32 without a card, or a card from before Ampere, which has neither TF32 nor
+            bfloat16.
+    """
+    if precision == "float32" or (precision == "bf16" and device.type == "cpu"):
+        return
+    if device.type != "cuda":
+        raise UserError(
+            f"precision '{precision}' is a way in which NVIDIA's cards multiply, and this run is "
+            f"on device '{device.type}'; use precision=float32, or bf16, or device=cuda"
+        )
+    import torch
+
+    major, minor = torch.cuda.get_device_capability(device)
+    if major < 8:
+        raise UserError(
+            f"precision '{precision}' asks for a card of compute capability 8.0 or more, and "
+            f"{torch.cuda.get_device_name(device)} has {major}.{minor}; use precision=float32"
+        )
+
+
 def _first_gpu(gpu_id: Any) -> int | None:
     """The first number of RecBole's ``gpu_id`` (3, '3', '3,4', [3, 4]); None for '' (the CPU)."""
     if isinstance(gpu_id, (list, tuple)):

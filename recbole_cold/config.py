@@ -175,6 +175,7 @@ class ColdConfig(Config):
     def _init_device(self) -> None:
         final = self.final_config_dict
         final["device"], warning = compat.choose_device(final, self._external)
+        compat.refuse_precision(final["precision"], final["device"])
         final["single_spec"], final["local_rank"] = True, 0
         if warning:
             self.warnings.append(warning)

@@ -5,14 +5,20 @@ microseconds, however small. Sizes here change no number but for the order of su
 change an algorithm does not follow the device: from how many rows on a table gets lazy Adam.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
-from typing import Any
+from functools import wraps
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 from torch.utils import deterministic
+
+# In which numbers matrices are multiplied: the values of the key ``precision``.
+FLOAT32, TF32, BF16 = PRECISIONS = ("float32", "tf32", "bf16")
+_NARROW = (torch.bfloat16, torch.float16)
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -88,3 +94,70 @@ def repeatable(device: torch.device) -> Iterator[None]:
     finally:
         torch._C._set_deterministic_algorithms(before, warn_only=only_warned)
         deterministic.fill_uninitialized_memory = filled
+
+
+# ------------------------------------------------------------------------------- precision
+@contextmanager
+def computing(device: torch.device, precision: str) -> Iterator[None]:
+    """Context of all that a run computes: ``repeatable``, and float32 is multiplied on a card as
+    ``precision`` says. By itself torch takes TF32 in convolutions and recurrent layers."""
+    with repeatable(device), _float32_as(device, precision):
+        yield
+
+
+@contextmanager
+def _float32_as(device: torch.device, precision: str) -> Iterator[None]:
+    if device.type != "cuda":
+        yield
+        return
+    cuda, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
+    flag, value, places = "allow_tf32", precision == TF32, [cuda, cudnn]
+    try:
+        before = [getattr(place, flag) for place in places]
+    except RuntimeError:  # torch's newer flags were set, which do not go with these
+        flag, value = "fp32_precision", "tf32" if precision == TF32 else "ieee"
+        places = [cuda, cudnn.conv, cudnn.rnn]
+        before = [getattr(place, flag) for place in places]
+    for place in places:
+        setattr(place, flag, value)
+    try:
+        yield
+    finally:
+        for place, known in zip(places, before, strict=True):
+            setattr(place, flag, known)
+
+
+def narrowed(device: torch.device, precision: str) -> AbstractContextManager[Any]:
+    """Context of a loss or of scores, not of gradients: ``bf16`` multiplies matrices in bfloat16.
+
+    Parameters stay float32. Their narrow copies are made anew for each product: kept ones would
+    outlive an optimizer step, and a copy that was made without gradients would give none.
+    """
+    if precision != BF16:
+        return nullcontext()
+    return torch.autocast(device.type, torch.bfloat16, cache_enabled=False)
+
+
+def whole(value: Tensor) -> Tensor:
+    """``value``, as float32 if it is the result of a narrow product: what sums, losses and inner
+    steps are made of."""
+    return value.float() if value.dtype in _NARROW else value
+
+
+def in_float32(function: Callable[..., T]) -> Callable[..., T]:
+    """Decorator of a function whose gradients are written by hand: it multiplies in float32, and
+    gets float32, where narrow products are asked for.
+
+    Its work is done in place and into tensors that are there, which autocast leaves as they are.
+    """
+
+    @wraps(function)
+    def apart(*given: Any, **named: Any) -> T:
+        device = next(each.device.type for each in given if isinstance(each, Tensor))
+        if not torch.is_autocast_enabled(device):
+            return function(*given, **named)
+        given = tuple(whole(each) if isinstance(each, Tensor) else each for each in given)
+        with torch.autocast(device, enabled=False):
+            return function(*given, **named)
+
+    return apart

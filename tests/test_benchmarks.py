@@ -503,3 +503,16 @@ def test_sweep(benchmark, small):
     table = benchmark("sweep").measure(small(keys={"train_batch_size": 256}))
     assert table.agreement == {"AUC of trials in a process and on Ray": 0.0}
     assert len(table.rows) == 7
+
+
+def test_products_of_bfloat16_are_those_of_float32_rounded(benchmark):
+    """As on a card: a sum over many factors loses nothing on its way."""
+    module = benchmark("precision")
+    x, y = torch.rand(8, 4096).bfloat16(), torch.rand(4096, 8).bfloat16()
+    with module.Rounded() as products:
+        found, other = x @ y, x.float() @ y.float()
+    assert products.count == 1 and other.dtype == torch.float32
+    assert torch.equal(found, other.bfloat16())
+    assert module.row("Base", {"cold": [0.5, 0.6]}, {"cold": [0.51, 0.6]}) == (
+        "| Base | +0.00500 ± 0.00707 (0.5500) |"
+    )

@@ -24,7 +24,7 @@ LAYERS = (
     {"backbone"},
     {"data", "report"},
     {"evaluation", "compat", "store", "graphs", "converters", "cache_entries", "cache_peers"},
-    {"keys", "kinds", "errors", "paths", "seeding", "locks", "distinct", "device"},
+    {"keys", "key_row", "kinds", "errors", "paths", "seeding", "locks", "distinct", "device"},
 )
 LINE = {room: number for number, rooms in enumerate(LAYERS) for room in rooms}
 # Functions of recbole_cold: a sub-package of one of these names would hide it once imported.

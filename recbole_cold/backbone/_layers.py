@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from recbole_cold.backbone._modes import evaluating
+from recbole_cold.device import whole
 
 
 def dice(x: Tensor, standard: Tensor, alpha_w: Tensor) -> Tensor:
@@ -56,6 +57,7 @@ class MaskedNorm(nn.BatchNorm1d):
             x: [..., w].
             mask: [...], true at real entries; None: all are.
         """
+        x = whole(x)  # statistics are sums
         if not self.training:
             return (x - self.running_mean) * torch.rsqrt(self.running_var + self.eps)
         flat = x.reshape(-1, x.shape[-1])

@@ -33,6 +33,7 @@ from recbole_cold.backbone._shortcuts import (
 from recbole_cold.backbone._unseen import zero_unseen
 from recbole_cold.backbone._vectors import AsCodes, read_vectors
 from recbole_cold.data.rows import Rows
+from recbole_cold.device import whole
 from recbole_cold.errors import UserError, blaming
 
 logger = logging.getLogger(__name__)
@@ -188,9 +189,9 @@ class Backbone(nn.Module):
         self.plain.training = self.model.training
         module = self.plain if self._frozen is None else self._frozen
         if item_vector is None:
-            return module(interaction).reshape(-1)
+            return whole(module(interaction)).reshape(-1)
         with self.item_slot(item_vector, first_order):
-            return module(interaction).reshape(-1)
+            return whole(module(interaction)).reshape(-1)
 
     def served_logits(
         self,
@@ -204,7 +205,7 @@ class Backbone(nn.Module):
         if not more:
             return self.logits(interaction, item_vector, first_order)
         logits: Tensor = self.model.item_logits(interaction, item_vector, **more)
-        return logits
+        return whole(logits)
 
     def calculate_loss(self, interaction: Mapping[str, Tensor]) -> Tensor:
         """The wrapped model's own training loss, regularisers included."""

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from recbole_cold.backbone._base import ClickModel, FieldTables, embedded_fields, head
+from recbole_cold.device import in_float32
 from recbole_cold.keys import DROPOUT, HIDDEN, LAYERS, SIZE, Key
 from recbole_cold.kinds import flag, number, one_of
 
@@ -24,11 +25,13 @@ def logarithms(field_bfd: Tensor, least: float) -> Tensor:
     return field_bfd.abs().clamp(min=least).log()
 
 
+@in_float32  # exponents, of which a rounded one is another power
 def powers(log_bfd: Tensor, weight_jf: Tensor) -> Tensor:
     """``exp(sum_f W_jf ln e_f)``, the product of the fields to the powers W_j: [b, j, d]."""
     return torch.matmul(weight_jf, log_bfd).clamp(max=LARGEST_EXPONENT).exp()
 
 
+@in_float32
 def powers_of_one_plus(field_bfd: Tensor, weight_jf: Tensor) -> Tensor:
     """``relu(prod_f (1 + |e_f|) ** W_jf - 1)``, the released variant: [b, j, d]."""
     exponent = torch.matmul(weight_jf, torch.log1p(field_bfd.abs() + 1e-7))

@@ -12,7 +12,14 @@ from torch import Tensor, nn
 
 from recbole_cold.backbone._base import head
 from recbole_cold.backbone._sequence import SequenceModel, last_state
+from recbole_cold.device import in_float32
 from recbole_cold.keys import DROPOUT, HIDDEN
+
+
+@in_float32  # not every processor's LSTM takes bfloat16
+def outputs(x_bnd: Tensor, lstm: nn.LSTM) -> Tensor:
+    """The hidden states at all places: [b, n, D]."""
+    return lstm(x_bnd)[0]
 
 
 class LSTM4Rec(SequenceModel):
@@ -37,7 +44,7 @@ class LSTM4Rec(SequenceModel):
     def state(self, interaction) -> Tensor:
         """The hidden state after the last row of each history: [b, D], zero without one."""
         x_bnd, length_b = self.history(interaction)
-        return last_state(self.lstm(x_bnd)[0], length_b)
+        return last_state(outputs(x_bnd, self.lstm), length_b)
 
     def forward(self, interaction) -> Tensor:
         fields_bfd = self.concat_embed_input_fields(interaction)

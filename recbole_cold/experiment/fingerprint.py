@@ -53,6 +53,7 @@ _WITHOUT_PART = (
     "config",
     "registry",
     "errors",
+    "key_row",
     "keys",
     "kinds",
     "experiment.beginning",

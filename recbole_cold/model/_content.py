@@ -11,6 +11,8 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
+from recbole_cold.device import whole
+
 logger = logging.getLogger(__name__)
 
 
@@ -50,7 +52,7 @@ class ContentNet(nn.Module):
         self.dropout, self.outside = nn.Dropout(dropout), nn.Linear(hidden, size)
 
     def forward(self, side_bs: Tensor) -> Tensor:
-        return self.outside(self.hidden(side_bs))
+        return whole(self.outside(self.hidden(side_bs)))
 
     def hidden(self, side_bs: Tensor) -> Tensor:
         """What the last layer reads: [b, hidden]."""

@@ -22,6 +22,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 from recbole_cold.backbone._shortcuts import lookup
+from recbole_cold.device import in_float32
 
 _COINS = 31  # of a word of 32 bits: a shift to the left by 0 to 30 puts each on bit 30
 _TWO = 0x40000000  # bit 30 alone is the float32 number 2
@@ -98,6 +99,7 @@ def generated(
     return _chained(denoiser, start_bd, h_bd, part_t1d, factors, noise_tbd)
 
 
+@in_float32
 def _chained(
     denoiser: Any,
     start_bd: Tensor,

@@ -14,6 +14,7 @@ from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
+from recbole_cold.device import in_float32
 from recbole_cold.model._emerg_contractions import pull, score, spread
 
 # Nodes at a time on a CPU: with less, calls cost more than what they compute; with more, what one
@@ -41,6 +42,7 @@ def attend_plainly(
     return F.relu(out).sum(dim=1)
 
 
+@in_float32
 def attend(orders_dan: Tensor, score_hdd: Tensor, out_hdd: Tensor, bias_d: Tensor) -> Tensor:
     """``attend_plainly`` with less work: [d, n].
 

@@ -17,6 +17,7 @@ from torch.nn import functional as F
 from recbole_cold.backbone._beyond import Beyond
 from recbole_cold.backbone._shortcuts import pooled
 from recbole_cold.data._cache import cache_root
+from recbole_cold.device import in_float32
 from recbole_cold.errors import UserError
 from recbole_cold.model._emerg_attention import attend, attend_plainly
 from recbole_cold.model._emerg_compiled import attend_compiled, kernel_for
@@ -79,6 +80,7 @@ def first_order(raw_tff: Tensor, top_k: int | None) -> Tensor:
     return (first + first.transpose(-2, -1)) / 2
 
 
+@in_float32
 def higher_orders(first: Tensor, layers: int, *, mask: bool = True) -> list[Tensor]:
     """Adjacency matrices of the orders 1 to ``layers`` from that of order 1.
 
@@ -130,6 +132,7 @@ class HyperNetwork(nn.Module):
             self.weights.append(nn.Parameter(weight))
             self.biases.append(nn.Parameter(torch.empty(n_mlps, size_out).uniform_(-bound, bound)))
 
+    @in_float32  # whose largest entries are looked for: narrow ones would be equal
     def forward(self, own_ts: Tensor) -> Tensor:
         """Raw graphs [t, f, f] from the items' concatenated vectors."""
         size = self.n_fields
@@ -345,6 +348,7 @@ class EmerGNet(ContextRecommender):
         """Node states of all orders [d, a, t, f, k]."""
         return states(fields_dtfk, messages, self.interact)
 
+    @in_float32
     def attend(self, fields_dtfk: Tensor, messages: Tensor) -> Tensor:
         """Each node's orders attend to each other and are summed: [d, n].
 

@@ -12,6 +12,8 @@ from torch import Tensor
 from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 
+from recbole_cold.device import in_float32
+
 
 def combine(before: Tensor, message: Tensor, interact: str) -> Tensor:
     """A node's next state from its last one and its message."""
@@ -28,6 +30,7 @@ def states_plainly(fields: Tensor, messages: Sequence[Tensor], interact: str) ->
     return torch.stack(orders, dim=1)
 
 
+@in_float32
 def states(fields: Tensor, messages_ld: Tensor, interact: str) -> Tensor:
     """``states_plainly`` of messages [l, d, ...]; products with their derivatives by hand."""
     # An exporter follows no derivatives.

@@ -27,6 +27,7 @@ from recbole_cold.backbone._seam import Backbone, OwnNetwork, build_backbone
 from recbole_cold.backbone._shortcuts import view
 from recbole_cold.data.episodes import Episode, FewShotBatches
 from recbole_cold.data.rows import Batch
+from recbole_cold.device import whole
 from recbole_cold.distinct import codes_in
 from recbole_cold.errors import UserError
 from recbole_cold.keys import COUNT, EPOCHS, Key
@@ -410,7 +411,8 @@ class FewShotRecommender(ColdStartRecommender):
 
     def _state_of(self, tasks: slice) -> State:
         slot = torch.arange(len(self.supports), device=self.device)[tasks]
-        return self.net.state(self._support(slot))
+        # Kept and used again, where nothing is narrow, too.
+        return {name: whole(v) for name, v in self.net.state(self._support(slot)).items()}
 
     @torch.no_grad()
     def logits(self, interaction: Mapping[str, Tensor]) -> Tensor:
@@ -436,7 +438,7 @@ class FewShotRecommender(ColdStartRecommender):
             other_tkq, mask = other_bq[place_tk[tasks]], mask_tk[tasks].to(other_bq.dtype)
             own_tp, unseen = self.own_side(ids_t[tasks]), torch.zeros_like(mask)
             rows = TaskRows(ids_t[tasks], own_tp, other_tkq, unseen, mask)
-            return self.net.task_logits(state_of(rows), rows)
+            return whole(self.net.task_logits(state_of(rows), rows))
 
         logit_tk = torch.cat(list(self._chunks.each(len(ids_t), scores)))
         out = logit_tk.new_empty(len(ids))

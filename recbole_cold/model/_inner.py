@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
+from recbole_cold.device import whole
 from recbole_cold.errors import Diverged
 
 logger = logging.getLogger(__name__)
@@ -50,6 +51,7 @@ def adapt(
     with torch.enable_grad():
         # A node of its own for each: one start may be made from another, as a graph from a vector,
         # and a step's gradient to the one must not go through the other.
+        fast = {name: whole(value) for name, value in fast.items()}  # steps are small beside them
         fast = {
             name: value.view_as(value) if value.requires_grad else value.detach().requires_grad_()
             for name, value in fast.items()
@@ -142,6 +144,7 @@ def loss_in_chunks(
         chunks: what goes with each ``size`` vectors.
         size: tasks of a chunk.
     """
+    vector_td = whole(vector_td)
     total, gradients = vector_td.new_zeros(()), []
     for part_td, chunk in zip(vector_td.detach().split(size), chunks, strict=True):
         value = loss(part_td.requires_grad_(), chunk)

@@ -16,6 +16,7 @@ from recbole_cold.backbone._unseen import zero_rows
 from recbole_cold.backbone._vectors import VectorTable, project_
 from recbole_cold.data.episodes import masked_mean
 from recbole_cold.data.vectors import Scaled
+from recbole_cold.device import whole
 from recbole_cold.model._token_rows import TokenRows
 
 
@@ -42,6 +43,7 @@ def rows_mean(value_tkd: Tensor, mask_tk: Tensor) -> Tensor:
 
 def click_loss(logit_tk: Tensor, label_tk: Tensor, mask_tk: Tensor) -> Tensor:
     """Mean binary cross entropy of each task's real rows, 0 for a task without any: [t]."""
+    logit_tk = whole(logit_tk)
     loss_tk = F.binary_cross_entropy_with_logits(
         logit_tk, label_tk.to(logit_tk.dtype), reduction="none"
     )

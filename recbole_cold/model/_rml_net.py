@@ -20,6 +20,7 @@ from recbole_cold.backbone._base import ClickModel
 from recbole_cold.backbone._layers import MLP, mlp
 from recbole_cold.backbone._sequence import is_there, last_state
 from recbole_cold.data.histories import LENGTH, PREFIX
+from recbole_cold.device import in_float32
 from recbole_cold.errors import UserError
 from recbole_cold.model._content import squares
 from recbole_cold.model._fewshot import FieldGroup
@@ -143,6 +144,7 @@ class _States(torch.autograd.Function):
         )
 
 
+@in_float32
 def learned_states(event_bne: Tensor, parameters: Sequence[Tensor]) -> Tensor:
     """``lstm_states`` where a first derivative is all that is asked of it, at less cost."""
     return _States.apply(event_bne.transpose(0, 1).contiguous(), *parameters).transpose(0, 1)

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from recbole_cold.backbone._shortcuts import lookup
+from recbole_cold.device import in_float32
 
 
 def dot(left_te: Tensor, right_te: Tensor) -> Tensor:
@@ -87,6 +88,7 @@ class _Scores(torch.autograd.Function):
         return to_left, to_right, None, None, None, None
 
 
+@in_float32
 def scores(
     left_ue: Tensor, right_ne: Tensor, at: Tensor, at_i: Tensor, at_j: Tensor
 ) -> tuple[Tensor, Tensor]:
@@ -97,6 +99,7 @@ def scores(
     return _Scores.apply(left_ue, right_ne, at, at_i, at_j, False)[:2]
 
 
+@in_float32
 def scores_and_size(
     left_ue: Tensor, right_ne: Tensor, at: Tensor, at_i: Tensor, at_j: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
@@ -137,6 +140,7 @@ class _Identification(torch.autograd.Function):
         return own_nd.addr_(share_n, by_n @ rows_nd, alpha=-1.0), None
 
 
+@in_float32
 def identification_by_item(rows_nd: Tensor, at_i: Tensor, at_j: Tensor) -> Tensor:
     """``aldi.identification(rows[at_i], rows[at_j])``, once per item and not per pair: [p].
 

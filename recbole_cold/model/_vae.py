@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from recbole_cold.backbone._shortcuts import remember
+from recbole_cold.device import in_float32, whole
 from recbole_cold.model._side_decoder import SideDecoder, uniform_
 
 
@@ -31,6 +32,13 @@ def sample(mean: Tensor, spread: Tensor, noise: float) -> Tensor:
     if noise == 0.0:
         return mean
     return torch.addcmul(mean, spread, torch.randn_like(mean), value=noise)
+
+
+@in_float32
+def mean_of(value: Tensor, share_b: Tensor | None) -> Tensor:
+    """The mean over b, or, of values that stand for several rows each, by their shares [b] of all
+    rows."""
+    return value.mean(dim=0) if share_b is None else share_b @ value
 
 
 class Items(NamedTuple):
@@ -111,14 +119,14 @@ class VariationalDecoder(SideDecoder):
     def encode_side(self, ids: Tensor, interaction: Any = None) -> tuple[Tensor, Tensor]:
         """Mean and deviation [i, z] of the prior of the items ``ids``, all those of a batch if it
         is given."""
-        mean, log_var = self.prior(self.side(ids, interaction)).chunk(2, dim=-1)
+        mean, log_var = whole(self.prior(self.side(ids, interaction))).chunk(2, dim=-1)
         return mean, deviation(log_var)
 
     def decode(self, latent_iz: Tensor, frequency_i1: Tensor | None) -> Tensor:
         """ID rows [i, d] from latent vectors, and from the items' frequencies."""
         if frequency_i1 is not None:
             latent_iz = torch.cat([latent_iz, frequency_i1], dim=-1)
-        return self.decoder(latent_iz)
+        return whole(self.decoder(latent_iz))
 
     def decoded(self, ids: Tensor) -> Tensor:
         """Rows [i, d] from the mean of the prior: writing back adds no noise."""
@@ -135,7 +143,7 @@ class VariationalDecoder(SideDecoder):
         """Both codes of the batch's items, and what is decoded from a draw of each."""
         # Once per item of the batch; every row then reads its item's result.
         items, noise = self.items_of(interaction), self.key("noise")
-        mean, log_var = self.posterior(items.rows).chunk(2, dim=-1)
+        mean, log_var = whole(self.posterior(items.rows)).chunk(2, dim=-1)
         code = mean, deviation(log_var)
         code_p = self.encode_side(items.ids, interaction)
         rebuilt = self.decode(sample(*code, noise), items.frequency)

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from recbole_cold.backbone._modes import evaluating
 from recbole_cold.backbone._shortcuts import lookup
-from recbole_cold.device import sums_at
+from recbole_cold.device import in_float32, sums_at
 from recbole_cold.keys import EPOCHS, SIZE, WEIGHT, Key
 from recbole_cold.kinds import flag, number
 from recbole_cold.model._content import ContentNet, mean, mean_where_bare
@@ -37,6 +37,7 @@ def soft_bce(logit: Tensor, target: Tensor) -> Tensor:
     return F.softplus(logit) - target * logit
 
 
+@in_float32
 def identification(vector_i: Tensor, vector_j: Tensor) -> Tensor:
     """How much an item is like itself rather than like the others j of the batch: [p].
 

@@ -13,16 +13,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from recbole_cold.backbone._shortcuts import lookup
+from recbole_cold.device import whole
 from recbole_cold.keys import COUNT, EPOCHS, SHARE, SIZE, WEIGHT, Key
 from recbole_cold.kinds import flag, number, one_of
 from recbole_cold.model._fit import Step
-from recbole_cold.model._vae import Items, VariationalDecoder
-
-
-def mean_of(value: Tensor, share_b: Tensor | None) -> Tensor:
-    """The mean over b, or, of values that stand for several rows each, by their shares [b] of all
-    rows."""
-    return value.mean(dim=0) if share_b is None else share_b @ value
+from recbole_cold.model._vae import Items, VariationalDecoder, mean_of
 
 
 def classifier_losses(
@@ -51,11 +46,11 @@ class Classifier(nn.Module):
 
     def features(self, vector_bd: Tensor) -> Tensor:
         """f_G: the last hidden activations [b, h]."""
-        return F.leaky_relu(self.hidden(vector_bd), 0.2)
+        return F.leaky_relu(whole(self.hidden(vector_bd)), 0.2)
 
     def forward(self, vector_bd: Tensor) -> Tensor:
         """Logits [b] that the vectors are real."""
-        return self.out(self.features(vector_bd)).squeeze(-1)
+        return whole(self.out(self.features(vector_bd))).squeeze(-1)
 
 
 class AVAEW(VariationalDecoder):
@@ -120,8 +115,8 @@ class AVAEW(VariationalDecoder):
         logits = self.decoded_logits(interaction, lookup(made.decoded, items.place))
         return (
             self.loss(logits, interaction),
-            self.key("reconstruction") * (made.apart @ items.share),
-            self.key("beta") * (made.distance @ items.share),
+            self.key("reconstruction") * (mean_of(made.apart, items.share)),
+            self.key("beta") * (mean_of(made.distance, items.share)),
             *self.matches(items, made.decoded),
         )
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from recbole_cold.backbone._shortcuts import lookup
 from recbole_cold.keys import COUNT, EPOCHS, SHARE, SIZE, WEIGHT, Key
 from recbole_cold.kinds import flag, number, one_of
-from recbole_cold.model._vae import VariationalDecoder
+from recbole_cold.model._vae import VariationalDecoder, mean_of
 
 
 class CVAR(VariationalDecoder):
@@ -44,4 +44,4 @@ class CVAR(VariationalDecoder):
         made = self.autoencode(interaction)
         apart = self.key("reconstruction") * made.apart + self.key("beta") * made.distance
         logits = self.decoded_logits(interaction, lookup(made.decoded, made.items.place))
-        return self.loss(logits, interaction) + apart @ made.items.share
+        return self.loss(logits, interaction) + mean_of(apart, made.items.share)

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from recbole_cold.data.episodes import Episode
+from recbole_cold.device import in_float32
 from recbole_cold.keys import INNER_RATE, SHARE, SIZE, STEPS, Key
 from recbole_cold.kinds import number, one_of
 from recbole_cold.model._fewshot import (
@@ -34,17 +35,20 @@ Weights = Mapping[str, Tensor]
 
 
 # ------------------------------------------------------------------------------- the memories
+@in_float32
 def attention(profile_tp: Tensor, memory_mp: Tensor, temperature: float = 1.0) -> Tensor:
     """``softmax_m(cos(p, M_P) / temperature)``, which profile a task is like: [t, m]."""
     cosine_tm = F.normalize(profile_tp, dim=1) @ F.normalize(memory_mp, dim=1).T
     return torch.softmax(cosine_tm / temperature, dim=1)
 
 
+@in_float32
 def read(attention_tm: Tensor, memory: Tensor) -> Tensor:
     """``sum_m a_m M_m`` for a memory [m, ...]: [t, ...]."""
     return torch.tensordot(attention_tm, memory, dims=1)
 
 
+@in_float32
 def write(
     memory: Tensor,
     attention_tm: Tensor,

@@ -17,6 +17,7 @@ from recbole_cold.data.dataset import ColdStartDataset, TokenIds
 from recbole_cold.data.numbers import AsRead, Scale
 from recbole_cold.data.rows import Rows
 from recbole_cold.data.split import Split
+from recbole_cold.device import FLOAT32
 from recbole_cold.errors import UserError
 from recbole_cold.experiment.building import build_method
 from recbole_cold.experiment.kept_models import Kept, find_kept
@@ -166,7 +167,8 @@ def rebuild(kept: Kept, device: str | None = None) -> tuple[ColdStartRecommender
         UserError: its code or its weights are not those that were kept.
     """
     about = kept.about
-    overrides = dict(about["config"])
+    # Served in float32 on whatever device, however the run multiplied.
+    overrides = {**about["config"], "precision": FLOAT32}
     if device is not None:
         overrides["device"] = device
     apart = {key: overrides.pop(key, None) for key in ("model", "dataset", "backbone")}

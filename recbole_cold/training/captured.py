@@ -9,12 +9,14 @@ was, and all else must lie where it lay: parameters, moments, columns.
 import logging
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from functools import partial
 from typing import Any, Protocol, TypeVar
 
 import torch
 from torch import Tensor
 
+from recbole_cold.device import narrowed
 from recbole_cold.errors import UserError
 from recbole_cold.model._fit import Fit, Step
 from recbole_cold.training.optimizers import Optimizers
@@ -23,16 +25,25 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 # Steps with the parts of their losses, one by one as they are taken.
 Taken = Iterator[tuple[Step, tuple[Tensor, ...]]]
+Within = Callable[[], AbstractContextManager[Any]]
 # Batches of the recorded shapes that are taken as ever before: libraries choose their kernels and
 # take their memory in the first ones, and optimizers make their moments.
 BEFORE = 3
 
 
-def taken(fit: Fit, optimizers: Sequence[Optimizers], batch: Any) -> Taken:
-    """Take every step of a fit on one batch; a loss is given before its gradients are computed."""
+def taken(fit: Fit, optimizers: Sequence[Optimizers], within: Within, batch: Any) -> Taken:
+    """Take every step of a fit on one batch; a loss is given before its gradients are computed.
+
+    Args:
+        fit: whose steps.
+        optimizers: of its steps.
+        within: the context of a loss, anew for each.
+        batch: what their losses are of.
+    """
     for step, optimizer in zip(fit.steps, optimizers, strict=True):
         optimizer.zero_grad()
-        found = step.loss(batch)
+        with within():
+            found = step.loss(batch)
         parts = found if isinstance(found, tuple) else (found,)
         yield step, parts
         sum(parts[1:], parts[0]).backward()
@@ -95,16 +106,15 @@ class Captured:
 
     Args:
         fit: one that says that it is ``capturable``.
-        optimizers: of its steps.
+        take: takes its steps on a batch: ``taken``.
         recorder: of the device.
         owner: whose fit it is, for messages.
     """
 
     def __init__(
-        self, fit: Fit, optimizers: Sequence[Optimizers], recorder: Recorder, owner: str
+        self, fit: Fit, take: Callable[[Any], Taken], recorder: Recorder, owner: str
     ) -> None:
-        self._fit, self._optimizers, self._recorder = fit, optimizers, recorder
-        self._owner = owner
+        self._fit, self._take, self._recorder, self._owner = fit, take, recorder, owner
         self._seen: Counter[tuple[torch.Size, ...]] = Counter()
         self._shapes: tuple[torch.Size, ...] | None = None  # of what is recorded
         self._held: tuple[Tensor, ...] = ()  # what the recorded steps read
@@ -121,7 +131,7 @@ class Captured:
                 return
             self._record(batch)
         if shapes != self._shapes:
-            yield from taken(self._fit, self._optimizers, batch)
+            yield from self._take(batch)
             return
         for held, value in zip(self._held, inputs, strict=True):
             held.copy_(value)
@@ -132,7 +142,7 @@ class Captured:
             yield step, parts.unbind()
 
     def _all(self, batch: Any) -> list[tuple[Step, tuple[Tensor, ...]]]:
-        steps = taken(self._fit, self._optimizers, batch)
+        steps = self._take(batch)
         return [(step, tuple(part.detach() for part in parts)) for step, parts in steps]
 
     def _record(self, batch: Any) -> None:
@@ -167,27 +177,30 @@ class Capturing:
 
     Args:
         asked: the key.
+        precision: the key of this name.
         device: of the run.
         owner: the method's name, for messages.
     """
 
-    def __init__(self, asked: bool, device: torch.device, owner: str) -> None:
+    def __init__(self, asked: bool, precision: str, device: torch.device, owner: str) -> None:
         self._owner, self._told = owner, set[str]()
+        self._within = partial(narrowed, device, precision)
         self._make = recorder_of(device) if asked else None
         if asked and self._make is None:
             logger.warning("cuda_graph: on is for a GPU; this run is on '%s'", device.type)
 
     def steps_of(self, fit: Fit, optimizers: Sequence[Optimizers]) -> Callable[[Any], Taken]:
         """What takes the steps of a fit on a batch."""
+        take = partial(taken, fit, optimizers, self._within)
         if self._make is not None:
             reason = why_not(fit, optimizers)
             if not reason:
-                return Captured(fit, optimizers, self._make(), self._owner)
+                return Captured(fit, take, self._make(), self._owner)
             if fit.name not in self._told:
                 self._told.add(fit.name)
                 logger.info("'%s' of %s runs without a CUDA graph: %s", fit.name, self._owner,
                             reason)  # fmt: skip
-        return partial(taken, fit, optimizers)
+        return take
 
 
 def why_not(fit: Fit, optimizers: Sequence[Optimizers]) -> str:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from recbole_cold.backbone._modes import evaluating
 from recbole_cold.data.rows import Batch
-from recbole_cold.device import scored_at_once
+from recbole_cold.device import narrowed, scored_at_once
 from recbole_cold.evaluation.bootstrap import auc_error
 from recbole_cold.evaluation.metrics import auc, evaluate_with_groups, reliability, score_warnings
 from recbole_cold.model._method import ColdStartRecommender
@@ -39,7 +39,8 @@ class Scoring:
         with method.backbone.frozen_tables():
             for start in range(0, len(index), size):
                 batch = method.rows.batch(index[start : start + size])
-                scores[start : start + size] = predict(batch)
+                with narrowed(index.device, self.config["precision"]):
+                    scores[start : start + size] = predict(batch)
         return scores
 
     def labels(self, index: Tensor) -> Tensor:

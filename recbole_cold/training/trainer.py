@@ -9,7 +9,7 @@ seed themselves, so a skipped or cached stage changes no later draw.
 import json
 import time
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext, suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from recbole_cold import seeding
-from recbole_cold.device import repeatable
+from recbole_cold.device import computing
 from recbole_cold.errors import Diverged, Interrupted, UserError
 from recbole_cold.model._fit import Fit
 from recbole_cold.model._method import ColdStartRecommender
@@ -84,7 +84,8 @@ class Trainer:
         self._pending: dict[str, Any] | None = None
         self._kept: dict[str, list[Any]] = {}
         self._saved_at = time.monotonic()
-        self.capturing = Capturing(self.config["cuda_graph"], method.device, type(method).__name__)
+        asked = self.config["cuda_graph"], self.config["precision"]
+        self.capturing = Capturing(*asked, method.device, type(method).__name__)
         start_up(method.device)  # before any clock runs
 
     # ---------------------------------------------------------------- verbs
@@ -114,7 +115,7 @@ class Trainer:
         """Learn from old items, then give the new items their cold rows."""
         if not self._is_done("learn"):
             if self.held_out is not None and "old_before" not in self.journal:
-                with repeatable(self.method.device):
+                with self._computing():
                     self.journal["old_before"] = self.scoring.pretrained_auc(self.held_out)
             self._stage(
                 "learn",
@@ -145,7 +146,7 @@ class Trainer:
         """Metrics, counts and warnings of the method on ``rows``; remembered in the journal."""
         if name in self.journal["results"]:
             return self.journal["results"][name]
-        with repeatable(self.method.device):
+        with self._computing():
             scores, result = self.scoring.of_phase(rows)
             if self.config["keep_scores"]:
                 self.scores[name] = scores.float().cpu()
@@ -164,7 +165,7 @@ class Trainer:
 
     def score(self, index: Tensor) -> Tensor:
         """Click probabilities of the rows ``index``, in one pre-allocated tensor."""
-        with repeatable(self.method.device):
+        with self._computing():
             return self.scoring.scores(index)
 
     def _tell_epoch(self, number: int) -> None:
@@ -175,6 +176,9 @@ class Trainer:
             metrics = self.scoring.plain_cold_metrics(self.probe)
             seeding.restore_layers(state, self.method.device)
         self.callbacks.tell_epoch(number, metrics)
+
+    def _computing(self) -> AbstractContextManager[None]:
+        return computing(self.method.device, self.config["precision"])
 
     def _meter(self, earlier: dict[str, float] | None = None) -> Meter:
         return Meter(earlier, self.method.device)
@@ -204,7 +208,7 @@ class Trainer:
         return self._run_stage(name, fits, *parts, **options)
 
     def _run_stage(self, *args: Any, **options: Any) -> dict[str, Any]:
-        with repeatable(self.method.device):
+        with self._computing():
             return self._run_fits(*args, **options)
 
     def _run_fits(

@@ -14,14 +14,16 @@ DEFECTS = {
         defect("an empty list passes", "min_length=int(filled)", "min_length=0",
                "test_faults_that_were_met", "test_words"),
     ],
+    "recbole_cold/key_row.py": [
+        defect("a bare off is false", 'if value is False and "off" in self.kind.choices:',
+               "if False:", "test_ordinary_shapes_still_pass"),
+    ],
     "recbole_cold/keys.py": [
         defect("how columns are cut is no part of a data set's hash",
                '        Key("rm_dup_inter", optional(one_of("first", "last"))),\n        Key(\n',
                "    ),\n    *_rows(\n        [DATA, SPLIT, PRETRAINING, SCORES],\n"
                '        Key("rm_dup_inter", optional(one_of("first", "last"))),\n        Key(\n',
                "test_questions"),
-        defect("a bare off is false", 'if value is False and "off" in self.kind.choices:',
-               "if False:", "test_ordinary_shapes_still_pass"),
         defect("a subclass loses its parent's keys", "for level in reversed(cls.__mro__)]",
                "for level in [cls]]",
                "test_a_declared_key_is_checked_and_those_of_the_parent_stay"),

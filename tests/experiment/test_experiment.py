@@ -209,6 +209,7 @@ class TestKey:
             {"embedding_init": "uniform"},
             {"learning_rate": 0.01},
             {"weight_decay": 0.01},
+            {"precision": "bf16"},
             {"pretrain_epochs": 2},
             {"train_batch_size": 50},
             {"table_update": "lazy"},

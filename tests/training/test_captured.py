@@ -10,7 +10,9 @@ import os
 import subprocess
 import sys
 from collections import Counter
+from contextlib import nullcontext
 from dataclasses import replace
+from functools import partial
 from itertools import count
 from pathlib import Path
 
@@ -187,7 +189,8 @@ class Fitted:
         self.fit = Fit("learn", self.steps, [], capturable=True)
         self.optimizers = optimizers_of(self.steps, nn.Module(), "dense")
         self.recorder = PretendedRecorder()
-        self.captured = Captured(self.fit, self.optimizers, self.recorder, "Mine")
+        self.plain = partial(taken, self.fit, self.optimizers, nullcontext)
+        self.captured = Captured(self.fit, self.plain, self.recorder, "Mine")
 
     def take(self, captured=True, sizes=(4,) * 6 + (2,) + (4,)):
         """Losses by batch."""
@@ -195,7 +198,7 @@ class Fitted:
         found = []
         for size in sizes:
             rows = Rows(torch.rand(size, generator=draw))
-            taking = self.captured(rows) if captured else taken(self.fit, self.optimizers, rows)
+            taking = self.captured(rows) if captured else self.plain(rows)
             found.append([(step, [part.detach() for part in parts]) for step, parts in taking])
         # Looked at when all are taken, as on a card.
         return [[(step, *map(float, parts)) for step, parts in batch] for batch in found]
@@ -300,7 +303,7 @@ def test_what_is_not_recorded_says_so_once(
 ):
     caplog.set_level(logging.INFO)
     method, _ = build(name, backbone, **keys, cuda_graph=True)
-    taking = captured.Capturing(True, method.device, name)
+    taking = captured.Capturing(True, "float32", method.device, name)
     fits = [*method.pretrain_fits(), *method.learn_fits()] * 2
     found = set()
     for fit in fits:
@@ -317,6 +320,7 @@ def test_a_run_without_a_card_says_that_there_is_nothing_to_record(caplog):
     fitted, cpu = Fitted(), torch.device("cpu")
     for asked in (False, True):
         assert "cuda_graph" not in caplog.text
-        steps = captured.Capturing(asked, cpu, "Mine").steps_of(fitted.fit, fitted.optimizers)
+        taking = captured.Capturing(asked, "float32", cpu, "Mine")
+        steps = taking.steps_of(fitted.fit, fitted.optimizers)
         assert not isinstance(steps, Captured)
     assert "cuda_graph: on is for a GPU; this run is on 'cpu'" in caplog.text
