@@ -115,8 +115,8 @@ class AVAEW(VariationalDecoder):
         logits = self.decoded_logits(interaction, lookup(made.decoded, items.place))
         return (
             self.loss(logits, interaction),
-            self.key("reconstruction") * (mean_of(made.apart, items.share)),
-            self.key("beta") * (mean_of(made.distance, items.share)),
+            self.key("reconstruction") * mean_of(made.apart, items.share),
+            self.key("beta") * mean_of(made.distance, items.share),
             *self.matches(items, made.decoded),
         )
 
