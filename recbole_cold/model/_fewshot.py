@@ -209,8 +209,7 @@ class FewShotRecommender(ColdStartRecommender):
         self._chunks = Chunks(config["task_chunk"])
         self._states: State | None = None
         self._keeps_states = True
-        most = config["episode_support"]
-        self.supports = supports_of(dataset, self.task_field, self.rows, most)
+        self.supports = supports_of(dataset, self.task_field, self.rows, config["episode_support"])
 
     def make_backbone(self, config, dataset) -> Backbone:
         return build_backbone(config, dataset, self.rows, self.id_field, OwnNetwork)
@@ -406,13 +405,12 @@ class FewShotRecommender(ColdStartRecommender):
                 if share * len(self.supports) > _STATE_BYTES:
                     self._keeps_states = False
                     return None
-            self._states = {k: torch.cat([part[k] for part in parts]) for k in parts[0]}
+            self._states = {k: whole(torch.cat([p[k] for p in parts])) for k in parts[0]}
         return self._states
 
     def _state_of(self, tasks: slice) -> State:
         slot = torch.arange(len(self.supports), device=self.device)[tasks]
-        # Kept and used again, where nothing is narrow, too.
-        return {name: whole(v) for name, v in self.net.state(self._support(slot)).items()}
+        return self.net.state(self._support(slot))
 
     @torch.no_grad()
     def logits(self, interaction: Mapping[str, Tensor]) -> Tensor:

@@ -46,7 +46,7 @@ class Classifier(nn.Module):
 
     def features(self, vector_bd: Tensor) -> Tensor:
         """f_G: the last hidden activations [b, h]."""
-        return F.leaky_relu(whole(self.hidden(vector_bd)), 0.2)
+        return whole(F.leaky_relu(self.hidden(vector_bd), 0.2))
 
     def forward(self, vector_bd: Tensor) -> Tensor:
         """Logits [b] that the vectors are real."""
@@ -115,8 +115,8 @@ class AVAEW(VariationalDecoder):
         logits = self.decoded_logits(interaction, lookup(made.decoded, items.place))
         return (
             self.loss(logits, interaction),
-            self.key("reconstruction") * (mean_of(made.apart, items.share)),
-            self.key("beta") * (mean_of(made.distance, items.share)),
+            self.key("reconstruction") * mean_of(made.apart, items.share),
+            self.key("beta") * mean_of(made.distance, items.share),
             *self.matches(items, made.decoded),
         )
 

@@ -44,9 +44,9 @@ DEFECTS = {
     ],
     "recbole_cold/model/cvar.py": [
         defect("the distance of an item counts in every row",
-               "+ apart @ made.items.share", "+ apart.mean()", "test_loss_row_by_row"),
+               "+ mean_of(apart, made.items.share)", "+ apart.mean()", "test_loss_row_by_row"),
         defect("the distance grows with the batch",
-               "+ apart @ made.items.share", "+ apart[made.items.place].sum()",
+               "+ mean_of(apart, made.items.share)", "+ apart[made.items.place].sum()",
                "test_a_doubled_batch_has_the_same_loss"),
     ],
     "recbole_cold/model/_side_decoder.py": [
