@@ -145,7 +145,7 @@ class _States(torch.autograd.Function):
 
 
 @in_float32
-def learned_states(event_bne: Tensor, parameters: Sequence[Tensor]) -> Tensor:
+def learned_states(event_bne: Tensor, *parameters: Tensor) -> Tensor:
     """``lstm_states`` where a first derivative is all that is asked of it, at less cost."""
     return _States.apply(event_bne.transpose(0, 1).contiguous(), *parameters).transpose(0, 1)
 
@@ -217,7 +217,9 @@ class LSTM(nn.Module):
         """Hidden states after each position: [b, n, e]."""
         parameters = (self.weight_in, self.weight_hidden, self.bias_in, self.bias_hidden)
         plain = self.twice or not torch.is_grad_enabled()
-        return (lstm_states if plain else learned_states)(event_bne, parameters)
+        if plain:
+            return lstm_states(event_bne, parameters)
+        return learned_states(event_bne, *parameters)
 
 
 def _positions(config, dataset) -> int:

@@ -169,7 +169,7 @@ WHOLE = {
     "memory": (mamo.read, (5, 2), (2, 3, 3)),
     "mean by shares": (lambda value, share: _vae.mean_of(value, share), (5, 3), (5,)),
     "products of states": (lambda x, m: states(x, m, "product"), (2, 3), (2, 2, 3)),
-    "hidden states": (lambda x, *weights: learned_states(x, weights), (2, 3, 2), (8, 2), (8, 2),
+    "hidden states": (learned_states, (2, 3, 2), (8, 2), (8, 2),
                       (8,), (8,)),
     "powers": (afn.powers, (5, 3, 4), (2, 3)),
     "powers of one plus": (afn.powers_of_one_plus, (5, 3, 4), (2, 3)),

@@ -120,7 +120,7 @@ class TestEquations:
         b, n, h, e = sizes
         inputs = [rng64(b, n, e), rng64(4 * h, e), rng64(4 * h, h), rng64(4 * h), rng64(4 * h)]
         inputs = [value.requires_grad_() for value in inputs]
-        out, expected = (f(inputs[0], inputs[1:]) for f in (learned_states, lstm_states))
+        out, expected = learned_states(*inputs), lstm_states(inputs[0], inputs[1:])
         torch.testing.assert_close(out, expected, **EXACT)
         alone = torch.zeros(n, 1, dtype=torch.float64)
         alone[n // 2] = 1.0
