@@ -112,15 +112,13 @@ def _float32_as(device: torch.device, precision: str) -> Iterator[None]:
         return
     cuda, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
     flag, value, places = "allow_tf32", precision == TF32, [cuda, cudnn]
-    try:
-        before = [getattr(place, flag) for place in places]
-    except RuntimeError:  # torch's newer flags were set, which do not go with these
+    if hasattr(cuda, "fp32_precision"):  # these have more values than the older flags can put back
         flag, value = "fp32_precision", "tf32" if precision == TF32 else "ieee"
         places = [cuda, cudnn.conv, cudnn.rnn]
-        before = [getattr(place, flag) for place in places]
-    for place in places:
-        setattr(place, flag, value)
+    before = [getattr(place, flag) for place in places]
     try:
+        for place in places:
+            setattr(place, flag, value)
         yield
     finally:
         for place, known in zip(places, before, strict=True):
@@ -144,6 +142,10 @@ def whole(value: Tensor) -> Tensor:
     return value.float() if value.dtype in _NARROW else value
 
 
+def _whole_if_tensor(value: Any) -> Any:
+    return whole(value) if isinstance(value, Tensor) else value
+
+
 def in_float32(function: Callable[..., T]) -> Callable[..., T]:
     """Decorator of a function whose gradients are written by hand: it multiplies in float32, and
     gets float32, where narrow products are asked for.
@@ -153,10 +155,12 @@ def in_float32(function: Callable[..., T]) -> Callable[..., T]:
 
     @wraps(function)
     def apart(*given: Any, **named: Any) -> T:
-        device = next(each.device.type for each in given if isinstance(each, Tensor))
-        if not torch.is_autocast_enabled(device):
+        kinds = (x.device.type for x in (*given, *named.values()) if isinstance(x, Tensor))
+        device = next(kinds, "meta")
+        if not torch.amp.is_autocast_available(device) or not torch.is_autocast_enabled(device):
             return function(*given, **named)
-        given = tuple(whole(each) if isinstance(each, Tensor) else each for each in given)
+        given = tuple(map(_whole_if_tensor, given))
+        named = {name: _whole_if_tensor(value) for name, value in named.items()}
         with torch.autocast(device, enabled=False):
             return function(*given, **named)
 

@@ -6,12 +6,14 @@ Shape letters: b rows of a batch, f fields, l length of a sequence, p pairs of f
 size.
 """
 
+from functools import cache
 from typing import Any
 
 import numpy as np
 import torch
 from recbole.model.abstract_recommender import ContextRecommender
 from recbole.model.context_aware_recommender.afm import AFM
+from recbole.model.context_aware_recommender.fignn import FiGNN
 from recbole.model.context_aware_recommender.pnn import InnerProductLayer
 from recbole.model.layers import FLEmbedding, FMEmbedding
 from torch import Tensor, nn
@@ -85,9 +87,19 @@ def mean_of_real(table: nn.Module, code_bl: Tensor) -> Tensor:
     """The mean vector [b, d] of each sequence's codes but padding, as RecBole computes it."""
     real_bl = (code_bl != 0).float()
     total_bd = (table(code_bl) * real_bl[..., None]).sum(dim=1)
-    return total_bd / (real_bl.sum(dim=1, keepdim=True) + 1e-8)
+    # As a tensor: the ONNX exporter takes a number that is so small, added, for none at all, and an
+    # empty sequence would be 0 / 0.
+    little = torch.full((1,), 1e-8, device=real_bl.device)
+    return total_bd / (real_bl.sum(dim=1, keepdim=True) + little)
 
 
+def copies_from_host(model: nn.Module) -> bool:
+    """Whether a forward pass of a click model copies constants to the card for all that; a class of
+    a plug-in can say so with an attribute of this name."""
+    return bool(getattr(model, "copies_from_host", isinstance(model, FiGNN)))
+
+
+@cache
 def without_host_constants(model_class: type) -> type:
     """The class of a click model without constants that its methods copy to the card."""
     exchanged: dict[str, Any] = {}

@@ -16,7 +16,7 @@ from recbole.model.abstract_recommender import ContextRecommender
 from recbole.utils import FeatureSource, FeatureType
 from torch import Tensor, nn
 
-from recbole_cold.backbone._constants import without_host_constants
+from recbole_cold.backbone._constants import copies_from_host, without_host_constants
 from recbole_cold.backbone._modes import evaluating
 from recbole_cold.backbone._published import (
     numbers_alone,
@@ -156,6 +156,11 @@ class Backbone(nn.Module):
             return None
         before, after = table_bf1[:, :position], table_bf1[:, position + 1 :]
         return torch.cat([before, weight_b1[:, None], after], dim=1)
+
+    @property
+    def replayable(self) -> bool:
+        """Whether a forward pass copies nothing from the host, as a CUDA graph asks."""
+        return not copies_from_host(self.model)
 
     @contextmanager
     def item_slot(self, vector: Tensor, first_order: Tensor | None = None) -> Iterator[None]:

@@ -371,6 +371,7 @@ class EmerGNet(ContextRecommender):
         # An exporter follows no derivatives, and no blocks of an unknown number of nodes.
         return (attend_plainly if exported else attend)(orders_dan, *weights)
 
+    @in_float32
     def attend_regrouped(self, orders_datfk: Tensor) -> Tensor:
         """The released program's attention: [d, t, f, k].
 

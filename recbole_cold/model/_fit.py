@@ -124,8 +124,8 @@ class Fit:
             a fit may leave out steps that come first.
         capturable: whether a batch that has the shapes of another takes the very same operations,
             none of which waits for a card, copies from the host, or reads a number of Python that
-            changes from batch to batch; ``cuda_graph: on`` then replays them. Batches are those of
-            ``rows.batch`` or ``Episode``.
+            changes from batch to batch; with ``cuda_graph`` they are then replayed. Batches are
+            those of ``rows.batch`` or ``Episode``.
 
     Raises:
         UserError: there is no such mode.

@@ -230,7 +230,7 @@ class ColdStartRecommender(Serving, AbstractRecommender):
         epochs, batches = self.config["pretrain_epochs"], self.row_batches(self.train_index)
         # Histories are cut to the longest one of a batch.
         same = loss == self.backbone.calculate_loss and self.rows.histories is None
-        capturable = same and self.network is None
+        capturable = same and self.network is None and self.backbone.replayable
         return Fit("pretrain", [step], batches, epochs, mode="train", capturable=capturable)
 
     def pretrain_key(self) -> dict[str, Any]:

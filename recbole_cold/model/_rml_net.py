@@ -50,6 +50,7 @@ def read_by(layer: nn.Linear, event_bne: Tensor, target_be: Tensor) -> Tensor:
     return from_event + F.linear(event_bne * target_be[:, None], product) + from_target[:, None]
 
 
+@in_float32
 def lstm_states(event_bne: Tensor, parameters: Sequence[Tensor]) -> Tensor:
     """Hidden states of an LSTM after each position (eq. 3), from zero states: [b, n, h].
 

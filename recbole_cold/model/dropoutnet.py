@@ -56,7 +56,8 @@ class DropoutNet(ColdStartRecommender):
         if not self.rate:
             return [self.pretrain_fit(self.backbone.calculate_loss)]
         fit = self.pretrain_fit(partial(self.dropped_loss, kept=self._kept_means()))
-        return [replace(fit, capturable=self.rows.histories is None)]
+        same = self.rows.histories is None and self.backbone.replayable
+        return [replace(fit, capturable=same)]
 
     def _kept_means(self) -> Kept | None:
         """The means that rows without ID get, for one fit."""

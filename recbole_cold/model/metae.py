@@ -188,6 +188,7 @@ class MetaE(ColdStartRecommender):
         epochs = len(batches.pairs) * self.config["metae_epochs"]
         # A row for a task: each batch then asks for its different items, or some tasks are chunked.
         same = self.per_item and self.rows.histories is None
+        same = same and self.backbone.replayable
         return [Fit("learn", [step], batches, epochs=epochs, capturable=same)]
 
     @torch.no_grad()

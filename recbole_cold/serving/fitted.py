@@ -15,7 +15,7 @@ from torch import Tensor
 
 from recbole_cold.backbone._seam import Frozen
 from recbole_cold.data.rows import Batch, Rows
-from recbole_cold.device import scored_at_once
+from recbole_cold.device import FLOAT32, computing, scored_at_once
 from recbole_cold.errors import UserError
 from recbole_cold.evaluation.calibrators import calibrated
 from recbole_cold.evaluation.metrics import evaluate_with_groups
@@ -251,7 +251,12 @@ class Fitted:
     def scored(self, columns: Mapping[str, Tensor]) -> Tensor:
         """Click probabilities float64 [n] of encoded rows."""
         method, place = self.method, columns[self.method.id_field]
-        self._make(place)
+        with computing(method.device, FLOAT32):
+            self._make(place)
+            return self._scored(columns, place)
+
+    def _scored(self, columns: Mapping[str, Tensor], place: Tensor) -> Tensor:
+        method = self.method
         scores = torch.empty(len(place), dtype=torch.float64, device=method.device)
         size = scored_at_once(method.config, method.device)
         rows = self.shown(columns)

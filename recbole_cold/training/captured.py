@@ -84,11 +84,15 @@ class CudaRecorder:
         return done
 
     def record(self, work: Callable[[], None]) -> None:
-        with (
-            torch.cuda.device(self._device),
-            torch.cuda.graph(self._graph, stream=self._stream),
-        ):
-            work()
+        now = torch.cuda.current_stream(self._device)
+        try:
+            with (
+                torch.cuda.device(self._device),
+                torch.cuda.graph(self._graph, stream=self._stream),
+            ):
+                work()
+        finally:  # torch stays in its stream if a recording cannot be ended
+            torch.cuda.set_stream(now)
 
     def replay(self) -> None:
         self._graph.replay()
@@ -159,7 +163,7 @@ class Captured:
         except RuntimeError as error:
             raise UserError(
                 f"the steps of '{self._fit.name}' of {self._owner} cannot be recorded as a CUDA "
-                f"graph: {_first_line(error)}; use cuda_graph=off"
+                f"graph: {_first_line(error)}; use cuda_graph=False, in a new process"
             ) from error
         self._shapes = tuple(each.shape for each in self._held)
 
@@ -187,7 +191,7 @@ class Capturing:
         self._within = partial(narrowed, device, precision)
         self._make = recorder_of(device) if asked else None
         if asked and self._make is None:
-            logger.warning("cuda_graph: on is for a GPU; this run is on '%s'", device.type)
+            logger.warning("cuda_graph=True is for a GPU; this run is on '%s'", device.type)
 
     def steps_of(self, fit: Fit, optimizers: Sequence[Optimizers]) -> Callable[[Any], Taken]:
         """What takes the steps of a fit on a batch."""
@@ -206,7 +210,7 @@ class Capturing:
 def why_not(fit: Fit, optimizers: Sequence[Optimizers]) -> str:
     """Why the steps of a fit are not recorded; empty where they are."""
     if not fit.capturable:
-        return "its steps wait for the card, or change from batch to batch"
+        return "its steps wait for the card, copy to it, or change from batch to batch"
     if any(optimizer.lazy for optimizer in optimizers):
         return "a table that is updated lazily asks for the rows of each batch"
     if any(step.decay != 1.0 for step in fit.steps):

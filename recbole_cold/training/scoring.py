@@ -39,7 +39,7 @@ class Scoring:
         with method.backbone.frozen_tables():
             for start in range(0, len(index), size):
                 batch = method.rows.batch(index[start : start + size])
-                with narrowed(index.device, self.config["precision"]):
+                with narrowed(method.device, self.config["precision"]):
                     scores[start : start + size] = predict(batch)
         return scores
 

@@ -18,7 +18,7 @@ DEFECTS = {
         defect("a pair is one field twice", "return feat_emb[:, first], feat_emb[:, second]",
                "return feat_emb[:, first], feat_emb[:, first]", "test_inner_products",
                "test_pairs_of_afm"),
-        defect("the mean counts padding", "real_bl.sum(dim=1, keepdim=True) + 1e-8",
+        defect("the mean counts padding", "real_bl.sum(dim=1, keepdim=True) + little",
                "real_bl.shape[1] + 1e-8", "test_means_of_sequences"),
         defect("every mode is the mean", "if mode != \"mean\" or not token_seq_fields:",
                "if not token_seq_fields:",

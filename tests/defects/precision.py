@@ -11,6 +11,12 @@ DEFECTS = {
         defect("nothing is narrow", "    if precision != BF16:\n", "    if True:\n",
                "test_bf16_narrows_products_and_nothing_else",
                "test_scores_are_close_and_losses_and_parameters_whole"),
+        defect("narrow numbers by name stay narrow",
+               "{name: _whole_if_tensor(value) for name, value in named.items()}", "dict(named)",
+               "test_arguments_with_names_are_handed_on"),
+        defect("older flags are put back, which know fewer values",
+               'if hasattr(cuda, "fp32_precision"):', "if False:",
+               "test_a_card_multiplies_as_told_and_the_caller_finds_torch_as_it_was"),
         defect("flags of a card stay", "            setattr(place, flag, known)\n",
                "            pass\n",
                "test_a_card_multiplies_as_told_and_the_caller_finds_torch_as_it_was"),
@@ -18,8 +24,7 @@ DEFECTS = {
                "with torch.autocast(device, enabled=False):", "if True:",
                "test_what_is_written_by_hand_is_float32_among_narrow_products[powers]"),
         defect("what is written by hand gets narrow numbers",
-               "tuple(whole(each) if isinstance(each, Tensor) else each for each in given)",
-               "tuple(given)",
+               "tuple(map(_whole_if_tensor, given))", "given",
                "test_what_is_written_by_hand_is_float32_among_narrow_products[denoiser]"),
     ],
     "recbole_cold/compat.py": [
@@ -51,7 +56,7 @@ DEFECTS = {
     ],
     "recbole_cold/training/scoring.py": [
         defect("scores are float32's",
-               'with narrowed(index.device, self.config["precision"]):', "if True:",
+               'with narrowed(method.device, self.config["precision"]):', "if True:",
                "test_scores_are_close_and_losses_and_parameters_whole"),
     ],
 }  # fmt: skip

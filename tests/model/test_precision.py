@@ -38,9 +38,13 @@ LEFT_OUT = {*compat.UNWRAPPABLE, "DSSM"}
 
 
 def flags():
-    """How torch multiplies float32 on a card, now."""
+    """How torch multiplies float32 on a card, now, by its newer flags and by the older question."""
     cuda, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
-    return [cuda.allow_tf32, cudnn.allow_tf32]
+    try:
+        older = torch.get_float32_matmul_precision()
+    except RuntimeError:  # the two do not go together
+        older = "refused"
+    return [*(place.fp32_precision for place in (cuda, cudnn.conv, cudnn.rnn)), older]
 
 
 # ------------------------------------------------------------------------------- contexts
@@ -48,14 +52,27 @@ def test_the_key_has_the_values_that_the_device_knows():
     assert set(ROWS["precision"].kind.choices) == set(PRECISIONS)
 
 
-@pytest.mark.parametrize(("precision", "inside"), [("float32", False), ("tf32", True),
-                                                   ("bf16", False)])  # fmt: skip
-def test_a_card_multiplies_as_told_and_the_caller_finds_torch_as_it_was(precision, inside):
+@pytest.mark.skipif(
+    not hasattr(torch.backends.cuda.matmul, "fp32_precision"), reason="this torch has older flags"
+)
+@pytest.mark.parametrize("asked", ["highest", "high", "medium", "by the newer flags"])
+@pytest.mark.parametrize(("precision", "inside"), [("float32", "ieee"), ("tf32", "tf32"),
+                                                   ("bf16", "ieee")])  # fmt: skip
+def test_a_card_multiplies_as_told_and_the_caller_finds_torch_as_it_was(
+    request, precision, inside, asked
+):
+    usual, matmul = flags()[0], torch.backends.cuda.matmul
+    request.addfinalizer(lambda: setattr(matmul, "fp32_precision", usual))
+    request.addfinalizer(lambda: torch.set_float32_matmul_precision("highest"))
+    if asked == "by the newer flags":
+        matmul.fp32_precision = "tf32"
+    elif asked != "highest":
+        torch.set_float32_matmul_precision(asked)
     before = flags()
     with computing(CPU, precision):
         assert flags() == before
     with pytest.raises(ZeroDivisionError), computing(CARD, precision):
-        assert flags() == [inside, inside]
+        assert flags()[:3] == 3 * [inside]
         assert torch.are_deterministic_algorithms_enabled()
         raise ZeroDivisionError
     assert flags() == before
@@ -88,26 +105,6 @@ def test_no_narrow_copy_of_a_parameter_is_kept():
         with torch.no_grad():
             weight.add_(1.0)
         assert not torch.equal(x @ weight, before)
-
-
-@pytest.mark.parametrize(("precision", "inside"), [("float32", "ieee"), ("tf32", "tf32")])
-def test_torchs_newer_flags_are_set_where_they_are_in_use(precision, inside):
-    """Asked for the older ones, torch then raises."""
-    if not hasattr(torch.backends.cuda.matmul, "fp32_precision"):
-        pytest.skip("this version of torch has the older flags alone")
-    places = torch.backends.cuda.matmul, torch.backends.cudnn.conv, torch.backends.cudnn.rnn
-    at_first = [place.fp32_precision for place in places]
-    try:
-        torch.backends.cuda.matmul.fp32_precision = "tf32"
-        with pytest.raises(RuntimeError, match="mix of the legacy and new"):
-            flags()
-        before = [place.fp32_precision for place in places]
-        with computing(CARD, precision):
-            assert [place.fp32_precision for place in places] == [inside] * 3
-        assert [place.fp32_precision for place in places] == before
-    finally:
-        for place, value in zip(places, at_first, strict=True):
-            place.fp32_precision = value
 
 
 # ------------------------------------------------------------------------------- refusals
@@ -240,9 +237,11 @@ def test_arguments_with_names_are_handed_on():
         return times * (x @ weight)
 
     x = torch.rand(2, 2)
-    wanted = 2.0 * (x @ x)
+    narrow = x.bfloat16()
+    wanted, by_name = 2.0 * (x @ x), 2.0 * (x @ narrow.float())
     with narrowed(CPU, "bf16"):
         assert torch.equal(product(x, x, times=2.0), wanted)
+        assert torch.equal(product(weight=narrow, x=x, times=2.0), by_name)
 
 
 # ------------------------------------------------------------------------------- inner steps

@@ -270,7 +270,7 @@ def test_a_recording_that_fails_ends_the_run(build, recorders, monkeypatch):
         trained(build(cuda_graph=True)[0])
     assert str(caught.value) == (
         "the steps of 'pretrain' of Base cannot be recorded as a CUDA graph: operation not "
-        "permitted when stream is capturing; use cuda_graph=off"
+        "permitted when stream is capturing; use cuda_graph=False, in a new process"
     )
 
 
@@ -316,6 +316,15 @@ def test_what_is_not_recorded_says_so_once(
     assert set(told.values()) <= {1} and len(told) == len({fit.name for fit in fits} - recorded)
 
 
+@pytest.mark.parametrize("name", ["Base", "DropoutNet", "MetaE"])
+def test_a_click_model_that_copies_from_the_host_is_not_recorded(name, tmp_path):
+    """FiGNN makes a mask of its own on the CPU."""
+    for backbone, capturable in (("FiGNN", False), ("FM", True)):
+        method, _ = Bench(methods()[name], {}, tmp_path / backbone).build(backbone)
+        fits = [*method.pretrain_fits(), *method.learn_fits()]
+        assert {fit.capturable for fit in fits} == {capturable}
+
+
 def test_a_run_without_a_card_says_that_there_is_nothing_to_record(caplog):
     fitted, cpu = Fitted(), torch.device("cpu")
     for asked in (False, True):
@@ -323,4 +332,4 @@ def test_a_run_without_a_card_says_that_there_is_nothing_to_record(caplog):
         taking = captured.Capturing(asked, "float32", cpu, "Mine")
         steps = taking.steps_of(fitted.fit, fitted.optimizers)
         assert not isinstance(steps, Captured)
-    assert "cuda_graph: on is for a GPU; this run is on 'cpu'" in caplog.text
+    assert "cuda_graph=True is for a GPU; this run is on 'cpu'" in caplog.text
