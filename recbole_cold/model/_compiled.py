@@ -11,17 +11,16 @@ import platform
 import re
 import shlex
 import shutil
+import stat
 import subprocess
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from recbole_cold.errors import WriteError
-from recbole_cold.store import write_bytes
-
 _FLAGS = ("-O3", "-march=native", "-shared", "-fPIC")
 _LONGEST = 120  # seconds for what takes about one
+_CPU_INFO = Path("/proc/cpuinfo")
 
 
 class NotCompiled(Exception):
@@ -29,10 +28,12 @@ class NotCompiled(Exception):
 
 
 def library(name: str, source: str, defined: Mapping[str, int], folder: Path) -> ctypes.CDLL:
-    """The library of a C source, compiled if ``folder`` does not have it yet.
+    """The library of a C source, compiled if it is not kept yet.
 
-    It is known by all that it was made of: source, constants, compiler, processor. Where the folder
-    cannot be written, each process compiles its own.
+    It is known by all that it was made of: source, constants, compiler, processor. What another
+    user could have written is never loaded: where others may write ``folder``, or this user may
+    not, libraries are kept in the user's own folder for temporary files; where that is no better,
+    each process compiles its own.
 
     Args:
         name: begins the file's name.
@@ -43,21 +44,73 @@ def library(name: str, source: str, defined: Mapping[str, int], folder: Path) ->
     Raises:
         NotCompiled: no compiler, or one that fails; or its library cannot be loaded.
     """
-    command = [*_compiler(), *_FLAGS, *(f"-D{key}={value}" for key, value in defined.items())]
-    made_of = [source, *command, _version(command[0]), _processor()]
-    digest = hashlib.sha256("\0".join(made_of).encode()).hexdigest()[:32]
-    path = folder / f"{name}-{digest}.so"
-    with suppress(OSError):  # not there, or damaged: made anew
-        return ctypes.CDLL(str(path))
     try:
+        compiler = _compiler()
+        command = [*compiler, *_FLAGS, *(f"-D{key}={value}" for key, value in defined.items())]
+        made_of = [source, *command, _version(compiler), _processor()]
+        digest = hashlib.sha256("\0".join(made_of).encode()).hexdigest()[:32]
+        file = f"{name}-{digest}.so"
+        for place in _places(folder):
+            with suppress(OSError):
+                return ctypes.CDLL(str(_kept(place, file, command, source)))
         with tempfile.TemporaryDirectory() as place:
-            made = Path(place) / path.name
-            _compile([*command, "-x", "c", "-", "-o", str(made)], source)
-            with suppress(WriteError):
-                write_bytes(path, made.read_bytes())
+            made = Path(place) / file
+            _compile(command, source, made)
             return ctypes.CDLL(str(made))  # it stays loaded without its file
-    except OSError as error:
+    except (OSError, ValueError, subprocess.SubprocessError) as error:
         raise NotCompiled(f"its library cannot be made or loaded ({error})") from error
+
+
+def _places(folder: Path) -> Iterator[Path]:
+    yield folder
+    if os.name == "posix":
+        yield Path(tempfile.gettempdir()) / f"recbole_cold-{os.geteuid()}"
+
+
+def _kept(folder: Path, file: str, command: Sequence[str], source: str) -> Path:
+    """The library in ``folder``, made if it is not there whole.
+
+    Raises:
+        OSError: the folder cannot be written by this user, or can be by others.
+    """
+    folder.mkdir(mode=0o755, parents=True, exist_ok=True)
+    folder = folder.resolve()
+    if not _only_ours(folder):
+        raise PermissionError(f"others may write '{folder}'")
+    path, digest = folder / file, folder / f"{file}.sha256"
+    if not _is_whole(path, digest):
+        with tempfile.TemporaryDirectory(prefix=".", dir=folder) as place:
+            made, told = Path(place) / file, Path(place) / digest.name
+            _compile(command, source, made)
+            made.chmod(0o755)
+            told.write_text(_digest_of(made), encoding="ascii")
+            os.replace(made, path)
+            os.replace(told, digest)  # last: until then the other one does not count
+    return path
+
+
+def _only_ours(path: Path) -> bool:
+    """Whether nobody but this user and root may write it, or put another in its place."""
+    if os.name != "posix":
+        return True
+    for each in (path, *path.parents):
+        found = each.lstat()
+        # In a folder such as /tmp nobody moves what is another's.
+        sticky = each != path and found.st_mode & stat.S_ISVTX
+        if found.st_uid not in (0, os.geteuid()) or (found.st_mode & 0o022 and not sticky):
+            return False
+    return True
+
+
+def _is_whole(path: Path, digest: Path) -> bool:
+    """A library that was cut off is no error when it is loaded, but the end of the process."""
+    with suppress(OSError):
+        return _only_ours(path) and _digest_of(path).encode() == digest.read_bytes()
+    return False
+
+
+def _digest_of(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def _compiler() -> list[str]:
@@ -68,27 +121,35 @@ def _compiler() -> list[str]:
     return words
 
 
-def _version(compiler: str) -> str:
-    done = subprocess.run([compiler, "--version"], capture_output=True, text=True, timeout=_LONGEST)
-    return done.stdout
+def _version(compiler: Sequence[str]) -> str:
+    return _run([*compiler, "--version"]).stdout  # of all words: the first may be a cache's name
 
 
 def _processor() -> str:
+    kind = platform.machine() + platform.processor()
     try:
-        told = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
+        told = _CPU_INFO.read_text(encoding="utf-8", errors="replace")
     except OSError:
-        return platform.machine() + platform.processor()
+        with suppress(OSError, subprocess.SubprocessError):  # macOS has it
+            kind += _run(["sysctl", "-n", "machdep.cpu.brand_string"]).stdout
+        return kind
     kinds = re.findall(r"^(?:model name|flags|Features|CPU part)\s*:.*$", told, re.MULTILINE)
     return "\n".join([platform.machine(), *dict.fromkeys(kinds)])
 
 
-def _compile(command: list[str], source: str) -> None:
-    try:
-        done = subprocess.run(
-            command, input=source, capture_output=True, text=True, timeout=_LONGEST
-        )
-    except subprocess.TimeoutExpired as error:
-        raise NotCompiled(f"'{command[0]}' took more than {_LONGEST} s") from error
+def _compile(command: Sequence[str], source: str, made: Path) -> None:
+    done = _run([*command, "-x", "c", "-", "-o", str(made)], source)
     if done.returncode:
         said = next((line for line in done.stderr.splitlines() if "error" in line), done.stderr)
         raise NotCompiled(f"'{command[0]}' fails: {said.strip()}")
+
+
+def _run(command: Sequence[str], given: str = "") -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        command,
+        input=given,
+        capture_output=True,
+        encoding="utf-8",
+        errors="replace",
+        timeout=_LONGEST,
+    )

@@ -298,11 +298,6 @@ class EmerGNet(ContextRecommender):
             orders = [cut_fields(order, self.without) for order in orders]
         return orders
 
-    def _message_act(self, message: Tensor, layer: int) -> Tensor:
-        if self.message_act == "leaky_relu" and layer < self.layers - 1:
-            return F.leaky_relu(message, _LEAK)
-        return message
-
     def messages(self, graphs: Sequence[Tensor], fields_dtfk: Tensor) -> Tensor:
         """What each layer's nodes receive [l, d, t, f, k]; the rows of a task share its graphs."""
         # All layers' messages come from the fields themselves, so in one product each.
