@@ -4,22 +4,29 @@
     python benchmarks/gpu.py --device=cpu --quick                  # the same code where no card is
 
 Parts are taken in the order of their importance, each within its share of the minutes; what did not
-fit is listed as not run. Figures of a card go to ``benchmarks/gpu.json`` after every part, and its
-tables into ``benchmarks/README.md``, under its name: those of a whole session, with no choice of
-parts, methods or ``--results``, and not with ``--quick``.
+fit is listed as not run. Generated Taobao takes a minute or two to be made and read, so it comes
+with ``--minutes=16``, or alone with ``--parts=taobao``. What replays CUDA graphs runs in processes
+of their own: a card that refused to record one may do nothing more in that process.
+
+Figures of a card go to ``benchmarks/gpu.json`` after every part, and its tables into
+``benchmarks/README.md``, under its name: those of a whole session, with no choice of parts, methods
+or ``--results``, and not with ``--quick``.
 """
 
 import argparse
 import json
+import multiprocessing
+import os
 import shlex
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import traceback
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -37,9 +44,9 @@ from benchmarks._steps import shorten  # noqa: E402
 from benchmarks.learning import every_method  # noqa: E402
 from benchmarks.run import put_between  # noqa: E402
 from recbole_cold.data.phases import run_phases  # noqa: E402
-from recbole_cold.errors import Interrupted, UserError  # noqa: E402
-from recbole_cold.keys import ROWS  # noqa: E402
+from recbole_cold.errors import Interrupted  # noqa: E402
 from recbole_cold.training.callbacks import Callback  # noqa: E402
+from recbole_cold.training.captured import CudaRecorder  # noqa: E402
 from recbole_cold.training.trainer import Trainer  # noqa: E402
 
 MARKERS = "<!-- gpu -->", "<!-- end of gpu -->"
@@ -48,53 +55,137 @@ NOT_RUN = (
     "CPU with devices that are not there ([docs/gpu.md](../docs/gpu.md)). "
     "`python benchmarks/gpu.py --data_path=../shared/data` fills this section in eight minutes."
 )
-# What stops being true with the first figures, and where it is said.
+# What stops being true with the first figures, by the file that says it.
 UNTRUE = {
-    "docs/gpu.md": "Nothing of this was ever run on a card.",
-    "README.md": "what was never measured",
-    "recbole_cold/device.py": "those of a card are not: none was at hand.",
-    "properties/overall.yaml": "not measured yet.",
-}
+    "docs/gpu.md": (
+        "Nothing of this was ever run on a card.",
+        "has the figures as soon as there are any",
+        "none, which is to be seen on a card.",
+        "nobody has measured it yet",
+        "on a card unmeasured; TF32 unmeasured.",
+        "What it saves is unmeasured",
+        "How many trials pay is unmeasured.",
+    ),
+    "CHANGELOG.md": ("On a GPU (none was at hand", "as a card does, never run on one",
+                     "it is tested on a CPU, and unmeasured"),
+    "README.md": ("what was never measured",),
+    "recbole_cold/device.py": ("those of a card are not: none was at hand.",),
+    "properties/overall.yaml": ("not measured yet.",),
+}  # fmt: skip
 # Largest difference of an AUC between CPU and card, one seed, without dropout.
 CLOSE = 0.002
 FIRST = 5  # optimizer steps before the clock runs: libraries start, kernels are chosen
 RESUMED = ("Base", "MWUF", "EmerG")
 CAPTURED = ("Base", "DropoutNet", "MetaE")  # have steps that a CUDA graph replays
-COARSER = ("tf32", "bf16") if "precision" in ROWS else ()
 PRECISE = ("Base", "MWUF")  # of which it is told what they cost
 # Trials that share a card: the stage whose steps are counted, and how many at once.
 TRIALS = {"Base": ("pretrain", (1, 2, 4)), "MWUF": ("learn", (1, 4))}
+TRIAL = [sys.executable, "-m", "benchmarks._trial"]
+# The share of the session after which a part begins nothing more. Of eight minutes, in seconds:
+# what a part may take, and what it is thought to.
+UNTIL = {
+    "agreement": 0.30,  # 144; 23 methods of 5 to 10 each, so perhaps not all
+    "resumed": 0.38,  # 38; three methods, 12 each
+    "captured": 0.47,  # 43; a process, 8, and three methods, 10 each
+    "pretraining": 0.64,  # 82; data and a process, 15, and eight forms of 7 each
+    "learning": 0.82,  # 86; EmerG 10, the others 5 to 8 each, so half of them
+    "precision": 0.88,  # 29; two methods, three runs of 4 each
+    "trials": 1.0,  # 58; five times 12, of which 3 are counted
+    "taobao": 1.0,  # 150, which eight minutes have not
+}
 CPU = torch.device("cpu")
 
 
 # ------------------------------------------------------------------------------- the clock
+class Late(Exception):
+    """Something was ended because its time was over."""
+
+
+def _serve(pipe: Any) -> None:
+    """Do what comes through a pipe, and send back (result, what was wrong)."""
+    torch.set_num_threads(1)
+    warnings.simplefilter("ignore")
+    while True:
+        work, given = pipe.recv()
+        try:
+            pipe.send((work(*given), ""))
+        except Exception as error:
+            pipe.send((None, f"{type(error).__name__}: {error}"))
+
+
+class Apart:
+    """Does work in another process: in a new one after each that failed or came too late."""
+
+    def __init__(self) -> None:
+        self._process: Any = None
+        self._pipe: Any = None
+
+    def __call__(self, work: Callable[..., Any], *given: Any, seconds: float) -> Any:
+        if self._process is None:
+            context = multiprocessing.get_context("spawn")  # CUDA does not survive a fork
+            self._pipe, theirs = context.Pipe()
+            self._process = context.Process(target=_serve, args=(theirs,), daemon=True)
+            self._process.start()
+            theirs.close()
+        try:
+            self._pipe.send((work, given))
+            if not self._pipe.poll(max(seconds, 0.0)):
+                raise Late
+            result, wrong = self._pipe.recv()
+        except (EOFError, ConnectionError):
+            self._process.join()
+            code = self._process.exitcode
+            self.close()
+            raise RuntimeError(f"its process ended with code {code}") from None
+        except BaseException:
+            self.close()
+            raise
+        if wrong:
+            self.close()
+            raise RuntimeError(wrong)
+        return result
+
+    def close(self) -> None:
+        if self._process is not None:
+            self._process.kill()
+            self._process.join()
+            self._pipe.close()
+            self._process = None
+
+
 class Budget:
     """Minutes of the session, and of each part.
 
     Attributes:
         not_run: what did not fit, as texts.
         failed: what raised.
+        apart: does work in a process of its own.
     """
 
     def __init__(self, minutes: float) -> None:
         self.seconds, self.began = 60 * minutes, time.perf_counter()
         self.not_run: list[str] = []
         self.failed: list[str] = []
+        self.apart = Apart()
 
     def left(self, until: float = 1.0) -> float:
         """Seconds until so large a share of the session is over."""
         return until * self.seconds - (time.perf_counter() - self.began)
 
     def each(
-        self, part: str, items: Sequence[Any], until: float, work: Callable[[Any], list | None]
-    ) -> Iterator[list]:
-        """The rows of a part: what ``work`` gives for each item that there is time for."""
+        self, part: str, items: Sequence[Any], until: float, work: Callable[[Any], list | None],
+        needed: float = 0.0,
+    ) -> Iterator[list]:  # fmt: skip
+        """The rows of a part: what ``work`` gives for each item that has its ``needed`` seconds."""
         for item in items:
-            if self.left(until) <= 0:
+            if self.left(until) <= needed:
                 self.not_run.append(f"{part}: {item}")
                 continue
             try:
                 row = work(item)
+            except Late:
+                self.not_run.append(f"{part}: {item}: ended unfinished")
+                continue
             except Exception as error:  # the others are worth knowing
                 lines = traceback.format_exc().strip().splitlines()
                 self.failed.append(f"{part}: {item}: {type(error).__name__}: {lines[-1]}")
@@ -232,7 +323,7 @@ def agreement(budget: Budget, options: Options, device: torch.device) -> dict[st
                 round(between - began, 1), round(seconds, 1)]  # fmt: skip
 
     names = options.models or every_method()
-    rows = list(budget.each("agreement", names, 0.35, compared))
+    rows = list(budget.each("agreement", names, UNTIL["agreement"], compared))
     return {
         "title": "CPU and card, one seed on ml-100k, dropout off",
         "columns": ["method", "AUC cold, CPU", "AUC cold, card", "largest difference of a phase",
@@ -258,7 +349,7 @@ def resumed(budget: Budget, options: Options, device: torch.device) -> dict[str,
         return [name, ", ".join(found["stopped"]), f"{apart:.1e}"]
 
     names = [name for name in RESUMED if name in (options.models or RESUMED)]
-    rows = list(budget.each("resumed", names, 0.45, compared))
+    rows = list(budget.each("resumed", names, UNTIL["resumed"], compared))
     return {
         "title": "Stopped once seven steps of a stage were done and continued on the same device",
         "columns": ["method", "stopped in", "largest difference of a score"],
@@ -268,78 +359,120 @@ def resumed(budget: Budget, options: Options, device: torch.device) -> dict[str,
     }
 
 
+@contextmanager
+def replays_counted() -> Iterator[list[None]]:
+    """Context: a list that gets an entry with each replay of a CUDA graph."""
+    made: list[None] = []
+    replay = CudaRecorder.replay
+
+    def counted(self: CudaRecorder) -> None:
+        made.append(None)
+        replay(self)
+
+    CudaRecorder.replay = counted  # type: ignore[method-assign]
+    try:
+        yield made
+    finally:
+        CudaRecorder.replay = replay  # type: ignore[method-assign]
+
+
+def replayed_beside(options: Options, name: str, device: torch.device) -> list:
+    """A row of ``captured``."""
+    own = dict(options.keys)  # a run's own keys come last
+    whole = run_whole(options, name, device, **own)
+    with tempfile.TemporaryDirectory() as folder, replays_counted() as replays:
+        state = Path(folder) / "state.pt"
+        found = run_whole(options, name, device, state, 7, **own, cuda_graph=True)
+    scores, others = whole["scores"], found["scores"]
+    apart = max(float((scores[phase] - others[phase]).abs().max()) for phase in scores)
+    return [name, ", ".join(found["stopped"]), len(replays), f"{apart:.1e}"]
+
+
 def captured(budget: Budget, options: Options, device: torch.device) -> dict[str, Any]:
     """Steps that a CUDA graph replays give the scores of steps taken one by one, dropout on."""
     # Several batches of a size in each epoch, so that most of them are replayed.
     keys = {"dropout_prob": 0.2, "train_batch_size": 1024, "pretrain_epochs": 2}
-    small = Options(keys={**keys, **options.keys})
+    small, until = Options(keys={**keys, **options.keys}), UNTIL["captured"]
 
     def compared(name: str) -> list:
-        own = dict(small.keys)  # a run's own keys come last
-        whole = run_whole(small, name, device, **own)
-        with tempfile.TemporaryDirectory() as folder:
-            state = Path(folder) / "state.pt"
-            found = run_whole(small, name, device, state, 7, **own, cuda_graph=True)
-        scores, others = whole["scores"], found["scores"]
-        apart = max(float((scores[phase] - others[phase]).abs().max()) for phase in scores)
-        return [name, ", ".join(found["stopped"]), f"{apart:.1e}"]
+        return budget.apart(replayed_beside, small, name, device, seconds=budget.left(until))
 
     names = [name for name in CAPTURED if name in (options.models or CAPTURED)]
-    rows = list(budget.each("captured", names, 0.5, compared))
+    rows = list(budget.each("captured", names, until, compared, needed=5.0))
+    claims = [("methods with another score", sum(float(row[3]) > 0 for row in rows), 0, "<=")]
+    if device.type == "cuda" and rows:  # nothing is replayed elsewhere
+        claims.append(("fewest replays of a method", min(row[2] for row in rows), 1, ">="))
     return {
         "title": "Steps replayed as a CUDA graph, stopped and continued, beside steps one by one",
-        "columns": ["method", "stopped in", "largest difference of a score"],
-        "rows": rows,
-        "claims": [("methods with another score", sum(float(row[2]) > 0 for row in rows), 0, "<=")],
-        "notes": [],
-    }
+        "columns": ["method", "stopped in", "replays", "largest difference of a score"],
+        "rows": rows, "claims": claims, "notes": [],
+    }  # fmt: skip
 
 
 # ------------------------------------------------------------------------------- fast?
-def forms() -> dict[str, dict[str, Any]]:
-    """The forms of a step on a card, by name: what the keys are."""
-    plain = {"float32": {}, **{name: {"precision": name} for name in COARSER}}
-    replayed = {f"{name}, replayed": {**keys, "cuda_graph": True} for name, keys in plain.items()}
-    return {**plain, **replayed}
+def coarser(device: torch.device) -> tuple[str, ...]:
+    """Other values of ``precision`` than float32 that a device has."""
+    return ("tf32", "bf16") if device.type == "cuda" else ("bf16",)
+
+
+def forms(device: torch.device) -> dict[str, dict[str, Any]]:
+    """The forms of a step on a device, by name: what the keys are. float32's come first."""
+    found: dict[str, dict[str, Any]] = {}
+    for name in ("float32", *coarser(device)):
+        found[name] = {"precision": name}
+        found[f"{name}, replayed"] = {"precision": name, "cuda_graph": True}
+    return found
+
+
+def pretrained(
+    options: Options, size: int, where: torch.device, keys: Mapping[str, Any], seconds: float
+) -> tuple[float, float, float]:
+    """Milliseconds of a step of pre-training, peak MiB, and the share of the time it is busy."""
+
+    def method() -> Any:
+        own = {"train_batch_size": size, "pretrain_epochs": 1000, "device": str(where), **keys}
+        return common.method_of(options, **own)
+
+    peak_mb(where)
+    took, peak = step_time(method(), "pretrain", seconds), peak_mb(where)
+    return took, peak, busy(method(), "pretrain", 1.0)
 
 
 def pretraining(budget: Budget, options: Options, device: torch.device) -> dict[str, Any]:
     """Rows a second of pre-training, by batch size and form, beside one CPU thread at 2,048."""
     seconds = 1.0 if options.batches < 60 else 3.0
-
-    def method(size: int, where: torch.device, keys: Mapping[str, Any]) -> Any:
-        own = {"train_batch_size": size, "pretrain_epochs": 1000, "device": str(where), **keys}
-        return common.method_of(options, **own)
-
-    def rate(size: int, where: torch.device, keys: Mapping[str, Any]) -> tuple[float, float, float]:
-        peak_mb(where)
-        took = step_time(method(size, where, keys), "pretrain", seconds)
-        return 1000 * size / took, took, peak_mb(where)
-
     sizes = (256, 1024) if options.batches < 60 else (2048, 16384)
+    until = UNTIL["pretraining"]
 
     def beside(size: int) -> list:
-        speed, took, _ = rate(size, CPU, {})
-        return ["one CPU thread", size, round(took, 2), round(speed), 1.0, "-", "-"]
+        own = {"train_batch_size": size, "pretrain_epochs": 1000, "device": str(CPU)}
+        took = step_time(common.method_of(options, **own), "pretrain", seconds)
+        return ["one CPU thread", size, round(took, 2), round(1000 * size / took), 1.0, "-", "-"]
 
-    rows = list(budget.each("pretraining, one CPU thread", sizes[:1], 0.7, beside))
+    rows = list(budget.each("pretraining, one CPU thread", sizes[:1], until, beside))
     plain = rows[0][3] if rows else float("nan")  # which meets no claim
 
     def measured(asked: tuple[int, str]) -> list:
         size, form = asked
-        speed, took, peak = rate(size, device, forms()[form])
-        share = busy(method(size, device, forms()[form]), "pretrain", 1.0)
+        given = pretrained, options, size, device, forms(device)[form], seconds
+        if "replayed" in form:
+            took, peak, share = budget.apart(*given, seconds=budget.left(until))
+        else:
+            took, peak, share = given[0](*given[1:])
+        speed = 1000 * size / took
         return [f"card, {form}", size, round(took, 2), round(speed), round(speed / plain, 1),
                 round(share, 2), round(peak)]  # fmt: skip
 
-    # The largest batch first, which claims are made of.
-    asked = [(size, form) for size in reversed(sizes) for form in forms()]
-    found = list(budget.each("pretraining", asked, 0.7, measured))
+    # float32 first, and of it the largest batch, which claims are made of.
+    exact, others = list(forms(device))[:2], list(forms(device))[2:]
+    asked = [(size, form) for size in reversed(sizes) for form in exact]
+    asked += [(sizes[-1], form) for form in others]
+    found = list(budget.each("pretraining", asked, until, measured, needed=4.0))
     rows += sorted(found, key=lambda row: row[1])
     largest = [row for row in found if row[1] == sizes[-1]]
     # Of the quickest form; the numbers of float32 are those of float32 replayed.
-    exact = [row for row in largest if row[0].startswith("card, float32")]
-    best = max(exact, key=lambda row: row[3], default=None)
+    quickest = [row for row in largest if row[0].startswith("card, float32")]
+    best = max(quickest, key=lambda row: row[3], default=None)
     claims = [] if best is None else [
         ("rows/s at the largest batch to one CPU thread", best[4], 20, ">="),
         ("share of the time that the card is busy there", best[5], 0.6, ">="),
@@ -368,7 +501,7 @@ def learning(budget: Budget, options: Options, device: torch.device) -> dict[str
         return [name, round(here, 2), round(there, 2), round(here / there, 1), round(peak)]
 
     names = options.models or ["EmerG", *(each for each in every_method() if each != "EmerG")]
-    rows = list(budget.each("learning", names, 0.85, measured))
+    rows = list(budget.each("learning", names, UNTIL["learning"], measured))
     return {
         "title": f"An optimizer step of learning on {options.dataset}, untrained backbone",
         "columns": ["method", "one CPU thread, ms", "card, ms", "times as fast", "peak MiB"],
@@ -385,7 +518,7 @@ def precision(budget: Budget, options: Options, device: torch.device) -> dict[st
     def compared(name: str) -> list:
         exact = run_whole(small, name, device)["AUC"]
         row = [name, round(exact["cold"], 4)]
-        for coarse in COARSER:
+        for coarse in coarser(device):
             found = run_whole(small, name, device, precision=coarse)["AUC"]
             row += [round(found["cold"], 4), f"{max(exact[p] - found[p] for p in exact):.1e}"]
         return row
@@ -394,55 +527,83 @@ def precision(budget: Budget, options: Options, device: torch.device) -> dict[st
     return {
         "title": "What coarser products cost, one seed on ml-100k, dropout off",
         "columns": ["method", "AUC cold, float32",
-                    *(f"{coarse}{text}" for coarse in COARSER
+                    *(f"{coarse}{text}" for coarse in coarser(device)
                       for text in ("", ": largest loss of a phase"))],
-        "rows": list(budget.each("precision", names if COARSER else [], 0.9, compared)),
-        "claims": [], "notes": [] if COARSER else ["There is no key for it yet."],
+        "rows": list(budget.each("precision", names, UNTIL["precision"], compared)),
+        "claims": [], "notes": [],
     }  # fmt: skip
 
 
 def together(name: str, stage: str, number: int, options: Options, seconds: float,
-             keys: Mapping[str, Any]) -> float:  # fmt: skip
-    """Optimizer steps a second of so many processes in all, counted while all of them train."""
+             keys: Mapping[str, Any], limit: float) -> float:  # fmt: skip
+    """Optimizer steps a second of so many processes in all, counted while all of them train.
+
+    Raises:
+        Late: not all had counted after ``limit`` seconds; they are ended then.
+    """
     own = {field: getattr(options, field) for field in ("dataset", "data_path", "batches")}
+    if options.data_path is not None:
+        own["data_path"] = str(Path(options.data_path).resolve())  # they start in another folder
     words = json.dumps({"name": name, "stage": stage, "seconds": seconds, "keys": dict(keys),
                         "options": {**own, "keys": dict(options.keys)}})  # fmt: skip
-    command = [sys.executable, "-m", "benchmarks._trial", words]
-    pipe = subprocess.PIPE
+    pipe, late = subprocess.PIPE, threading.Event()
+    begun: list[subprocess.Popen] = []
+
+    def kill() -> None:
+        for each in begun:
+            each.kill()
+
+    def end() -> None:
+        late.set()
+        kill()
+
+    def line_of(each: subprocess.Popen, error: Any) -> str:
+        line = each.stdout.readline().strip()  # type: ignore[union-attr]
+        if late.is_set():
+            raise Late
+        if not line:
+            each.wait()
+            error.seek(0)
+            last = error.read().strip().splitlines()[-1:]
+            raise RuntimeError(f"a trial ended: {' '.join(last)[:300]}")
+        return line
+
     with ExitStack() as stack:
         errors = [stack.enter_context(tempfile.TemporaryFile("w+")) for _ in range(number)]
-        begun = [
-            stack.enter_context(
-                subprocess.Popen(
-                    command, stdin=pipe, stdout=pipe, stderr=error, text=True, cwd=HERE.parent
-                )
+        for error in errors:
+            each = subprocess.Popen(
+                [*TRIAL, words], stdin=pipe, stdout=pipe, stderr=error, text=True, cwd=HERE.parent
             )
-            for error in errors
-        ]
-        stack.callback(lambda: [each.kill() for each in begun])  # whoever waits for the others
-        for each, error in zip(begun, errors, strict=True):
-            if each.stdout.readline().strip() != "ready":
-                error.seek(0)
-                last = error.read().strip().splitlines()[-1:]
-                raise RuntimeError(f"a trial ended: {' '.join(last)[:300]}")
+            begun.append(stack.enter_context(each))
+        stack.callback(kill)  # whoever waits for the others
+        timer = threading.Timer(max(limit, 0.0), end)
+        timer.start()
+        stack.callback(timer.cancel)
+        both = list(zip(begun, errors, strict=True))
+        for each, error in both:
+            while line_of(each, error) != "ready":
+                pass  # libraries may have something to say
         for each in begun:
-            each.stdin.write("go\n")
-            each.stdin.flush()
-        return sum(float(each.stdout.readline()) for each in begun)
+            with suppress(BrokenPipeError):  # one that ended meanwhile is told of below
+                os.write(each.stdin.fileno(), b"go\n")  # type: ignore[union-attr]
+        return sum(float(line_of(each, error)) for each, error in both)
 
 
 def trials(budget: Budget, options: Options, device: torch.device) -> dict[str, Any]:
     """Several processes on one device: what all of them get done, beside one."""
-    small = options.batches < 60
+    small, until = options.batches < 60, UNTIL["trials"]
     alone: dict[str, float] = {}
 
     def measured(asked: tuple[str, int]) -> list:
         name, number = asked
         stage, _ = TRIALS[name]
         keys = {"device": str(device), "pretrain_epochs": 1000}
-        rate = together(name, stage, number, options, 0.5 if small else 3.0, keys)
-        alone.setdefault(name, rate)
-        return [f"{name}, {stage}", number, round(rate, 1), round(rate / alone[name], 2)]
+        seconds = 0.5 if small else 3.0
+        rate = together(name, stage, number, options, seconds, keys, budget.left(until))
+        if number == 1:
+            alone[name] = rate
+        to_one = round(rate / alone.get(name, float("nan")), 2)
+        return [f"{name}, {stage}", number, round(rate, 1), to_one]
 
     asked = [
         (name, number)
@@ -453,7 +614,7 @@ def trials(budget: Budget, options: Options, device: torch.device) -> dict[str, 
     return {
         "title": f"Trials side by side on {options.dataset}: optimizer steps a second in all",
         "columns": ["what", "processes", "steps/s", "to one"],
-        "rows": list(budget.each("trials", asked, 0.97, measured)),
+        "rows": list(budget.each("trials", asked, until, measured, needed=5.0)),
         "claims": [], "notes": ["Plain processes, without NVIDIA's MPS; what --gpus_per_trial "
                                 "makes of a card."],
     }  # fmt: skip
@@ -468,9 +629,7 @@ def taobao(budget: Budget, options: Options, device: torch.device) -> dict[str, 
     scale, needed = (0.0005, 0.0) if small else (0.2, 150.0)
     rule = {"cold_threshold": 200, "warm_size": 20} if small else {}
 
-    def measured(size: int) -> list | None:
-        if budget.left() < needed:
-            raise UserError(f"{needed:g} seconds are needed to generate and read it")
+    def measured(size: int) -> list:
         with tempfile.TemporaryDirectory() as folder:
             made, _ = generate("taobao-ad", Path(folder), scale)
             assert main(["convert", "taobao-ad", str(made), f"--data_path={folder}"]) == 0
@@ -487,7 +646,7 @@ def taobao(budget: Budget, options: Options, device: torch.device) -> dict[str, 
     return {
         "title": "Pre-training DeepFM on generated Taobao",
         "columns": ["data", "rows of train", "batch", "ms a step", "rows/s", "peak MiB"],
-        "rows": list(budget.each("taobao", sizes, 1.0, measured)),
+        "rows": list(budget.each("taobao", sizes, UNTIL["taobao"], measured, needed)),
         "claims": [], "notes": ["Generated data: no score is worth reading."],
     }  # fmt: skip
 
@@ -543,7 +702,10 @@ def measure(
         "created": datetime.now().astimezone().isoformat(timespec="minutes"), "parts": {},
     }  # fmt: skip
     for part in parts:
-        found["parts"][part] = PARTS[part](budget, options, device)
+        try:
+            found["parts"][part] = PARTS[part](budget, options, device)
+        finally:
+            budget.apart.close()
         found |= {"not_run": budget.not_run, "failed": budget.failed}
         found["seconds"] = budget.seconds - budget.left()
         told(found)
@@ -603,7 +765,8 @@ def main(argv: list[str] | None = None) -> int:
     if asked.whole:
         write_readme(HERE / "README.md", text)
         print("\nbenchmarks/README.md has these tables; what is now to be said in another way:")
-        print("\n".join(f"  {path}: {sentence!r}" for path, sentence in UNTRUE.items()))
+        for path, sentences in UNTRUE.items():
+            print("\n".join(f"  {path}: {sentence!r}" for sentence in sentences))
     return 1 if found["failed"] else 0
 
 

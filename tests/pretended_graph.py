@@ -122,10 +122,14 @@ class OfPretendedCard(PretendedRecorder):
         self._notes = notes
 
     def run(self, func, args, kwargs):
+        self._refuse()
+        return self.tape.run(func, args, kwargs)
+
+    def _refuse(self):
+        """Raise if the card was waited for, or sent something, since the recording began."""
         if self._notes.waits or self._notes.sent:
             line = (self._notes.waits + self._notes.sent)[0][1]
             raise RuntimeError(f"operation not permitted when stream is capturing\n{line}")
-        return self.tape.run(func, args, kwargs)
 
     def recording(self, work):
         self._notes.waits.clear()
@@ -133,5 +137,6 @@ class OfPretendedCard(PretendedRecorder):
         self._notes.recorder = self
         try:
             work()
+            self._refuse()  # what the last operation did
         finally:
             self._notes.recorder = None
