@@ -82,4 +82,6 @@ def ask(tmp_path_factory):
 @pytest.mark.parametrize("name", long_first)
 def test_every_defect_turns_its_tests_red(name, ask):
     """Without a defect the same tests are green."""
+    if missing := getattr(MODULES[name], "MISSING", ""):
+        pytest.skip(missing)
     assert ask(name) == []

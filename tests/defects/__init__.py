@@ -3,7 +3,7 @@
 One module per test file: ``TESTS`` is that file, and ``DEFECTS`` has, by the file of the package
 that is spoilt, what is wrong in words, the text that is there, the text that takes its place, and
 the tests that must notice. A module whose ``DEFECTS`` need not reach every test of its file says
-``SOME = True``.
+``SOME = True``; one whose tests need what a machine can lack says in ``MISSING`` what it is.
 
 ``tests/test_defects.py`` finds whatever module lies here. It checks names and texts at once, and
 ``make test-slow`` carries the defects out, each in a copy of the repository.

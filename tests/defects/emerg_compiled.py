@@ -1,8 +1,14 @@
 """EmerG in C: other numbers than the plain form's, or the wrong form."""
 
+import os
+import shutil
+
 from defects import defect
 
 TESTS = "tests/model/test_emerg_compiled.py"
+# Of the package nothing may be imported here, for what is spoilt is what is imported next.
+_CC = os.environ.get("CC", "cc").split()
+MISSING = "" if _CC and shutil.which(_CC[0]) else "there is no C compiler"
 DEFECTS = {
     "recbole_cold/model/_emerg_kernel.py": [
         defect("nodes of two blocks count twice in a sum",
